@@ -1,0 +1,32 @@
+"""The WanCast nodes, as the host sees them."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import host
+from .adapter_loader import WanCastAdapterLoader
+from .audio_features import AudioFeatures
+from .high_compression_vae_decode import HighCompressionVAEDecode
+from .id_lock import IDLock
+from .identity_encode import IdentityEncode
+from .lip_sync_check import LipSyncCheck
+from .moe_sampler import MoESampler
+
+
+class WanCastExtension(ComfyExtension):
+    """Registers our model folders and our nodes."""
+
+    async def on_load(self) -> None:
+        host.register_model_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            IdentityEncode,
+            WanCastAdapterLoader,
+            IDLock,
+            AudioFeatures,
+            MoESampler,
+            HighCompressionVAEDecode,
+            LipSyncCheck,
+        ]

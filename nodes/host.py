@@ -1,0 +1,236 @@
+"""The one file that knows the host's own modules: folders, weights, devices, progress and interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.ldm.wan.model
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.patcher_extension
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import folder_paths
+import latent_preview
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from ..wan_core.errors import InputError
+
+FACE_RECOGNITION = "face_recognition"
+ID_ADAPTERS = "wan_id_adapters"
+SYNCNET = "syncnet"
+
+operations = comfy.ops.manual_cast
+
+StateDict = dict[str, torch.Tensor]
+
+
+# Folders and files
+
+
+def register_model_folders() -> None:
+    """Adds our model folders to the host's, keeping any path that the user's own configuration gave them."""
+    for name in (FACE_RECOGNITION, ID_ADAPTERS, SYNCNET):
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
+        paths, _ = folder_paths.folder_names_and_paths[name]
+        folder_paths.folder_names_and_paths[name] = (paths, folder_paths.supported_pt_extensions)
+
+
+def model_files(folder: str) -> list[str]:
+    """The weight files in one of the host's model folders."""
+    return folder_paths.get_filename_list(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A weight file that was read whole."""
+
+    name: str  # as the user picked it
+    sha256: str  # of the file's bytes, hexadecimal
+    state_dict: StateDict
+
+
+def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
+    """Reads a weight file that the user picked by name; raises InputError when it is absent or cannot be read."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise InputError(
+            input_name,
+            found=repr(name),
+            wanted=f"a weight file in models/{folder}",
+            fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
+        )
+    try:
+        state_dict = comfy.utils.load_torch_file(path, safe_load=True)
+    except Exception as error:
+        raise InputError(
+            input_name, found=f"{name!r}, which cannot be read ({error})", wanted="a complete weight file",
+            fix="Copy or download the file again.",
+        ) from error
+    return WeightsFile(name=name, sha256=file_sha256(path), state_dict=state_dict)
+
+
+def file_sha256(path: str) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# Devices
+
+
+def load_on_device(module: torch.nn.Module) -> torch.device:
+    """Loads a network through the host's memory management and returns the device that it is on."""
+    patcher = comfy.model_patcher.ModelPatcher(
+        module,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    comfy.model_management.load_models_gpu([patcher])
+    return patcher.load_device
+
+
+def intermediate_device() -> torch.device:
+    """Where the host wants tensors that travel between nodes."""
+    return comfy.model_management.intermediate_device()
+
+
+# Progress and interruption
+
+
+def progress(total: int) -> Callable[[int], None]:
+    """A callback that shows ``done`` of ``total`` on the node and raises when the user has cancelled."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def report(done: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done)
+
+    return report
+
+
+# Sampling
+
+SAMPLERS = comfy.samplers.SAMPLER_NAMES
+SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
+
+Latent = dict[str, Any]
+Conditioning = list[Any]
+ModelOptions = dict[str, Any]
+
+
+def wan_input_channels(model: Any, *, input_name: str) -> int:
+    """The input channels of a Wan model's network; raises InputError when the model is of another family."""
+    network = model.get_model_object("diffusion_model")
+    if not isinstance(network, comfy.ldm.wan.model.WanModel):
+        raise InputError(
+            input_name, found=f"a {type(network).__name__} network", wanted="a Wan model", fix="Load a Wan2.2 expert."
+        )
+    return network.in_dim
+
+
+def schedule(model: Any, sampler_name: str, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
+    """The sigmas that the stock KSampler would use with these settings."""
+    return comfy.samplers.KSampler(
+        model, steps, model.load_device, sampler=sampler_name, scheduler=scheduler, denoise=denoise
+    ).sigmas
+
+
+def sampler_named(name: str) -> Any:
+    """The stock sampler of that name."""
+    return comfy.samplers.sampler_object(name)
+
+
+def start_latent(model: Any, latent: Latent) -> torch.Tensor:
+    """The latent as the model wants it (an empty one takes the model's shape); raises InputError if it cannot be."""
+    samples = comfy.sample.fix_empty_latent_channels(
+        model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
+    )
+    channels = model.get_model_object("latent_format").latent_channels
+    if not samples.is_nested and (samples.ndim != 5 or samples.shape[1] != channels or 0 in samples.shape):
+        raise InputError(
+            "latent_image",
+            found=f"a latent of shape {list(samples.shape)}",
+            wanted=f"[batch, {channels}, frames, height, width] for this model",
+            fix="Use an empty latent for Wan video, or encode with the VAE that belongs to the model.",
+        )
+    if not samples.is_nested and not samples.isfinite().all():
+        raise InputError(
+            "latent_image", found="NaN or infinite values", wanted="finite values", fix="Check what made this latent."
+        )
+    return samples
+
+
+def noise_for(samples: torch.Tensor, latent: Latent, seed: int) -> torch.Tensor:
+    """The noise that the stock KSampler would start from."""
+    return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+
+
+def preview_callback(model: Any, steps: int) -> Callable[[int, torch.Tensor, torch.Tensor, int], None]:
+    """One progress bar with the host's live preview, called once a step."""
+    return latent_preview.prepare_callback(model, steps)
+
+
+def progress_bar_disabled() -> bool:
+    """Whether the host runs without progress bars in its terminal."""
+    return not comfy.utils.PROGRESS_BAR_ENABLED
+
+
+def finished_latent(latent: Latent, samples: torch.Tensor) -> Latent:
+    """The LATENT that leaves a sampler: a copy of the one that came in, with the sampled values."""
+    out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")}
+    device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
+    return out | {"samples": samples.to(device=device, dtype=dtype)}
+
+
+def lazy_guider(
+    model: Any, positive: Conditioning, negative: Conditioning, cfg: float
+) -> tuple[comfy.samplers.CFGGuider, Callable[[], None]]:
+    """A stock guider that leaves its weights where they are until the second value returned is called.
+
+    That function may be called again after another model took the device; it also makes this patcher the current one,
+    which matters when two models share their weights.
+    """
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(cfg)
+    guider.model_options = comfy.model_patcher.create_model_options_clone(guider.model_options)
+    loading: list[Callable[[], None]] = []
+
+    def prepare_later(
+        prepare: Callable[..., Any], patcher: Any, shape: torch.Size, conds: dict[str, list], **settings: Any
+    ) -> tuple[Any, dict[str, list], list]:
+        as_given = {name: list(entries) for name, entries in conds.items()}
+        loaded: list = []  # the host cleans up what is in here when the guider's run ends
+
+        def load() -> None:
+            loaded[:] = prepare(patcher, shape, as_given, **settings)[2]
+            patcher.pre_run()
+
+        loading[:] = [load]
+        return patcher.model, conds, loaded
+
+    comfy.patcher_extension.add_wrapper_with_key(
+        WrappersMP.PREPARE_SAMPLING, "wancast_lazy", prepare_later, guider.model_options, is_model_options=True
+    )
+    return guider, lambda: loading[0]()
+
+
+def with_sampler_additions(own: ModelOptions, base: ModelOptions, given: ModelOptions) -> ModelOptions:
+    """The model options ``own`` plus the guidance hooks that a sampler added to ``base`` to make ``given``."""
+    hooks = "sampler_post_cfg_function"
+    added = given.get(hooks, [])[len(base.get(hooks, [])) :]
+    merged = own | {hooks: own.get(hooks, []) + added}
+    if given.get("disable_cfg1_optimization") and not base.get("disable_cfg1_optimization"):
+        merged["disable_cfg1_optimization"] = True
+    return merged

@@ -1,0 +1,212 @@
+"""MoESampler: two Wan2.2 experts, one sampling run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..wan_core.errors import InputError
+from ..wan_core.media.chart import Curve, Mark, line_chart
+from ..wan_core.moe.noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep, snr_db_of
+from ..wan_core.moe.route import Expert, Job, Tally, sample_once
+from ..wan_core.moe.split import Split, boundary_after_step, boundary_of_model, require_steps, split_schedule
+from . import host
+from .types import names_its_errors
+
+SWITCHES = ("auto", "snr_db", "sigma", "timestep", "step")
+CHART_LIMIT_DB = 60.0  # pure noise is -inf dB and a finished latent +inf dB
+
+
+class MoESampler(io.ComfyNode):
+    """Samples a latent with the high-noise and the low-noise expert as one run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MoESampler",
+            display_name="MoE Sampler (Wan2.2)",
+            category="WanCast/sampling",
+            description=(
+                "Samples with both Wan2.2-A14B experts as one run: one schedule, one noise, one solver history. "
+                "The high-noise expert runs down to the boundary, the low-noise expert below it."
+            ),
+            search_aliases=["wan moe", "ksampler wan", "two experts", "high low noise"],
+            inputs=[
+                io.Model.Input("model_high", tooltip="The high-noise expert, with its LoRAs and patches."),
+                io.Model.Input("model_low", tooltip="The low-noise expert, with its LoRAs and patches."),
+                io.Conditioning.Input("positive", tooltip="What the video should show."),
+                io.Conditioning.Input("negative", tooltip="What it should not show; an expert with cfg 1 ignores it."),
+                io.Latent.Input("latent_image", tooltip="The latent to denoise; its size is the size of the video."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=2**64 - 1, control_after_generate=True,
+                    tooltip="Decides the noise: the same seed and settings give the same latent.",
+                ),
+                io.Int.Input(
+                    "steps", default=20, min=1, max=10000,
+                    tooltip="Steps of the whole run, both experts together; not read when sigmas is linked.",
+                ),
+                io.Float.Input(
+                    "cfg_high", default=4.0, min=0.0, max=100.0, step=0.1, round=0.01,
+                    tooltip="Classifier-free guidance of the high-noise expert. 1 halves its cost.",
+                ),
+                io.Float.Input(
+                    "cfg_low", default=3.0, min=0.0, max=100.0, step=0.1, round=0.01,
+                    tooltip="Classifier-free guidance of the low-noise expert. 1 halves its cost.",
+                ),
+                io.Combo.Input("sampler_name", options=host.SAMPLERS, default="euler", tooltip="The solver."),
+                io.Combo.Input(
+                    "scheduler", options=host.SCHEDULERS, default="simple",
+                    tooltip="How the noise levels are spread; not read when sigmas is linked.",
+                ),
+                io.Float.Input(
+                    "denoise", default=1.0, min=0.0, max=1.0, step=0.01,
+                    tooltip="Below 1, the latent that comes in is kept in part; not read when sigmas is linked.",
+                ),
+                switch_input(),
+                io.Sigmas.Input(
+                    "sigmas", optional=True, tooltip="A schedule from outside, instead of scheduler, steps and denoise."
+                ),
+            ],
+            outputs=[
+                io.Latent.Output("latent", tooltip="The sampled latent."),
+                io.String.Output("report", tooltip="The split, the boundary and what each expert did."),
+                io.Image.Output("plot", tooltip="The schedule in decibels, with the boundary and each expert's steps."),
+            ],
+        )
+
+    @classmethod
+    @names_its_errors
+    def execute(
+        cls, model_high: Any, model_low: Any, positive: host.Conditioning, negative: host.Conditioning,
+        latent_image: host.Latent, seed: int, steps: int, cfg_high: float, cfg_low: float, sampler_name: str,
+        scheduler: str, denoise: float, switch: dict[str, Any] | None = None, sigmas: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        require_pair(model_high, model_low)
+        if sigmas is None:
+            sigmas = host.schedule(model_high, sampler_name, scheduler, steps, denoise)
+        require_steps(sigmas.tolist())
+        split = split_schedule(sigmas.tolist(), boundary_sigma(switch, model_high, sigmas.tolist()))
+
+        high, load_high = host.lazy_guider(model_high, positive, negative, cfg_high)
+        low, load_low = host.lazy_guider(model_low, positive, negative, cfg_low)
+        experts = [Expert("high", high, split.boundary_sigma, load_high), Expert("low", low, 0.0, load_low)]
+        samples, tally = sample_once(
+            experts, job_of(model_high, latent_image, seed, sampler_name, sigmas), host.with_sampler_additions
+        )
+        latent = host.finished_latent(latent_image, samples)
+        return io.NodeOutput(latent, report_of(split, tally), plot_of(split, sigmas.tolist()))
+
+
+def switch_input() -> io.DynamicCombo.Input:
+    """Where the high-noise expert hands over to the low-noise expert."""
+    snr = io.Float.Input(
+        "snr_db", default=-16.9, min=-100.0, max=100.0, step=0.1, round=0.01,
+        tooltip="Signal-to-noise ratio at the boundary in decibels: -16.9 for text, -19.08 for image to video.",
+    )
+    sigma = io.Float.Input(
+        "sigma", default=0.875, min=0.0, max=1.0, step=0.001, round=0.0001,
+        tooltip="Noise level at the boundary: 0.875 for text, 0.9 for image to video.",
+    )
+    timestep = io.Float.Input(
+        "timestep", default=875.0, min=0.0, max=1000.0, step=1.0, round=0.1,
+        tooltip="Diffusion timestep at the boundary, 1000 is pure noise. It is not a step number.",
+    )
+    step = io.Int.Input(
+        "step", default=10, min=0, max=10000, tooltip="How many steps the high-noise expert takes before it hands over."
+    )
+    return io.DynamicCombo.Input(
+        "switch",
+        options=[
+            io.DynamicCombo.Option("auto", []),
+            io.DynamicCombo.Option("snr_db", [snr]),
+            io.DynamicCombo.Option("sigma", [sigma]),
+            io.DynamicCombo.Option("timestep", [timestep]),
+            io.DynamicCombo.Option("step", [step]),
+        ],
+        tooltip="Where the experts change: auto takes the boundary that the experts were trained with.",
+    )
+
+
+def boundary_sigma(switch: dict[str, Any] | None, model_high: Any, sigmas: Sequence[float]) -> float:
+    """The sigma at and above which the high-noise expert runs."""
+    match switch:
+        case {"switch": "auto"}:
+            return boundary_of_model(host.wan_input_channels(model_high, input_name="model_high"))
+        case {"switch": "snr_db", "snr_db": value}:
+            return sigma_of_snr_db(value)
+        case {"switch": "sigma", "sigma": value}:
+            return value
+        case {"switch": "timestep", "timestep": value}:
+            return sigma_of_timestep(value)
+        case {"switch": "step", "step": value}:
+            return boundary_after_step(sigmas, value)
+    raise InputError("switch", found=switch, wanted=f"one of {', '.join(SWITCHES)}", fix="Pick one in the node.")
+
+
+def require_pair(model_high: Any, model_low: Any) -> None:
+    """Raises InputError unless the two models are Wan experts of one family."""
+    high = host.wan_input_channels(model_high, input_name="model_high")
+    low = host.wan_input_channels(model_low, input_name="model_low")
+    if high != low:
+        raise InputError(
+            "model_low",
+            found=f"a model of {low} input channels",
+            wanted=f"{high} like model_high",
+            fix="Load the high-noise and the low-noise file of the same Wan2.2 model.",
+        )
+
+
+def job_of(model: Any, latent: host.Latent, seed: int, sampler_name: str, sigmas: torch.Tensor) -> Job:
+    """The run of the sampler, with the noise, mask and progress that the stock KSampler would have."""
+    samples = host.start_latent(model, latent)
+    return Job(
+        noise=host.noise_for(samples, latent, seed),
+        latent_image=samples,
+        sampler=host.sampler_named(sampler_name),
+        sigmas=sigmas,
+        denoise_mask=latent.get("noise_mask"),
+        seed=seed,
+        on_step=host.preview_callback(model, len(sigmas) - 1),
+        disable_pbar=host.progress_bar_disabled(),
+    )
+
+
+def report_of(split: Split, tally: Tally) -> str:
+    """The split, the boundary and what each expert did, in words."""
+    return "\n".join(
+        [
+            f"steps: {split.high_steps} high + {split.low_steps} low",
+            f"boundary: {boundary_in_words(split.boundary_sigma)}",
+            f"evaluations: {tally.evaluations[0]} high, {tally.evaluations[1]} low",
+            f"loads: {tally.loads[0]} high, {tally.loads[1]} low",
+        ]
+    )
+
+
+def boundary_in_words(sigma: float) -> str:
+    """The boundary in every unit that a user may know it by."""
+    if not 0.0 < sigma <= 1.0:
+        return "none, one expert takes every step"
+    return f"sigma {sigma:.4f} (timestep {sigma * TIMESTEPS:.1f}, SNR {snr_db_of(sigma):.2f} dB)"
+
+
+def plot_of(split: Split, sigmas: Sequence[float]) -> torch.Tensor:
+    """The schedule over the steps in decibels, clipped where it is infinite."""
+    levels = [max(-CHART_LIMIT_DB, min(CHART_LIMIT_DB, snr_db_of(sigma))) for sigma in sigmas[:-1]]
+    steps = list(range(1, len(levels) + 1))
+    boundary = max(-CHART_LIMIT_DB, min(CHART_LIMIT_DB, snr_db_of(split.boundary_sigma)))
+    n = split.high_steps
+    return line_chart(
+        [
+            Curve("high-noise expert", steps[:n], levels[:n], points=True),
+            Curve("low-noise expert", steps[n:], levels[n:], points=True),
+            Curve("boundary", [1, len(steps)], [boundary, boundary]),
+        ],
+        title=f"Schedule: {split.high_steps} high + {split.low_steps} low steps",
+        x_label="step",
+        y_label=f"SNR in dB, clipped at +-{CHART_LIMIT_DB:.0f}",
+        marks=[Mark("switch", n + 0.5)] if 0 < n < len(steps) else [],
+    )

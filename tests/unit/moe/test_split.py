@@ -1,0 +1,68 @@
+"""Schedules split where Wan2.2 splits them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from wan_core.errors import InputError
+from wan_core.moe.split import boundary_after_step, boundary_of_model, is_high, require_steps, split_schedule
+
+
+def shifted_schedule(steps: int, shift: float) -> list[float]:
+    """The sigmas of Wan-Video/Wan2.2's solvers: evenly spaced from 0.999, then shifted."""
+    return [shift * u / (1 + (shift - 1) * u) for u in (0.999 * (1 - i / steps) for i in range(steps + 1))]
+
+
+@pytest.mark.parametrize(
+    ("channels", "steps", "shift", "high", "low"), [(16, 40, 12.0, 26, 14), (36, 40, 5.0, 15, 25), (36, 40, 3.0, 10, 30)]
+)
+def test_official_settings_give_the_official_split(channels: int, steps: int, shift: float, high: int, low: int) -> None:
+    split = split_schedule(shifted_schedule(steps, shift), boundary_of_model(channels))
+    assert (split.high_steps, split.low_steps) == (high, low)
+
+
+def test_a_distilled_four_step_schedule_gives_two_and_two() -> None:
+    sigmas = [1.0, 0.9375, 0.8333, 0.625, 0.0]
+    for channels in (16, 36):
+        split = split_schedule(sigmas, boundary_of_model(channels))
+        assert (split.high_steps, split.low_steps) == (2, 2)
+
+
+def test_a_node_on_the_boundary_is_high_in_float32() -> None:
+    assert float(np.float32(0.9)) < 0.9
+    assert is_high(float(np.float32(0.9)), 0.9)
+    assert not is_high(0.8999, 0.9)
+
+
+@pytest.mark.parametrize("step", range(11))
+def test_a_switch_after_step_k_gives_k_high_steps(step: int) -> None:
+    sigmas = shifted_schedule(10, 8.0)
+    split = split_schedule(sigmas, boundary_after_step(sigmas, step))
+    assert (split.high_steps, split.low_steps) == (step, 10 - step)
+
+
+@pytest.mark.parametrize("step", [11, 10_000])
+def test_a_switch_past_the_end_leaves_every_step_to_the_high_expert(step: int) -> None:
+    sigmas = shifted_schedule(10, 8.0)
+    assert split_schedule(sigmas, boundary_after_step(sigmas, step)).low_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "found"), [([], "0 values"), ([1.0], "1 values"), ([14.6, 0.0], "14.6"), ([1.0, math.nan, 0.0], "nan")]
+)
+def test_a_schedule_without_a_step_or_outside_the_flow_is_refused(sigmas: list[float], found: str) -> None:
+    with pytest.raises(InputError, match=f"sigmas: found {found}"):
+        require_steps(sigmas)
+
+
+def test_a_rising_schedule_cannot_switch_at_a_step() -> None:
+    with pytest.raises(InputError, match="sigmas: found 0.9 after 0.5 at step 1"):
+        boundary_after_step([0.5, 0.9, 1.0], 1)
+
+
+def test_a_model_without_a_known_boundary_is_refused() -> None:
+    with pytest.raises(InputError, match="switch: found 'auto' with a model of 48 input channels"):
+        boundary_of_model(48)

@@ -1,0 +1,79 @@
+"""Which of the two experts denoises at which noise level.
+
+The rule is that of Wan-Video/Wan2.2 (``t >= boundary * 1000`` is the high-noise expert), compared with a tolerance
+because schedules are float32: float32(0.9) < 0.9.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+SIGMA_TOLERANCE = 1e-6
+BOUNDARY_SIGMA = {16: 0.875, 36: 0.900}  # input channels of a Wan2.2-A14B expert (text, image to video) -> boundary
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a schedule falls into the parts of the two experts."""
+
+    boundary_sigma: float  # the high-noise expert runs at this sigma and above
+    high_steps: int  # steps that start at or above the boundary
+    low_steps: int  # steps that start below it
+
+
+def is_high(sigma: float, boundary_sigma: float) -> bool:
+    """Whether the high-noise expert denoises at ``sigma``."""
+    return sigma >= boundary_sigma - SIGMA_TOLERANCE
+
+
+def split_schedule(sigmas: Sequence[float], boundary_sigma: float) -> Split:
+    """Counts the steps of each expert; the last sigma of a schedule is where it ends and starts no step."""
+    starts = sigmas[:-1]
+    high = sum(is_high(sigma, boundary_sigma) for sigma in starts)
+    return Split(boundary_sigma=boundary_sigma, high_steps=high, low_steps=len(starts) - high)
+
+
+def boundary_of_model(input_channels: int) -> float:
+    """The boundary that the experts were trained with; raises InputError for a model that has no known one."""
+    if input_channels not in BOUNDARY_SIGMA:
+        raise InputError(
+            "switch",
+            found=f"'auto' with a model of {input_channels} input channels",
+            wanted="a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)",
+            fix="Set switch to sigma, timestep, snr_db or step.",
+        )
+    return BOUNDARY_SIGMA[input_channels]
+
+
+def boundary_after_step(sigmas: Sequence[float], step: int) -> float:
+    """A boundary that gives the first ``step`` steps of a falling schedule to the high-noise expert."""
+    if step == 0:
+        return math.inf
+    if step >= len(sigmas) - 1:
+        return 0.0
+    before, after = sigmas[step - 1], sigmas[step]
+    if after >= before:
+        raise InputError(
+            "sigmas",
+            found=f"{after:.4g} after {before:.4g} at step {step}",
+            wanted="falling sigmas to switch at a step",
+            fix="Set switch to sigma, timestep or snr_db.",
+        )
+    return (before + after) / 2.0
+
+
+def require_steps(sigmas: Sequence[float]) -> None:
+    """Raises InputError unless the schedule has a step and stays within [0, 1]."""
+    if len(sigmas) < 2:
+        raise InputError(
+            "sigmas", found=f"{len(sigmas)} values", wanted="at least 2 (one step)", fix="Raise steps or denoise."
+        )
+    outside = [sigma for sigma in sigmas if not 0.0 <= sigma <= 1.0 + SIGMA_TOLERANCE]
+    if outside:
+        raise InputError(
+            "sigmas", found=f"{outside[0]:.4g}", wanted="values from 0 to 1", fix="Use a scheduler for flow models."
+        )

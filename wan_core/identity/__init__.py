@@ -1,0 +1,1 @@
+"""Who a person is: face alignment, the recogniser, and the identity record."""

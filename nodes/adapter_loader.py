@@ -1,0 +1,67 @@
+"""WanCastAdapterLoader: the weights that put an identity into Wan."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..wan_core.adapters.files import load_lynx_lite
+from ..wan_core.adapters.lynx import LynxAdapter
+from . import host
+from .types import WanIdAdapter, names_its_errors
+
+
+class WanCastAdapterLoader(io.ComfyNode):
+    """Loads the two files of a Lynx-lite adapter."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = host.model_files(host.ID_ADAPTERS)
+        return io.Schema(
+            node_id="WanCastAdapterLoader",
+            display_name="WanCast Adapter Loader",
+            category="WanCast/identity",
+            description="Loads the weights that IDLock uses: a Lynx-lite adapter, in ByteDance's or in Kijai's layout.",
+            search_aliases=["lynx", "identity adapter", "face adapter", "ip adapter"],
+            inputs=[
+                io.Combo.Input(
+                    "ip_layers",
+                    options=files,
+                    tooltip="The IP layers of Lynx-lite (lynx_lite/ip_layers.safetensors), in models/wan_id_adapters.",
+                ),
+                io.Combo.Input(
+                    "resampler",
+                    options=files,
+                    tooltip="The resampler that belongs to them (lynx_lite/resampler.safetensors), in the same folder.",
+                ),
+            ],
+            outputs=[
+                WanIdAdapter.Output("adapter", tooltip="The adapter, for IDLock."),
+                io.String.Output("report", tooltip="What the files hold: width, blocks and tokens."),
+            ],
+        )
+
+    @classmethod
+    @names_its_errors
+    def execute(cls, ip_layers: str, resampler: str) -> io.NodeOutput:
+        layers = host.load_weights(host.ID_ADAPTERS, ip_layers, input_name="ip_layers")
+        perceiver = host.load_weights(host.ID_ADAPTERS, resampler, input_name="resampler")
+        adapter = load_lynx_lite(
+            layers.state_dict,
+            perceiver.state_dict,
+            ip_layers_name=layers.name,
+            resampler_name=perceiver.name,
+            operations=host.operations,
+        )
+        return io.NodeOutput(adapter, _report(adapter))
+
+
+def _report(adapter: LynxAdapter) -> str:
+    resampler = adapter.shape.resampler
+    return "\n".join(
+        (
+            f"Lynx-lite: {adapter.ip_layers_name} with {adapter.resampler_name}",
+            f"model width {adapter.width_d}, blocks {', '.join(str(block) for block in adapter.blocks)}",
+            f"{resampler.tokens} tokens of {resampler.token_d} numbers, {resampler.depth} resampler layers",
+            "expects identities of facexlib's IR-SE50 recogniser",
+        )
+    )

@@ -1,0 +1,283 @@
+"""The injection inside a small stand-in for the host: blocks that call one attention function in Wan's order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wan_core.adapters.inject import IdentityInjection, row_sources
+from wan_core.adapters.lynx import LynxLite, LynxShape
+from wan_core.adapters.resampler import ResamplerShape
+from wan_core.errors import InputError
+
+WIDTH_D, HEADS, BLOCKS, TEXT_TOKENS, VIDEO_TOKENS = 12, 3, 4, 7, 7  # as many video as text tokens, on purpose
+RESAMPLER = ResamplerShape(16, depth=1, inner_d=64, feed_forward_d=16, tokens=3, embedding_d=512, token_d=8)
+
+Options = dict[str, Any]
+AddedTerm = Callable[[int, Tensor], Tensor]  # (block, query) -> what the oracle adds to a text attention
+
+
+# The stand-in for the host
+
+
+def raw_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None, **_: Any) -> Tensor:
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores + mask
+    return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, *, options: Options, **call: Any) -> Tensor:
+    """As the host does it: an override in the options takes the raw function first."""
+    if "optimized_attention_override" in options:
+        override = options["optimized_attention_override"]
+        return override(raw_attention, q, k, v, heads=HEADS, transformer_options=options, **call)
+    return raw_attention(q, k, v, heads=HEADS, **call)
+
+
+class FakeWan:
+    """Blocks of self- and text cross-attention; two ``text_calls`` as NAG does, ``vace`` attends after each block."""
+
+    def __init__(
+        self, *, text_calls: int = 1, image_tokens: int = 0, vace: bool = False, text_mask: bool = False
+    ) -> None:
+        draw = torch.Generator().manual_seed(0)
+        self.text_calls, self.image_tokens, self.vace = text_calls, image_tokens, vace
+        self.mask = torch.randn(VIDEO_TOKENS, TEXT_TOKENS, generator=draw) if text_mask else None
+        self.weights = torch.randn(BLOCKS, 6, WIDTH_D, WIDTH_D, generator=draw) * 0.15
+        self.image = torch.randn(1, image_tokens, WIDTH_D, generator=draw)
+
+    def __call__(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None,
+        time_dim_concat: Tensor | None,
+        transformer_options: Options,
+        *,
+        added: AddedTerm | None = None,
+    ) -> Tensor:
+        for index, (wq, wk, wv, cq, ck, cv) in enumerate(self.weights):
+            transformer_options["block_index"] = index
+            x = x + attention(x @ wq, x @ wk, x @ wv, options=transformer_options)
+            if self.image_tokens:
+                image = self.image.expand(len(x), -1, -1)
+                x = x + attention(x @ cq, image @ ck, image @ cv, options=transformer_options)
+            x = x + self.text(index, x @ cq, context @ ck, context @ cv, transformer_options, added)
+            for patch in transformer_options.get("patches", {}).get("double_block", []):
+                x = patch({"img": x, "block_index": index})["img"]
+            if self.vace:
+                x = x + attention(x @ wk, x @ wq, x @ wv, options=transformer_options)
+                x = x + attention(x @ ck, context @ cq, context @ cv, options=transformer_options)
+        return x
+
+    def text(
+        self, index: int, q: Tensor, k: Tensor, v: Tensor, options: Options, added: AddedTerm | None
+    ) -> Tensor:
+        heard = torch.zeros_like(q)
+        masked = {} if self.mask is None else {"mask": self.mask}
+        for number in range(self.text_calls):
+            one = attention(q, k * (1 - number), v, options=options, **masked)
+            if added is not None:
+                one = one + added(index, q)
+            heard = heard + one * (1.5 if number == 0 else -0.5)
+        return heard
+
+
+# The oracle: two plain terms
+
+
+@pytest.fixture(scope="module")
+def network() -> LynxLite:
+    torch.manual_seed(1)
+    built = LynxLite(LynxShape(WIDTH_D, (0, 2), RESAMPLER), operations=nn).eval().requires_grad_(False)
+    for parameter in built.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return built
+
+
+def person(seed: int) -> Tensor:
+    return nn.functional.normalize(torch.randn(512, generator=torch.Generator().manual_seed(seed)), dim=0)
+
+
+def two_terms(network: LynxLite, z: Tensor, strength: float, blocks: set[int], rows: list[bool]) -> AddedTerm:
+    """strength * Attn(q, K, V) written out row by row; ``rows`` says which rows follow the positive prompt."""
+
+    def added(block: int, q: Tensor) -> Tensor:
+        out = torch.zeros_like(q)
+        if block not in blocks:
+            return out
+        layer = network.ip_layers[str(block)]
+        for row, is_cond in enumerate(rows):
+            tokens = network.resampler((z if is_cond else torch.zeros(512))[None, None])  # 1 n d
+            k = tokens @ layer.to_k_ip.weight.T
+            k = k / torch.sqrt((k**2).mean(-1, keepdim=True) + 1e-5)
+            v = tokens @ layer.to_v_ip.weight.T
+            out[row] = strength * raw_attention(q[row : row + 1], k, v, HEADS)[0]
+        return out
+
+    return added
+
+
+def inputs(rows: int) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    video = torch.randn(rows, VIDEO_TOKENS, WIDTH_D, generator=draw)
+    return video, torch.randn(rows, TEXT_TOKENS, WIDTH_D, generator=draw)
+
+
+def options_for(marks: list[int], sigma: float = 0.7, **more: Any) -> Options:
+    return {"cond_or_uncond": marks, "sigmas": torch.full((1,), sigma), **more}
+
+
+def injection(
+    network: LynxLite, z: Tensor, strength: float = 0.8, blocks: tuple[int, ...] = (0, 2)
+) -> IdentityInjection:
+    return IdentityInjection(network, z, strength, frozenset(blocks), first_sigma=1.0, last_sigma=0.0)
+
+
+def run(wan: Callable[..., Tensor], options: Options, rows: int, **kwargs: Any) -> Tensor:
+    x, context = inputs(rows)
+    return wan(x, torch.ones(rows), context, None, None, options, **kwargs)
+
+
+def through(injected: IdentityInjection, wan: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda *args, **kwargs: injected(wan, *args, **kwargs)
+
+
+def same(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+# Tests
+
+WANS = {
+    "plain": FakeWan(),
+    "two text calls": FakeWan(text_calls=2),
+    "an image call first": FakeWan(image_tokens=5),
+    "attention after the block": FakeWan(vace=True),
+    "a mask over the text": FakeWan(text_mask=True),
+}
+
+
+@pytest.mark.parametrize("wan", WANS.values(), ids=WANS)
+@pytest.mark.parametrize("blocks", [(0, 2), (2,)])
+def test_it_equals_two_plain_terms(network: LynxLite, wan: FakeWan, blocks: tuple[int, ...]) -> None:
+    z = person(0)
+    found = run(through(injection(network, z, blocks=blocks), wan), options_for([1, 0]), rows=2)
+    wanted = run(wan, options_for([1, 0]), rows=2, added=two_terms(network, z, 0.8, set(blocks), [False, True]))
+    same(found, wanted)
+    assert (found - run(wan, options_for([1, 0]), rows=2)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("marks", "rows", "is_cond"),
+    [
+        ([1, 0], 2, [False, True]),
+        ([0, 1], 2, [True, False]),
+        ([1, 0], 4, [False, False, True, True]),
+        ([0], 1, [True]),
+        ([1], 3, [False, False, False]),
+        ([0, 0, 1], 3, [True, True, False]),
+    ],
+)
+def test_positive_rows_get_the_identity_and_negative_rows_the_null_identity(
+    network: LynxLite, marks: list[int], rows: int, is_cond: list[bool]
+) -> None:
+    wan, z = FakeWan(), person(0)
+    found = run(through(injection(network, z), wan), options_for(marks), rows)
+    same(found, run(wan, options_for(marks), rows, added=two_terms(network, z, 0.8, {0, 2}, is_cond)))
+
+
+def test_an_override_that_was_there_before_still_gives_the_original_attention(network: LynxLite) -> None:
+    wan, z, calls = FakeWan(), person(0), []
+
+    def foreign(func: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, **call: Any) -> Tensor:
+        calls.append(k.shape[1])
+        return 2 * func(q, k, v, **call)
+
+    with_foreign = options_for([0], optimized_attention_override=foreign)
+    found = run(through(injection(network, z), wan), with_foreign, rows=1)
+    plain = options_for([0], optimized_attention_override=foreign)
+    same(found, run(wan, plain, rows=1, added=two_terms(network, z, 0.8, {0, 2}, [True])))
+    assert calls == [VIDEO_TOKENS, TEXT_TOKENS] * BLOCKS * 2  # both runs, and never for the identity's term
+
+
+def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it(network: LynxLite) -> None:
+    wan, z = FakeWan(), person(0)
+
+    def doubling(x: Tensor, t: Tensor, context: Tensor, clip: None, concat: None, options: Options) -> Tensor:
+        earlier = options["optimized_attention_override"]
+        chained = {**options, "optimized_attention_override": lambda func, *a, **c: 2 * earlier(func, *a, **c)}
+        return wan(x, t, context, clip, concat, chained)
+
+    def doubled(func: Callable[..., Tensor], *args: Any, **call: Any) -> Tensor:
+        return 2 * func(*args, **call)
+
+    found = run(through(injection(network, z), doubling), options_for([0]), rows=1)
+    plain = options_for([0], optimized_attention_override=doubled)
+    same(found, run(wan, plain, rows=1, added=two_terms(network, z, 1.6, {0, 2}, [True])))
+
+
+def test_two_identities_stack(network: LynxLite) -> None:
+    wan, first, second = FakeWan(text_calls=2), person(0), person(1)
+    chain = through(injection(network, first, 0.8), through(injection(network, second, 0.5, (2,)), wan))
+    one = two_terms(network, first, 0.8, {0, 2}, [False, True])
+    two = two_terms(network, second, 0.5, {2}, [False, True])
+    wanted = run(wan, options_for([1, 0]), rows=2, added=lambda block, q: one(block, q) + two(block, q))
+    same(run(chain, options_for([1, 0]), rows=2), wanted)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "acts"), [(1.0, False), (0.8 + 5e-7, True), (0.8, True), (0.5, True), (0.3 + 5e-7, False), (0.3, False)]
+)
+def test_it_acts_from_the_first_sigma_until_before_the_last(network: LynxLite, sigma: float, acts: bool) -> None:
+    wan = FakeWan()
+    limited = IdentityInjection(network, person(0), 1.0, frozenset({0}), first_sigma=0.8, last_sigma=0.3)
+    found = run(through(limited, wan), options_for([0], sigma), rows=1)
+    assert torch.equal(found, run(wan, options_for([0], sigma), rows=1)) != acts
+
+
+def test_every_step_belongs_to_one_of_two_adjoining_ranges(network: LynxLite) -> None:
+    early = IdentityInjection(network, person(0), 1.0, frozenset({0}), first_sigma=1.0, last_sigma=0.875)
+    late = IdentityInjection(network, person(0), 1.0, frozenset({0}), first_sigma=0.875, last_sigma=0.0)
+    for sigma in (1.0, 0.9, 0.875 + 1e-7, 0.875, 0.875 - 1e-7, 0.5, 0.002):
+        assert early.acts_at(torch.tensor([sigma])) != late.acts_at(torch.tensor([sigma]))
+
+
+def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind(network: LynxLite) -> None:
+    wan, injected = FakeWan(), injection(network, person(0))
+    patches = {"double_block": [lambda args: args], "attn1_patch": []}
+    options = options_for([0], patches=patches)
+    before = {**copy.copy(options), "patches": {key: list(value) for key, value in patches.items()}}
+    weights = {key: value.clone() for key, value in network.state_dict().items()}
+    first = run(through(injected, wan), options, rows=1)
+    assert options["patches"] == before["patches"]
+    assert options.keys() == before.keys()
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in weights.items())
+    assert torch.equal(first, run(through(injected, wan), options_for([0]), rows=1))
+
+
+def test_a_pass_that_fails_leaves_no_trace_in_the_next(network: LynxLite) -> None:
+    wan, injected = FakeWan(), injection(network, person(0))
+    wanted = run(through(injected, wan), options_for([0]), rows=1)
+
+    def fails(args: Options) -> Options:
+        raise RuntimeError("stopped inside block 0")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(through(injected, wan), options_for([0], patches={"double_block": [fails]}), rows=1)
+    assert torch.equal(run(through(injected, wan), options_for([0]), rows=1), wanted)
+
+
+def test_a_batch_that_is_not_split_evenly_is_refused() -> None:
+    with pytest.raises(InputError, match="IDLock: model: found a batch of 3 rows for 2 conditionings"):
+        row_sources([1, 0], 3)
+    with pytest.raises(InputError, match="found a batch of 1 rows for 0 conditionings"):
+        row_sources([], 1)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from wan_core.adapters.selection import parse_blocks, require_percents, require_strength, require_width
+from wan_core.errors import InputError
+
+LITE = tuple(range(0, 40, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("all", set(LITE)),
+        (" all ", set(LITE)),
+        ("", set()),
+        (" , ", set()),
+        ("0-5", {0, 2, 4}),
+        ("0-5, 10,38", {0, 2, 4, 10, 38}),
+        ("4 - 6,4", {4, 6}),
+    ],
+)
+def test_a_range_takes_the_blocks_that_the_adapter_has(text: str, blocks: set[int]) -> None:
+    assert parse_blocks(text, adapter_blocks=LITE, model_blocks=40) == blocks
+
+
+BAD_BLOCKS = {
+    "blocks: found '5-'; wanted \"all\", or numbers": "5-",
+    "blocks: found 'first'": "first",
+    "blocks: found '-1'": "-1",
+    "blocks: found '1.5'": "1.5",
+    "blocks: found '9-3'; wanted a range that counts upwards": "9-3",
+    "blocks: found '0-40'; wanted blocks from 0 to 39, as this model has": "0-40",
+    "blocks: found '3'; wanted blocks that the adapter has weights for: 0, 2, 4": "0,3",
+}
+
+
+@pytest.mark.parametrize(("message", "text"), BAD_BLOCKS.items())
+def test_a_bad_block_list_is_named(message: str, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_blocks(text, adapter_blocks=LITE, model_blocks=40)
+    assert message in str(caught.value)
+
+
+def test_an_adapter_for_a_deeper_model_is_refused() -> None:
+    with pytest.raises(InputError, match="adapter: found weights for block 38; wanted an adapter for this model of 30"):
+        parse_blocks("all", adapter_blocks=LITE, model_blocks=30)
+
+
+@pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf])
+def test_a_bad_strength_is_named(strength: float) -> None:
+    with pytest.raises(InputError, match=f"strength: found {strength}; wanted a finite number of 0 or more"):
+        require_strength(strength)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.6, 0.5), (-0.1, 1), (0, 1.1), (math.nan, 1)])
+def test_a_bad_range_is_named(start: float, end: float) -> None:
+    with pytest.raises(InputError, match=f"start_percent: found {start:g} with end_percent {end:g}; wanted 0 <= start"):
+        require_percents(start, end)
+
+
+def test_sound_values_pass() -> None:
+    require_strength(0)
+    require_strength(2.0)
+    require_percents(0.5, 0.5)
+    require_width(5120, 5120)
+
+
+def test_another_models_adapter_is_refused_with_both_widths() -> None:
+    with pytest.raises(InputError, match="adapter for a model of width 5120; wanted one for this model's width 3072"):
+        require_width(5120, 3072)

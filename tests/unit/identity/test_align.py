@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import cmath
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from wan_core.errors import InputError
+from wan_core.identity.align import (
+    TEMPLATE,
+    TEMPLATE_PX,
+    Similarity,
+    align_face,
+    fit_similarity,
+    is_mirrored,
+    parse_landmarks,
+    warp,
+)
+
+FACE_LINE = "100 100 160 102 130 140 105 170 155 171"
+
+
+def as_line(points: tuple[complex, ...]) -> str:
+    return " ".join(f"{p.real} {p.imag}" for p in points)
+
+
+def random_points(seed: int) -> tuple[complex, ...]:
+    draw = random.Random(seed)
+    return tuple(complex(draw.uniform(0, 300), draw.uniform(0, 300)) for _ in range(5))
+
+
+def pattern(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """A smooth picture that is known at every position."""
+    red = 0.5 + 0.4 * torch.sin(x / 11) * torch.cos(y / 17)
+    return torch.stack((red, 0.5 + 0.4 * torch.cos((x + y) / 23), 0.5 + 0.3 * torch.sin(y / 9)), dim=-1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_fit_is_the_least_squares_similarity(seed: int) -> None:
+    points = random_points(seed)
+    x, y = np.array([p.real for p in points]), np.array([p.imag for p in points])
+    one, zero = np.ones(5), np.zeros(5)
+    system = np.vstack((np.stack((x, -y, one, zero), 1), np.stack((y, x, zero, one), 1)))
+    target = np.concatenate(([p.real for p in TEMPLATE], [p.imag for p in TEMPLATE]))
+    a, b, shift_x, shift_y = np.linalg.lstsq(system, target, rcond=None)[0]
+    fit = fit_similarity(points, TEMPLATE)
+    assert fit.slope == pytest.approx(complex(a, b), abs=1e-10)
+    assert fit.shift == pytest.approx(complex(shift_x, shift_y), abs=1e-8)
+
+
+def test_an_exact_similarity_is_recovered_and_inverted() -> None:
+    moved = Similarity(cmath.rect(0.37, math.radians(-25)), complex(12, -30))
+    points = random_points(3)
+    fit = fit_similarity(points, tuple(moved(p) for p in points))
+    assert fit.slope == pytest.approx(moved.slope)
+    assert all(fit.inverse()(moved(p)) == pytest.approx(p) for p in points)
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(0, 1.0), (20, 1.7), (-35, 2.4), (170, 1.2)])
+def test_a_known_picture_comes_out_of_the_warp_where_the_template_puts_it(degrees: float, scale: float) -> None:
+    to_image = Similarity(cmath.rect(scale, math.radians(degrees)), 0)
+    to_image = Similarity(to_image.slope, complex(200, 200) - to_image(complex(56, 56)))
+    y, x = torch.meshgrid(torch.arange(400.0), torch.arange(400.0), indexing="ij")
+    face = align_face(pattern(x, y), tuple(to_image(p) for p in TEMPLATE))
+    crop_y, crop_x = torch.meshgrid(torch.arange(112.0), torch.arange(112.0), indexing="ij")
+    image_x = to_image.slope.real * crop_x - to_image.slope.imag * crop_y + to_image.shift.real
+    image_y = to_image.slope.imag * crop_x + to_image.slope.real * crop_y + to_image.shift.imag
+    assert face.crop.shape == (112, 112, 3)
+    assert (face.crop - pattern(image_x, image_y)).abs().max() < 5e-3  # what bilinear sampling leaves
+    assert face.face_px == pytest.approx(112 * scale)
+
+
+def test_the_warp_is_bilinear_with_a_border_of_zeros() -> None:
+    image = torch.rand(9, 7, 2, generator=torch.Generator().manual_seed(0))
+    to_image = Similarity(complex(0.8, 0.3), complex(-1.5, 0.7))
+    expected = torch.zeros(12, 12, 2)
+    for row in range(12):
+        for column in range(12):
+            p = to_image(complex(column, row))
+            left, top = math.floor(p.real), math.floor(p.imag)
+            for x, y in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+                if 0 <= x < 7 and 0 <= y < 9:
+                    expected[row, column] += (1 - abs(p.real - x)) * (1 - abs(p.imag - y)) * image[y, x]
+    torch.testing.assert_close(warp(image, to_image, 12), expected, atol=1e-5, rtol=0)
+
+
+def test_points_on_the_template_leave_the_picture_as_it_is() -> None:
+    image = torch.rand(112, 112, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(align_face(image, TEMPLATE).crop, image, atol=1e-4, rtol=0)
+
+
+def test_the_template_is_no_mirror_of_itself_and_swapped_sides_are() -> None:
+    left_eye, right_eye, nose, left_mouth, right_mouth = TEMPLATE
+    assert not is_mirrored(TEMPLATE, TEMPLATE)
+    assert is_mirrored((right_eye, left_eye, nose, right_mouth, left_mouth), TEMPLATE)
+    turned = cmath.rect(1, 2.0)
+    assert not is_mirrored(tuple(turned * p for p in TEMPLATE), TEMPLATE)
+
+
+@pytest.mark.parametrize("text", [FACE_LINE, FACE_LINE.replace(" ", ", "), f"\n  {FACE_LINE}  \n\n"])
+def test_landmarks_are_read_with_spaces_or_commas(text: str) -> None:
+    (points,) = parse_landmarks(text, count=1, width_px=256, height_px=256)
+    assert points[0] == complex(100, 100)
+    assert points[4] == complex(155, 171)
+
+
+SWAPPED = as_line(tuple(complex(x + 50, y + 50) for x, y in (TEMPLATE_PX[i] for i in (1, 0, 2, 4, 3))))
+BAD_LANDMARKS = {
+    "landmarks: found 0 lines of points for 1 images": "",
+    "landmarks: found 2 lines of points for 1 images": f"{FACE_LINE}\n{FACE_LINE}",
+    "in line 1; wanted 10 finite numbers": "100 100 160 102 130 140 105 170 155",
+    "'a b' in line 1": "a b",
+    "'nan 100 160 102 130 140 105 170 155 171' in line 1": FACE_LINE.replace("100 100", "nan 100"),
+    "found the point (999, 100) in line 1; wanted points inside the image of 256 x 256 px": FACE_LINE.replace(
+        "100 100", "999 100"
+    ),
+    "found the point (-1, 100) in line 1": FACE_LINE.replace("100 100", "-1 100"),
+    "found eyes 0.0 px apart in line 1; wanted 8 px or more": "10 10 " * 5,
+    "found points in line 1 that are mirrored or lie on one line": SWAPPED,
+    "mirrored or lie on one line": "10 10 20 20 30 30 40 40 50 50",
+}
+
+
+@pytest.mark.parametrize(("message", "text"), BAD_LANDMARKS.items())
+def test_bad_landmarks_are_named(message: str, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_landmarks(text, count=1, width_px=256, height_px=256)
+    assert message in str(caught.value)
+
+
+def test_the_line_of_the_bad_landmarks_is_named() -> None:
+    with pytest.raises(InputError, match="in line 2"):
+        parse_landmarks(f"{FACE_LINE}\n1 2 3", count=2, width_px=256, height_px=256)
+
+
+def test_a_tiny_face_is_refused_with_its_size() -> None:
+    tiny = tuple(p * 0.2 + complex(50, 50) for p in TEMPLATE)
+    with pytest.raises(InputError, match="found a face of 22 px; wanted 24 px or more"):
+        align_face(torch.zeros(200, 200, 3), tiny)

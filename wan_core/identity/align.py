@@ -1,0 +1,165 @@
+"""Five-point face alignment to the ArcFace template (112 x 112), as insightface's norm_crop does it.
+
+The similarity is the closed form of Umeyama, "Least-squares estimation of transformation parameters between two point
+patterns" (1991). In two dimensions, with points as complex numbers, it is a single quotient: to = slope * from + shift.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import InputError
+from .images import require_face_size
+from .record import CROP_PX
+
+# Left eye, right eye, nose, left and right mouth corner as seen in the image, in pixels of the crop.
+TEMPLATE_PX = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+SMALLEST_EYE_DISTANCE_PX = 8.0
+
+Points = tuple[complex, ...]  # x + y * i, in pixels
+
+TEMPLATE: Points = tuple(complex(x, y) for x, y in TEMPLATE_PX)
+
+
+# Kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """The map ``slope * p + shift`` of pixel positions p as complex numbers: rotation, scale and shift."""
+
+    slope: complex
+    shift: complex
+
+    def __call__(self, point: complex) -> complex:
+        return self.slope * point + self.shift
+
+    def inverse(self) -> Similarity:
+        """The map back."""
+        return Similarity(1 / self.slope, -self.shift / self.slope)
+
+
+def fit_similarity(points: Points, target: Points) -> Similarity:
+    """The least-squares similarity that takes ``points`` to ``target``."""
+    centre, target_centre = sum(points) / len(points), sum(target) / len(target)
+    products = (
+        (point - centre).conjugate() * (wanted - target_centre) for point, wanted in zip(points, target, strict=True)
+    )
+    slope = sum(products) / sum(abs(point - centre) ** 2 for point in points)
+    return Similarity(slope, target_centre - slope * centre)
+
+
+def is_mirrored(points: Points, target: Points) -> bool:
+    """Whether the best fit would need a reflection: a negative determinant of the cross-covariance."""
+    centre, target_centre = sum(points) / len(points), sum(target) / len(target)
+    pairs = [(point - centre, wanted - target_centre) for point, wanted in zip(points, target, strict=True)]
+    xx, xy = sum(p.real * t.real for p, t in pairs), sum(p.real * t.imag for p, t in pairs)
+    yx, yy = sum(p.imag * t.real for p, t in pairs), sum(p.imag * t.imag for p, t in pairs)
+    return xx * yy - xy * yx <= 0
+
+
+def warp(image: Tensor, to_image: Similarity, size_px: int) -> Tensor:
+    """Samples ``image`` (h w c) bilinearly at ``to_image`` of each pixel of a square of size_px; the border is zero."""
+    height_px, width_px, _ = image.shape
+    axis = torch.arange(size_px, device=image.device, dtype=torch.float32)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")  # h w
+    slope, shift = to_image.slope, to_image.shift
+    image_x = slope.real * x - slope.imag * y + shift.real
+    image_y = slope.imag * x + slope.real * y + shift.imag
+    grid = torch.stack((2 * image_x / (width_px - 1) - 1, 2 * image_y / (height_px - 1) - 1), dim=-1)  # h w 2
+    sampled = functional.grid_sample(
+        image.movedim(-1, 0)[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True
+    )  # 1 c h w
+    return sampled[0].movedim(0, -1).contiguous()
+
+
+# Landmarks
+
+
+def parse_landmarks(text: str, *, count: int, width_px: int, height_px: int) -> list[Points]:
+    """Reads one line of ten numbers (x y of five points, pixels) for each image; raises InputError naming the line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) != count:
+        raise InputError(
+            "landmarks",
+            found=f"{len(lines)} lines of points for {count} images",
+            wanted="one line for each image",
+            fix="Write five points (x y) per line: left eye, right eye, nose, left and right mouth corner.",
+        )
+    parsed = [_parse_line(line, number) for number, line in enumerate(lines, start=1)]
+    for number, points in enumerate(parsed, start=1):
+        _require_face(points, number, width_px, height_px)
+    return parsed
+
+
+def _parse_line(line: str, number: int) -> Points:
+    words = re.split(r"[\s,;]+", line.strip(" ,;\t"))
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != 10 or not all(math.isfinite(value) for value in values):
+        raise InputError(
+            "landmarks",
+            found=f"{line.strip()!r} in line {number}",
+            wanted="10 finite numbers",
+            fix="Write x and y of left eye, right eye, nose, left and right mouth corner, in pixels.",
+        )
+    return tuple(complex(x, y) for x, y in zip(values[::2], values[1::2], strict=True))
+
+
+def _require_face(points: Points, number: int, width_px: int, height_px: int) -> None:
+    outside = [p for p in points if not (0 <= p.real <= width_px and 0 <= p.imag <= height_px)]
+    if outside:
+        raise InputError(
+            "landmarks",
+            found=f"the point ({outside[0].real:g}, {outside[0].imag:g}) in line {number}",
+            wanted=f"points inside the image of {width_px} x {height_px} px",
+            fix="Give pixels of the image that is connected here, before any resize.",
+        )
+    eye_distance_px = abs(points[1] - points[0])
+    if eye_distance_px < SMALLEST_EYE_DISTANCE_PX:
+        raise InputError(
+            "landmarks",
+            found=f"eyes {eye_distance_px:.1f} px apart in line {number}",
+            wanted=f"{SMALLEST_EYE_DISTANCE_PX:g} px or more",
+            fix="Use a picture with a larger face, or correct the points.",
+        )
+    if is_mirrored(points, TEMPLATE):
+        raise InputError(
+            "landmarks",
+            found=f"points in line {number} that are mirrored or lie on one line",
+            wanted="left eye, right eye, nose, left and right mouth corner, left as seen in the image",
+            fix="Swap left and right in that line.",
+        )
+
+
+# Crops
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedFace:
+    """A face in the ArcFace template, and how large it was."""
+
+    crop: Tensor  # 112 112 3, in [0, 1]
+    face_px: float  # side of the square of the image that became the crop
+
+
+def align_face(image: Tensor, points: Points) -> AlignedFace:
+    """Warps one image (h w 3) so that its five landmarks meet the template; raises InputError for too small a face."""
+    to_crop = fit_similarity(points, TEMPLATE)
+    face_px = CROP_PX / abs(to_crop.slope)
+    require_face_size("landmarks", face_px)
+    return AlignedFace(crop=warp(image, to_crop.inverse(), CROP_PX), face_px=face_px)

@@ -36,7 +36,7 @@ class HighCompressionVAEDecode(io.ComfyNode):
                 io.Latent.Input(
                     "samples", tooltip="The Wan video latent. The clips of a batch are decoded one after the other."
                 ),
-                io.Vae.Input("vae", tooltip="The Wan2.1 VAE (for the 14B models) or the Wan2.2 VAE (for the 5B model)."),
+                io.Vae.Input("vae", tooltip="The Wan2.1 VAE (for 14B models) or the Wan2.2 VAE (for the 5B model)."),
             ],
             outputs=[
                 io.Image.Output(

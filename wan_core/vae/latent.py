@@ -1,0 +1,77 @@
+"""What the decoder accepts: a latent brought to five dimensions and checked, and an IMAGE that fits in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .spec import VaeSpec
+
+GIB = 2**30
+
+
+def video_latent(samples: Tensor, spec: VaeSpec) -> Tensor:
+    """The video latent (b z t h w) of a LATENT's samples; raises InputError for one that this VAE cannot decode.
+
+    An image latent (b z h w) is a video of one latent frame. The first part of a nested latent is the video.
+    """
+    latent = samples.unbind()[0] if samples.is_nested else samples
+    if latent.ndim == 4:
+        latent = latent.unsqueeze(2)  # b z 1 h w
+    _check_shape(latent.shape, spec)
+    _check_finite(latent)
+    return latent
+
+
+def check_image_fits(image_shape: Sequence[int], *, item_bytes: int, free_bytes: int) -> None:
+    """Raises InputError when an IMAGE of this shape is larger than the free memory."""
+    needed_bytes = math.prod(image_shape) * item_bytes
+    if needed_bytes <= free_bytes:
+        return
+    frames, height, width, _ = image_shape
+    raise InputError(
+        "samples",
+        found=f"{frames} frames of {width} x {height} pixels, an IMAGE of {needed_bytes / GIB:.1f} GiB",
+        wanted=f"at most the {free_bytes / GIB:.1f} GiB of memory that are free",
+        fix="Decode fewer frames at a time or a smaller picture, or free memory first.",
+    )
+
+
+def _check_shape(shape: Sequence[int], spec: VaeSpec) -> None:
+    if len(shape) != 5:
+        raise InputError(
+            "samples",
+            found=f"a latent of shape {list(shape)}",
+            wanted="[batch, channels, frames, height, width] (video) or [batch, channels, height, width] (image)",
+            fix="Connect the LATENT of a Wan sampler.",
+        )
+    if shape[1] != spec.latent_channels:
+        raise InputError(
+            "samples",
+            found=f"a latent with {shape[1]} channels",
+            wanted=f"{spec.latent_channels} channels, because the VAE is a {spec.kind} VAE",
+            fix="Use the Wan2.1 VAE (16 channels) with the 14B models, the Wan2.2 VAE (48 channels) with the 5B model.",
+        )
+    if 0 in shape:
+        raise InputError(
+            "samples",
+            found=f"an empty latent of shape {list(shape)}",
+            wanted="at least one clip, one latent frame and one latent pixel each way",
+            fix="Raise the length, width or height of the latent.",
+        )
+
+
+def _check_finite(latent: Tensor) -> None:
+    for clip_index, clip in enumerate(latent):  # z t h w
+        for frame_index, frame in enumerate(clip.unbind(1)):  # z h w
+            if not torch.isfinite(frame).all():
+                raise InputError(
+                    "samples",
+                    found=f"NaN or Inf in latent frame {frame_index} of clip {clip_index} (both counted from 0)",
+                    wanted="finite numbers only",
+                    fix="Sample again with a lower cfg, or with the model and its LoRAs in bf16 or fp32.",
+                )

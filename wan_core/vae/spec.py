@@ -1,0 +1,93 @@
+"""Which Wan video autoencoder a set of weights is, read from their names and shapes alone.
+
+Layouts: Wan-Video/Wan2.2, wan/modules/vae2_1.py and vae2_2.py. What the shapes cannot say and the kind does: the patch
+of the decoder's head and how many latent frames the decoder takes in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import InputError
+
+Shapes = Mapping[str, Sequence[int]]
+
+WANTED = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)"
+FIX = "Load wan_2.1_vae.safetensors (for the 14B models) or wan2.2_vae.safetensors (for the 5B model) with Load VAE."
+
+FAMILY_MARK = "decoder.middle.0.residual.0.gamma"
+WAN22_MARK = "decoder.upsamples.0.upsamples.0.residual.2.weight"
+RGB, RGBA = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class VaeSpec:
+    """The sizes of one Wan VAE decoder that its caller has to know."""
+
+    kind: Literal["Wan2.1", "Wan2.2"]
+    latent_channels: int  # z: 16 or 48
+    image_channels: int  # 3, or 4 with alpha
+    spatial_scale: int  # pixels per latent pixel, each way
+    temporal_scale: int  # video frames per latent frame, after the first, which is one frame
+    patch: int  # pixels, each way, that the decoder's head packs into channels
+    chunk_latents: int  # latent frames in one decoder call, after the first
+    cache_slots: int  # places in the decoder's causal cache: one per 3-D convolution
+
+    def frames(self, latent_frames: int) -> int:
+        """The number of video frames in a number (>= 1) of latent frames."""
+        return self.temporal_scale * (latent_frames - 1) + 1
+
+    def image_shape(self, latent_shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """The shape of the IMAGE (b*f h w c) that a latent of shape b z t h w decodes to."""
+        b, _, t, h, w = latent_shape
+        return b * self.frames(t), h * self.spatial_scale, w * self.spatial_scale, self.image_channels
+
+
+def detect_vae(shapes: Shapes) -> VaeSpec:
+    """Reads the spec from weight shapes by name; raises InputError when they are not those of a Wan VAE."""
+    if FAMILY_MARK not in shapes:
+        raise _refusal("a VAE that is not Wan's" if shapes else "a VAE without weights")
+    is_wan22 = WAN22_MARK in shapes
+    patch = 2 if is_wan22 else 1
+    return VaeSpec(
+        kind="Wan2.2" if is_wan22 else "Wan2.1",
+        latent_channels=_latent_channels(shapes),
+        image_channels=_image_channels(shapes, patch),
+        spatial_scale=patch * 2 ** _count(shapes, ".resample.1.weight"),
+        temporal_scale=2 ** _count(shapes, ".time_conv.weight"),
+        patch=patch,
+        chunk_latents=1 if is_wan22 else 2,
+        cache_slots=sum(name.startswith("decoder.") and len(shape) == 5 for name, shape in shapes.items()),
+    )
+
+
+def _latent_channels(shapes: Shapes) -> int:
+    z = _conv3d(shapes, "conv2.weight")[1]
+    entry = _conv3d(shapes, "decoder.conv1.weight")[1]
+    if entry != z:
+        raise _refusal(f"a Wan VAE with {z} channels in conv2 but {entry} in decoder.conv1")
+    return z
+
+
+def _image_channels(shapes: Shapes, patch: int) -> int:
+    head = _conv3d(shapes, "decoder.head.2.weight")[0]
+    if head not in (RGB * patch**2, RGBA * patch**2):
+        raise _refusal(f"a Wan VAE whose decoder ends in {head} channels, which is neither RGB nor RGBA")
+    return head // patch**2
+
+
+def _conv3d(shapes: Shapes, name: str) -> Sequence[int]:
+    shape = shapes.get(name)
+    if shape is None or len(shape) != 5:
+        raise _refusal(f"a damaged Wan VAE: its {name} is {'missing' if shape is None else list(shape)}")
+    return shape
+
+
+def _count(shapes: Shapes, ending: str) -> int:
+    return sum(name.startswith("decoder.upsamples.") and name.endswith(ending) for name in shapes)
+
+
+def _refusal(found: str) -> InputError:
+    return InputError("vae", found=found, wanted=WANTED, fix=FIX)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..wan_core.audio.report import describe, plot
 from ..wan_core.audio.sound import fit_to_frames, read_audio
@@ -16,13 +17,19 @@ from .types import WanAudioFeatures, names_its_errors
 TRACKS_KEY = "wancast"  # the one key that we add to the host's AUDIO_ENCODER_OUTPUT
 
 
-def encode(audio_encoder: Any, audio: dict[str, object], tracks: TrackSet) -> dict[str, object]:
+class AudioEncoder(Protocol):
+    """The host's audio encoder, as far as we use it."""
+
+    def encode_audio(self, audio: Tensor, sample_rate: int) -> dict[str, object]: ...
+
+
+def encode(audio_encoder: AudioEncoder, audio: dict[str, object], tracks: TrackSet) -> dict[str, object]:
     """What the stock encoder says about the audio, unchanged, and our tracks beside it."""
     if not callable(getattr(audio_encoder, "encode_audio", None)):
         raise InputError(
             "audio_encoder", found=type(audio_encoder).__name__, wanted="an audio encoder",
             fix="Link the output of Load Audio Encoder.",
-        )  # fmt: skip
+        )
     return {**audio_encoder.encode_audio(audio["waveform"], audio["sample_rate"]), TRACKS_KEY: tracks}
 
 
@@ -71,11 +78,13 @@ class AudioFeatures(io.ComfyNode):
                 io.String.Output("report", tooltip="What was measured, in a few lines."),
                 io.Image.Output("plot", tooltip="Level and onsets over time."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     @names_its_errors
-    def execute(cls, audio: Any, fps: float, frames: int, audio_encoder: Any = None) -> io.NodeOutput:
+    def execute(
+        cls, audio: object, fps: float, frames: int, audio_encoder: AudioEncoder | None = None
+    ) -> io.NodeOutput:
         rate = exact_fps(fps)
         sound = read_audio(audio)
         count = frames_to_cover(sound, frames, rate)

@@ -1,0 +1,90 @@
+"""LipSyncCheck: does the mouth move with the sound?"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from comfy_api.latest import Input, io
+
+from ..wan_core.audio.sound import analysis_signal, read_audio
+from ..wan_core.audio.timing import exact_fps
+from ..wan_core.lipsync.embed import Clip, embed, plan
+from ..wan_core.lipsync.inputs import check_frames, check_not_silent
+from ..wan_core.lipsync.network import build
+from ..wan_core.lipsync.report import describe, plot
+from ..wan_core.lipsync.score import MODES, Mode, score
+from . import host
+from .types import names_its_errors
+
+
+def read_clip(frames: object, fps: float, audio: object) -> Clip:
+    """Pictures, frame rate and sound of an IMAGE batch, or of a VIDEO, whose own sound gives way to ``audio``."""
+    rate: float | Fraction = fps
+    if isinstance(frames, Input.Video):
+        components = frames.get_components()
+        frames, rate = components.images, components.frame_rate
+        audio = components.audio if audio is None else audio
+    pictures, exact_rate = check_frames(frames), exact_fps(rate)
+    samples = analysis_signal(read_audio(audio))  # s
+    check_not_silent(samples)
+    return Clip(pictures, exact_rate, samples)
+
+
+class LipSyncCheck(io.ComfyNode):
+    """Scores the lip sync of a talking face with SyncNet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LipSyncCheck",
+            display_name="Lip Sync Check",
+            category="WanCast/audio",
+            description="Measures whether the lips of a face crop move with the sound, with SyncNet v2: offset in "
+            "milliseconds, confidence (LSE-C) and distance (LSE-D), and a verdict in words.",
+            search_aliases=["syncnet", "lse-c", "lse-d", "av offset", "talking head", "lip sync"],
+            inputs=[
+                io.MultiType.Input(
+                    "frames", types=[io.Image, io.Video],
+                    tooltip="Crops of one face that fills the picture, forehead to chin. A VIDEO brings fps and sound.",
+                ),
+                io.Float.Input(
+                    "fps", default=16.0, min=0.001, max=240.0, step=0.001, round=0.001,
+                    tooltip="Frame rate of the pictures; not used for a VIDEO, which brings its own.",
+                ),
+                io.Combo.Input(
+                    "weights", options=host.model_files(host.SYNCNET),
+                    tooltip="SyncNet v2 weights in models/syncnet. They are yours to get; nothing is downloaded.",
+                ),
+                io.Combo.Input(
+                    "mode", options=list(MODES), default="parity",
+                    tooltip="parity: as in published comparisons. robust: the ends of the clip do not bias the score.",
+                ),
+                io.Audio.Input(
+                    "audio", optional=True, tooltip="The sound. Needed with pictures; takes the place of a VIDEO's own."
+                ),
+            ],
+            outputs=[
+                io.Boolean.Output(
+                    "passed",
+                    tooltip="True when the offset cannot be noticed (ITU-R BT.1359) and confidence is 3 or more.",
+                ),
+                io.Float.Output("offset_ms", tooltip="Positive: the audio is early. Negative: it is late."),
+                io.Float.Output("confidence", tooltip="LSE-C: higher is surer. Real talking faces have about 6 to 9."),
+                io.Float.Output("distance", tooltip="LSE-D: lower is better. Real talking faces have about 6 to 8."),
+                io.String.Output("report", tooltip="The verdict and all numbers in words."),
+                io.Image.Output("plot", tooltip="Distance over offset."),
+            ],
+        )
+
+    @classmethod
+    @names_its_errors
+    def execute(cls, frames: object, fps: float, weights: str, mode: Mode, audio: object = None) -> io.NodeOutput:
+        clip = read_clip(frames, fps, audio)
+        clip_plan = plan(clip)
+        file = host.load_weights(host.SYNCNET, weights, input_name="weights")
+        network = build(file.state_dict, file_name=file.name, operations=host.operations)
+        device = host.load_on_device(network)
+        lips, sounds = embed(network, clip, clip_plan, device, host.progress(2 * clip_plan.windows))  # n d, n d
+        result = score(lips, sounds, mode)
+        report = f"{describe(result, clip)}\nweights: {file.name}, SHA-256 {file.sha256}"
+        return io.NodeOutput(result.passed, result.offset_ms, result.confidence, result.distance, report, plot(result))

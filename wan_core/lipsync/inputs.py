@@ -1,0 +1,97 @@
+"""Pictures and sound as SyncNet was trained on them: 25 fps, 224x224, BGR, 0 to 255; 13 cepstra every 10 ms."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .mfcc import RATE_HZ, mfcc, to_int16_scale
+from .network import FRAMES_SEEN
+
+TICKS_PER_S = 25
+SAMPLES_PER_TICK = RATE_HZ // TICKS_PER_S
+SIDE_PX = 224
+CEPSTRA_PER_TICK = 4
+CEPSTRA_SEEN = FRAMES_SEEN * CEPSTRA_PER_TICK
+SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so this many make one
+SILENCE_DB = -80.0
+assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
+
+
+# Checks
+
+
+def check_frames(frames: object) -> Tensor:
+    """An IMAGE batch, f h w 3, with finite values; raises InputError for anything else."""
+    if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[-1] != 3 or frames.numel() == 0:
+        found = f"shape {list(frames.shape)}" if isinstance(frames, Tensor) else type(frames).__name__
+        raise InputError(
+            "frames", found=found, wanted="RGB pictures [frames, height, width, 3], or a VIDEO",
+            fix="Link face crops; remove an alpha channel first.",
+        )
+    bad = next((index for index, frame in enumerate(frames) if not torch.isfinite(frame).all()), None)
+    if bad is not None:
+        raise InputError(
+            "frames", found=f"NaN or infinity in frame {bad}", wanted="finite pixels",
+            fix="Decode the video again; a NaN often comes from a VAE in half precision.",
+        )
+    return frames
+
+
+def check_length(ticks: int, frames: int, fps: Fraction, samples: int) -> None:
+    """Raises InputError when picture or sound is too short for one window."""
+    if ticks < SHORTEST_TICKS:
+        raise InputError(
+            "frames", found=f"{frames} at {float(fps):g} fps ({ticks} at 25 fps)",
+            wanted=f"at least {SHORTEST_TICKS} at 25 fps ({SHORTEST_TICKS / TICKS_PER_S:.2f} s)",
+            fix="Use a longer clip; 2 s and more give a sure verdict.",
+        )
+    if samples < SHORTEST_TICKS * SAMPLES_PER_TICK:
+        raise InputError(
+            "audio", found=f"{samples / RATE_HZ:.3f} s", wanted=f"at least {SHORTEST_TICKS / TICKS_PER_S:.2f} s",
+            fix="Use the sound of the whole clip; 2 s and more give a sure verdict.",
+        )
+
+
+def check_not_silent(samples: Tensor) -> None:
+    """Raises InputError when there is nothing to hear: lip sync does not apply to silence."""
+    level_db = float(20 * torch.log10(samples.std(correction=0)))
+    if level_db < SILENCE_DB:
+        raise InputError(
+            "audio", found=f"silence ({level_db:.0f} dB)", wanted="speech", fix="Lip sync does not apply without sound."
+        )
+
+
+# Pictures
+
+
+def tick_sources(frames: int, fps: Fraction) -> Tensor:
+    """The frame on screen in the middle of every 25th of a second: k, int64."""
+    halves_per_s = 2 * TICKS_PER_S * fps.denominator  # tick centres are the odd half ticks
+    last_half = (halves_per_s * frames - 1) // fps.numerator
+    return torch.arange(1, last_half + 1, 2, dtype=torch.int64) * fps.numerator // halves_per_s  # k
+
+
+def lip_input(frames: Tensor) -> Tensor:
+    """Resizes RGB pictures bilinearly, as the reference does: k h w 3 in [0, 1] -> 1 3 k 224 224, BGR, 0 to 255."""
+    pixels = frames.movedim(-1, 1).float().flip(1) * 255  # k 3 h w
+    if pixels.shape[-2:] != (SIDE_PX, SIDE_PX):
+        pixels = torch.nn.functional.interpolate(pixels, (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False)
+    return pixels.movedim(1, 0).unsqueeze(0)  # 1 3 k h w
+
+
+# Sound
+
+
+def audio_windows(samples: Tensor, count: int) -> Tensor:
+    """0.2 s of cepstra from the start of each of the first ``count`` ticks: s at 16 kHz in [-1, 1] -> n 1 13 20."""
+    cepstra = mfcc(to_int16_scale(samples)).float()  # k 13
+    return cepstra.unfold(0, CEPSTRA_SEEN, CEPSTRA_PER_TICK)[:count].unsqueeze(1)  # n 1 13 20
+
+
+def window_count(ticks: int, samples: int) -> int:
+    """How many windows the reference scores: five fewer than the shorter of picture and sound has ticks."""
+    return min(ticks, samples // SAMPLES_PER_TICK) - FRAMES_SEEN

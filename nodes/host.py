@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.ldm.wan.ar_model
 import comfy.ldm.wan.model
 import comfy.model_management
 import comfy.model_patcher
@@ -15,6 +17,7 @@ import comfy.ops
 import comfy.patcher_extension
 import comfy.sample
 import comfy.samplers
+import comfy.sd
 import comfy.utils
 import folder_paths
 import latent_preview
@@ -105,6 +108,16 @@ def intermediate_device() -> torch.device:
     return comfy.model_management.intermediate_device()
 
 
+def intermediate_dtype() -> torch.dtype:
+    """The floating-point type of tensors that travel between nodes."""
+    return comfy.model_management.intermediate_dtype()
+
+
+def free_bytes(device: torch.device) -> int:
+    """The memory that is free on a device; for the CPU, the RAM that can be had without swapping."""
+    return comfy.model_management.get_free_memory(device)
+
+
 # Progress and interruption
 
 
@@ -119,6 +132,87 @@ def progress(total: int) -> Callable[[int], None]:
     return report
 
 
+# Wan models
+
+Model = comfy.model_patcher.ModelPatcher
+
+
+@dataclass(frozen=True, slots=True)
+class WanSize:
+    """The sizes of a Wan model that others have to fit."""
+
+    width_d: int
+    blocks: int
+    input_channels: int  # 16 for text to video, 36 for image to video
+
+
+def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
+    """Measures a Wan model; raises InputError for any other kind, and for the causal one with its attention cache."""
+    network = model.get_model_object("diffusion_model")
+    causal = isinstance(network, comfy.ldm.wan.ar_model.CausalWanModel)
+    if causal or not isinstance(network, comfy.ldm.wan.model.WanModel):
+        raise InputError(
+            input_name,
+            found=f"a {type(network).__name__}",
+            wanted="a Wan2.1 or Wan2.2 video model",
+            fix="Connect the Wan model, for example from Load Diffusion Model.",
+        )
+    return WanSize(width_d=network.dim, blocks=len(network.blocks), input_channels=network.in_dim)
+
+
+def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple[float, float]:
+    """The sigmas at two percents of the model's own schedule; the first is the larger one."""
+    sampling = model.get_model_object("model_sampling")
+    return float(sampling.percent_to_sigma(start_percent)), float(sampling.percent_to_sigma(end_percent))
+
+
+def with_model_wrapper(
+    model: Model, name: str, wrapper: Callable[..., torch.Tensor], network: torch.nn.Module
+) -> Model:
+    """A clone of ``model`` whose forward goes through ``wrapper``, with ``network`` loaded beside it; clones stack."""
+    model = model.clone()
+    key = f"{name}.{sum(other.startswith(name) for other in model.additional_models)}"
+    patcher = comfy.model_patcher.CoreModelPatcher(
+        network,
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, key, wrapper)
+    model.set_additional_models(key, [patcher])
+    return model
+
+
+# Video autoencoders
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVae:
+    """A VAE whose network can run now."""
+
+    network: torch.nn.Module
+    device: torch.device  # where the network computes
+    dtype: torch.dtype  # what the network computes in
+    to_pixels_: Callable[[torch.Tensor], torch.Tensor]  # the network's range -> [0, 1], in place
+
+
+def vae_weight_shapes(vae: comfy.sd.VAE) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight of a VAE by name; empty when the host made no network of the file."""
+    network = getattr(vae, "first_stage_model", None)
+    return {} if network is None else {name: tuple(weight.shape) for name, weight in network.named_parameters()}
+
+
+@contextmanager
+def loaded_for_decoding(vae: comfy.sd.VAE, latent_shape: Sequence[int]) -> Iterator[LoadedVae]:
+    """Loads a VAE through the host's memory management, with room to decode a latent of this shape."""
+    with comfy.model_management.cuda_device_context(vae.device):
+        comfy.model_management.load_models_gpu(
+            [vae.patcher],
+            memory_required=vae.memory_used_decode(latent_shape, vae.vae_dtype),
+            force_full_load=vae.disable_offload,
+        )
+        yield LoadedVae(vae.first_stage_model, vae.device, vae.vae_dtype, vae.process_output)
+
+
 # Sampling
 
 SAMPLERS = comfy.samplers.SAMPLER_NAMES
@@ -129,17 +223,7 @@ Conditioning = list[Any]
 ModelOptions = dict[str, Any]
 
 
-def wan_input_channels(model: Any, *, input_name: str) -> int:
-    """The input channels of a Wan model's network; raises InputError when the model is of another family."""
-    network = model.get_model_object("diffusion_model")
-    if not isinstance(network, comfy.ldm.wan.model.WanModel):
-        raise InputError(
-            input_name, found=f"a {type(network).__name__} network", wanted="a Wan model", fix="Load a Wan2.2 expert."
-        )
-    return network.in_dim
-
-
-def schedule(model: Any, sampler_name: str, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
+def schedule(model: Model, sampler_name: str, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
     """The sigmas that the stock KSampler would use with these settings."""
     return comfy.samplers.KSampler(
         model, steps, model.load_device, sampler=sampler_name, scheduler=scheduler, denoise=denoise
@@ -151,7 +235,7 @@ def sampler_named(name: str) -> Any:
     return comfy.samplers.sampler_object(name)
 
 
-def start_latent(model: Any, latent: Latent) -> torch.Tensor:
+def start_latent(model: Model, latent: Latent) -> torch.Tensor:
     """The latent as the model wants it (an empty one takes the model's shape); raises InputError if it cannot be."""
     samples = comfy.sample.fix_empty_latent_channels(
         model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
@@ -176,7 +260,7 @@ def noise_for(samples: torch.Tensor, latent: Latent, seed: int) -> torch.Tensor:
     return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
 
 
-def preview_callback(model: Any, steps: int) -> Callable[[int, torch.Tensor, torch.Tensor, int], None]:
+def preview_callback(model: Model, steps: int) -> Callable[[int, torch.Tensor, torch.Tensor, int], None]:
     """One progress bar with the host's live preview, called once a step."""
     return latent_preview.prepare_callback(model, steps)
 
@@ -189,12 +273,11 @@ def progress_bar_disabled() -> bool:
 def finished_latent(latent: Latent, samples: torch.Tensor) -> Latent:
     """The LATENT that leaves a sampler: a copy of the one that came in, with the sampled values."""
     out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")}
-    device, dtype = comfy.model_management.intermediate_device(), comfy.model_management.intermediate_dtype()
-    return out | {"samples": samples.to(device=device, dtype=dtype)}
+    return out | {"samples": samples.to(device=intermediate_device(), dtype=intermediate_dtype())}
 
 
 def lazy_guider(
-    model: Any, positive: Conditioning, negative: Conditioning, cfg: float
+    model: Model, positive: Conditioning, negative: Conditioning, cfg: float
 ) -> tuple[comfy.samplers.CFGGuider, Callable[[], None]]:
     """A stock guider that leaves its weights where they are until the second value returned is called.
 

@@ -80,7 +80,7 @@ class MoESampler(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, model_high: Any, model_low: Any, positive: host.Conditioning, negative: host.Conditioning,
+        cls, model_high: host.Model, model_low: host.Model, positive: host.Conditioning, negative: host.Conditioning,
         latent_image: host.Latent, seed: int, steps: int, cfg_high: float, cfg_low: float, sampler_name: str,
         scheduler: str, denoise: float, switch: dict[str, Any] | None = None, sigmas: torch.Tensor | None = None,
     ) -> io.NodeOutput:
@@ -130,11 +130,11 @@ def switch_input() -> io.DynamicCombo.Input:
     )
 
 
-def boundary_sigma(switch: dict[str, Any] | None, model_high: Any, sigmas: Sequence[float]) -> float:
+def boundary_sigma(switch: dict[str, Any] | None, model_high: host.Model, sigmas: Sequence[float]) -> float:
     """The sigma at and above which the high-noise expert runs."""
     match switch:
         case {"switch": "auto"}:
-            return boundary_of_model(host.wan_input_channels(model_high, input_name="model_high"))
+            return boundary_of_model(host.wan_size(model_high, input_name="model_high").input_channels)
         case {"switch": "snr_db", "snr_db": value}:
             return sigma_of_snr_db(value)
         case {"switch": "sigma", "sigma": value}:
@@ -146,10 +146,10 @@ def boundary_sigma(switch: dict[str, Any] | None, model_high: Any, sigmas: Seque
     raise InputError("switch", found=switch, wanted=f"one of {', '.join(SWITCHES)}", fix="Pick one in the node.")
 
 
-def require_pair(model_high: Any, model_low: Any) -> None:
+def require_pair(model_high: host.Model, model_low: host.Model) -> None:
     """Raises InputError unless the two models are Wan experts of one family."""
-    high = host.wan_input_channels(model_high, input_name="model_high")
-    low = host.wan_input_channels(model_low, input_name="model_low")
+    high = host.wan_size(model_high, input_name="model_high").input_channels
+    low = host.wan_size(model_low, input_name="model_low").input_channels
     if high != low:
         raise InputError(
             "model_low",
@@ -159,7 +159,7 @@ def require_pair(model_high: Any, model_low: Any) -> None:
         )
 
 
-def job_of(model: Any, latent: host.Latent, seed: int, sampler_name: str, sigmas: torch.Tensor) -> Job:
+def job_of(model: host.Model, latent: host.Latent, seed: int, sampler_name: str, sigmas: torch.Tensor) -> Job:
     """The run of the sampler, with the noise, mask and progress that the stock KSampler would have."""
     samples = host.start_latent(model, latent)
     return Job(

@@ -93,8 +93,8 @@ class SetupCapture:
     ) -> Tensor:
         return self.then(
             Setup(
-                model_wrap, sigmas, extra_args, extra_args["model_options"], callback, noise, latent_image, denoise_mask,
-                disable_pbar,
+                model_wrap, sigmas, extra_args, extra_args["model_options"], callback,
+                noise, latent_image, denoise_mask, disable_pbar,
             )
         )
 

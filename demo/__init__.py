@@ -1,0 +1,1 @@
+"""Miniature networks in the real file layouts, and the small node folder that loads two of them."""

@@ -1,0 +1,1 @@
+"""Key tables of the real weight files, at miniature sizes, filled with seeded noise."""

@@ -1,0 +1,93 @@
+"""Which file holds which network, and writing them: atomically, and only when something changed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from . import face, sound, text, vae, wan
+from .table import Table, fill
+
+STAMP_NAME = "miniatures.sha256"
+
+
+# Contents
+
+
+def _table_file(table: Callable[[], Table], metadata: dict[str, str] | None, name: str) -> bytes:
+    return safetensors.torch.save(fill(table(), name), metadata=metadata)
+
+
+def _text_file(name: str) -> bytes:
+    return safetensors.torch.save(text.text_encoder(name))
+
+
+def _speech_file(name: str) -> bytes:
+    file = io.BytesIO()
+    tensors: dict[str, Tensor] = sound.speech_encoder(name)
+    torch.save(tensors, file)
+    return file.getvalue()
+
+
+FILES: dict[str, Callable[[str], bytes]] = {
+    "diffusion_models/mini_t2v_high.safetensors": partial(_table_file, wan.text_to_video, wan.config(speech=False)),
+    "diffusion_models/mini_t2v_low.safetensors": partial(_table_file, wan.text_to_video, wan.config(speech=False)),
+    "diffusion_models/mini_s2v.safetensors": partial(_table_file, wan.speech_to_video, wan.config(speech=True)),
+    "vae/mini_wan21_vae.safetensors": partial(_table_file, vae.wan21, None),
+    "vae/mini_wan22_vae.safetensors": partial(_table_file, vae.wan22, None),
+    "face_recognition/mini_ir_se.safetensors": partial(_table_file, face.recogniser, None),
+    "wan_id_adapters/mini_lynx_lite_ip_layers.safetensors": partial(_table_file, face.ip_layers, None),
+    "wan_id_adapters/mini_lynx_lite_resampler.safetensors": partial(_table_file, face.resampler, None),
+    "audio_encoders/mini_wav2vec2.pt": _speech_file,
+    "syncnet/mini_syncnet.safetensors": partial(_table_file, sound.syncnet, None),
+    "text_encoders/mini_umt5.safetensors": _text_file,
+}
+
+
+# Files
+
+
+def stamp() -> str:
+    """A hash of everything that the files depend on: our source and the two libraries that make the numbers."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.*")):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    for library in ("torch", "sentencepiece", "safetensors"):
+        digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Puts ``content`` at ``path`` whole, or leaves what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def is_current(models: Path) -> bool:
+    """Whether every file is there and was made by this source."""
+    path = models / STAMP_NAME
+    made_by = path.read_text() if path.is_file() else ""
+    return made_by == stamp() and all((models / name).is_file() for name in FILES)
+
+
+def build(models: Path) -> Iterator[tuple[str, int]]:
+    """Writes every file below ``models`` and yields its name and size in bytes; the stamp comes last."""
+    for name, contents in FILES.items():
+        content = contents(Path(name).stem)
+        write_atomically(models / name, content)
+        yield name, len(content)
+    write_atomically(models / STAMP_NAME, stamp().encode())

@@ -1,0 +1,52 @@
+"""The shipped workflow, made small enough for the miniature networks. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Prompt = dict[str, dict[str, Any]]
+
+API_WORKFLOW = Path(__file__).parent.parent / "workflows" / "api" / "One character, two shots.json"
+MINIATURE_FILES = {
+    "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors": "mini_t2v_high.safetensors",
+    "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors": "mini_t2v_low.safetensors",
+    "wan2.2_s2v_14B_fp8_scaled.safetensors": "mini_s2v.safetensors",
+    "wan_2.1_vae.safetensors": "mini_wan21_vae.safetensors",
+    "wav2vec2_large_english_fp16.safetensors": "mini_wav2vec2.pt",
+    "Wan2_1-T2V-14B-Lynx_lite_ip_layers_fp16.safetensors": "mini_lynx_lite_ip_layers.safetensors",
+    "lynx_lite_resampler_fp32.safetensors": "mini_lynx_lite_resampler.safetensors",
+    "recognition_arcface_ir_se50.pth": "mini_ir_se.safetensors",
+    "syncnet_v2.pth": "mini_syncnet.safetensors",
+}
+MINIATURE_NODES = {"CLIPLoader": ("WanCastDemoTextEncoder", {"text_encoder": "mini_umt5.safetensors"})}  # the stock loader knows only the full-size encoder
+MINIATURE_SIZES = {
+    "EmptyHunyuanLatentVideo": {"width": 128, "height": 128, "length": 33},
+    "WanSoundImageToVideo": {"width": 128, "height": 128},
+    "MoESampler": {"steps": 8},
+    "KSampler": {"steps": 8},
+    "EmptyAudio": {"duration": 33 / 16},  # as long as the first shot
+}
+
+
+def shipped_workflow() -> Prompt:
+    """The API workflow that a user would run with the real weights."""
+    return json.loads(API_WORKFLOW.read_text(encoding="utf-8"))
+
+
+def miniature(prompt: Prompt) -> Prompt:
+    """The same graph with miniature files, sizes and step counts."""
+    return {node_id: miniature_node(node) for node_id, node in prompt.items()}
+
+
+def miniature_node(node: dict[str, Any]) -> dict[str, Any]:
+    """One node of the graph, with what is too large for the miniature networks replaced."""
+    class_type, inputs = MINIATURE_NODES.get(node["class_type"], (node["class_type"], node["inputs"]))
+    small = {name: small_value(value) for name, value in inputs.items()} | MINIATURE_SIZES.get(class_type, {})
+    return node | {"class_type": class_type, "inputs": small}
+
+
+def small_value(value: object) -> object:
+    """The name of a miniature file instead of that of a real one; anything else as it is."""
+    return MINIATURE_FILES.get(value, value) if isinstance(value, str) else value

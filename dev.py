@@ -1,0 +1,143 @@
+"""Everything for developers in one command: demo, test, serve, bench, doctor. The first call sets everything up.
+
+Standard library only, Python 3.10 or newer, Linux, macOS and Windows. What it makes lies in .venv, .host and .cache;
+deleting them undoes it. COMFYUI_PATH names a ComfyUI to use instead of the one it would bring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+if sys.version_info < (3, 10):  # noqa: UP036 - the sentence for those whose python is older
+    sys.exit(f"dev.py needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
+
+ROOT = Path(os.path.abspath(__file__)).parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from demo.server import HostFailed, HostServer  # noqa: E402
+from tooling.doctor import doctor  # noqa: E402
+from tooling.setup import Ready, base_folder, set_up  # noqa: E402
+from tooling.shell import Problem, say  # noqa: E402
+
+TIERS = ("unit", "host", "ui")
+BENCHES = ROOT / "tests" / "bench"
+
+
+# Commands; each returns the exit code
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Runs the main job on real input with miniature networks on a live host; the results lie in demo_out."""
+    ready = set_up(models=True)
+    with host(ready, "demo") as server:
+        say(f"Host: {server.url}")
+        return run(ready, [ROOT / "demo" / "run.py", "--host", server.url, "--out", ROOT / "demo_out", *options.rest])
+
+
+def test(options: argparse.Namespace) -> int:
+    """Runs one tier of tests, or ruff and all tiers; what follows -- goes to pytest."""
+    ready = set_up(models=options.tier != "unit")
+    folders = [ROOT / "tests" / tier for tier in ([options.tier] if options.tier else TIERS)]
+    lint = 0 if options.tier else run(ready, ["-m", "ruff", "check", ROOT])
+    return run(ready, ["-m", "pytest", *folders, *options.rest]) or lint
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Runs a host with the pack and the miniature models until Ctrl+C."""
+    ready = set_up(models=True)
+    say("Starting the host ...")
+    with host(ready, "serve", options.port) as server:
+        say(f"{server.url}\nLog: {server.log_path}\nCtrl+C ends it.")
+        try:
+            while True:
+                server.check_alive()
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            say("\nStopped.")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Runs one benchmark of tests/bench by its name, or all of them."""
+    scripts = sorted(BENCHES.glob("bench_*.py"))
+    if options.name:
+        wanted = "bench_" + options.name.removeprefix("bench_").removesuffix(".py")
+        scripts = [script for script in scripts if script.stem == wanted]
+    if not scripts:
+        names = ", ".join(script.stem.removeprefix("bench_") for script in sorted(BENCHES.glob("bench_*.py")))
+        raise Problem(f"tests/bench holds no benchmark {options.name or ''!r}; it has: {names or 'none yet'}.")
+    ready = set_up(models=True)
+    return max(run(ready, [script, *options.rest]) for script in scripts)
+
+
+def tell(_options: argparse.Namespace) -> int:
+    """Says what is installed, what is missing and how to get it; changes nothing."""
+    return doctor()
+
+
+# Parts
+
+
+def host(ready: Ready, name: str, port: int = 0) -> HostServer:
+    """A host with the pack, the demo's nodes and the miniature models, in a base folder of its own."""
+    return HostServer(ready.python, ready.host, base_folder(name), port, models_dir=ready.models)
+
+
+def run(ready: Ready, arguments: Sequence[str | Path]) -> int:
+    """Runs our environment's interpreter on the terminal and returns its exit code."""
+    places = {"WANCAST_HOST": str(ready.host), "WANCAST_MODELS": str(ready.models), "PYTHONPATH": str(ROOT)}
+    command = [str(ready.python), *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=False).returncode
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line; ``command`` is the function to call and ``rest`` is what follows --."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = argparse.ArgumentParser(prog="dev.py", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="demo|test|serve|bench|doctor")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        sub.set_defaults(command=command)
+        return sub
+
+    add("demo", demo)
+    add("test", test).add_argument("tier", nargs="?", choices=TIERS)
+    add("serve", serve).add_argument("--port", type=int, default=0, help="default: one that is free")
+    add("bench", bench).add_argument("name", nargs="?", help="tests/bench/bench_NAME.py")
+    add("doctor", tell)
+    options = parser.parse_args(arguments[:cut])
+    options.rest = arguments[cut + 1 :]
+    return options
+
+
+def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Turns a request to end into an exit that cleans up."""
+    raise SystemExit(143)
+
+
+def main() -> int:
+    """Runs one command; what goes wrong is one message and a non-zero exit code."""
+    signal.signal(signal.SIGTERM, terminate)
+    options = parse(sys.argv[1:])
+    try:
+        return options.command(options)
+    except (Problem, HostFailed) as problem:
+        say(str(problem))
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Run by the interpreter that doctor examines: ``probe.py [HOST [MODELS]]`` prints findings as one line of JSON."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+FOLDERS = (
+    "diffusion_models", "vae", "text_encoders", "audio_encoders",  # the host's own
+    "face_recognition", "wan_id_adapters", "syncnet",  # ours
+)  # fmt: skip
+DISTRIBUTIONS = ("torch", "insightface", "onnxruntime", "onnxruntime-gpu", "librosa")
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of what doctor speaks about."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def torch_device() -> str:
+    """The device that torch would use, in words."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"CUDA, {torch.cuda.get_device_name(0)}"
+    return "Apple Metal" if torch.backends.mps.is_available() else "CPU"
+
+
+def onnx_providers() -> list[str]:
+    """The execution providers of the onnxruntime that an import finds."""
+    return importlib.import_module("onnxruntime").get_available_providers()
+
+
+def model_files(host: str, models: str | None) -> dict[str, dict[str, Any]]:
+    """The host's model folders that the pack uses: where they lie and which files the host would list."""
+    sys.path.insert(0, host)
+    importlib.import_module("comfy.cli_args").args.models_directory = models
+    folder_paths = importlib.import_module("folder_paths")
+    extra = os.path.join(host, "extra_model_paths.yaml")
+    if os.path.isfile(extra):
+        importlib.import_module("utils.extra_config").load_extra_path_config(extra)
+    found = {}
+    for name in FOLDERS:
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
+        paths, _ = folder_paths.folder_names_and_paths[name]
+        folder_paths.folder_names_and_paths[name] = (paths, folder_paths.supported_pt_extensions)
+        files = folder_paths.get_filename_list(name)
+        found[name] = {"paths": [path for path in paths if os.path.isdir(path)] or paths[-1:], "files": files}
+    return found
+
+
+def main() -> None:
+    """Prints the findings; a part that fails is its error in words."""
+    host, models = (*sys.argv[1:], None, None)[:2]
+    findings: dict[str, Any] = {"python": sys.version.split()[0], "versions": versions()}
+    parts: dict[str, Callable[[], Any]] = {"device": torch_device, "providers": onnx_providers}
+    if host:
+        parts["folders"] = lambda: model_files(host, models)
+    for name, part in parts.items():
+        try:
+            findings[name] = part()
+        except Exception as error:
+            findings[name] = None
+            findings[f"{name}_error"] = f"{type(error).__name__}: {error}"
+    sys.stdout.write("\n" + json.dumps(findings) + "\n")
+
+
+if __name__ == "__main__":
+    main()

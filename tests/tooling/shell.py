@@ -95,8 +95,8 @@ def run_step(title: str, command: Sequence[str | Path], log_path: Path) -> None:
 
 
 def last_line(path: Path) -> str:
-    """The last line that is not empty of a growing file."""
+    """The last line of a growing file that tells something."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 500))
         lines = file.read().decode("utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line.strip() for line in reversed(lines[1:]) if line.strip() and "WARNING" not in line), "")

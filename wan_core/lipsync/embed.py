@@ -12,7 +12,7 @@ from torch import Tensor
 from .inputs import audio_windows, check_length, lip_input, tick_sources, window_count
 from .network import FRAMES_SEEN, SyncNet
 
-LIP_WINDOWS_AT_ONCE = 32  # about 0.6 GB of activations at the public width
+LIP_WINDOWS_AT_ONCE = 32  # 0.45 GB of activations at the public width
 AUDIO_WINDOWS_AT_ONCE = 256
 
 

@@ -20,7 +20,9 @@ MINIATURE_FILES = {
     "recognition_arcface_ir_se50.pth": "mini_ir_se.safetensors",
     "syncnet_v2.pth": "mini_syncnet.safetensors",
 }
-MINIATURE_NODES = {"CLIPLoader": ("WanCastDemoTextEncoder", {"text_encoder": "mini_umt5.safetensors"})}  # the stock loader knows only the full-size encoder
+MINIATURE_NODES = {  # the stock loader knows only the full-size text encoder
+    "CLIPLoader": ("WanCastDemoTextEncoder", {"text_encoder": "mini_umt5.safetensors"}),
+}
 MINIATURE_SIZES = {
     "EmptyHunyuanLatentVideo": {"width": 128, "height": 128, "length": 33},
     "WanSoundImageToVideo": {"width": 128, "height": 128},

@@ -77,7 +77,18 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
             input_name, found=f"{name!r}, which cannot be read ({error})", wanted="a complete weight file",
             fix="Copy or download the file again.",
         ) from error
+    require_finite_weights(state_dict, name, input_name)
     return WeightsFile(name=name, sha256=file_sha256(path), state_dict=state_dict)
+
+
+def require_finite_weights(state_dict: StateDict, name: str, input_name: str) -> None:
+    """Raises InputError when a weight holds NaN or an infinity."""
+    for key, weight in state_dict.items():
+        if weight.is_floating_point() and weight.itemsize > 1 and not weight.isfinite().all():
+            raise InputError(
+                input_name, found=f"{name!r}, whose weight {key} holds NaN or an infinity", wanted="finite weights",
+                fix="Copy or download the file again.",
+            )
 
 
 def file_sha256(path: str) -> str:
@@ -144,11 +155,12 @@ class WanSize:
     width_d: int
     blocks: int
     input_channels: int  # 16 for text to video, 36 for image to video
+    text_d: int  # of the text embeddings that it reads
 
 
 def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
     """Measures a Wan model; raises InputError for any other kind, and for the causal one with its attention cache."""
-    network = model.get_model_object("diffusion_model")
+    network = model.get_model_object("diffusion_model") if isinstance(model, Model) else model
     causal = isinstance(network, comfy.ldm.wan.ar_model.CausalWanModel)
     if causal or not isinstance(network, comfy.ldm.wan.model.WanModel):
         raise InputError(
@@ -157,7 +169,8 @@ def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
             wanted="a Wan2.1 or Wan2.2 video model",
             fix="Connect the Wan model, for example from Load Diffusion Model.",
         )
-    return WanSize(width_d=network.dim, blocks=len(network.blocks), input_channels=network.in_dim)
+    text_d = network.text_embedding[0].in_features
+    return WanSize(width_d=network.dim, blocks=len(network.blocks), input_channels=network.in_dim, text_d=text_d)
 
 
 def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..wan_core.errors import InputError
 from ..wan_core.media.chart import Curve, Mark, line_chart
+from ..wan_core.moe.inputs import require_conditioning, require_latent, require_sigmas
 from ..wan_core.moe.noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep, snr_db_of
 from ..wan_core.moe.route import Expert, Job, Tally, sample_once
 from ..wan_core.moe.split import Split, boundary_after_step, boundary_of_model, require_steps, split_schedule
@@ -84,9 +85,14 @@ class MoESampler(io.ComfyNode):
         latent_image: host.Latent, seed: int, steps: int, cfg_high: float, cfg_low: float, sampler_name: str,
         scheduler: str, denoise: float, switch: dict[str, Any] | None = None, sigmas: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        require_pair(model_high, model_low)
+        text_d = require_pair(model_high, model_low)
+        require_conditioning(positive, text_d, name="positive")
+        require_conditioning(negative, text_d, name="negative")
+        require_latent(latent_image)
         if sigmas is None:
+            require_denoise(denoise)
             sigmas = host.schedule(model_high, sampler_name, scheduler, steps, denoise)
+        require_sigmas(sigmas)
         require_steps(sigmas.tolist())
         split = split_schedule(sigmas.tolist(), boundary_sigma(switch, model_high, sigmas.tolist()))
 
@@ -146,17 +152,24 @@ def boundary_sigma(switch: dict[str, Any] | None, model_high: host.Model, sigmas
     raise InputError("switch", found=switch, wanted=f"one of {', '.join(SWITCHES)}", fix="Pick one in the node.")
 
 
-def require_pair(model_high: host.Model, model_low: host.Model) -> None:
-    """Raises InputError unless the two models are Wan experts of one family."""
-    high = host.wan_size(model_high, input_name="model_high").input_channels
-    low = host.wan_size(model_low, input_name="model_low").input_channels
-    if high != low:
+def require_pair(model_high: host.Model, model_low: host.Model) -> int:
+    """The width of the text that both experts read; raises InputError unless they are Wan experts of one family."""
+    high = host.wan_size(model_high, input_name="model_high")
+    low = host.wan_size(model_low, input_name="model_low")
+    if (high.input_channels, high.text_d) != (low.input_channels, low.text_d):
         raise InputError(
             "model_low",
-            found=f"a model of {low} input channels",
-            wanted=f"{high} like model_high",
+            found=f"a model of {low.input_channels} input channels that reads text of width {low.text_d}",
+            wanted=f"{high.input_channels} channels and width {high.text_d}, like model_high",
             fix="Load the high-noise and the low-noise file of the same Wan2.2 model.",
         )
+    return high.text_d
+
+
+def require_denoise(denoise: float) -> None:
+    """Raises InputError when there is nothing to denoise."""
+    if denoise <= 0.0:
+        raise InputError("denoise", found=denoise, wanted="more than 0", fix="Raise denoise, or leave the sampler out.")
 
 
 def job_of(model: host.Model, latent: host.Latent, seed: int, sampler_name: str, sigmas: torch.Tensor) -> Job:

@@ -44,10 +44,10 @@ def fill(table: Table, name: str) -> dict[str, Tensor]:
 
 def _noise(entry: Entry, generator: torch.Generator) -> Tensor:
     noise = torch.randn(entry.shape, generator=generator) * entry.std
-    if entry.zero_sum:
-        noise = noise - noise.flatten(1).mean(1).reshape(-1, *[1] * (noise.ndim - 1))
     if entry.blur:
         noise = noise.lerp(noise.mean(tuple(range(2, noise.ndim)), keepdim=True), entry.blur)
+    if entry.zero_sum:
+        noise = noise - noise.flatten(1).mean(1).reshape(-1, *[1] * (noise.ndim - 1))
     return (noise + entry.centre).to(entry.dtype)
 
 

@@ -17,17 +17,18 @@ WAN22_DECODER_WIDTH = 4
 WAN22_CHANNELS = 48
 WAN22_PATCH_CHANNELS = 12  # 3 colours of 2 x 2 pixels
 
-BLUR = 0.8  # makes clouds of what would be speckle
-PICTURE_GAIN = 0.7  # about two thirds of the pixels stay inside [-1, 1] unclipped
+BLUR = 0.6  # makes clouds of what would be speckle
+PICTURE_GAIN = 0.9  # nearly all pixels stay inside [-1, 1]
+LATENT_GAIN = 5.0  # a blurred picture has little contrast; its latent has about unit size
 
 
 # Layers
 
 
 def conv(inputs: int, outputs: int, *kernel: int, gain: float = 1.0) -> Table:
-    """A convolution that mixes channels and mostly blurs."""
+    """A convolution that mixes channels and mostly blurs; a kernel with an extent answers to differences only."""
     table = layer(inputs, outputs, *kernel, gain=gain)
-    return table | {"weight": replace(table["weight"], blur=BLUR)}
+    return table | {"weight": replace(table["weight"], blur=BLUR, zero_sum=max(kernel) > 1)}
 
 
 def rms_gamma(width: int, *, images: bool = False) -> Table:
@@ -99,7 +100,7 @@ def encoder_21(width: int, latent: int) -> Table:
     table = prefixed("conv1.", conv(3, widths[0], 3, 3, 3))
     for index, part in enumerate(parts):
         table |= prefixed(f"downsamples.{index}.", part)
-    return table | prefixed("middle.", middle(widths[-1])) | prefixed("head.", head(widths[-1], 2 * latent))
+    return table | prefixed("middle.", middle(widths[-1])) | prefixed("head.", head(widths[-1], 2 * latent, gain=LATENT_GAIN))
 
 
 def decoder_21(width: int, latent: int) -> Table:
@@ -155,7 +156,7 @@ def wan22() -> Table:
         prefixed("conv1.", conv(WAN22_PATCH_CHANNELS, down[0], 3, 3, 3))
         | stages_22("downsamples", down, RES_BLOCKS, SHRINKS_TIME, 1)
         | prefixed("middle.", middle(down[-1]))
-        | prefixed("head.", head(down[-1], 2 * WAN22_CHANNELS))
+        | prefixed("head.", head(down[-1], 2 * WAN22_CHANNELS, gain=LATENT_GAIN))
     )
     decoder = (
         prefixed("conv1.", conv(WAN22_CHANNELS, up[0], 3, 3, 3))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class HighCompressionVAEDecode(io.ComfyNode):
-    """Decodes a Wan latent to the host decoder's very pictures, in working memory that does not grow with the clip."""
+    """Decodes a Wan latent to the host decoder's very pictures, in working memory that grows by the latent alone."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -27,9 +27,9 @@ class HighCompressionVAEDecode(io.ComfyNode):
             display_name="High Compression VAE Decode",
             category="WanCast/video",
             description=(
-                "Decodes Wan video latents with the Wan2.1 or the Wan2.2 VAE. Gives exactly the pictures of VAE Decode "
-                "but streams: a few frames at a time pass through the VAE, so a long clip needs no more video memory "
-                "than a short one."
+                "Decodes Wan video latents with the Wan2.1 or the Wan2.2 VAE. Gives the pictures of VAE Decode bit for "
+                "bit, clip by clip, but streams: a few frames at a time pass through the VAE, so a long clip needs "
+                "hardly more video memory than a short one."
             ),
             search_aliases=["vae decode", "wan vae decode", "decode latent", "latent to video", "stream decode"],
             inputs=[

@@ -152,6 +152,7 @@ Model = comfy.model_patcher.ModelPatcher
 class WanSize:
     """The sizes of a Wan model that others have to fit."""
 
+    network: str  # class name: WanModel for text and image to video, others for its relatives
     width_d: int
     blocks: int
     input_channels: int  # 16 for text to video, 36 for image to video
@@ -169,8 +170,13 @@ def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
             wanted="a Wan2.1 or Wan2.2 video model",
             fix="Connect the Wan model, for example from Load Diffusion Model.",
         )
-    text_d = network.text_embedding[0].in_features
-    return WanSize(width_d=network.dim, blocks=len(network.blocks), input_channels=network.in_dim, text_d=text_d)
+    return WanSize(
+        network=type(network).__name__,
+        width_d=network.dim,
+        blocks=len(network.blocks),
+        input_channels=network.in_dim,
+        text_d=network.text_embedding[0].in_features,
+    )
 
 
 def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple[float, float]:

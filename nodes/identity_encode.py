@@ -41,7 +41,7 @@ class IdentityEncode(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "face",
                     options=[io.DynamicCombo.Option(ALIGNED, []), io.DynamicCombo.Option(LANDMARKS, [_landmarks()])],
-                    tooltip="How faces are found: the images are aligned square crops already, or you give the points.",
+                    tooltip="Where the face is: the images are aligned square crops already, or you give the points.",
                 ),
             ],
             outputs=[

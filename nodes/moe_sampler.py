@@ -156,14 +156,22 @@ def require_pair(model_high: host.Model, model_low: host.Model) -> int:
     """The width of the text that both experts read; raises InputError unless they are Wan experts of one family."""
     high = host.wan_size(model_high, input_name="model_high")
     low = host.wan_size(model_low, input_name="model_low")
-    if (high.input_channels, high.text_d) != (low.input_channels, low.text_d):
+    if high != low:
         raise InputError(
             "model_low",
-            found=f"a model of {low.input_channels} input channels that reads text of width {low.text_d}",
-            wanted=f"{high.input_channels} channels and width {high.text_d}, like model_high",
+            found=describe_size(low),
+            wanted=f"what model_high is: {describe_size(high)}",
             fix="Load the high-noise and the low-noise file of the same Wan2.2 model.",
         )
     return high.text_d
+
+
+def describe_size(size: host.WanSize) -> str:
+    """A model's sizes in words."""
+    return (
+        f"a {size.network} of {size.blocks} blocks of width {size.width_d}, "
+        f"{size.input_channels} input channels and text of width {size.text_d}"
+    )
 
 
 def require_denoise(denoise: float) -> None:

@@ -5,6 +5,8 @@ Layouts: HF wav2vec2-large (24 layers, 1024 wide) and SyncNet v2 (joonson/syncne
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -98,14 +100,16 @@ LIP_CONVS = {
 }
 SYNC_EMBEDDING = 64
 MFCC_SIZE = 15.0  # typical size of a coefficient, of speech in int16 samples
-PIXEL_SIZE = 128.0  # frames arrive as 0..255
+PIXEL_SIZE = 32.0  # typical contrast of a frame of 0..255
 
 
 def _sync_convs(inputs: int, convs: dict[int, tuple[int, tuple[int, ...]]], input_size: float) -> Table:
     table: Table = {}
     for index, (outputs, kernel) in convs.items():
         gain = 1.4 if index else 1.4 / input_size
-        table |= prefixed(f"{index}.", layer(inputs, outputs, *kernel, gain=gain))
+        conv = layer(inputs, outputs, *kernel, gain=gain)
+        conv["weight"] = replace(conv["weight"], zero_sum=True)  # answers to change, not to brightness or loudness
+        table |= prefixed(f"{index}.", conv)
         table |= prefixed(f"{index + 1}.", batch_norm(outputs))
         inputs = outputs
     return table

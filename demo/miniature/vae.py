@@ -100,7 +100,8 @@ def encoder_21(width: int, latent: int) -> Table:
     table = prefixed("conv1.", conv(3, widths[0], 3, 3, 3))
     for index, part in enumerate(parts):
         table |= prefixed(f"downsamples.{index}.", part)
-    return table | prefixed("middle.", middle(widths[-1])) | prefixed("head.", head(widths[-1], 2 * latent, gain=LATENT_GAIN))
+    last = head(widths[-1], 2 * latent, gain=LATENT_GAIN)
+    return table | prefixed("middle.", middle(widths[-1])) | prefixed("head.", last)
 
 
 def decoder_21(width: int, latent: int) -> Table:

@@ -204,7 +204,7 @@ def widths_of(state_dict: StateDict) -> SyncNetWidths:
 
 def not_syncnet(file_name: str, found: str) -> InputError:
     return InputError(
-        "weights", found=f"{file_name!r} with {found}", wanted="the weights of SyncNet v2 (syncnet_v2.model)",
+        "weights", found=f"{file_name!r} with {found}", wanted="the weights of SyncNet v2",
         fix="Pick that file; models/syncnet is where it belongs.",
     )
 

@@ -77,18 +77,22 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
             input_name, found=f"{name!r}, which cannot be read ({error})", wanted="a complete weight file",
             fix="Copy or download the file again.",
         ) from error
-    require_finite_weights(state_dict, name, input_name)
+    require_sound_weights(state_dict, name, input_name)
     return WeightsFile(name=name, sha256=file_sha256(path), state_dict=state_dict)
 
 
-def require_finite_weights(state_dict: StateDict, name: str, input_name: str) -> None:
-    """Raises InputError when a weight holds NaN or an infinity."""
+def require_sound_weights(state_dict: dict[str, Any], name: str, input_name: str) -> None:
+    """Raises InputError unless every value is a tensor without NaN or infinity."""
     for key, weight in state_dict.items():
-        if weight.is_floating_point() and weight.itemsize > 1 and not weight.isfinite().all():
-            raise InputError(
-                input_name, found=f"{name!r}, whose weight {key} holds NaN or an infinity", wanted="finite weights",
-                fix="Copy or download the file again.",
-            )
+        is_tensor = isinstance(weight, torch.Tensor)
+        if is_tensor and (not weight.is_floating_point() or weight.itemsize == 1 or weight.isfinite().all()):
+            continue
+        raise InputError(
+            input_name,
+            found=f"{name!r}, whose {key} " + ("holds NaN or an infinity" if is_tensor else "is no weight"),
+            wanted="a file of finite weights and nothing else",
+            fix="Copy or download the file again.",
+        )
 
 
 def file_sha256(path: str) -> str:

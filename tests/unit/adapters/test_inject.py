@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -255,7 +254,7 @@ def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind(network: Lyn
     wan, injected = FakeWan(), injection(network, person(0))
     patches = {"double_block": [lambda args: args], "attn1_patch": []}
     options = options_for([0], patches=patches)
-    before = {**copy.copy(options), "patches": {key: list(value) for key, value in patches.items()}}
+    before = {**options, "patches": {key: list(value) for key, value in patches.items()}}
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     first = run(through(injected, wan), options, rows=1)
     assert options["patches"] == before["patches"]

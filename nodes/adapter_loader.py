@@ -31,7 +31,7 @@ class WanCastAdapterLoader(io.ComfyNode):
                 io.Combo.Input(
                     "resampler",
                     options=files,
-                    tooltip="The resampler of the same Lynx-lite (lynx_lite/resampler.safetensors), in the same folder.",
+                    tooltip="The resampler of the same Lynx-lite (lynx_lite/resampler.safetensors), in that folder.",
                 ),
             ],
             outputs=[

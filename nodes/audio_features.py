@@ -60,7 +60,7 @@ class AudioFeatures(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "frames", default=0, min=0, max=1_000_000,
-                    tooltip="Frames of the video. The audio is cut or padded with silence to fit. 0: as long as the audio.",
+                    tooltip="Frames of the video. The audio is cut or padded with silence. 0: as long as the audio.",
                 ),
                 io.AudioEncoder.Input(
                     "audio_encoder", optional=True,

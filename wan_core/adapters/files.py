@@ -175,7 +175,7 @@ def _without_prefix(state_dict: StateDict) -> StateDict:
 def _refuse_other_kinds(name: str, state_dict: StateDict) -> None:
     for kind, pattern in OTHER_KINDS.items():
         if any(pattern.search(key) for key in state_dict):
-            raise _unusable(name, kind, f"the {name} file of Lynx-lite", "Pick the files of Lynx-lite, which this loader reads.")
+            raise _unusable(name, kind, f"the {name} file of Lynx-lite", "Pick the files of Lynx-lite.")
 
 
 def _require_same_shapes(found: StateDict, wanted: StateDict) -> None:

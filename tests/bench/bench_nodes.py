@@ -88,7 +88,7 @@ def compare(client: Client, name: str, ours: Build, stock: Build) -> str:
 def main() -> None:
     """Prints a line for each pair."""
     host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "base" / "models"))
+    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
     with tempfile.TemporaryDirectory() as folder:
         base = prepare_base(Path(folder), models)
         with HostServer(sys.executable, host, base) as server:

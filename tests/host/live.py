@@ -1,0 +1,229 @@
+"""What the live tests hold in their hands: a prompt being built, a client of the host, and what a prompt left."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from demo import client as api
+
+ROOT = Path(__file__).parents[2]
+PROMPT_TIMEOUT_S = 240.0
+REQUEST_TIMEOUT_S = 60.0
+
+PACKS = {
+    "WanCast": ROOT,
+    "wancast_demo": ROOT / "demo" / "host_nodes",
+    "wancast_probe": ROOT / "tests" / "host" / "probe_nodes",
+}
+
+Json = dict[str, Any]
+
+
+# The folder of a host
+
+
+def prepare_base(base: Path, models: Path) -> Path:
+    """Fills a host's base folder: our pack and the two for tests, the models, the real inputs of tests/data."""
+    for folder in ("custom_nodes", "models", "input", "output"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    for name, source in PACKS.items():
+        link_folder(base / "custom_nodes" / name, source)
+    for source in filter(Path.is_file, models.glob("*/**/*")):
+        target = base / "models" / source.relative_to(models)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        share_file(source.resolve(), target)
+    for source in (ROOT / "tests" / "data").iterdir():
+        if source.is_file():
+            shutil.copy(source, base / "input" / source.name)
+    return base
+
+
+def link_folder(link: Path, target: Path) -> None:
+    """Makes ``link`` show the folder ``target``; a junction where symbolic links need a privilege."""
+    if sys.platform == "win32":
+        import _winapi
+
+        _winapi.CreateJunction(str(target), str(link))
+    else:
+        link.symlink_to(target, target_is_directory=True)
+
+
+def share_file(source: Path, target: Path) -> None:
+    """Gives a file a second name, or a second copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def ask(url: str, body: bytes | None = None) -> bytes:
+    """The answer to a GET, or to a POST of JSON; proxies are not asked."""
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
+        return answer.read()
+
+
+# A prompt and what it left
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a prompt under construction; ``node[1]`` is its second output."""
+
+    id: str
+
+    def __getitem__(self, slot: int) -> list[Any]:
+        return [self.id, slot]
+
+
+class Graph:
+    """An API prompt under construction."""
+
+    def __init__(self) -> None:
+        self.prompt: Json = {}
+
+    def add(self, class_type: str, /, **inputs: Any) -> Node:
+        """Adds a node; an input with a dot in its name is written with two underscores."""
+        node = Node(str(len(self.prompt) + 1))
+        inputs = {name.replace("__", "."): value for name, value in inputs.items()}
+        self.prompt[node.id] = {"class_type": class_type, "inputs": inputs, "_meta": {"title": class_type}}
+        return node
+
+    def make(self, **spec: Any) -> list[Any]:
+        """Adds a probe that makes what the specification describes, and returns its output."""
+        return self.add("WanCastProbeTensor", spec=json.dumps(spec))[0]
+
+    def edit(self, value: list[Any], path: str, /, **spec: Any) -> list[Any]:
+        """Adds a probe that replaces one place of a value, and returns its output."""
+        return self.add("WanCastProbeEdit", value=value, path=path, spec=json.dumps(spec))[0]
+
+    def save(self, value: list[Any]) -> Node:
+        """Adds a probe that saves the value without loss."""
+        return self.add("WanCastProbeSave", value=value, name="probe")
+
+    def hash(self, value: list[Any], *, after: list[Any] | None = None) -> Node:
+        """Adds a probe that hashes the value (after another node has run) and hands it on."""
+        return self.add("WanCastProbeHash", value=value, **({} if after is None else {"after": after}))
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A value that a probe saved."""
+
+    arrays: dict[str, np.ndarray]  # by path; "" is the value itself
+    tree: Json  # everything else by path, and the dtype of each array
+
+    @property
+    def array(self) -> np.ndarray:
+        """The only array of the value."""
+        (array,) = self.arrays.values()
+        return array
+
+    def __eq__(self, other: object) -> bool:
+        """Bit for bit, so that a NaN equals the same NaN."""
+        return isinstance(other, Saved) and self.tree == other.tree and self.bits() == other.bits()
+
+    def bits(self) -> dict[str, tuple[Any, ...]]:
+        return {path: (a.dtype.str, a.shape, a.tobytes()) for path, a in self.arrays.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A prompt that ended well."""
+
+    client: Client
+    entry: Json  # its history entry
+
+    def output(self, node: Node) -> Json:
+        """What the node sent to the user interface."""
+        return self.entry["outputs"][node.id]
+
+    def saved(self, node: Node) -> Saved:
+        """The value that a save probe wrote."""
+        content = api.view(self.client.url, self.output(node)["probe"][0])
+        with np.load(io.BytesIO(content)) as file:
+            arrays = {name.removeprefix("array"): file[name] for name in file.files if name != "tree"}
+            return Saved(arrays, json.loads(str(file["tree"])))
+
+    def digest(self, node: Node) -> str:
+        """The hash that a hash probe took."""
+        return self.output(node)["digest"][0]
+
+    def cached_nodes(self) -> set[str]:
+        """The ids of the nodes that the host took from its cache."""
+        return set(dict(self.entry["status"]["messages"])["execution_cached"]["nodes"])
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client of one live host."""
+
+    url: str
+
+    def run(self, graph: Graph, *, timeout_s: float = PROMPT_TIMEOUT_S) -> Run:
+        """Runs the prompt to its good end."""
+        return Run(self, api.wait(self.url, api.submit(self.url, graph.prompt), timeout_s))
+
+    def value(self, graph: Graph, output: list[Any]) -> Saved:
+        """Runs the prompt and returns the value of one output."""
+        node = graph.save(output)
+        return self.run(graph).saved(node)
+
+    def fails(self, graph: Graph, *, timeout_s: float = PROMPT_TIMEOUT_S) -> api.PromptFailed:
+        """Runs a prompt that must fail and returns what the host said."""
+        try:
+            self.run(graph, timeout_s=timeout_s)
+        except api.PromptFailed as failure:
+            return failure
+        raise AssertionError("the prompt was expected to fail, and ran")
+
+    def get(self, path: str) -> Any:
+        """The JSON answer of the host."""
+        return json.loads(ask(f"{self.url}{path}"))
+
+    def post(self, path: str, body: Any) -> None:
+        """Sends JSON to the host."""
+        ask(f"{self.url}{path}", json.dumps(body).encode())
+
+    def forget(self) -> None:
+        """Makes the host drop its models and cached results.
+
+        It does so after a prompt, so a small one is run: the next one then finds a host without memory of anything.
+        """
+        self.post("/free", {"unload_models": True, "free_memory": True})
+        graph = Graph()
+        graph.hash(graph.make(value=0))
+        self.run(graph)
+
+    def events(self, graph: Graph) -> Iterator[tuple[str, Json]]:
+        """Submits the prompt and yields the events of its run as the host sends them, to the last."""
+        import websocket
+
+        client_id = uuid.uuid4().hex
+        address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
+        with closing(websocket.create_connection(address, timeout=PROMPT_TIMEOUT_S)) as socket:
+            prompt_id = api.submit(self.url, graph.prompt, client_id=client_id)
+            while True:
+                frame = socket.recv()
+                if isinstance(frame, bytes):
+                    continue  # a preview picture
+                message = json.loads(frame)
+                if message["data"].get("prompt_id") != prompt_id:
+                    continue
+                yield message["type"], message["data"]
+                if message["type"] in ("execution_success", "execution_error", "execution_interrupted"):
+                    return

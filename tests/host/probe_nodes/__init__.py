@@ -1,0 +1,229 @@
+"""Nodes that only the tests load: save any value without loss, make odd inputs, change part of a value, hash it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.latest import ComfyExtension, io
+
+CATEGORY = "WanCast probe"
+PATCHER_PARTS = (
+    "model_options", "patches", "object_patches", "wrappers", "callbacks", "injections", "attachments",
+    "additional_models",
+)
+
+
+# A value as a flat list of paths and leaves
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a value with its path; a leaf is a tensor, an array, or something that JSON can hold."""
+    if isinstance(value, (torch.Tensor, np.ndarray, str, int, float)) or value is None:
+        yield path, value
+    elif isinstance(value, dict):
+        yield f"{path}/keys", [str(key) for key in value]
+        for key, item in value.items():
+            yield from leaves(item, f"{path}/{key}")
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield f"{path}/length", len(value)
+        for i, item in enumerate(value):
+            yield from leaves(item, f"{path}/{i}")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from leaves(getattr(value, field.name), f"{path}/{field.name}")
+    else:
+        yield from object_leaves(value, path)
+
+
+def object_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of a network, of the host's holder of one, or the type and identity of anything else."""
+    yield f"{path}/type", f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, torch.nn.Module):
+        yield from leaves(dict(value.state_dict()), f"{path}/state_dict")
+    elif hasattr(value, "model_options") and hasattr(value, "model"):
+        for part in PATCHER_PARTS:
+            yield from leaves(getattr(value, part), f"{path}/{part}")
+        yield from object_leaves(value.model, f"{path}/model")
+    elif isinstance(getattr(value, "first_stage_model", None), torch.nn.Module):
+        yield from object_leaves(value.first_stage_model, f"{path}/first_stage_model")
+    elif isinstance(getattr(value, "model", None), torch.nn.Module):
+        yield from object_leaves(value.model, f"{path}/model")
+    else:
+        yield f"{path}/id", id(value)
+
+
+def as_array(leaf: torch.Tensor | np.ndarray) -> np.ndarray:
+    """The bytes of a tensor as an array; a dtype that numpy lacks becomes its bit pattern."""
+    if isinstance(leaf, np.ndarray):
+        return leaf
+    leaf = leaf.detach().cpu().contiguous()
+    if leaf.dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2):
+        leaf = leaf.view(torch.uint8)
+    return leaf.numpy()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over all the leaves of a value."""
+    found = hashlib.sha256()
+    for path, leaf in leaves(value):
+        found.update(path.encode())
+        if isinstance(leaf, (torch.Tensor, np.ndarray)):
+            found.update(f"{leaf.dtype} {tuple(leaf.shape)}".encode())
+            found.update(as_array(leaf).tobytes())
+        else:
+            found.update(repr(leaf).encode())
+    return found.hexdigest()
+
+
+# Odd inputs
+
+
+def made(spec: Any) -> Any:
+    """What a JSON specification describes; a plain JSON value stands for itself."""
+    match spec:
+        case {"tensor": shape, **rest}:
+            return filled(shape, rest.get("fill", "noise"), rest.get("dtype", "float32"))
+        case {"latent": shape, **rest}:
+            return {"samples": filled(shape, rest.get("fill", "noise"), rest.get("dtype", "float32"))}
+        case {"audio": shape, "rate": rate_hz, **rest}:
+            waveform = filled(shape, rest.get("fill", "noise"), rest.get("dtype", "float32"))
+            return {"waveform": waveform, "sample_rate": rate_hz}
+        case {"conditioning": shape, **rest}:
+            return [[filled(shape, rest.get("fill", "noise"), "float32"), {}]]
+        case {"object": _}:
+            return object()
+        case {"dict": items}:
+            return {key: made(item) for key, item in items.items()}
+        case {"list": items}:
+            return [made(item) for item in items]
+        case {"value": value}:
+            return value
+    raise ValueError(f"the probe cannot make {spec!r}")
+
+
+def filled(shape: list[int], fill: str, dtype: str) -> torch.Tensor:
+    """A tensor of that shape: noise, zeros, numbers from 0 to 1 ("unit"), or those with one bad value in the middle."""
+    if fill == "zeros":
+        return torch.zeros(shape, dtype=getattr(torch, dtype))
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(7))
+    if fill in ("unit", "nan", "inf"):
+        noise = noise.sigmoid()
+    if fill in ("nan", "inf"):
+        noise.view(-1)[noise.numel() // 2] = float(fill)
+    return noise.to(getattr(torch, dtype))
+
+
+def with_part(value: Any, path: list[str], part: Any) -> Any:
+    """A copy of a value in which the part at ``path`` is another one."""
+    if not path:
+        return part
+    key, *rest = path
+    if isinstance(value, dict):
+        return {**value, key: with_part(value.get(key), rest, part)}
+    if isinstance(value, (list, tuple)):
+        items = list(value)
+        items[int(key)] = with_part(items[int(key)], rest, part)
+        return type(value)(items)
+    return dataclasses.replace(value, **{key: with_part(getattr(value, key), rest, part)})
+
+
+# Nodes
+
+
+class WanCastProbeSave(io.ComfyNode):
+    """Saves any value without loss."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeSave",
+            category=CATEGORY,
+            inputs=[io.AnyType.Input("value"), io.String.Input("name", default="probe")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, value: Any, name: str) -> io.NodeOutput:
+        arrays, tree = {}, {}
+        for path, leaf in leaves(value):
+            if isinstance(leaf, (torch.Tensor, np.ndarray)):
+                arrays[path] = as_array(leaf)
+                tree[f"{path}:dtype"] = str(leaf.dtype)
+            else:
+                tree[path] = leaf
+        filename = f"{name}_{uuid.uuid4().hex}.npz"
+        os.makedirs(folder_paths.get_output_directory(), exist_ok=True)
+        with open(os.path.join(folder_paths.get_output_directory(), filename), "xb") as file:
+            np.savez(file, tree=np.array(json.dumps(tree)), **{f"array{path}": array for path, array in arrays.items()})
+        return io.NodeOutput(ui={"probe": [{"filename": filename, "subfolder": "", "type": "output"}]})
+
+
+class WanCastProbeTensor(io.ComfyNode):
+    """Makes what a JSON specification describes, for any socket."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeTensor",
+            category=CATEGORY,
+            inputs=[io.String.Input("spec", multiline=True)],
+            outputs=[io.AnyType.Output("value")],
+        )
+
+    @classmethod
+    def execute(cls, spec: str) -> io.NodeOutput:
+        return io.NodeOutput(made(json.loads(spec)))
+
+
+class WanCastProbeEdit(io.ComfyNode):
+    """Copies a value and puts something else at one place of it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeEdit",
+            category=CATEGORY,
+            inputs=[io.AnyType.Input("value"), io.String.Input("path"), io.String.Input("spec", multiline=True)],
+            outputs=[io.AnyType.Output("value")],
+        )
+
+    @classmethod
+    def execute(cls, value: Any, path: str, spec: str) -> io.NodeOutput:
+        return io.NodeOutput(with_part(value, path.split("/"), made(json.loads(spec))))
+
+
+class WanCastProbeHash(io.ComfyNode):
+    """Hashes a value and hands it on; with ``after`` linked it does so after that node has run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeHash",
+            category=CATEGORY,
+            inputs=[io.AnyType.Input("value"), io.AnyType.Input("after", optional=True)],
+            outputs=[io.AnyType.Output("value")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, value: Any, after: Any = None) -> io.NodeOutput:
+        return io.NodeOutput(value, ui={"digest": [digest(value)]})
+
+
+class ProbeExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash]
+
+
+async def comfy_entrypoint() -> ProbeExtension:
+    return ProbeExtension()

@@ -1,0 +1,114 @@
+"""The parts of a prompt that many live tests share: miniature models, real inputs, and each node's plainest job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.host.live import ROOT, Graph
+
+NODES = (
+    "IdentityEncode", "IDLock", "AudioFeatures", "MoESampler", "HighCompressionVAEDecode", "LipSyncCheck",
+    "WanCastAdapterLoader",
+)
+HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
+SPEECH_MODEL = "mini_s2v.safetensors"
+ENCODER = "mini_ir_se.safetensors"
+IP_LAYERS, RESAMPLER = "mini_lynx_lite_ip_layers.safetensors", "mini_lynx_lite_resampler.safetensors"
+SYNCNET = "mini_syncnet.safetensors"
+LANDMARKS = (ROOT / "tests" / "data" / "portrait_landmarks.txt").read_text(encoding="ascii").strip()
+SAMPLING: dict[str, Any] = {
+    "seed": 42, "steps": 6, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0
+}
+
+Link = list[Any]
+
+
+# Stock nodes
+
+
+def model(graph: Graph, name: str = HIGH) -> Link:
+    return graph.add("UNETLoader", unet_name=name, weight_dtype="default")[0]
+
+
+def conditioning(graph: Graph) -> dict[str, Link]:
+    """Positive and negative, by the names that every sampler uses."""
+    clip = graph.add("WanCastDemoTextEncoder", text_encoder="mini_umt5.safetensors")[0]
+    texts = {"positive": "a woman walks along a runway", "negative": "blurry"}
+    return {name: graph.add("CLIPTextEncode", clip=clip, text=text)[0] for name, text in texts.items()}
+
+
+def latent(graph: Graph, *, size_px: int = 64, frames: int = 9) -> Link:
+    return graph.add("EmptyHunyuanLatentVideo", width=size_px, height=size_px, length=frames, batch_size=1)[0]
+
+
+def portrait(graph: Graph) -> Link:
+    return graph.add("LoadImage", image="portrait.png")[0]
+
+
+def speech(graph: Graph) -> Link:
+    return graph.add("LoadAudio", audio="speech.wav")[0]
+
+
+def audio_encoder(graph: Graph) -> Link:
+    return graph.add("AudioEncoderLoader", audio_encoder_name="mini_wav2vec2.pt")[0]
+
+
+def vae21(graph: Graph) -> Link:
+    return graph.add("VAELoader", vae_name="mini_wan21_vae.safetensors")[0]
+
+
+def vae22(graph: Graph) -> Link:
+    return graph.add("WanCastDemoWan22VAE", vae_file="mini_wan22_vae.safetensors")[0]
+
+
+def stock_sample(graph: Graph, of_model: Link, **changes: Any) -> Link:
+    """The stock sampler's latent."""
+    inputs = {"model": of_model, "cfg": 3.0, "latent_image": latent(graph)} | conditioning(graph) | SAMPLING
+    return graph.add("KSampler", **inputs | changes)[0]
+
+
+# Our nodes. Each takes changes to its inputs, so that a test can spoil one of them.
+
+
+def moe_sample(graph: Graph, **changes: Any) -> Link:
+    """MoESampler's latent, by default from the two experts."""
+    inputs = {"cfg_high": 3.0, "cfg_low": 3.0, "latent_image": latent(graph), "switch": "auto"} | SAMPLING
+    experts = {"model_high": model(graph, HIGH), "model_low": model(graph, LOW)}
+    return graph.add("MoESampler", **inputs | experts | conditioning(graph) | changes)[0]
+
+
+def identity(graph: Graph, **changes: Any) -> Link:
+    """IdentityEncode's identity of the portrait."""
+    inputs = {"images": portrait(graph), "encoder": ENCODER, "face": "landmarks", "face__landmarks": LANDMARKS}
+    return graph.add("IdentityEncode", **inputs | changes)[0]
+
+
+def adapter(graph: Graph, **changes: Any) -> Link:
+    """WanCastAdapterLoader's adapter."""
+    return graph.add("WanCastAdapterLoader", **{"ip_layers": IP_LAYERS, "resampler": RESAMPLER} | changes)[0]
+
+
+def locked(graph: Graph, of_model: Link, **changes: Any) -> Link:
+    """IDLock's model."""
+    inputs = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "blocks": "all"}
+    parts = {"identity": identity(graph), "adapter": adapter(graph)}
+    return graph.add("IDLock", **{"model": of_model} | parts | inputs | changes)[0]
+
+
+def audio_features(graph: Graph, **changes: Any) -> Link:
+    """AudioFeatures' tracks of the speech; without an encoder, which is slow."""
+    inputs = {"audio": speech(graph), "fps": 16.0, "frames": 0}
+    return graph.add("AudioFeatures", **inputs | changes)[1]
+
+
+def decoded(graph: Graph, **changes: Any) -> Link:
+    """HighCompressionVAEDecode's images of a small noise latent."""
+    inputs = {"samples": graph.make(latent=[1, 16, 3, 8, 8]), "vae": vae21(graph)}
+    return graph.add("HighCompressionVAEDecode", **inputs | changes)[0]
+
+
+def lip_sync(graph: Graph, **changes: Any) -> Link:
+    """LipSyncCheck's first output for noise and the speech."""
+    pictures = graph.make(tensor=[40, 64, 64, 3], fill="unit")
+    inputs = {"frames": pictures, "fps": 25.0, "weights": SYNCNET, "mode": "parity", "audio": speech(graph)}
+    return graph.add("LipSyncCheck", **inputs | changes)[0]

@@ -1,0 +1,173 @@
+"""The plainest job of every node on the live host, checked by what must hold whatever the random networks say."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.host import recipes
+from tests.host.live import ROOT, Client, Graph, Saved
+
+SPEECH = ROOT / "tests" / "data" / "speech.wav"
+
+
+def is_picture(saved: Saved) -> bool:
+    """Whether it is one IMAGE with something on it."""
+    array = saved.array
+    return array.ndim == 4 and array.shape[::3] == (1, 3) and array.min() >= 0 and array.max() <= 1 and array.std() > 0
+
+
+def test_identity_encode_makes_a_unit_vector_with_its_space(client: Client, models_dir: Path) -> None:
+    graph = Graph()
+    node, _ = recipes.identity(graph)
+    saves = [graph.save([node, slot]) for slot in range(3)]
+    run = client.run(graph)
+    identity, aligned, report = (run.saved(save) for save in saves)
+    assert identity.arrays["/z"].shape == (512,)
+    assert np.linalg.norm(identity.arrays["/z"]) == pytest.approx(1, abs=1e-5)
+    weights = (models_dir / "face_recognition" / recipes.ENCODER).read_bytes()
+    assert identity.tree["/space/name"] == recipes.ENCODER
+    assert identity.tree["/space/sha256"] == hashlib.sha256(weights).hexdigest()
+    assert aligned.array.shape == (1, 112, 112, 3)
+    assert is_picture(aligned)
+    assert recipes.ENCODER in report.tree[""]
+
+
+def test_an_aligned_crop_gives_the_identity_that_it_came_from(client: Client) -> None:
+    graph = Graph()
+    first, _ = recipes.identity(graph)
+    again = recipes.identity(graph, images=[first, 1], face="aligned crop")
+    saves = [graph.save([first, 0]), graph.save(again)]
+    run = client.run(graph)
+    assert run.saved(saves[0]) == run.saved(saves[1])
+
+
+def test_two_pictures_of_one_face_are_one_identity(client: Client) -> None:
+    graph = Graph()
+    first, _ = recipes.identity(graph)
+    pair = graph.add("ImageBatch", image1=[first, 1], image2=[first, 1])[0]
+    one, two = graph.save([first, 0]), graph.save(recipes.identity(graph, images=pair, face="aligned crop"))
+    run = client.run(graph)
+    assert run.saved(two).arrays["/references"].shape == (2, 512)
+    np.testing.assert_allclose(run.saved(two).arrays["/z"], run.saved(one).arrays["/z"], atol=1e-6)
+
+
+def test_adapter_loader_reads_the_sizes_of_its_files(client: Client) -> None:
+    graph = Graph()
+    node, _ = recipes.adapter(graph)
+    adapter, report = graph.save([node, 0]), graph.save([node, 1])
+    run = client.run(graph)
+    assert run.saved(adapter).arrays
+    assert "model width 96" in run.saved(report).tree[""]
+
+
+def test_id_lock_works_through_the_two_experts_of_a_run(client: Client) -> None:
+    graph = Graph()
+    parts = {"identity": recipes.identity(graph), "adapter": recipes.adapter(graph)}
+    high, low = (recipes.locked(graph, recipes.model(graph, name), **parts) for name in (recipes.HIGH, recipes.LOW))
+    plain = graph.save(recipes.moe_sample(graph))
+    lock = graph.save(recipes.moe_sample(graph, model_high=high, model_low=low))
+    run = client.run(graph)
+    assert run.saved(lock) != run.saved(plain)
+    assert np.isfinite(run.saved(lock).arrays["/samples"]).all()
+
+
+def test_audio_features_measures_every_frame_of_the_recording(client: Client) -> None:
+    graph = Graph()
+    tracks, _ = recipes.audio_features(graph)
+    saves = [graph.save([tracks, slot]) for slot in range(7)]
+    run = client.run(graph)
+    encoded, features, audio, frames, chunks, report, plot = (run.saved(save) for save in saves)
+    with wave.open(str(SPEECH)) as file:
+        rate_hz, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
+    count = -(-len(samples) * 16 // rate_hz)
+    assert (frames.tree[""], chunks.tree[""]) == (count, -(-(count + 3) // 80))
+    assert encoded.tree[""] is None
+    assert audio.tree["/sample_rate"] == rate_hz
+    assert audio.arrays["/waveform"].shape == (1, 1, count * rate_hz // 16)
+    frame_of_sample = np.arange(len(samples)) * 16 // rate_hz
+    power = [np.mean(samples[frame_of_sample == n] ** 2) for n in range(count)]
+    level_db = 10 * np.log10(np.maximum(power, 1e-8))
+    inside = slice(0, count - 1)  # the last frame is padded with silence
+    np.testing.assert_allclose(features.arrays["/tracks/rms_db"][inside], level_db[inside], atol=0.01)
+    assert f"{count} frames" in report.tree[""]
+    assert is_picture(plot)
+
+
+def test_moe_sampler_reports_the_split_and_shows_its_progress(client: Client) -> None:
+    graph = Graph()
+    node, _ = recipes.moe_sample(graph, steps=7)
+    report, plot = graph.save([node, 1]), graph.save([node, 2])
+    events = list(client.events(graph))
+    steps = [
+        state["value"] for event, data in events if event == "progress_state"
+        for id, state in data["nodes"].items() if id == node and state["max"] == 7
+    ]  # fmt: skip
+    assert events[-1][0] == "execution_success"
+    assert steps == sorted(steps)
+    assert steps[-1] == 7
+    run = client.run(graph)
+    high, low = map(int, re.search(r"(\d+) high \+ (\d+) low", run.saved(report).tree[""]).groups())
+    assert high + low == 7
+    assert high and low
+    assert is_picture(run.saved(plot))
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"switch": "sigma", "switch__sigma": 0.875},
+        {"switch": "timestep", "switch__timestep": 875.0},
+        {"switch": "snr_db", "switch__snr_db": -16.9},
+    ],
+    ids=lambda switch: switch["switch"],
+)
+def test_every_way_to_name_the_boundary_gives_the_latent_of_auto(client: Client, switch: dict[str, object]) -> None:
+    graph = Graph()
+    auto = graph.save(recipes.moe_sample(graph))
+    named = graph.save(recipes.moe_sample(graph, **switch))
+    run = client.run(graph)
+    assert run.saved(named) == run.saved(auto)
+
+
+def test_sigmas_from_outside_give_the_latent_of_the_same_schedule(client: Client) -> None:
+    graph = Graph()
+    sigmas = graph.add("BasicScheduler", model=recipes.model(graph), scheduler="simple", steps=6, denoise=1.0)[0]
+    inside, outside = graph.save(recipes.moe_sample(graph)), graph.save(recipes.moe_sample(graph, sigmas=sigmas))
+    run = client.run(graph)
+    assert run.saved(outside) == run.saved(inside)
+
+
+def test_lip_sync_check_scores_pictures_and_a_video_alike(client: Client) -> None:
+    graph = Graph()
+    sound, pictures = recipes.speech(graph), graph.make(tensor=[40, 64, 64, 3], fill="unit")
+    video = graph.add("CreateVideo", images=pictures, fps=25.0, audio=sound)[0]
+    of_pictures, _ = recipes.lip_sync(graph, frames=pictures, audio=sound)
+    of_video = graph.add("LipSyncCheck", frames=video, fps=16.0, weights=recipes.SYNCNET, mode="parity").id
+    saves = [[graph.save([node, slot]) for slot in range(6)] for node in (of_pictures, of_video)]
+    run = client.run(graph)
+    first, second = ([run.saved(save) for save in group] for group in saves)
+    assert first == second
+    passed, offset_ms, confidence, distance, report, plot = first
+    assert isinstance(passed.tree[""], bool)
+    assert offset_ms.tree[""] % 40 == 0
+    assert np.isfinite([confidence.tree[""], distance.tree[""]]).all()
+    assert f"{distance.tree['']:.3f}" in report.tree[""]
+    assert is_picture(plot)
+
+
+def test_decoding_shows_its_progress(client: Client) -> None:
+    graph = Graph()
+    node, _ = recipes.decoded(graph, samples=graph.make(latent=[1, 16, 4, 8, 8], round=1))
+    graph.hash([node, 0])
+    values = [
+        data["nodes"][node]["value"] for event, data in client.events(graph)
+        if event == "progress_state" and node in data["nodes"]
+    ]  # fmt: skip
+    assert values == sorted(values)
+    assert values[-1] == 13

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from comfy_api.latest import io
 
-from ..wan_core.vae.latent import check_image_fits, video_latent
+from ..wan_core.vae.latent import check_image_fits, samples_of, video_latent
 from ..wan_core.vae.spec import VaeSpec, detect_vae
 from ..wan_core.vae.stream import stream_frames
 from . import host
@@ -49,7 +49,7 @@ class HighCompressionVAEDecode(io.ComfyNode):
     @names_its_errors
     def execute(cls, samples: io.Latent.Type, vae: io.Vae.Type) -> io.NodeOutput:
         spec = detect_vae(host.vae_weight_shapes(vae))
-        latent = video_latent(samples["samples"], spec)  # b z t h w
+        latent = video_latent(samples_of(samples), spec)  # b z t h w
         images = _room_for_images(spec, latent)  # b*f h w c
         with host.loaded_for_decoding(vae, latent.shape) as loaded:
             _decode_into(images, latent, spec, loaded)

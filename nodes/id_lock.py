@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from comfy_api.latest import io
 
 from ..wan_core.adapters.inject import IdentityInjection
+from ..wan_core.adapters.lynx import LynxAdapter
 from ..wan_core.adapters.selection import parse_blocks, require_percents, require_strength, require_width
+from ..wan_core.identity.record import Identity
 from . import host
-from .types import WanIdAdapter, WanIdentity, names_its_errors
-
-if TYPE_CHECKING:
-    from ..wan_core.adapters.lynx import LynxAdapter
-    from ..wan_core.identity.record import Identity
+from .types import WanIdAdapter, WanIdentity, names_its_errors, require_kind
 
 
 class IDLock(io.ComfyNode):
@@ -77,6 +73,8 @@ class IDLock(io.ComfyNode):
         end_percent: float,
         blocks: str,
     ) -> io.NodeOutput:
+        require_kind(identity, Identity, name="identity", maker="IdentityEncode")
+        require_kind(adapter, LynxAdapter, name="adapter", maker="WanCastAdapterLoader")
         require_strength(strength)
         require_percents(start_percent, end_percent)
         wan = host.wan_size(model)

@@ -14,6 +14,7 @@ WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.lynx.LynxAdapter
 WanAudioFeatures = io.Custom("WAN_AUDIO_FEATURES")  # wan_core.audio.tracks.TrackSet
 
+Kind = TypeVar("Kind")
 Execute = TypeVar("Execute", bound=Callable[..., io.NodeOutput])
 
 
@@ -29,3 +30,12 @@ def names_its_errors(execute: Execute) -> Execute:
             raise
 
     return named
+
+
+def require_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> Kind:
+    """The value of a socket of ours; raises InputError when it is not what the node ``maker`` makes."""
+    if not isinstance(value, kind):
+        raise InputError(
+            name, found=type(value).__name__, wanted=f"the {name} that {maker} makes", fix=f"Connect a {maker} node."
+        )
+    return value

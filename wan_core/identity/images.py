@@ -13,8 +13,10 @@ SMALLEST_FACE_PX = 24  # below this a recogniser sees noise
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 
 
-def as_rgb(images: Tensor) -> Tensor:
+def as_rgb(images: object) -> Tensor:
     """Reference images as b h w 3, fp32 in [0, 1]: alpha dropped, grey repeated; raises InputError for other input."""
+    if not isinstance(images, Tensor):
+        raise _unusable(type(images).__name__, "an IMAGE")
     if images.ndim != 4:
         raise _unusable(f"a tensor of shape {tuple(images.shape)}", "images as batch, height, width, channels")
     count, height_px, width_px, channels = images.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,15 @@ from ..errors import InputError
 from .spec import VaeSpec
 
 GIB = 2**30
+
+
+def samples_of(latent: object) -> Tensor:
+    """The samples of the host's LATENT, a tensor or a nested one; raises InputError for anything else."""
+    if not isinstance(latent, Mapping) or not hasattr(latent.get("samples"), "is_nested"):
+        raise InputError(
+            "samples", found=type(latent).__name__, wanted="a LATENT", fix="Connect the LATENT of a Wan sampler."
+        )
+    return latent["samples"]
 
 
 def video_latent(samples: Tensor, spec: VaeSpec) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from wan_core.errors import InputError
-from wan_core.vae.latent import GIB, check_image_fits, video_latent
+from wan_core.vae.latent import GIB, check_image_fits, samples_of, video_latent
 from wan_core.vae.spec import VaeSpec
 
 WAN21 = VaeSpec(
@@ -86,3 +86,14 @@ def test_an_image_one_byte_too_large_is_refused_with_both_sizes() -> None:
         check_image_fits((961, 720, 1280, 3), item_bytes=4, free_bytes=nbytes - 1)
     assert "961 frames of 1280 x 720 pixels, an IMAGE of 9.9 GiB" in str(refusal.value)
     assert f"at most the {nbytes / GIB:.1f} GiB of memory that are free" in str(refusal.value)
+
+
+@pytest.mark.parametrize("samples", [Z16, Nested(Z16, torch.zeros(1, 8, 10))], ids=["tensor", "nested"])
+def test_the_samples_of_a_latent_are_handed_on_as_they_are(samples: Tensor | Nested) -> None:
+    assert samples_of({"samples": samples, "batch_index": [0]}) is samples
+
+
+@pytest.mark.parametrize("latent", [None, "latent", {}, {"noise": Z16}, {"samples": None}])
+def test_what_is_no_latent_is_refused(latent: object) -> None:
+    with pytest.raises(InputError, match=f"samples: found {type(latent).__name__}; wanted a LATENT"):
+        samples_of(latent)

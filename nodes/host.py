@@ -299,19 +299,28 @@ def finished_latent(latent: Latent, samples: torch.Tensor) -> Latent:
     return out | {"samples": samples.to(device=intermediate_device(), dtype=intermediate_dtype())}
 
 
+@dataclass(frozen=True, slots=True)
+class LazyGuider:
+    """A stock guider that leaves its weights where they are until ``load`` is called.
+
+    ``load`` may be called again after another model took the device; it also makes this patcher the current one, which
+    matters when two models share their weights.
+    """
+
+    guider: comfy.samplers.CFGGuider
+    load: Callable[[], None]
+
+
+@contextmanager
 def lazy_guider(
     model: Model, positive: Conditioning, negative: Conditioning, cfg: float
-) -> tuple[comfy.samplers.CFGGuider, Callable[[], None]]:
-    """A stock guider that leaves its weights where they are until the second value returned is called.
-
-    That function may be called again after another model took the device; it also makes this patcher the current one,
-    which matters when two models share their weights.
-    """
+) -> Iterator[LazyGuider]:
+    """A guider for one run of a model; outside the block it cannot load any more and holds nothing."""
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     guider.model_options = comfy.model_patcher.create_model_options_clone(guider.model_options)
-    loading: list[Callable[[], None]] = []
+    put_off: list[Callable[[], None]] = []
 
     def prepare_later(
         prepare: Callable[..., Any], patcher: Any, shape: torch.Size, conds: dict[str, list], **settings: Any
@@ -323,13 +332,21 @@ def lazy_guider(
             loaded[:] = prepare(patcher, shape, as_given, **settings)[2]
             patcher.pre_run()
 
-        loading[:] = [load]
+        put_off[:] = [load]
         return patcher.model, conds, loaded
 
     comfy.patcher_extension.add_wrapper_with_key(
         WrappersMP.PREPARE_SAMPLING, "wancast_lazy", prepare_later, guider.model_options, is_model_options=True
     )
-    return guider, lambda: loading[0]()
+    try:
+        yield LazyGuider(guider, lambda: put_off[0]())
+    finally:
+        put_off.clear()
+
+
+def same_schedule(a: Model, b: Model) -> bool:
+    """Whether two models have the same shift, so that one schedule is right for both."""
+    return sigma_range(a, 0.5, 0.5) == sigma_range(b, 0.5, 0.5)
 
 
 def with_sampler_additions(own: ModelOptions, base: ModelOptions, given: ModelOptions) -> ModelOptions:

@@ -9,16 +9,18 @@ import torch
 from comfy_api.latest import io
 
 from ..wan_core.errors import InputError
-from ..wan_core.media.chart import Curve, Mark, line_chart
-from ..wan_core.moe.inputs import require_conditioning, require_latent, require_sigmas
-from ..wan_core.moe.noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep, snr_db_of
-from ..wan_core.moe.route import Expert, Job, Tally, sample_once
-from ..wan_core.moe.split import Split, boundary_after_step, boundary_of_model, require_steps, split_schedule
+from ..wan_core.moe.inputs import checked_number, require_conditioning, require_latent, require_sigmas
+from ..wan_core.moe.noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep
+from ..wan_core.moe.report import describe, plot
+from ..wan_core.moe.route import Expert, Job, sample_once
+from ..wan_core.moe.split import boundary_after_step, boundary_of_model, require_steps, split_schedule
 from . import host
 from .types import names_its_errors
 
 SWITCHES = ("auto", "snr_db", "sigma", "timestep", "step")
-CHART_LIMIT_DB = 60.0  # pure noise is -inf dB and a finished latent +inf dB
+LARGEST_SNR_DB = 100.0
+MOST_STEPS = 10000
+OTHER_SHIFT = "model_low has another shift; the schedule is that of model_high"
 
 
 class MoESampler(io.ComfyNode):
@@ -46,7 +48,7 @@ class MoESampler(io.ComfyNode):
                     tooltip="Decides the noise: the same seed and settings give the same latent.",
                 ),
                 io.Int.Input(
-                    "steps", default=20, min=1, max=10000,
+                    "steps", default=20, min=1, max=MOST_STEPS,
                     tooltip="Steps of the whole run, both experts together; not read when sigmas is linked.",
                 ),
                 io.Float.Input(
@@ -96,20 +98,25 @@ class MoESampler(io.ComfyNode):
         require_steps(sigmas.tolist())
         split = split_schedule(sigmas.tolist(), boundary_sigma(switch, model_high, sigmas.tolist()))
 
-        high, load_high = host.lazy_guider(model_high, positive, negative, cfg_high)
-        low, load_low = host.lazy_guider(model_low, positive, negative, cfg_low)
-        experts = [Expert("high", high, split.boundary_sigma, load_high), Expert("low", low, 0.0, load_low)]
-        samples, tally = sample_once(
-            experts, job_of(model_high, latent_image, seed, sampler_name, sigmas), host.with_sampler_additions
-        )
+        job = job_of(model_high, latent_image, seed, sampler_name, sigmas)
+        with (
+            host.lazy_guider(model_high, positive, negative, cfg_high) as high,
+            host.lazy_guider(model_low, positive, negative, cfg_low) as low,
+        ):
+            experts = [
+                Expert("high", high.guider, split.boundary_sigma, high.load),
+                Expert("low", low.guider, 0.0, low.load),
+            ]
+            samples, tally = sample_once(experts, job, host.with_sampler_additions)
+        notes = [] if host.same_schedule(model_high, model_low) else [OTHER_SHIFT]
         latent = host.finished_latent(latent_image, samples)
-        return io.NodeOutput(latent, report_of(split, tally), plot_of(split, sigmas.tolist()))
+        return io.NodeOutput(latent, describe(split, tally, notes), plot(split, sigmas.tolist()))
 
 
 def switch_input() -> io.DynamicCombo.Input:
     """Where the high-noise expert hands over to the low-noise expert."""
     snr = io.Float.Input(
-        "snr_db", default=-16.9, min=-100.0, max=100.0, step=0.1, round=0.01,
+        "snr_db", default=-16.9, min=-LARGEST_SNR_DB, max=LARGEST_SNR_DB, step=0.1, round=0.01,
         tooltip="Signal-to-noise ratio at the boundary in decibels: -16.9 for text, -19.08 for image to video.",
     )
     sigma = io.Float.Input(
@@ -121,7 +128,7 @@ def switch_input() -> io.DynamicCombo.Input:
         tooltip="Diffusion timestep at the boundary, 1000 is pure noise. It is not a step number.",
     )
     step = io.Int.Input(
-        "step", default=10, min=0, max=10000, tooltip="How many steps the high-noise expert takes before it hands over."
+        "step", default=10, min=0, max=MOST_STEPS, tooltip="How many steps the high-noise expert takes first."
     )
     return io.DynamicCombo.Input(
         "switch",
@@ -140,15 +147,16 @@ def boundary_sigma(switch: dict[str, Any] | None, model_high: host.Model, sigmas
     """The sigma at and above which the high-noise expert runs."""
     match switch:
         case {"switch": "auto"}:
-            return boundary_of_model(host.wan_size(model_high, input_name="model_high").input_channels)
+            size = host.wan_size(model_high, input_name="model_high")
+            return boundary_of_model(size.network, size.input_channels)
         case {"switch": "snr_db", "snr_db": value}:
-            return sigma_of_snr_db(value)
+            return sigma_of_snr_db(checked_number(value, -LARGEST_SNR_DB, LARGEST_SNR_DB, name="switch.snr_db"))
         case {"switch": "sigma", "sigma": value}:
-            return value
+            return checked_number(value, 0.0, 1.0, name="switch.sigma")
         case {"switch": "timestep", "timestep": value}:
-            return sigma_of_timestep(value)
+            return sigma_of_timestep(checked_number(value, 0.0, TIMESTEPS, name="switch.timestep"))
         case {"switch": "step", "step": value}:
-            return boundary_after_step(sigmas, value)
+            return boundary_after_step(sigmas, int(checked_number(value, 0, MOST_STEPS, name="switch.step")))
     raise InputError("switch", found=switch, wanted=f"one of {', '.join(SWITCHES)}", fix="Pick one in the node.")
 
 
@@ -192,42 +200,4 @@ def job_of(model: host.Model, latent: host.Latent, seed: int, sampler_name: str,
         seed=seed,
         on_step=host.preview_callback(model, len(sigmas) - 1),
         disable_pbar=host.progress_bar_disabled(),
-    )
-
-
-def report_of(split: Split, tally: Tally) -> str:
-    """The split, the boundary and what each expert did, in words."""
-    return "\n".join(
-        [
-            f"steps: {split.high_steps} high + {split.low_steps} low",
-            f"boundary: {boundary_in_words(split.boundary_sigma)}",
-            f"evaluations: {tally.evaluations[0]} high, {tally.evaluations[1]} low",
-            f"loads: {tally.loads[0]} high, {tally.loads[1]} low",
-        ]
-    )
-
-
-def boundary_in_words(sigma: float) -> str:
-    """The boundary in every unit that a user may know it by."""
-    if not 0.0 < sigma <= 1.0:
-        return "none, one expert takes every step"
-    return f"sigma {sigma:.4f} (timestep {sigma * TIMESTEPS:.1f}, SNR {snr_db_of(sigma):.2f} dB)"
-
-
-def plot_of(split: Split, sigmas: Sequence[float]) -> torch.Tensor:
-    """The schedule over the steps in decibels, clipped where it is infinite."""
-    levels = [max(-CHART_LIMIT_DB, min(CHART_LIMIT_DB, snr_db_of(sigma))) for sigma in sigmas[:-1]]
-    steps = list(range(1, len(levels) + 1))
-    boundary = max(-CHART_LIMIT_DB, min(CHART_LIMIT_DB, snr_db_of(split.boundary_sigma)))
-    n = split.high_steps
-    return line_chart(
-        [
-            Curve("high-noise expert", steps[:n], levels[:n], points=True),
-            Curve("low-noise expert", steps[n:], levels[n:], points=True),
-            Curve("boundary", [1, len(steps)], [boundary, boundary]),
-        ],
-        title=f"Schedule: {split.high_steps} high + {split.low_steps} low steps",
-        x_label="step",
-        y_label=f"SNR in dB, clipped at +-{CHART_LIMIT_DB:.0f}",
-        marks=[Mark("switch", n + 0.5)] if 0 < n < len(steps) else [],
     )

@@ -16,9 +16,7 @@ def require_conditioning(conditioning: object, text_d: int, *, name: str) -> Non
     if not isinstance(conditioning, list) or not conditioning:
         raise InputError(name, found=_kind(conditioning), wanted="CONDITIONING", fix=TEXT_FIX)
     for entry in conditioning:
-        text = entry[0]  # b n d, or None where other parts of the entry say everything
-        if text is None:
-            continue
+        text = _text_of(entry, name)  # b n d
         if text.ndim != 3 or text.shape[-1] != text_d:
             raise InputError(
                 name,
@@ -32,11 +30,26 @@ def require_conditioning(conditioning: object, text_d: int, *, name: str) -> Non
             )
 
 
+def _text_of(entry: object, name: str) -> Tensor:
+    match entry:
+        case [Tensor() as text, dict()]:
+            return text
+    raise InputError(name, found=f"an entry that is {_kind(entry)}", wanted="[text, settings] entries", fix=TEXT_FIX)
+
+
 def require_latent(latent: object) -> None:
-    """Raises InputError unless this is the host's LATENT."""
-    if not isinstance(latent, Mapping) or "samples" not in latent:
+    """Raises InputError unless this is the host's LATENT, with a noise mask of two axes or more if it has one."""
+    if not isinstance(latent, Mapping) or not hasattr(latent.get("samples"), "is_nested"):
         raise InputError(
             "latent_image", found=_kind(latent), wanted="LATENT", fix="Connect an empty latent for Wan video."
+        )
+    mask = latent.get("noise_mask")
+    if isinstance(mask, Tensor) and mask.ndim < 2:
+        raise InputError(
+            "latent_image",
+            found=f"a noise mask of shape {list(mask.shape)}",
+            wanted="[height, width], with frames and batch in front of it if they differ",
+            fix="Set the mask with Set Latent Noise Mask.",
         )
 
 
@@ -45,6 +58,15 @@ def require_sigmas(sigmas: object) -> None:
     if not isinstance(sigmas, Tensor) or sigmas.ndim != 1:
         found = f"a tensor of shape {list(sigmas.shape)}" if isinstance(sigmas, Tensor) else _kind(sigmas)
         raise InputError("sigmas", found=found, wanted="SIGMAS, one list of noise levels", fix="Connect a scheduler.")
+
+
+def checked_number(value: object, lowest: float, highest: float, *, name: str) -> float:
+    """The number between ``lowest`` and ``highest``; raises InputError for anything else."""
+    if not isinstance(value, (int, float)) or not lowest <= value <= highest:
+        raise InputError(
+            name, found=repr(value), wanted=f"a number from {lowest:g} to {highest:g}", fix="Set it in the node."
+        )
+    return value
 
 
 def _kind(value: object) -> str:

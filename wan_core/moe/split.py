@@ -6,6 +6,7 @@ because schedules are float32: float32(0.9) < 0.9.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ..errors import InputError
 
 SIGMA_TOLERANCE = 1e-6
 BOUNDARY_SIGMA = {16: 0.875, 36: 0.900}  # input channels of a Wan2.2-A14B expert (text, image to video) -> boundary
+EXPERT_NETWORKS = ("WanModel", "VaceWanModel")  # the host's classes that come as a pair of experts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,15 @@ def split_schedule(sigmas: Sequence[float], boundary_sigma: float) -> Split:
     return Split(boundary_sigma=boundary_sigma, high_steps=high, low_steps=len(starts) - high)
 
 
-def boundary_of_model(input_channels: int) -> float:
-    """The boundary that the experts were trained with; raises InputError for a model that has no known one."""
-    if input_channels not in BOUNDARY_SIGMA:
+def boundary_of_model(network: str, input_channels: int) -> float:
+    """The boundary that the experts were trained with; raises InputError for a model that has no known one.
+
+    ``network`` is the host's class of the network; relatives such as S2V and Animate are single models.
+    """
+    if network not in EXPERT_NETWORKS or input_channels not in BOUNDARY_SIGMA:
         raise InputError(
             "switch",
-            found=f"'auto' with a model of {input_channels} input channels",
+            found=f"'auto' with a {network} of {input_channels} input channels",
             wanted="a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)",
             fix="Set switch to sigma, timestep, snr_db or step.",
         )
@@ -51,19 +56,19 @@ def boundary_of_model(input_channels: int) -> float:
 
 def boundary_after_step(sigmas: Sequence[float], step: int) -> float:
     """A boundary that gives the first ``step`` steps of a falling schedule to the high-noise expert."""
+    for earlier, later in itertools.pairwise(sigmas):
+        if later >= earlier:
+            raise InputError(
+                "sigmas",
+                found=f"{later:.4g} after {earlier:.4g}",
+                wanted="falling sigmas to switch at a step",
+                fix="Set switch to sigma, timestep or snr_db.",
+            )
     if step == 0:
         return math.inf
     if step >= len(sigmas) - 1:
         return 0.0
-    before, after = sigmas[step - 1], sigmas[step]
-    if after >= before:
-        raise InputError(
-            "sigmas",
-            found=f"{after:.4g} after {before:.4g} at step {step}",
-            wanted="falling sigmas to switch at a step",
-            fix="Set switch to sigma, timestep or snr_db.",
-        )
-    return (before + after) / 2.0
+    return (sigmas[step - 1] + sigmas[step]) / 2.0
 
 
 def require_steps(sigmas: Sequence[float]) -> None:

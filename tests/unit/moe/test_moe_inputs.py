@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wan_core.errors import InputError
-from wan_core.moe.inputs import require_conditioning, require_latent, require_sigmas
+from wan_core.moe.inputs import checked_number, require_conditioning, require_latent, require_sigmas
 
 TEXT_D = 64
 
@@ -28,12 +28,20 @@ def test_conditioning_that_the_model_cannot_read_is_refused(conditioning: object
         require_conditioning(conditioning, TEXT_D, name="positive")
 
 
-@pytest.mark.parametrize("text", [torch.zeros(1, 7, TEXT_D), torch.zeros(2, 512, TEXT_D), None])
-def test_readable_conditioning_passes(text: torch.Tensor | None) -> None:
+@pytest.mark.parametrize("entry", [1, [], [torch.zeros(1, 7, TEXT_D)], [None, {}], ["text", {}]])
+def test_an_entry_that_is_not_text_with_settings_is_refused(entry: object) -> None:
+    with pytest.raises(InputError, match="negative: found an entry that is"):
+        require_conditioning([entry], TEXT_D, name="negative")
+
+
+@pytest.mark.parametrize("text", [torch.zeros(1, 7, TEXT_D), torch.zeros(2, 512, TEXT_D)])
+def test_readable_conditioning_passes(text: torch.Tensor) -> None:
     assert require_conditioning([[text, {}]], TEXT_D, name="positive") is None
 
 
-@pytest.mark.parametrize(("latent", "found"), [(None, "NoneType"), ("latent", "str"), ({"noise": 1}, "dict")])
+@pytest.mark.parametrize(
+    ("latent", "found"), [(None, "NoneType"), ("latent", "str"), ({"noise": 1}, "dict"), ({"samples": [1]}, "dict")]
+)
 def test_what_is_no_latent_is_refused(latent: object, found: str) -> None:
     with pytest.raises(InputError, match=f"latent_image: found {found}"):
         require_latent(latent)
@@ -46,3 +54,19 @@ def test_what_is_no_latent_is_refused(latent: object, found: str) -> None:
 def test_what_is_no_schedule_is_refused(sigmas: object, found: str) -> None:
     with pytest.raises(InputError, match=f"sigmas: found {found}"):
         require_sigmas(sigmas)
+
+
+def test_a_noise_mask_without_height_and_width_is_refused() -> None:
+    with pytest.raises(InputError, match=r"latent_image: found a noise mask of shape \[8\]"):
+        require_latent({"samples": torch.zeros(1, 16, 1, 8, 8), "noise_mask": torch.ones(8)})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "half", None])
+def test_a_number_outside_its_range_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="switch.sigma: found .*; wanted a number from 0 to 1"):
+        checked_number(value, 0.0, 1.0, name="switch.sigma")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, 1.0])
+def test_a_number_in_its_range_is_handed_on(value: float) -> None:
+    assert checked_number(value, 0.0, 1.0, name="switch.sigma") == value

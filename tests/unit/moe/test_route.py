@@ -31,10 +31,11 @@ def composite_field(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 class ScalingGuider:
-    """A guider like the host's: it scales latents on the way in and out and owns its model options."""
+    """A guider like the host's: it changes what goes to the sampler and what comes back, each in a way of its own."""
 
-    def __init__(self, denoise: Denoise, model_options: dict[str, Any]) -> None:
+    def __init__(self, denoise: Denoise, model_options: dict[str, Any], scale: float = 10.0) -> None:
         self.denoise = denoise
+        self.scale = scale
         self.model_options = model_options
         self.model_patcher = object()
         self.inner_model = object()
@@ -44,7 +45,9 @@ class ScalingGuider:
     def sample(self, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, mask: Any, on_step: Any,
                disable_pbar: bool, seed: int) -> Tensor:
         extra_args = {"model_options": dict(self.model_options), "seed": seed}
-        return 10.0 * sampler.sample(self, sigmas, extra_args, on_step, noise, latent / 10.0, mask, disable_pbar)
+        noise, latent = noise + self.scale, latent / self.scale
+        mask = None if mask is None else mask / self.scale
+        return self.scale * sampler.sample(self, sigmas, extra_args, on_step, noise, latent, mask, disable_pbar)
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], seed: int | None) -> Tensor:
         self.seen_options.append(model_options)
@@ -56,6 +59,7 @@ def two_step_sample(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_s
     """A second-order multistep solver (Adams-Bashforth), whose history must cross the switch."""
     extra_args["model_options"] = extra_args["model_options"] | {"hooks": ["sampler"]}
     x = noise * sigmas[0] + latent
+    x = x if mask is None else x * mask
     previous = None
     for i in range(len(sigmas) - 1):
         denoised = model(x, sigmas[i].reshape(1), model_options=extra_args["model_options"], seed=extra_args["seed"])
@@ -67,17 +71,17 @@ def two_step_sample(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_s
 
 
 def merge_hooks(own: dict[str, Any], base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    return own | {key: value for key, value in given.items() if key not in base}
+    return own | {key: value for key, value in given.items() if key not in base} | {"merged": True}
 
 
-def job(sigmas: Tensor = SIGMAS, steps: list[int] | None = None) -> Job:
+def job(sigmas: Tensor = SIGMAS, steps: list[int] | None = None, mask: Tensor | None = None) -> Job:
     generator = torch.Generator().manual_seed(0)
     return Job(
         noise=torch.randn(1, 2, 3, 4, 4, generator=generator),
         latent_image=torch.randn(1, 2, 3, 4, 4, generator=generator),
         sampler=SimpleNamespace(sample=two_step_sample),
         sigmas=sigmas,
-        denoise_mask=None,
+        denoise_mask=mask,
         seed=7,
         on_step=lambda i, denoised, x, total: (steps if steps is not None else []).append(i),
         disable_pbar=True,
@@ -86,7 +90,7 @@ def job(sigmas: Tensor = SIGMAS, steps: list[int] | None = None) -> Job:
 
 def two_experts(log: list[str]) -> list[Expert]:
     high = ScalingGuider(high_field, {"owner": "high"})
-    low = ScalingGuider(low_field, {"owner": "low"})
+    low = ScalingGuider(low_field, {"owner": "low"}, scale=3.0)
     return [
         Expert("high", high, BOUNDARY, lambda: log.append("high")),
         Expert("low", low, 0.0, lambda: log.append("low")),
@@ -94,12 +98,17 @@ def two_experts(log: list[str]) -> list[Expert]:
 
 
 def run_alone(field: Denoise, the_job: Job) -> Tensor:
-    return sample_once([Expert("all", ScalingGuider(field, {}), 0.0, lambda: None)], the_job, merge_hooks)[0]
+    """The same sampler on one guider, without a router."""
+    return ScalingGuider(field, {"owner": "high"}).sample(
+        the_job.noise, the_job.latent_image, the_job.sampler, the_job.sigmas, the_job.denoise_mask, the_job.on_step,
+        the_job.disable_pbar, the_job.seed,
+    )
 
 
-def test_two_experts_equal_their_composite_bit_for_bit() -> None:
-    together, _ = sample_once(two_experts([]), job(), merge_hooks)
-    assert torch.equal(together, run_alone(composite_field, job()))
+@pytest.mark.parametrize("mask", [None, torch.rand(1, 1, 3, 4, 4)], ids=["whole", "masked"])
+def test_two_experts_equal_their_composite_bit_for_bit(mask: Tensor | None) -> None:
+    together, _ = sample_once(two_experts([]), job(mask=mask), merge_hooks)
+    assert torch.equal(together, run_alone(composite_field, job(mask=mask)))
 
 
 def test_a_restart_at_the_switch_would_be_seen() -> None:
@@ -131,8 +140,9 @@ def test_a_way_back_up_loads_the_high_expert_again() -> None:
 def test_what_the_sampler_adds_reaches_both_experts_and_their_own_options_stay() -> None:
     experts = two_experts([])
     sample_once(experts, job(), merge_hooks)
-    for expert in experts:
-        assert expert.guider.seen_options[-1] == {"owner": expert.name, "hooks": ["sampler"]}
+    high, low = (expert.guider.seen_options[-1] for expert in experts)
+    assert high == {"owner": "high", "hooks": ["sampler"]}
+    assert low == {"owner": "low", "hooks": ["sampler"], "merged": True}
 
 
 def test_progress_counts_the_steps_of_the_whole_run() -> None:

@@ -20,14 +20,14 @@ def shifted_schedule(steps: int, shift: float) -> list[float]:
     ("channels", "shift", "high", "low"), [(16, 12.0, 26, 14), (36, 5.0, 15, 25), (36, 3.0, 10, 30)]
 )
 def test_official_settings_give_the_official_split(channels: int, shift: float, high: int, low: int) -> None:
-    split = split_schedule(shifted_schedule(40, shift), boundary_of_model(channels))
+    split = split_schedule(shifted_schedule(40, shift), boundary_of_model("WanModel", channels))
     assert (split.high_steps, split.low_steps) == (high, low)
 
 
 def test_a_distilled_four_step_schedule_gives_two_and_two() -> None:
     sigmas = [1.0, 0.9375, 0.8333, 0.625, 0.0]
     for channels in (16, 36):
-        split = split_schedule(sigmas, boundary_of_model(channels))
+        split = split_schedule(sigmas, boundary_of_model("WanModel", channels))
         assert (split.high_steps, split.low_steps) == (2, 2)
 
 
@@ -58,11 +58,15 @@ def test_a_schedule_without_a_step_or_outside_the_flow_is_refused(sigmas: list[f
         require_steps(sigmas)
 
 
-def test_a_rising_schedule_cannot_switch_at_a_step() -> None:
-    with pytest.raises(InputError, match="sigmas: found 0.9 after 0.5 at step 1"):
-        boundary_after_step([0.5, 0.9, 1.0], 1)
+@pytest.mark.parametrize(
+    ("sigmas", "found"), [([0.5, 0.9, 1.0], "0.9 after 0.5"), ([1.0, 0.5, 0.8, 0.3, 0.0], "0.8 after 0.5")]
+)
+def test_a_schedule_that_rises_anywhere_cannot_switch_at_a_step(sigmas: list[float], found: str) -> None:
+    with pytest.raises(InputError, match=f"sigmas: found {found}"):
+        boundary_after_step(sigmas, 1)
 
 
-def test_a_model_without_a_known_boundary_is_refused() -> None:
-    with pytest.raises(InputError, match="switch: found 'auto' with a model of 48 input channels"):
-        boundary_of_model(48)
+@pytest.mark.parametrize(("network", "channels"), [("WanModel", 48), ("WanModel_S2V", 16), ("AnimateWanModel", 36)])
+def test_a_model_without_a_known_boundary_is_refused(network: str, channels: int) -> None:
+    with pytest.raises(InputError, match=f"switch: found 'auto' with a {network} of {channels} input channels"):
+        boundary_of_model(network, channels)

@@ -28,6 +28,7 @@ MINIATURE_SIZES = {
     "WanSoundImageToVideo": {"width": 128, "height": 128},
     "MoESampler": {"steps": 8},
     "KSampler": {"steps": 8},
+    "ImageCropV2": {"crop_region": {"x": 34, "y": 18, "width": 60, "height": 60}},
     "EmptyAudio": {"duration": 2.06},  # as long as the first shot, 33 frames at 16 fps
 }
 

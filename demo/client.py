@@ -58,7 +58,7 @@ def submit(url: str, prompt: Mapping[str, Any], *, client_id: str | None = None,
     """Queues an API prompt and returns its id; raises PromptFailed when the host finds anything wrong with it."""
     body: Json = {"prompt": prompt, "client_id": client_id or uuid.uuid4().hex, "extra_data": extra_data or {}}
     try:
-        answer = json.loads(_request(f"{url}/prompt", json.dumps(body).encode(), "application/json"))
+        answer = json.loads(fetch(f"{url}/prompt", json.dumps(body).encode(), "application/json"))
     except urllib.error.HTTPError as error:
         if error.code != 400:
             raise
@@ -71,7 +71,7 @@ def submit(url: str, prompt: Mapping[str, Any], *, client_id: str | None = None,
 def wait(url: str, prompt_id: str, timeout_s: float) -> Json:
     """The history entry of a prompt that ended well; raises PromptFailed otherwise, TimeoutError when it runs on."""
     deadline = time.monotonic() + timeout_s
-    while not (entry := json.loads(_request(f"{url}/history/{prompt_id}")).get(prompt_id)):
+    while not (entry := json.loads(fetch(f"{url}/history/{prompt_id}")).get(prompt_id)):
         if time.monotonic() > deadline:
             raise TimeoutError(f"prompt {prompt_id} was still running after {timeout_s:.0f} s")
         time.sleep(POLL_S)
@@ -87,22 +87,25 @@ def upload_image(url: str, path: str | Path, *, name: str | None = None) -> str:
     part = f"--{boundary}\r\nContent-Disposition: form-data; name="
     file_part = f'{part}"image"; filename="{name or path.name}"\r\n\r\n'.encode() + path.read_bytes()
     body = file_part + f'\r\n{part}"overwrite"\r\n\r\ntrue\r\n--{boundary}--\r\n'.encode()
-    return json.loads(_request(f"{url}/upload/image", body, f"multipart/form-data; boundary={boundary}"))["name"]
+    return json.loads(fetch(f"{url}/upload/image", body, f"multipart/form-data; boundary={boundary}"))["name"]
 
 
 def view(url: str, file: Mapping[str, str]) -> bytes:
     """The bytes of a file that a node left; ``file`` is its record in the history: filename, subfolder, type."""
     fields = {key: file.get(key, "") for key in ("filename", "subfolder", "type")}
-    return _request(f"{url}/view?{urllib.parse.urlencode(fields)}")
+    return fetch(f"{url}/view?{urllib.parse.urlencode(fields)}")
 
 
 # Parts
 
 
-def _request(url: str, body: bytes | None = None, content_type: str = "") -> bytes:
+def fetch(
+    url: str, body: bytes | None = None, content_type: str = "", *, timeout_s: float = REQUEST_TIMEOUT_S
+) -> bytes:
+    """The answer to a GET, or to a POST of ``body``; proxies are not asked. Raises OSError when there is none."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, data=body, headers={"Content-Type": content_type} if content_type else {})
-    with opener.open(request, timeout=REQUEST_TIMEOUT_S) as response:
+    with opener.open(request, timeout=timeout_s) as response:
         return response.read()
 
 

@@ -9,17 +9,19 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from .client import fetch
+
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 POLL_S = 0.2
 TAIL_LINES = 30
+LISTENING = "To see the GUI go to"  # the host logs it when its port is its own
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 # The host runs under this line: when our process ends in any way, its end of the pipe closes and the host ends too.
@@ -40,7 +42,8 @@ class HostServer:
     """A context manager around one host; inside the block the host answers at ``url``.
 
     ``port`` 0 takes a free one. ``models_dir`` replaces ``base_dir/models``. ``cpu`` None means: only where torch finds
-    no CUDA device. Raises HostFailed when the host ends early or does not answer within READY_TIMEOUT_S seconds.
+    no CUDA device. Raises HostFailed when the port is taken, when the host ends early, and when it does not answer
+    within READY_TIMEOUT_S seconds.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class HostServer:
 
     def start(self) -> HostServer:
         """Starts the host and returns when it answers."""
+        check_free(self.port)
         (self.base_dir / "custom_nodes").mkdir(parents=True, exist_ok=True)  # the host expects it
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -103,12 +107,15 @@ class HostServer:
     def wait_until_ready(self) -> None:
         """Returns when the host serves its nodes, which it does only after all packs are loaded."""
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not answers(f"{self.url}/object_info/KSampler"):
+        while not (self.is_listening() and answers(f"{self.url}/object_info/KSampler")):
             self.check_alive()
             if time.monotonic() > deadline:
                 raise HostFailed(f"The host did not answer within {READY_TIMEOUT_S:.0f} s.\n{self.log_tail()}")
             time.sleep(POLL_S)
-        self.check_alive()  # what answered could be a stranger on the same port
+
+    def is_listening(self) -> bool:
+        """True when our host has the port; what answers there before could be a stranger."""
+        return LISTENING in self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def check_alive(self) -> None:
         """Raises HostFailed when the host's process has ended."""
@@ -144,14 +151,24 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def check_free(port: int) -> None:
+    """Raises HostFailed when nobody can listen on that port of the loopback address now."""
+    with socket.socket() as probe:
+        if sys.platform != "win32":  # as the host does: connections that its predecessor closed do not hold the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise HostFailed(f"The host cannot have port {port} ({error}); choose another one.") from error
+
+
 def answers(url: str) -> bool:
-    """True when a GET of ``url`` succeeds; proxies are not asked."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """True when a GET of ``url`` succeeds."""
     try:
-        with opener.open(url, timeout=10) as response:
-            return response.status == 200
-    except (urllib.error.URLError, OSError):
+        fetch(url, timeout_s=ANSWER_TIMEOUT_S)
+    except OSError:
         return False
+    return True
 
 
 def cuda_driver_devices() -> int:

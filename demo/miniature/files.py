@@ -38,15 +38,24 @@ def _speech_file(name: str) -> bytes:
     return file.getvalue()
 
 
+RECOGNISER = "face_recognition/mini_ir_se.safetensors"
+
+
+def _resampler_file(name: str) -> bytes:
+    """It says which recogniser it belongs to, by the hash of that file."""
+    recogniser = FILES[RECOGNISER](Path(RECOGNISER).stem)
+    return _table_file(face.resampler, {"wancast_space_sha256": hashlib.sha256(recogniser).hexdigest()}, name)
+
+
 FILES: dict[str, Callable[[str], bytes]] = {
     "diffusion_models/mini_t2v_high.safetensors": partial(_table_file, wan.text_to_video, wan.config(speech=False)),
     "diffusion_models/mini_t2v_low.safetensors": partial(_table_file, wan.text_to_video, wan.config(speech=False)),
     "diffusion_models/mini_s2v.safetensors": partial(_table_file, wan.speech_to_video, wan.config(speech=True)),
     "vae/mini_wan21_vae.safetensors": partial(_table_file, vae.wan21, None),
     "vae/mini_wan22_vae.safetensors": partial(_table_file, vae.wan22, None),
-    "face_recognition/mini_ir_se.safetensors": partial(_table_file, face.recogniser, None),
+    RECOGNISER: partial(_table_file, face.recogniser, None),
     "wan_id_adapters/mini_lynx_lite_ip_layers.safetensors": partial(_table_file, face.ip_layers, None),
-    "wan_id_adapters/mini_lynx_lite_resampler.safetensors": partial(_table_file, face.resampler, None),
+    "wan_id_adapters/mini_lynx_lite_resampler.safetensors": _resampler_file,
     "audio_encoders/mini_wav2vec2.pt": _speech_file,
     "syncnet/mini_syncnet.safetensors": partial(_table_file, sound.syncnet, None),
     "text_encoders/mini_umt5.safetensors": _text_file,

@@ -14,19 +14,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 if sys.version_info < (3, 10):  # noqa: UP036 - the sentence for those whose python is older
     sys.exit(f"dev.py needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
 
 ROOT = Path(os.path.abspath(__file__)).parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
+sys.modules["tests"] = ModuleType("tests")  # has no __init__.py: a package of that name anywhere else would hide it
+sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 
 from demo.server import HostFailed, HostServer  # noqa: E402
-from tooling.doctor import doctor  # noqa: E402
-from tooling.setup import Ready, base_folder, set_up  # noqa: E402
-from tooling.shell import Problem, say  # noqa: E402
+from tests.tooling.doctor import doctor  # noqa: E402
+from tests.tooling.setup import Ready, base_folder, set_up  # noqa: E402
+from tests.tooling.shell import Problem, forget_users_python, say  # noqa: E402
 
 TIERS = ("unit", "host", "ui")
 BENCHES = ROOT / "tests" / "bench"
@@ -94,7 +96,7 @@ def host(ready: Ready, name: str, port: int = 0) -> HostServer:
 
 def run(ready: Ready, arguments: Sequence[str | Path]) -> int:
     """Runs our environment's interpreter on the terminal and returns its exit code."""
-    places = {"WANCAST_HOST": str(ready.host), "WANCAST_MODELS": str(ready.models), "PYTHONPATH": str(ROOT)}
+    places = {"WANCAST_HOST": str(ready.host), "WANCAST_MODELS": str(ready.models)}
     command = [str(ready.python), *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=False).returncode
 
@@ -128,6 +130,7 @@ def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main() -> int:
     """Runs one command; what goes wrong is one message and a non-zero exit code."""
     signal.signal(signal.SIGTERM, terminate)
+    forget_users_python()
     options = parse(sys.argv[1:])
     try:
         return options.command(options)

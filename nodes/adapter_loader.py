@@ -48,9 +48,11 @@ class WanCastAdapterLoader(io.ComfyNode):
         adapter = load_lynx_lite(
             layers.state_dict,
             perceiver.state_dict,
+            metadata=perceiver.metadata,
             ip_layers_name=layers.name,
             resampler_name=perceiver.name,
             operations=host.operations,
+            make_patcher=host.network_patcher,
         )
         return io.NodeOutput(adapter, _report(adapter))
 
@@ -62,6 +64,12 @@ def _report(adapter: LynxAdapter) -> str:
             f"Lynx-lite: {adapter.ip_layers_name} with {adapter.resampler_name}",
             f"model width {adapter.width_d}, blocks {', '.join(str(block) for block in adapter.blocks)}",
             f"{resampler.tokens} tokens of {resampler.token_d} numbers, {resampler.depth} resampler layers",
-            "expects identities of facexlib's IR-SE50 recogniser",
+            _expected_space(adapter.space_sha256),
         )
     )
+
+
+def _expected_space(sha256: str | None) -> str:
+    if sha256 is None:
+        return "expects identities of facexlib's IR-SE50; the file does not say which, so it is not checked"
+    return f"expects identities of the recogniser with SHA-256 {sha256[:12]}"

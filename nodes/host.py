@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
 
+from ..wan_core.adapters.inject import NEGATIVE_UUIDS
 from ..wan_core.errors import InputError
 
 FACE_RECOGNITION = "face_recognition"
@@ -56,8 +58,14 @@ class WeightsFile:
     """A weight file that was read whole."""
 
     name: str  # as the user picked it
-    sha256: str  # of the file's bytes, hexadecimal
+    path: str
     state_dict: StateDict
+    metadata: dict[str, str]  # of a safetensors file; empty for other formats
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file's bytes, hexadecimal; it reads the file again."""
+        return file_sha256(self.path)
 
 
 def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
@@ -71,14 +79,14 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
             fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
         )
     try:
-        state_dict = comfy.utils.load_torch_file(path, safe_load=True)
+        state_dict, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     except Exception as error:
         raise InputError(
             input_name, found=f"{name!r}, which cannot be read ({error})", wanted="a complete weight file",
             fix="Copy or download the file again.",
         ) from error
     require_sound_weights(state_dict, name, input_name)
-    return WeightsFile(name=name, sha256=file_sha256(path), state_dict=state_dict)
+    return WeightsFile(name=name, path=path, state_dict=state_dict, metadata=metadata or {})
 
 
 def require_sound_weights(state_dict: dict[str, Any], name: str, input_name: str) -> None:
@@ -189,20 +197,45 @@ def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple
     return float(sampling.percent_to_sigma(start_percent)), float(sampling.percent_to_sigma(end_percent))
 
 
-def with_model_wrapper(
-    model: Model, name: str, wrapper: Callable[..., torch.Tensor], network: torch.nn.Module
-) -> Model:
-    """A clone of ``model`` whose forward goes through ``wrapper``, with ``network`` loaded beside it; clones stack."""
-    model = model.clone()
-    key = f"{name}.{sum(other.startswith(name) for other in model.additional_models)}"
-    patcher = comfy.model_patcher.CoreModelPatcher(
+def network_patcher(network: torch.nn.Module) -> Model:
+    """How the host loads a network of ours; keep it as long as the network, or the host reports a memory leak."""
+    return comfy.model_patcher.CoreModelPatcher(
         network,
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
+
+
+def with_model_wrapper(model: Model, name: str, wrapper: Callable[..., torch.Tensor], patcher: Model) -> Model:
+    """A clone of ``model`` whose forward goes through ``wrapper``, with the patcher's network loaded beside it.
+
+    Clones stack. While it samples, transformer_options names the negative conditions (NEGATIVE_UUIDS).
+    """
+    model = model.clone()
+    key = f"{name}.{sum(other.startswith(name) for other in model.additional_models)}"
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, key, wrapper)
-    model.set_additional_models(key, [patcher])
+    model.set_additional_models(key, [patcher.clone()])  # when a clone goes, the host falls back to its parent
+    if not model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, NEGATIVE_UUIDS):
+        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, NEGATIVE_UUIDS, name_negative)
     return model
+
+
+def name_negative(
+    sample: Callable[..., torch.Tensor], guider: comfy.samplers.CFGGuider, sigmas: torch.Tensor,
+    extra_args: dict[str, Any], *rest: Any, **named: Any,
+) -> torch.Tensor:
+    """Samples with the ids of the guider's negative conditions in the run's own transformer_options.
+
+    A condition that the host copied from one list into another, for an area, has the first one's id: it gets a new one.
+    """
+    for name, conds in guider.conds.items():
+        own = {cond["uuid"] for cond in guider.original_conds.get(name, ())}
+        for cond in conds:
+            if cond["uuid"] not in own:
+                cond["uuid"] = uuid.uuid4()
+    negative = frozenset(cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds)
+    extra_args["model_options"]["transformer_options"][NEGATIVE_UUIDS] = negative
+    return sample(guider, sigmas, extra_args, *rest, **named)
 
 
 # Video autoencoders

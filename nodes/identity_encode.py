@@ -61,9 +61,8 @@ class IdentityEncode(io.ComfyNode):
         embeddings = embed(network, crops, device, on_face=host.progress(len(crops)))
         kept = host.intermediate_device()
         references, crops = embeddings.unit.to(kept), crops.to(kept)
-        identity = Identity(
-            z=merge(references), references=references, crops=crops, space=Space(weights.name, weights.sha256)
-        )
+        space = Space(weights.name, weights.sha256, shape.family)
+        identity = Identity(z=merge(references), references=references, crops=crops, space=space)
         return io.NodeOutput(identity, crops, _report(identity, shape.label, faces_px, embeddings))
 
 

@@ -6,10 +6,11 @@ from fractions import Fraction
 
 from comfy_api.latest import Input, io
 
-from ..wan_core.audio.sound import analysis_signal, read_audio
+from ..wan_core.audio.sound import mono_at, read_audio
 from ..wan_core.audio.timing import exact_fps
 from ..wan_core.lipsync.embed import Clip, embed, plan
 from ..wan_core.lipsync.inputs import check_frames, check_not_silent
+from ..wan_core.lipsync.mfcc import RATE_HZ
 from ..wan_core.lipsync.network import build
 from ..wan_core.lipsync.report import describe, plot
 from ..wan_core.lipsync.score import MODES, Mode, score
@@ -25,7 +26,7 @@ def read_clip(frames: object, fps: float, audio: object) -> Clip:
         frames, rate = components.images, components.frame_rate
         audio = components.audio if audio is None else audio
     pictures, exact_rate = check_frames(frames), exact_fps(rate)
-    samples = analysis_signal(read_audio(audio))  # s
+    samples = mono_at(read_audio(audio), RATE_HZ)  # s
     check_not_silent(samples)
     return Clip(pictures, exact_rate, samples)
 
@@ -66,11 +67,12 @@ class LipSyncCheck(io.ComfyNode):
             outputs=[
                 io.Boolean.Output(
                     "passed",
-                    tooltip="True when the offset cannot be noticed (ITU-R BT.1359) and confidence is 3 or more.",
+                    tooltip="True when the offset cannot be noticed (ITU-R BT.1359), the confidence is 3 or more "
+                    "and at least 2 s were scored.",
                 ),
                 io.Float.Output("offset_ms", tooltip="Positive: the audio is early. Negative: it is late."),
-                io.Float.Output("confidence", tooltip="LSE-C: higher is surer. Real talking faces have about 6 to 9."),
-                io.Float.Output("distance", tooltip="LSE-D: lower is better. Real talking faces have about 6 to 8."),
+                io.Float.Output("confidence", tooltip="LSE-C: how clearly one offset is the best. Higher is surer."),
+                io.Float.Output("distance", tooltip="LSE-D: how far lips and sound are apart. Lower is better."),
                 io.String.Output("report", tooltip="The verdict and all numbers in words."),
                 io.Image.Output("plot", tooltip="Distance over offset."),
             ],

@@ -36,10 +36,19 @@ def models_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def live_host(host_dir: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+def boots() -> list[HostServer]:
+    """Every host that the run has started so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def live_host(
+    host_dir: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory, boots: list[HostServer]
+) -> Iterator[HostServer]:
     """One live host with our pack, the demo nodes and the probes, for the whole run."""
     base = prepare_base(tmp_path_factory.mktemp("host"), models_dir)
     with HostServer(sys.executable, host_dir, base) as server:
+        boots.append(server)
         running.append(server)
         yield server
         running.clear()

@@ -6,8 +6,6 @@ import io
 import json
 import os
 import shutil
-import sys
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from demo import client as api
+from tests.tooling.setup import link
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TIMEOUT_S = 240.0
-REQUEST_TIMEOUT_S = 60.0
 
 PACKS = {
     "WanCast": ROOT,
@@ -40,7 +38,7 @@ def prepare_base(base: Path, models: Path) -> Path:
     for folder in ("custom_nodes", "models", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     for name, source in PACKS.items():
-        link_folder(base / "custom_nodes" / name, source)
+        link(base / "custom_nodes" / name, source)
     for source in filter(Path.is_file, models.glob("*/**/*")):
         target = base / "models" / source.relative_to(models)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,16 +47,6 @@ def prepare_base(base: Path, models: Path) -> Path:
         if source.is_file():
             shutil.copy(source, base / "input" / source.name)
     return base
-
-
-def link_folder(link: Path, target: Path) -> None:
-    """Makes ``link`` show the folder ``target``; a junction where symbolic links need a privilege."""
-    if sys.platform == "win32":
-        import _winapi
-
-        _winapi.CreateJunction(str(target), str(link))
-    else:
-        link.symlink_to(target, target_is_directory=True)
 
 
 def share_file(source: Path, target: Path) -> None:
@@ -70,11 +58,8 @@ def share_file(source: Path, target: Path) -> None:
 
 
 def ask(url: str, body: bytes | None = None) -> bytes:
-    """The answer to a GET, or to a POST of JSON; proxies are not asked."""
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=REQUEST_TIMEOUT_S) as answer:
-        return answer.read()
+    """The answer to a GET, or to a POST of JSON."""
+    return api.fetch(url, body, "application/json")
 
 
 # A prompt and what it left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ PACKAGES = ("insightface", "onnxruntime", "librosa")
 
 @pytest.fixture(scope="module")
 def hosts(
-    host_dir: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    host_dir: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory, boots: list[HostServer]
 ) -> Iterator[dict[str, HostServer]]:
     """One host for each package, in which importing it fails; started side by side."""
     servers = {}
@@ -32,11 +33,20 @@ def hosts(
         servers[package] = HostServer(sys.executable, host_dir, base, extra_env={"PYTHONPATH": str(hidden)})
     try:
         with ThreadPoolExecutor(len(servers)) as pool:
-            list(pool.map(HostServer.start, servers.values()))
+            boots += pool.map(HostServer.start, servers.values())
         yield servers
     finally:
         for server in servers.values():
             server.stop()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_package_cannot_be_imported_there(hosts: dict[str, HostServer], package: str) -> None:
+    server = hosts[package]
+    command = [server.python, "-c", f"import {package}"]
+    child = subprocess.run(command, env=server.env, cwd=server.base_dir, capture_output=True, text=True)
+    assert child.returncode != 0
+    assert f"ImportError: No module named {package}" in child.stderr
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.server import HostServer
-from tests.host.live import Client, Json, prepare_base
+from tests.host.live import Client, Json
 from tests.host.recipes import NODES
 
 IMPORT_TIME = re.compile(r"([\d.]+) seconds(.*): .*[/\\]WanCast\s*$", re.MULTILINE)
@@ -57,14 +55,10 @@ def test_the_log_holds_no_complaint_about_the_pack(live_host: HostServer) -> Non
     assert not re.search(r"IMPORT FAILED", start)
 
 
-def test_import_takes_less_than_three_tenths_of_a_second(
-    live_host: HostServer, host_dir: Path, models_dir: Path, tmp_path: Path
-) -> None:
-    """The better of two starts, because the first may share the machine; the host prints tenths."""
-    if import_seconds(live_host.log_path.read_text(encoding="utf-8")) < IMPORT_LIMIT_S:
-        return
-    with HostServer(sys.executable, host_dir, prepare_base(tmp_path, models_dir)) as second:
-        assert import_seconds(second.log_path.read_text(encoding="utf-8")) < IMPORT_LIMIT_S
+def test_import_takes_less_than_three_tenths_of_a_second(live_host: HostServer, boots: list[HostServer]) -> None:
+    """The best of all starts of the run, because one may share the machine; the host prints tenths."""
+    assert live_host in boots
+    assert min(import_seconds(host.log_path.read_text(encoding="utf-8")) for host in boots) < IMPORT_LIMIT_S
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -11,7 +11,7 @@ from typing import Any
 
 from demo.server import cuda_driver_devices
 
-from .places import MODELS, OWN_HOST, ROOT, chromium, users_host, venv_python
+from .places import MODELS, OWN_HOST, ROOT, NoBrowserError, find_browser, users_host, venv_python
 from .shell import say
 
 TESTED_FLOOR = (0, 30, 0)
@@ -39,11 +39,11 @@ def doctor() -> int:
     say("WanCast")
     row("pack", str(ROOT))
     row("host", *host_lines(host))
-    row("Python", f"{findings['python']}, {python}" if findings else f"no environment yet; {SET_UP} makes it")
+    row("Python", *python_lines(findings, python))
     row("torch", *torch_lines(findings, cuda_devices))
     row("onnxruntime", *onnx_lines(findings, python, cuda_devices))
-    row("browser", chromium() or "none on PATH (only the ui tests need one): install Chromium, or set CHROMIUM")
-    if findings:
+    row("browser", *browser_lines())
+    if findings.get("versions"):
         say("\nModel folders")
         folder_rows(findings)
         say("\nOptional parts")
@@ -53,12 +53,23 @@ def doctor() -> int:
 
 def examine(python: Path, host: Path | None) -> Findings:
     """What the probe finds with that interpreter and that host."""
-    arguments = [str(host)] if host else []
-    if host == OWN_HOST:
-        arguments.append(str(MODELS))
-    command = [str(python), str(Path(__file__).with_name("probe.py")), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=True)
-    return json.loads(result.stdout.splitlines()[-1])
+    findings: Findings = {}
+    for part in ("versions", "device", "providers"):
+        findings |= probe(python, part)
+    if host is None:
+        return findings
+    models = MODELS if host == OWN_HOST else host.resolve() / "models"
+    return findings | probe(python, "folders", str(host), str(models))
+
+
+def probe(python: Path, part: str, *arguments: str) -> Findings:
+    """One part of the findings, from a process of its own: one that crashes leaves its exit code and last words."""
+    command = [str(python), "-B", str(Path(__file__).with_name("probe.py")), part, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+    if result.returncode == 0:
+        return json.loads(result.stdout.splitlines()[-1])
+    last_words = [line.strip() for line in result.stderr.splitlines() if line.strip()][-1:]
+    return {part: None, f"{part}_error": ": ".join([f"exit code {result.returncode}", *last_words])}
 
 
 def row(name: str, *lines: str) -> None:
@@ -83,12 +94,31 @@ def host_lines(host: Path | None) -> list[str]:
     return lines if version >= TESTED_FLOOR else [*lines, "WanCast needs ComfyUI 0.30.0 or newer: update the host"]
 
 
+def python_lines(findings: Findings, python: Path) -> list[str]:
+    """Version and place of the interpreter."""
+    if not findings:
+        return [f"no environment yet; {SET_UP} makes it"]
+    if findings["versions"] is None:
+        return [f"{python}, which cannot be examined ({findings['versions_error']})"]
+    return [f"{findings['versions']['python']}, {python}"]
+
+
+def browser_lines() -> list[str]:
+    """The browser that the ui tests would drive."""
+    try:
+        return [find_browser()]
+    except NoBrowserError as error:
+        return [str(error), "only the ui tests need one"]
+
+
 def torch_lines(findings: Findings, cuda_devices: int) -> list[str]:
     """Version and device of torch."""
-    version = findings.get("versions", {}).get("torch")
+    versions = findings.get("versions")
+    if not versions:
+        return ["not known yet"]
+    version = versions.get("torch")
     if version is None:
-        asks = "not in this Python; run dev.py with the Python that runs ComfyUI" if findings else "not yet"
-        return [asks]
+        return ["not in this Python; run dev.py with the Python that runs ComfyUI"]
     if findings["device"] is None:
         return [f"{version}, which cannot be imported ({findings['device_error']})"]
     lines = [f"{version}, device: {findings['device']}"]
@@ -99,10 +129,12 @@ def torch_lines(findings: Findings, cuda_devices: int) -> list[str]:
 
 def onnx_lines(findings: Findings, python: Path, cuda_devices: int) -> list[str]:
     """Builds and providers of onnxruntime, and the line that repairs two builds on top of each other."""
-    versions = findings.get("versions", {})
+    versions = findings.get("versions")
+    if not versions:
+        return ["not known yet"]
     builds = [f"{name} {versions[name]}" for name in ("onnxruntime", "onnxruntime-gpu") if name in versions]
     if not builds:
-        return ["not installed" if findings else "not yet"]
+        return ["not installed"]
     providers = findings["providers"]
     broken = f"cannot be used ({findings.get('providers_error')})"
     state = broken if providers is None else f"providers: {', '.join(providers)}"

@@ -15,7 +15,11 @@ CACHE = ROOT / ".cache"
 LOGS = CACHE / "logs"
 MODELS = CACHE / "demo" / "models"
 TOOL_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+class NoBrowserError(Problem):
+    """There is no Chromium to drive; the message says where one was looked for."""
 
 
 def venv_python() -> Path:
@@ -35,6 +39,12 @@ def users_host() -> Path | None:
     return None
 
 
-def chromium() -> str | None:
-    """The browser of the ui tests: CHROMIUM, else one on PATH."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+def find_browser() -> str:
+    """The path of a Chromium: the one that CHROMIUM names, else the first one on PATH; raises NoBrowserError."""
+    named = os.environ.get("CHROMIUM")
+    found = shutil.which(named) if named else next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None and named:
+        raise NoBrowserError(f"CHROMIUM names {named!r}, which is not there")
+    if found is None:
+        raise NoBrowserError(f"none of {', '.join(BROWSERS)} is on PATH; CHROMIUM can name one")
+    return found

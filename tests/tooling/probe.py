@@ -1,4 +1,4 @@
-"""Run by the interpreter that doctor examines: ``probe.py [HOST [MODELS]]`` prints findings as one line of JSON."""
+"""Run by the interpreter that doctor examines: ``probe.py PART [HOST MODELS]`` prints findings as a line of JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,8 @@ DISTRIBUTIONS = ("torch", "insightface", "onnxruntime", "onnxruntime-gpu", "libr
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of what doctor speaks about."""
-    found = {}
+    """The version of this Python, and the installed ones of what doctor speaks about."""
+    found = {"python": sys.version.split()[0]}
     for name in DISTRIBUTIONS:
         try:
             found[name] = importlib.metadata.version(name)
@@ -42,11 +43,13 @@ def onnx_providers() -> list[str]:
     return importlib.import_module("onnxruntime").get_available_providers()
 
 
-def model_files(host: str, models: str | None) -> dict[str, dict[str, Any]]:
+def model_files(host: str, models: str) -> dict[str, dict[str, Any]]:
     """The host's model folders that the pack uses: where they lie and which files the host would list."""
     sys.path.insert(0, host)
-    importlib.import_module("comfy.cli_args").args.models_directory = models
-    folder_paths = importlib.import_module("folder_paths")
+    args = importlib.import_module("comfy.cli_args").args
+    args.models_directory = models
+    with tempfile.TemporaryDirectory() as args.base_directory:  # the import makes the input folder of its base
+        folder_paths = importlib.import_module("folder_paths")
     extra = os.path.join(host, "extra_model_paths.yaml")
     if os.path.isfile(extra):
         importlib.import_module("utils.extra_config").load_extra_path_config(extra)
@@ -56,23 +59,30 @@ def model_files(host: str, models: str | None) -> dict[str, dict[str, Any]]:
         paths, _ = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, folder_paths.supported_pt_extensions)
         files = folder_paths.get_filename_list(name)
-        found[name] = {"paths": [path for path in paths if os.path.isdir(path)] or paths[-1:], "files": files}
+        found[name] = {"paths": list(filter(os.path.isdir, paths)) or [proper(paths, name)], "files": files}
     return found
 
 
+def proper(paths: list[str], name: str) -> str:
+    """The path that is called like the folder, since some have legacy names; the first when none is."""
+    return next((path for path in paths if os.path.basename(path) == name), paths[0])
+
+
+PARTS: dict[str, Callable[..., Any]] = {
+    "versions": versions,
+    "device": torch_device,
+    "providers": onnx_providers,
+    "folders": model_files,
+}
+
+
 def main() -> None:
-    """Prints the findings; a part that fails is its error in words."""
-    host, models = (*sys.argv[1:], None, None)[:2]
-    findings: dict[str, Any] = {"python": sys.version.split()[0], "versions": versions()}
-    parts: dict[str, Callable[[], Any]] = {"device": torch_device, "providers": onnx_providers}
-    if host:
-        parts["folders"] = lambda: model_files(host, models)
-    for name, part in parts.items():
-        try:
-            findings[name] = part()
-        except Exception as error:
-            findings[name] = None
-            findings[f"{name}_error"] = f"{type(error).__name__}: {error}"
+    """Prints the findings of one part; when it fails, its error in words."""
+    name, *arguments = sys.argv[1:]
+    try:
+        findings = {name: PARTS[name](*arguments)}
+    except Exception as error:
+        findings = {name: None, f"{name}_error": f"{type(error).__name__}: {error}"}
     sys.stdout.write("\n" + json.dumps(findings) + "\n")
 
 

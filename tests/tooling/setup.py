@@ -131,12 +131,22 @@ def pip(title: str, *arguments: str | Path, log_name: str) -> None:
     try:
         run_step(title, command, LOGS / log_name)
     except CommandFailed as failure:
-        if not any(mark in failure.output for mark in NO_NETWORK):
+        if not gave_up_on_network(failure.output):
             raise
         raise Problem(
             "Cannot reach the Python package index; connect to the network, or set PIP_INDEX_URL or PIP_FIND_LINKS to a"
             f" place that has the packages, and run the command again. Log: {LOGS / log_name}"
         ) from None
+
+
+def gave_up_on_network(output: str) -> bool:
+    """True when pip's last trouble with the network was its end; after one that a retry cured, it says what it does."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    troubles = [number for number, line in enumerate(lines) if any(mark in line for mark in NO_NETWORK)]
+    if not troubles:
+        return False
+    rest = [line for line in lines[troubles[-1] + 1 :] if not line.startswith("WARNING")]
+    return not rest or rest[0].lower().startswith("error")
 
 
 def site_packages() -> list[Path]:
@@ -218,14 +228,8 @@ def unpack(archive: Path, inside: PurePosixPath, target: Path) -> None:
 
 
 def build_models() -> None:
-    """Builds the miniature models when the code that builds them has changed."""
-    sources = sorted(path for path in (ROOT / "demo" / "miniature").iterdir() if path.is_file())
-    value = fingerprint(TORCH, [ROOT / "demo" / "build.py", *sources])
-    stamp = MODELS / ".wancast"
-    if is_stamped(stamp, value):
-        return
+    """Builds the miniature models that are missing or out of date; demo.build knows which."""
     run_step("Miniature models", [venv_python(), "-m", "demo.build", "--models", MODELS], LOGS / "models.log")
-    stamp.write_text(value, encoding="ascii")
 
 
 def base_folder(name: str) -> Path:

@@ -14,6 +14,10 @@ ROOT = Path(os.path.abspath(__file__)).parents[2]  # links are not followed: a l
 LIVE_EVERY_S = 0.25
 QUIET_EVERY_S = 20.0
 TAIL_LINES = 12
+ELSEWHERE = (
+    "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH",
+    "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON",
+)  # fmt: skip
 
 
 class Problem(Exception):
@@ -33,6 +37,12 @@ def say(text: str = "", *, end: str = "\n") -> None:
     """Writes to the terminal at once."""
     sys.stdout.write(text + end)
     sys.stdout.flush()
+
+
+def forget_users_python() -> None:
+    """Drops what would lead our interpreters, and pip, to other places, from here and so from all that we start."""
+    for name in ELSEWHERE:
+        os.environ.pop(name, None)
 
 
 class Progress:

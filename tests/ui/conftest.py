@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser
 
 from demo.server import HostServer
-from tests.ui.page import Canvas, NoBrowserError, open_browser
+from tests.tooling.places import NoBrowserError
+from tests.ui.page import Canvas, open_browser
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; the tests are skipped where there is none."""
+    """A headless Chromium; where there is none the tests are skipped, or fail if WANCAST_NEEDS_BROWSER is set."""
     try:
         with open_browser() as chromium:
             yield chromium
     except NoBrowserError as error:
-        pytest.skip(f"There is no browser for the ui tier: {error}.")
+        give_up = pytest.fail if os.environ.get("WANCAST_NEEDS_BROWSER") else pytest.skip
+        give_up(f"There is no browser for the ui tier: {error}.")
 
 
 @pytest.fixture

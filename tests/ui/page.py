@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +12,12 @@ from typing import Any
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, sync_playwright
 
 from tests.host.live import Client, Json
+from tests.tooling.places import find_browser
 
 READY_TIMEOUT_MS = 90_000
 SETTLE_TIMEOUT_MS = 30_000
 VIEW_WIDTH_PX = 1920
 VIEW_HEIGHT_PX = 1080
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
@@ -77,21 +75,6 @@ ONLY_CANVAS = """
     body * { visibility: hidden !important; }
     #graph-canvas, .dom-widget, .dom-widget * { visibility: visible !important; }
 """
-
-
-class NoBrowserError(RuntimeError):
-    """There is no Chromium to drive; the message says where one was looked for."""
-
-
-def find_browser() -> str:
-    """The path of a Chromium: the one that CHROMIUM names, else the first one on PATH."""
-    named = os.environ.get("CHROMIUM")
-    found = shutil.which(named) if named else next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None and named:
-        raise NoBrowserError(f"CHROMIUM names {named!r}, which is not there")
-    if found is None:
-        raise NoBrowserError(f"none of {', '.join(BROWSERS)} is on PATH; CHROMIUM can name one")
-    return found
 
 
 @contextmanager

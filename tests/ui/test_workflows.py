@@ -13,7 +13,7 @@ from demo.server import HostServer
 from tests.host.live import ROOT, Client, Json, ask
 from tests.host.recipes import NODES
 from tests.ui.page import Canvas
-from tests.ui.update_workflows import changes, without_titles
+from tests.ui.update_workflows import changes
 
 PICTURES = ROOT / "test_out" / "ui"
 RUN_TIMEOUT_S = 300.0
@@ -30,17 +30,33 @@ def read(path: Path) -> Json:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def differences(found: Json, wanted: Json) -> list[str]:
-    """What differs between two API prompts; titles do not count."""
-    return changes(without_titles(wanted), without_titles(found))
-
-
 def test_there_are_workflows_to_test() -> None:
     assert DEMO
     assert SHIPPED
     for folder in (ROOT / "workflows", ROOT / "demo" / "workflows"):
         names = {path.name for path in folder.glob("*.json")}
         assert names == {path.name for path in (folder / "api").glob("*.json")}
+
+
+NODE: Json = {"class_type": "A", "inputs": {"x": 1}, "_meta": {"title": "first"}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"1": NODE, "2": NODE},
+        {"1": NODE | {"class_type": "B"}},
+        {"1": NODE | {"_meta": {"title": "second"}}},
+        {"1": NODE | {"inputs": {"x": 2}}},
+        {"1": NODE | {"inputs": {}}},
+        {"1": NODE | {"inputs": {"x": 1, "y": None}}},
+    ],
+    ids=["node gone", "node added", "type", "title", "value", "input gone", "input added"],
+)
+def test_the_comparison_sees_the_difference(other: Json) -> None:
+    assert changes({"1": NODE}, other)
+    assert changes({"1": NODE}, {"1": dict(NODE)}) == []
 
 
 def test_one_demo_workflow_holds_all_six_nodes() -> None:
@@ -61,14 +77,14 @@ def test_the_page_knows_our_nodes_and_shows_no_error(canvas: Canvas) -> None:
 def test_a_dropped_workflow_gives_the_prompt_of_its_twin(canvas: Canvas, path: Path) -> None:
     canvas.drop(path.name, read(path))
     assert [node["type"] for node in canvas.nodes() if not node["known"]] == []
-    assert differences(canvas.prompt(), read(twin_of(path))) == []
+    assert changes(read(twin_of(path)), canvas.prompt()) == []
     assert canvas.errors_about(OURS) == []
 
 
 @pytest.mark.parametrize("path", [*DEMO, *SHIPPED], ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
 def test_a_dropped_twin_is_restored(canvas: Canvas, path: Path) -> None:
     canvas.drop(path.name, read(twin_of(path)))
-    assert differences(canvas.prompt(), read(twin_of(path))) == []
+    assert changes(read(twin_of(path)), canvas.prompt()) == []
     assert canvas.errors_about(OURS) == []
 
 

@@ -15,12 +15,16 @@ import tempfile
 import uuid
 from pathlib import Path
 
-import tomllib
 from PIL import Image
 
 from demo.server import HostServer
 from tests.host.live import ROOT, Json, prepare_base
 from tests.ui.page import Canvas, open_browser
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    import tomli as tomllib
 
 FOLDERS = (ROOT / "workflows", ROOT / "demo" / "workflows")
 THUMBNAIL_SIZE_PX = (512, 288)
@@ -35,18 +39,19 @@ def twins_to_update(names: list[str]) -> list[Path]:
     return [Path(name).resolve() for name in names] or every
 
 
-def without_titles(prompt: Json) -> Json:
-    """An API prompt with what the host reads and nothing else."""
-    return {id: {"class_type": node["class_type"], "inputs": node["inputs"]} for id, node in prompt.items()}
+def facts(node: Json) -> Json:
+    """What an API prompt says of a node, by name: its type, its title and its inputs."""
+    inputs = {f"input {name}": value for name, value in node["inputs"].items()}
+    return {"class_type": node["class_type"], "title": node.get("_meta", {}).get("title"), **inputs}
 
 
 def changes(before: Json, after: Json) -> list[str]:
     """What differs between two API prompts, one line each."""
     lines = [f"node {id} is gone" for id in before if id not in after]
     for id, node in after.items():
-        old, new = before.get(id, {"inputs": {}})["inputs"], node["inputs"]
+        old, new = facts(before[id]) if id in before else {}, facts(node)
         names = [name for name in {**old, **new} if name not in old or name not in new or old[name] != new[name]]
-        lines += [f"{id} {node['class_type']}.{name}: {old.get(name)!r} -> {new.get(name)!r}" for name in names]
+        lines += [f"{id} {node['class_type']}, {name}: {old.get(name)!r} -> {new.get(name)!r}" for name in names]
     return lines
 
 

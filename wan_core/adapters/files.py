@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..weights import Operations, StateDict, difference, shown
 from .lynx import LynxAdapter, LynxLite, LynxShape
-from .resampler import HEAD_D, Operations, ResamplerShape
-
-StateDict = dict[str, Tensor]
+from .resampler import HEAD_D, ResamplerShape
 
 IP_LAYERS = "ip_layers"
 RESAMPLER = "resampler"
@@ -19,7 +20,7 @@ OFFICIAL_KEY = re.compile(r"(?P<index>\d+)\.(?P<layer>to_[kv]_ip)\.weight")  # n
 BLOCK_KEY = re.compile(r"blocks\.(?P<index>\d+)\.cross_attn\.ip_adapter\.(?P<layer>to_[kv]_ip)\.weight")
 OFFICIAL_BLOCK_STEP = 2
 FACE_D = 512  # numbers in a face embedding
-KEYS_SHOWN = 8
+SPACE_KEY = "wancast_space_sha256"  # in a resampler file's metadata: hash of the recogniser that it was trained with
 
 # The weights that the resampler's sizes are read from, and their number of axes.
 DERIVED_FROM = {
@@ -39,22 +40,36 @@ OTHER_KINDS = {
 
 
 def load_lynx_lite(
-    ip_layers: StateDict, resampler: StateDict, *, ip_layers_name: str, resampler_name: str, operations: Operations
+    ip_layers: StateDict,
+    resampler: StateDict,
+    *,
+    metadata: dict[str, str],
+    ip_layers_name: str,
+    resampler_name: str,
+    operations: Operations,
+    make_patcher: Callable[[nn.Module], Any],
 ) -> LynxAdapter:
-    """Builds a Lynx-lite adapter from its two files; raises InputError naming what does not fit."""
+    """Builds a Lynx-lite adapter from its two files and the resampler's ``metadata``.
+
+    ``make_patcher`` gives the host's way to load the network. Raises InputError naming what does not fit.
+    """
     layers = _ip_weights(_without_prefix(ip_layers))
     perceiver = _resampler_weights(_without_prefix(resampler))
     shape = _derive_shape(layers, perceiver)
     weights = {f"ip_layers.{block}.{layer}.weight": tensor for (block, layer), tensor in layers.items()}
     weights |= {f"resampler.{key}": tensor for key, tensor in perceiver.items()}
-    _require_same_shapes(weights, LynxLite(shape, operations=nn, device="meta").state_dict())
+    if problem := difference(weights, LynxLite(shape, operations=nn, device="meta").state_dict()):
+        raise _unusable(RESAMPLER, f"a file {problem}", "the resampler of Lynx-lite", "Copy or download it again.")
     network = LynxLite(shape, operations=operations, device="meta")
     network.load_state_dict(weights, assign=True)
+    network.eval().requires_grad_(False)
     return LynxAdapter(
-        network=network.eval().requires_grad_(False),
+        network=network,
+        patcher=make_patcher(network),
         shape=shape,
         ip_layers_name=ip_layers_name,
         resampler_name=resampler_name,
+        space_sha256=metadata.get(SPACE_KEY),
     )
 
 
@@ -73,7 +88,7 @@ def _ip_weights(state_dict: StateDict) -> dict[tuple[int, str], Tensor]:
     if unknown or not matches:
         raise _unusable(
             IP_LAYERS,
-            f"unknown keys: {_shown(unknown)}" if unknown else "an empty file",
+            f"unknown keys: {shown(unknown)}" if unknown else "an empty file",
             "only <n>.to_k_ip.weight and <n>.to_v_ip.weight (or blocks.<n>.cross_attn.ip_adapter. in front of them)",
             "Pick the IP layers of Lynx-lite.",
         )
@@ -91,7 +106,7 @@ def _require_complete(layers: dict[tuple[int, str], Tensor], *, consecutive_step
     wanted = [(block, layer) for block in sorted(blocks) for layer in ("to_k_ip", "to_v_ip")]
     lacking = [f"{layer} of block {block}" for block, layer in wanted if (block, layer) not in layers]
     if lacking:
-        raise _unusable(IP_LAYERS, f"a file without {_shown(lacking)}", "a complete file", "Copy or download it again.")
+        raise _unusable(IP_LAYERS, f"a file without {shown(lacking)}", "a complete file", "Copy or download it again.")
     shapes = sorted({tuple(tensor.shape) for tensor in layers.values()})
     if len(shapes) > 1 or len(shapes[0]) != 2:
         raise _unusable(
@@ -110,7 +125,7 @@ def _resampler_weights(state_dict: StateDict) -> StateDict:
         wanted = [key for key in ("latents", "proj_in.weight", "norm_out.weight") if key not in state_dict]
         raise _unusable(
             RESAMPLER,
-            f"a file without {', '.join(wanted)} (it has {_shown(sorted(state_dict))})",
+            f"a file without {', '.join(wanted)} (it has {shown(sorted(state_dict))})",
             "the resampler of Lynx-lite",
             "Pick that file.",
         )
@@ -145,7 +160,7 @@ def _derive_resampler(state_dict: StateDict) -> ResamplerShape:
     lacking = [key for key, rank in DERIVED_FROM.items() if key not in state_dict or state_dict[key].ndim != rank]
     if lacking:
         raise _unusable(
-            RESAMPLER, f"a file without a usable {_shown(lacking)}", "a complete file", "Copy or download it again."
+            RESAMPLER, f"a file without a usable {shown(lacking)}", "a complete file", "Copy or download it again."
         )
     inner_d = state_dict["layers.0.0.to_q.weight"].shape[0]
     if inner_d % HEAD_D:
@@ -176,24 +191,6 @@ def _refuse_other_kinds(name: str, state_dict: StateDict) -> None:
     for kind, pattern in OTHER_KINDS.items():
         if any(pattern.search(key) for key in state_dict):
             raise _unusable(name, kind, f"the {name} file of Lynx-lite", "Pick the files of Lynx-lite.")
-
-
-def _require_same_shapes(found: StateDict, wanted: StateDict) -> None:
-    problems = {
-        "without": sorted(wanted.keys() - found.keys()),
-        "with the unknown": sorted(found.keys() - wanted.keys()),
-        "with a wrong shape of": sorted(k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape),
-    }
-    texts = [f"{problem} {_shown(keys)}" for problem, keys in problems.items() if keys]
-    if texts:
-        raise _unusable(
-            RESAMPLER, f"a file {' and '.join(texts)}", "the resampler of Lynx-lite", "Copy or download it again."
-        )
-
-
-def _shown(keys: list[str]) -> str:
-    rest = len(keys) - KEYS_SHOWN
-    return ", ".join(keys[:KEYS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _unusable(name: str, found: str, wanted: str, fix: str) -> InputError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .resampler import Factory, Operations, Resampler, ResamplerShape
+from ..weights import Factory, Operations
+from .resampler import Resampler, ResamplerShape
 
 KEY_EPS = 1e-5
 
@@ -26,9 +28,11 @@ class LynxAdapter:
     """A loaded Lynx-lite adapter."""
 
     network: LynxLite
+    patcher: Any  # how the host loads the network; the host must find it alive as long as the network is
     shape: LynxShape
     ip_layers_name: str  # weight file, as the user picked it
     resampler_name: str  # weight file, as the user picked it
+    space_sha256: str | None  # weight file of the recogniser that it was trained with; None when its files do not say
 
     @property
     def width_d(self) -> int:

@@ -6,15 +6,13 @@ Not in the shapes, and therefore fixed here: a head is 64 wide. It computes in f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
-HEAD_D = 64
+from ..weights import Factory, Operations
 
-Operations = ModuleType | type  # has Linear, LayerNorm: torch.nn, or the host's operations
-Factory = torch.device | torch.dtype | str | None  # device=, dtype=
+HEAD_D = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from ..errors import InputError
 
 EVERY_BLOCK = "all"
+TRAINED_FAMILY = "IR-SE"  # of recognisers; every Lynx is trained with facexlib's IR-SE50
 RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
 
 
 def parse_blocks(text: str, *, adapter_blocks: Sequence[int], model_blocks: int) -> frozenset[int]:
     """The blocks of "all" or "0-19, 25": a range takes the adapter's blocks in it, a single number must be one of them.
 
-    An empty text gives an empty set. Raises InputError for anything else, and for an adapter made for a deeper model.
+    Raises InputError for anything else, for an empty text, and for an adapter made for a deeper model.
     """
     if max(adapter_blocks) >= model_blocks:
         raise InputError(
@@ -29,6 +30,8 @@ def parse_blocks(text: str, *, adapter_blocks: Sequence[int], model_blocks: int)
     chosen: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         chosen |= _parse_part(part, adapter_blocks, model_blocks)
+    if not chosen:
+        raise _bad_blocks("no blocks", f'"{EVERY_BLOCK}", or numbers and ranges like "0-19, 25"')
     return frozenset(chosen)
 
 
@@ -80,3 +83,25 @@ def require_width(adapter_d: int, model_d: int) -> None:
             wanted=f"one for this model's width {model_d}",
             fix="Wan2.2 A14B is 5120 wide, TI2V-5B 3072, Wan2.1 1.3B 1536: use the adapter of the same model.",
         )
+
+
+def require_space(trained_sha256: str | None, *, family: str, name: str, sha256: str) -> None:
+    """Raises InputError unless an identity's recogniser (family, file name, hash) is the one that the adapter expects.
+
+    An adapter that does not say which file it was trained with takes every recogniser of its family.
+    """
+    if family != TRAINED_FAMILY:
+        raise _other_space(f"{name} (family {family})", f"a recogniser of the family {TRAINED_FAMILY}")
+    if trained_sha256 not in (None, sha256):
+        raise _other_space(
+            f"{name} (SHA-256 {sha256[:12]})", f"the recogniser that the adapter names, SHA-256 {trained_sha256[:12]}"
+        )
+
+
+def _other_space(found: str, wanted: str) -> InputError:
+    return InputError(
+        "identity",
+        found=f"an identity of the recogniser {found}",
+        wanted=wanted,
+        fix="Encode the pictures again with the recogniser that the adapter was trained with.",
+    )

@@ -14,8 +14,9 @@ from torch import Tensor
 from ..errors import InputError, MissingDependencyError
 from .timing import sample_count
 
-ANALYSIS_RATE_HZ = 16000  # what wav2vec2 and SyncNet hear
+ANALYSIS_RATE_HZ = 16000  # what wav2vec2 hears
 SHORTEST_SAMPLES = 720  # at 16 kHz: two wav2vec2 steps, the fewest that can be interpolated
+GIB = 2**30
 CANCELLED_DB = -20.0  # a mono mix this far below its channels has lost most of the sound
 
 
@@ -96,6 +97,21 @@ def checked_rate(rate_hz: object, name: str) -> int:
     return int(rate_hz)
 
 
+def check_fits(sound: Sound, frames: int, fps: Fraction, *, free_bytes: int) -> None:
+    """Raises InputError when the recording, cut or padded to the frames, is larger than the free memory."""
+    channels, samples = sound.waveform.shape[0], sample_count(frames, sound.rate_hz, fps)
+    needed_bytes = channels * samples * sound.waveform.element_size()
+    if needed_bytes <= free_bytes:
+        return
+    raise InputError(
+        "frames",
+        found=f"{frames} at {float(fps):g} fps, {samples / sound.rate_hz:.0f} s of audio that need "
+        f"{needed_bytes / GIB:.1f} GiB",
+        wanted=f"at most the {free_bytes / GIB:.1f} GiB of memory that are free",
+        fix="Ask for fewer frames, or free memory first.",
+    )
+
+
 # Samples
 
 
@@ -134,6 +150,6 @@ def resample(samples: Tensor, from_hz: int, to_hz: int) -> Tensor:
     return torch.from_numpy(resampled)
 
 
-def analysis_signal(sound: Sound) -> Tensor:
-    """The mono mix at 16 kHz: s, float64, on the CPU."""
-    return resample(mono(sound), sound.rate_hz, ANALYSIS_RATE_HZ)
+def mono_at(sound: Sound, rate_hz: int) -> Tensor:
+    """The mono mix at another rate: s, float64, on the CPU."""
+    return resample(mono(sound), sound.rate_hz, rate_hz)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .sound import ANALYSIS_RATE_HZ, SHORTEST_SAMPLES, Sound, analysis_signal, fit_to_frames, load_librosa, mono
+from .sound import ANALYSIS_RATE_HZ, SHORTEST_SAMPLES, Sound, fit_to_frames, load_librosa, mono, mono_at
 from .timing import frame_centres_s, frame_count, frame_edges, sample_count
 
 FLOOR_DB = -80.0
 HOP_SAMPLES = 320  # at 16 kHz: 20 ms
 WINDOW_SAMPLES = 1024  # at 16 kHz: 64 ms
+DECAY_SAMPLES = 2 * WINDOW_SAMPLES  # at 16 kHz: this long after the end of the sound every track is at rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,21 @@ def frames_to_cover(sound: Sound, frames: int, fps: Fraction) -> int:
     return count
 
 
+def frames_heard(sound: Sound, frames: int, fps: Fraction) -> int:
+    """How many of the frames a recording can be heard in; in all later ones there is silence."""
+    decay_samples = sound.rate_hz * DECAY_SAMPLES // ANALYSIS_RATE_HZ
+    return min(frames, frame_count(sound.samples + decay_samples, sound.rate_hz, fps))
+
+
 def analyse(sound: Sound, frames: int, fps: Fraction) -> TrackSet:
-    """Measures the first ``frames`` frames of a recording; beyond its end there is silence."""
-    fitted = fit_to_frames(sound, frames, fps)
-    level = rms_db(mono(fitted), frame_edges(frames, sound.rate_hz, fps))  # f
-    onset = at_frame_centres(onset_strength(analysis_signal(fitted)), frames, fps)  # f
-    return TrackSet(fps=fps, frames=frames, tracks={"rms_db": level.float(), "onset": onset.float()})
+    """Measures the first ``frames`` frames of a recording; beyond its end there is silence, which is not computed."""
+    heard = frames_heard(sound, frames, fps)
+    fitted = fit_to_frames(sound, heard, fps)
+    level = rms_db(mono(fitted), frame_edges(heard, sound.rate_hz, fps))  # h
+    onset = at_frame_centres(onset_strength(mono_at(fitted, ANALYSIS_RATE_HZ)), heard, fps)  # h
+    silent = (0, frames - heard)
+    tracks = {
+        "rms_db": torch.nn.functional.pad(level, silent, value=FLOOR_DB).float(),  # f
+        "onset": torch.nn.functional.pad(onset, silent).float(),  # f
+    }
+    return TrackSet(fps=fps, frames=frames, tracks=tracks)

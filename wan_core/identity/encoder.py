@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..weights import Factory, Operations, StateDict, difference
 from .record import CROP_PX, IDENTITY_D
-
-StateDict = dict[str, Tensor]
-Operations = ModuleType | type  # has Linear, Conv2d, ...: torch.nn, or the host's operations
-Factory = torch.device | torch.dtype | str | None  # device=, dtype=
-
-KEYS_SHOWN = 8
 
 # The weights that every file of this family has and that sizes are read from, and their number of axes.
 DERIVED_FROM = {"input_layer.0.weight": 4, "body.0.res_layer.1.weight": 4, "output_layer.3.weight": 2}
@@ -53,9 +47,14 @@ class IrShape:
         return side
 
     @property
+    def family(self) -> str:
+        """IR-SE with squeeze-and-excitation, IR without."""
+        return "IR-SE" if any(unit.squeeze for unit in self.units) else "IR"
+
+    @property
     def label(self) -> str:
         """The name of the family and its depth, for a person."""
-        return f"{'IR-SE' if any(unit.squeeze for unit in self.units) else 'IR'}, {len(self.units)} units"
+        return f"{self.family}, {len(self.units)} units"
 
 
 # Layers
@@ -158,7 +157,9 @@ def build_encoder(state_dict: StateDict, *, operations: Operations) -> tuple[IrB
     if shape.embedding_d != IDENTITY_D:
         raise _not_ours(f"embeddings of {shape.embedding_d} numbers")
     weights = {key: value.float() for key, value in _without_counters(state_dict).items()}
-    _require_same_shapes(weights, _without_counters(IrBackbone(shape, operations=nn, device="meta").state_dict()))
+    wanted = _without_counters(IrBackbone(shape, operations=nn, device="meta").state_dict())
+    if problem := difference(weights, wanted):
+        raise _not_ours(f"a file {problem}")
     network = IrBackbone(shape, operations=operations, device="meta")
     network.load_state_dict(weights, assign=True)
     return network.eval().requires_grad_(False), shape
@@ -180,24 +181,6 @@ def _derive_unit(state_dict: StateDict, index: int) -> IrUnit:
 
 def _without_counters(state_dict: StateDict) -> StateDict:
     return {key: value for key, value in state_dict.items() if not key.endswith("num_batches_tracked")}
-
-
-def _require_same_shapes(found: StateDict, wanted: StateDict) -> None:
-    problems = {
-        "without": sorted(wanted.keys() - found.keys()),
-        "with the unknown": sorted(found.keys() - wanted.keys()),
-        "with a wrong shape of": sorted(
-            key for key in wanted.keys() & found.keys() if wanted[key].shape != found[key].shape
-        ),
-    }
-    texts = [f"{problem} {_shown(keys)}" for problem, keys in problems.items() if keys]
-    if texts:
-        raise _not_ours(f"a file {' and '.join(texts)}")
-
-
-def _shown(keys: list[str]) -> str:
-    rest = len(keys) - KEYS_SHOWN
-    return ", ".join(keys[:KEYS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _not_ours(found: str) -> InputError:

@@ -20,6 +20,7 @@ class Space:
 
     name: str  # the weight file, as the user picked it
     sha256: str  # of that file's bytes, hexadecimal
+    family: str  # of the network: IR or IR-SE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

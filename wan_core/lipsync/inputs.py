@@ -18,6 +18,7 @@ CEPSTRA_PER_TICK = 4
 CEPSTRA_SEEN = FRAMES_SEEN * CEPSTRA_PER_TICK
 SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so this many make one
 SILENCE_DB = -80.0
+RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
 
 
@@ -25,7 +26,7 @@ assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
 
 
 def check_frames(frames: object) -> Tensor:
-    """An IMAGE batch, f h w 3, with finite values; raises InputError for anything else."""
+    """An IMAGE batch, f h w 3, with finite values from 0 to 1; raises InputError for anything else."""
     if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[-1] != 3 or frames.numel() == 0:
         found = f"shape {list(frames.shape)}" if isinstance(frames, Tensor) else type(frames).__name__
         raise InputError(
@@ -37,6 +38,12 @@ def check_frames(frames: object) -> Tensor:
         raise InputError(
             "frames", found=f"NaN or infinity in frame {bad}", wanted="finite pixels",
             fix="Decode the video again; a NaN often comes from a VAE in half precision.",
+        )
+    low, high = (float(value) for value in frames.aminmax())
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise InputError(
+            "frames", found=f"pixels from {low:.3g} to {high:.3g}", wanted="pixels from 0 to 1",
+            fix="Link an IMAGE as loaders and VAE Decode make it; divide pixels from 0 to 255 by 255.",
         )
     return frames
 

@@ -8,9 +8,7 @@ from ..media.chart import Curve, Mark, line_chart
 from .embed import Clip
 from .inputs import SIDE_PX, TICKS_PER_S
 from .mfcc import RATE_HZ
-from .score import CONFIDENCE_LIMIT, EARLY_LIMIT_MS, LATE_LIMIT_MS, MAX_SHIFT, TICK_MS, SyncReport
-
-SURE_WINDOWS = 45  # 2 s
+from .score import CONFIDENCE_LIMIT, EARLY_LIMIT_MS, LATE_LIMIT_MS, MAX_SHIFT, SURE_S, TICK_MS, SyncReport
 
 
 def offset_words(offset_ms: float) -> str:
@@ -22,6 +20,8 @@ def offset_words(offset_ms: float) -> str:
 
 def verdict(report: SyncReport) -> str:
     """One line: in sync, not in sync, or that this cannot be told."""
+    if not report.long_enough:
+        return f"too short for a verdict: less than {SURE_S} s was scored"
     if report.passed:
         return f"in sync: {offset_words(report.offset_ms)}"
     if not report.sure:
@@ -43,8 +43,8 @@ def describe(report: SyncReport, clip: Clip) -> str:
     ]
     if clip.fps != TICKS_PER_S:
         lines.append(f"note: frames were repeated or left out to make {TICKS_PER_S} fps, that of published scores")
-    if report.windows < SURE_WINDOWS:
-        lines.append("note: less than 2 s was scored, so offset and confidence are unsure")
+    if not report.long_enough:
+        lines.append(f"note: under {SURE_S} s offset and confidence are unsure, so the clip does not pass")
     return "\n".join(lines)
 
 

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from ..errors import InputError
 from .inputs import TICKS_PER_S
+from .network import FRAMES_SEEN
 
 MAX_SHIFT = 15  # ticks, either way
 TICK_MS = 1000 // TICKS_PER_S
 DISTANCE_EPS = 1e-6  # added to every difference by the reference
 EARLY_LIMIT_MS, LATE_LIMIT_MS = 45, 125  # ITU-R BT.1359: sooner, or later, than this is noticed
 CONFIDENCE_LIMIT = 3.0  # what LatentSync keeps as training data
+SURE_S = 2  # a shorter clip gets numbers and no verdict
+SURE_WINDOWS = SURE_S * TICKS_PER_S - FRAMES_SEEN
 
 Mode = Literal["parity", "robust"]
 MODES: tuple[Mode, ...] = ("parity", "robust")
@@ -46,8 +49,12 @@ class SyncReport:
         return self.confidence >= CONFIDENCE_LIMIT
 
     @property
+    def long_enough(self) -> bool:
+        return self.windows >= SURE_WINDOWS
+
+    @property
     def passed(self) -> bool:
-        return self.in_sync and self.sure
+        return self.in_sync and self.sure and self.long_enough
 
 
 # Kernels

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wan_core.adapters.files import load_lynx_lite
+from wan_core.adapters.files import SPACE_KEY, load_lynx_lite
 from wan_core.adapters.lynx import LynxAdapter, LynxLite, LynxShape
 from wan_core.adapters.resampler import ResamplerShape
 from wan_core.errors import InputError
@@ -54,9 +54,17 @@ def prefixed(files: tuple[StateDict, StateDict]) -> tuple[StateDict, StateDict]:
     return {f"diffusion_model.{key}": value for key, value in layers.items()}, resampler
 
 
-def load(files: tuple[StateDict, StateDict]) -> LynxAdapter:
+def load(files: tuple[StateDict, StateDict], metadata: dict[str, str] | None = None) -> LynxAdapter:
     layers, resampler = files
-    return load_lynx_lite(layers, resampler, ip_layers_name="a", resampler_name="b", operations=nn)
+    return load_lynx_lite(
+        layers,
+        resampler,
+        metadata=metadata or {},
+        ip_layers_name="a",
+        resampler_name="b",
+        operations=nn,
+        make_patcher=lambda network: ("loads", network),
+    )
 
 
 SHAPES = [
@@ -88,6 +96,14 @@ def test_sizes_and_output_survive_a_round_trip(
         ):
             assert torch.equal(found, wanted)
     assert not any(tensor.is_meta for tensor in adapter.network.state_dict().values())
+
+
+def test_the_adapter_carries_its_loader_and_the_space_that_its_file_names() -> None:
+    files = official(random_network(shape_of()))
+    adapter = load(files, {SPACE_KEY: "ab" * 32, "format": "pt"})
+    assert adapter.patcher == ("loads", adapter.network)
+    assert adapter.space_sha256 == "ab" * 32
+    assert load(files, {"format": "pt"}).space_sha256 is None
 
 
 def test_the_layout_by_block_may_hold_any_blocks() -> None:

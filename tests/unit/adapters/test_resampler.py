@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +38,14 @@ def test_attention_is_the_sum_over_keys() -> None:
     draw = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(2, n, 12, generator=draw) for n in (3, 4, 4))
     torch.testing.assert_close(attention_fp32(q, k, v, 4), plain_attention(q, k, v, 3), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_attention_over_half_precision_is_computed_in_fp32(stored: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(2, n, 12, generator=draw).to(stored) for n in (3, 4, 4))
+    wanted = plain_attention(q.float(), k.float(), v.float(), 3)
+    torch.testing.assert_close(attention_fp32(q, k, v, 4), wanted, atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()

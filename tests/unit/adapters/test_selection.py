@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from wan_core.adapters.selection import parse_blocks, require_percents, require_strength, require_width
+from wan_core.adapters.selection import (
+    parse_blocks,
+    require_percents,
+    require_space,
+    require_strength,
+    require_width,
+)
 from wan_core.errors import InputError
 
 LITE = tuple(range(0, 40, 2))
@@ -15,8 +21,6 @@ LITE = tuple(range(0, 40, 2))
     [
         ("all", set(LITE)),
         (" all ", set(LITE)),
-        ("", set()),
-        (" , ", set()),
         ("0-5", {0, 2, 4}),
         ("0-5, 10,38", {0, 2, 4, 10, 38}),
         ("4 - 6,4", {4, 6}),
@@ -27,6 +31,8 @@ def test_a_range_takes_the_blocks_that_the_adapter_has(text: str, blocks: set[in
 
 
 BAD_BLOCKS = {
+    'blocks: found no blocks; wanted "all", or numbers': "",
+    "blocks: found no blocks; wanted": " , ",
     "blocks: found '5-'; wanted \"all\", or numbers": "5-",
     "blocks: found 'first'": "first",
     "blocks: found '-1'": "-1",
@@ -71,3 +77,19 @@ def test_sound_values_pass() -> None:
 def test_another_models_adapter_is_refused_with_both_widths() -> None:
     with pytest.raises(InputError, match="adapter for a model of width 5120; wanted one for this model's width 3072"):
         require_width(5120, 3072)
+
+
+def test_an_identity_of_another_recogniser_is_refused() -> None:
+    space = {"family": "IR-SE", "name": "mine.pth", "sha256": "ab" * 32}
+    require_space("ab" * 32, **space)
+    require_space(None, **space)
+    with pytest.raises(InputError) as caught:
+        require_space("cd" * 32, **space)
+    assert "identity: found an identity of the recogniser mine.pth (SHA-256 abababababab); wanted" in str(caught.value)
+    assert "SHA-256 cdcdcdcdcdcd" in str(caught.value)
+
+
+@pytest.mark.parametrize("trained", [None, "ab" * 32])
+def test_an_identity_of_another_family_is_refused_whatever_the_adapter_says(trained: str | None) -> None:
+    with pytest.raises(InputError, match=r"recogniser mine.pth \(family IR\); wanted .* family IR-SE"):
+        require_space(trained, family="IR", name="mine.pth", sha256="ab" * 32)

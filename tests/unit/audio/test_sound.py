@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from wan_core.audio.sound import Sound, analysis_signal, fit_to_frames, mix_gain_db, mono, read_audio, resample
+from wan_core.audio.sound import Sound, check_fits, fit_to_frames, mix_gain_db, mono, mono_at, read_audio, resample
 from wan_core.errors import InputError, MissingDependencyError
 
 
@@ -87,6 +87,35 @@ def test_fitting_keeps_the_samples_and_adds_only_silence(frames: int, fps: Fract
     assert torch.equal(sound.waveform, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("frames", [8, 40])
+def test_what_needs_every_free_byte_fits_and_one_byte_less_does_not(frames: int, dtype: torch.dtype) -> None:
+    sound = Sound(torch.zeros(2, 22050, dtype=dtype), 22050)
+    needed_bytes = fit_to_frames(sound, frames, Fraction(16)).waveform.nbytes
+    check_fits(sound, frames, Fraction(16), free_bytes=needed_bytes)
+    with pytest.raises(InputError, match=f"^frames: found {frames} at 16 fps"):
+        check_fits(sound, frames, Fraction(16), free_bytes=needed_bytes - 1)
+
+
+def test_padding_that_does_not_fit_is_told_in_gib() -> None:
+    sound = Sound(torch.zeros(1, 88200), 44100)
+    with pytest.raises(InputError) as error:
+        check_fits(sound, 1_000_000, Fraction(16), free_bytes=4 * 2**30)
+    assert str(error.value) == (
+        "frames: found 1000000 at 16 fps, 62500 s of audio that need 10.3 GiB; wanted at most the 4.0 GiB of memory "
+        "that are free. Ask for fewer frames, or free memory first."
+    )
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_the_mono_mix_comes_at_the_rate_that_is_asked_for(rate: int) -> None:
+    left = torch.sin(2 * math.pi * 440 * torch.arange(44100) / 44100)
+    wanted = 0.5 * torch.sin(2 * math.pi * 440 * torch.arange(rate, dtype=torch.float64) / rate)
+    mix = mono_at(Sound(torch.stack((left, 0 * left)), 44100), rate)
+    assert mix.shape == (rate,)
+    assert torch.allclose(mix[500:-500], wanted[500:-500], atol=1e-4)
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000])
 def test_resampled_sine_is_the_sine_at_16_khz(rate: int) -> None:
     def sine(at_hz: int) -> torch.Tensor:
@@ -101,4 +130,4 @@ def test_resampled_sine_is_the_sine_at_16_khz(rate: int) -> None:
 def test_missing_librosa_is_named_with_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "librosa", None)
     with pytest.raises(MissingDependencyError, match="pip install librosa"):
-        analysis_signal(Sound(torch.rand(1, 44100), 44100))
+        mono_at(Sound(torch.rand(1, 44100), 44100), 16000)

@@ -6,8 +6,10 @@ from fractions import Fraction
 import librosa
 import pytest
 import torch
+from torch import Tensor
 
-from wan_core.audio.sound import Sound
+from wan_core.audio import tracks as tracks_module
+from wan_core.audio.sound import Sound, fit_to_frames
 from wan_core.audio.timing import frame_edges
 from wan_core.audio.tracks import FLOOR_DB, analyse, at_frame_centres, frames_to_cover, onset_strength, rms_db
 from wan_core.errors import InputError
@@ -72,6 +74,30 @@ def test_silence_is_at_the_floor_and_has_no_onsets() -> None:
     tracks = analyse(Sound(torch.zeros(1, 16000), 16000), 16, Fraction(16)).tracks
     assert torch.equal(tracks["rms_db"], torch.full((16,), FLOOR_DB))
     assert not tracks["onset"].any()
+
+
+@pytest.mark.parametrize("fps", [Fraction(1, 2), *RATES, Fraction(240)])
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
+def test_frames_beyond_the_sound_are_as_if_silence_had_been_measured(rate_hz: int, fps: Fraction) -> None:
+    sound = Sound(torch.rand(2, rate_hz + 1234) - 0.3, rate_hz)  # ends with a step, inside a frame
+    frames = math.ceil(4 * fps)
+    tracks, padded = analyse(sound, frames, fps), analyse(fit_to_frames(sound, frames, fps), frames, fps)
+    for name, track in tracks.tracks.items():
+        assert track.shape == (frames,)
+        assert torch.allclose(track, padded.tracks[name], atol=1e-6), name
+
+
+def test_silence_beyond_the_sound_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    def measured(samples: Tensor) -> Tensor:
+        lengths.append(len(samples))
+        return onset_strength(samples)
+
+    monkeypatch.setattr(tracks_module, "onset_strength", measured)
+    sound = Sound(torch.rand(1, 16000) - 0.5, 16000)
+    assert analyse(sound, 9600, Fraction(16)).tracks["onset"].shape == (9600,)
+    assert 16000 <= lengths[0] < 20000
 
 
 def test_onset_is_librosas_at_the_frame_centre() -> None:

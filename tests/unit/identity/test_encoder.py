@@ -100,6 +100,7 @@ def test_half_precision_files_are_computed_in_fp32() -> None:
 
 def test_the_label_names_family_and_depth() -> None:
     assert TINY.label == "IR-SE, 3 units"
+    assert (TINY.family, shape_of((8,), (2,), squeeze=0).family) == ("IR-SE", "IR")
     assert shape_of((8,), (2,), squeeze=0).label == "IR, 2 units"
     assert shape_of((64, 128, 256, 512), (3, 4, 14, 3), squeeze=4).side == 7
 

@@ -6,7 +6,7 @@ import torch
 from wan_core.errors import InputError
 from wan_core.identity.record import Identity, Space
 
-SPACE = Space("encoder.safetensors", "ab" * 32)
+SPACE = Space("encoder.safetensors", "ab" * 32, "IR-SE")
 Z = torch.nn.functional.normalize(torch.arange(1.0, 513.0), dim=0)
 CROPS = torch.zeros(2, 112, 112, 3)
 
@@ -16,7 +16,7 @@ def test_a_sound_record_is_kept_as_it_is() -> None:
     identity = Identity(Z, references, CROPS, SPACE)
     assert identity.z is Z
     assert identity.references is references
-    assert identity.space == Space("encoder.safetensors", "ab" * 32)
+    assert identity.space == Space("encoder.safetensors", "ab" * 32, "IR-SE")
 
 
 BAD_RECORDS = {

@@ -110,12 +110,22 @@ def nan_frame() -> torch.Tensor:
         (torch.rand(9, 8, 8, 4), "shape [9, 8, 8, 4]"),
         (torch.rand(0, 8, 8, 3), "shape [0, 8, 8, 3]"),
         (nan_frame(), "NaN or infinity in frame 4"),
+        (torch.arange(256).float().expand(9, 8, 256)[..., None].repeat(1, 1, 1, 3), "pixels from 0 to 255"),
+        (torch.arange(256, dtype=torch.uint8).expand(9, 8, 256)[..., None].repeat(1, 1, 1, 3), "pixels from 0 to 255"),
+        (torch.rand(9, 8, 8, 3) * 0.5 - 0.5, "pixels from -0."),
+        (torch.full((9, 8, 8, 3), 1.06), "pixels from 1.06 to 1.06"),
     ],
 )
 def test_frames_that_are_no_pictures_are_refused(frames: Any, found: str) -> None:
     with pytest.raises(InputError) as error:
         check_frames(frames)
-    assert str(error.value).startswith(f"frames: found {found}; wanted ")
+    assert str(error.value).startswith(f"frames: found {found}")
+    assert "; wanted " in str(error.value)
+
+
+def test_the_overshoot_of_a_resampling_filter_is_let_through() -> None:
+    frames = torch.rand(9, 8, 8, 3) * 1.08 - 0.04
+    assert check_frames(frames) is frames
 
 
 @pytest.mark.parametrize(

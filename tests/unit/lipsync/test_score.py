@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.unit.lipsync.samples import clip
 from wan_core.errors import InputError
+from wan_core.lipsync.inputs import window_count
 from wan_core.lipsync.report import describe, offset_words, plot, verdict
 from wan_core.lipsync.score import MODES, Mode, SyncReport, score
 
@@ -93,6 +94,17 @@ def test_verdict_is_itu_window_and_confidence(offset: int, confidence: float, pa
     text = describe(report, clip())
     assert "45 ms early or 125 ms late (ITU-R BT.1359)" in text
     assert "wanted: 3 or more" in text
+
+
+@pytest.mark.parametrize(("ticks", "passed"), [(49, False), (50, True)])
+def test_a_clip_under_two_seconds_does_not_pass(ticks: int, passed: bool) -> None:
+    windows = window_count(ticks, samples=ticks * 640)
+    report = SyncReport("parity", windows, 0, 9.0, 7.0, 16.0, torch.zeros(31))
+    assert report.passed is passed
+    assert verdict(report) == (
+        "in sync: audio and picture coincide" if passed else "too short for a verdict: less than 2 s was scored"
+    )
+    assert ("so the clip does not pass" in describe(report, clip())) is not passed
 
 
 def test_equal_embeddings_are_as_far_apart_as_the_reference_says() -> None:

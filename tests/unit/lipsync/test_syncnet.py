@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tests.unit.lipsync.samples import random_weights
 from wan_core.errors import InputError
@@ -55,6 +56,63 @@ def test_whole_track_equals_one_window_at_a_time() -> None:
     windows = torch.cat([network.watch(frames[:, :, start : start + 5]) for start in range(5)])
     assert windows.std(dim=0).max() > 1e-4  # the windows do differ
     assert torch.allclose(network.watch(frames), windows, atol=1e-5, rtol=0)
+
+
+def normalised(weights: dict[str, Tensor], layer: str, x: Tensor) -> Tensor:
+    mean, variance = weights[f"{layer}.running_mean"], weights[f"{layer}.running_var"]
+    return F.relu(F.batch_norm(x, mean, variance, weights[f"{layer}.weight"], weights[f"{layer}.bias"], eps=1e-5))
+
+
+def fully_connected(weights: dict[str, Tensor], net: str, x: Tensor) -> Tensor:
+    x = F.linear(x.flatten(1), weights[f"{net}.0.weight"], weights[f"{net}.0.bias"])
+    return F.linear(normalised(weights, f"{net}.1", x), weights[f"{net}.3.weight"], weights[f"{net}.3.bias"])
+
+
+def heard(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The audio tower of SyncNet v2, one operation after the other: n 1 13 20 -> n d."""
+
+    def conv(x: Tensor, index: int, padding: int = 1) -> Tensor:
+        layer = f"netcnnaud.{index}"
+        x = F.conv2d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], padding=padding)
+        return normalised(weights, f"netcnnaud.{index + 1}", x)
+
+    x = F.max_pool2d(conv(x, 0), kernel_size=1, stride=1)  # n c 13 20
+    x = F.max_pool2d(conv(x, 4), kernel_size=3, stride=(1, 2))  # n c 11 9
+    x = F.max_pool2d(conv(conv(conv(x, 8), 11), 14), kernel_size=3, stride=2)  # n c 5 4
+    return fully_connected(weights, "netfcaud", conv(x, 18, padding=0))
+
+
+def seen(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The lip tower of SyncNet v2, one operation after the other: n 3 5 224 224 -> n d."""
+
+    def conv(x: Tensor, index: int, stride: int = 1, padding: int = 1) -> Tensor:
+        layer, across = f"netcnnlip.{index}", {"stride": (1, stride, stride), "padding": (0, padding, padding)}
+        x = F.conv3d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], **across)
+        return normalised(weights, f"netcnnlip.{index + 1}", x)
+
+    def pool(x: Tensor, padding: int = 0) -> Tensor:
+        return F.max_pool3d(x, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, padding, padding))
+
+    x = pool(conv(x, 0, stride=2, padding=0))  # n c 1 54 54
+    x = pool(conv(x, 4, stride=2), padding=1)  # n c 1 13 13
+    x = pool(conv(conv(conv(x, 8), 11), 14))  # n c 1 6 6
+    return fully_connected(weights, "netfclip", conv(x, 18, padding=0))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1])
+def test_both_towers_equal_syncnet_v2_written_out(seed: int) -> None:
+    widths = SyncNetWidths((6, 7, 8, 9, 10, 11), (6, 7, 8, 9, 10, 11), 12, 13, 14)
+    weights = {key: value.double() for key, value in random_weights(widths, seed).items()}
+    network = build(random_weights(widths, seed), file_name="net", operations=nn).double()
+    generator = torch.Generator().manual_seed(seed)
+    cepstra = torch.randn(4, 1, 13, 20, generator=generator, dtype=torch.float64) * 10
+    frames = torch.rand(1, 3, 7, 224, 224, generator=generator, dtype=torch.float64) * 255
+    windows = torch.cat([frames[:, :, start : start + 5] for start in range(3)])  # n 3 5 224 224
+    sounds, lips = heard(weights, cepstra), seen(weights, windows)  # n d, n d
+    assert sounds.std(dim=0).min() > 0.01 and lips.std(dim=0).min() > 0.01  # no part of the towers is dead
+    assert torch.allclose(network.hear(cepstra), sounds, rtol=0, atol=1e-9)
+    assert torch.allclose(network.watch(frames), lips, rtol=0, atol=1e-9)
 
 
 @torch.no_grad()

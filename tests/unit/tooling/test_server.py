@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
-import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from demo.client import fetch
 from demo.server import HostFailed, HostServer, answers
 
 ROOT = Path(__file__).parents[3]
@@ -22,8 +25,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(" ".join(sys.argv).encode())
 
-print("listening", flush=True)
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+port = int(sys.argv[sys.argv.index("--port") + 1])
+listening = http.server.HTTPServer(("127.0.0.1", port), Handler)
+print(f"To see the GUI go to: http://127.0.0.1:{port}", flush=True)
+listening.serve_forever()
 """
 
 
@@ -36,9 +41,24 @@ def host_dir(tmp_path: Path) -> Path:
     return folder
 
 
-def server(host_dir: Path) -> HostServer:
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """The port of another program that answers every request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        yield other.server_port
+        other.shutdown()
+
+
+def server(host_dir: Path, port: int = 0) -> HostServer:
     """A server that has not been started."""
-    return HostServer(sys.executable, host_dir, host_dir.parent / "base", models_dir=host_dir.parent, cpu=True)
+    return HostServer(sys.executable, host_dir, host_dir.parent / "base", port, models_dir=host_dir.parent, cpu=True)
 
 
 def wait_until_gone(url: str) -> bool:
@@ -51,8 +71,7 @@ def wait_until_gone(url: str) -> bool:
 
 def test_the_host_answers_inside_the_block_and_is_gone_after_it(host_dir: Path) -> None:
     with server(host_dir) as live:
-        with urllib.request.urlopen(live.url) as response:
-            said = response.read().decode()
+        said = fetch(live.url).decode()
         live.check_alive()
     assert not answers(live.url)
     assert f"--base-directory {live.base_dir}" in said and f"--models-directory {live.models_dir}" in said
@@ -91,3 +110,39 @@ def test_a_host_that_never_answers_is_ended(host_dir: Path, monkeypatch: pytest.
     with pytest.raises(HostFailed, match="did not answer within 1 s"):
         live.start()
     assert live.process is None
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(host_dir: Path, stranger: int) -> None:
+    live = server(host_dir, stranger)
+    with pytest.raises(HostFailed, match=rf"^The host cannot have port {stranger} \(.*\); choose another one\.$"):
+        live.start()
+    assert live.process is None and not live.log_path.exists()
+
+
+def test_a_port_that_does_not_exist_is_refused(host_dir: Path) -> None:
+    with pytest.raises(HostFailed, match="cannot have port 65536"):
+        server(host_dir, 65536).start()
+
+
+def test_a_port_is_free_again_right_after_a_host(host_dir: Path) -> None:
+    with server(host_dir) as live:
+        fetch(live.url)
+    with server(host_dir, live.port) as again:
+        assert answers(again.url)
+
+
+def test_a_stranger_who_took_the_port_meanwhile_is_not_the_host(
+    host_dir: Path, stranger: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host_dir / "main.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr("demo.server.check_free", lambda _port: None)
+    monkeypatch.setattr("demo.server.READY_TIMEOUT_S", 1.0)
+    with pytest.raises(HostFailed, match="did not answer within 1 s"):
+        server(host_dir, stranger).start()
+
+
+def test_the_host_is_asked_without_a_proxy(stranger: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert answers(f"http://127.0.0.1:{stranger}")

@@ -44,6 +44,39 @@ def test_another_failure_of_pip_shows_the_end_of_its_log(sandbox: Path, monkeypa
         setup.pip("A package", "install", "--nonsense", log_name="pip.log")
 
 
+RETRY = "  WARNING: Retrying (Retry(total=1)) after connection broken by 'NewConnectionError(...)': /simple/a/"
+NOT_FOUND = "ERROR: Could not find a version that satisfies the requirement a\nERROR: No matching distribution for a"
+BUILD = "Building wheel for b (pyproject.toml): finished with status 'error'\n  error: subprocess-exited-with-error\n"
+TRACE = "ERROR: Exception:\nTraceback (most recent call last):\nurllib3.exceptions.ReadTimeoutError: Read timed out."
+
+
+@pytest.mark.parametrize(
+    ("output", "unreachable"),
+    [
+        (f"Collecting a\n{RETRY}\n{RETRY}\n{NOT_FOUND}\n", True),
+        (f"Collecting a\n{RETRY}\nWARNING: Location 'links' is ignored\n{NOT_FOUND}\n", True),
+        (f"{RETRY}\nerror: connection-failed\n\nFailed to connect to the index\n", True),
+        (f"error: subprocess-exited-with-error\n   {RETRY}\n   {NOT_FOUND}\n   [end of output]\n", True),
+        (f"Downloading a.whl\n{TRACE}\n", True),
+        (f"{RETRY}\nDownloading a.whl\n{BUILD}ERROR: Failed building wheel for b\n", False),
+        (f"{RETRY}\nCollecting a\n{NOT_FOUND}\n", False),
+        (f"{RETRY}\nDownloading a.whl\nERROR: Could not install packages: [Errno 28] No space left on device\n", False),
+        (NOT_FOUND, False),
+    ],
+)
+def test_only_what_pip_ended_with_is_blamed_on_the_network(
+    sandbox: Path, monkeypatch: pytest.MonkeyPatch, output: str, unreachable: bool
+) -> None:
+    def fail(title: str, _command: Sequence[str | Path], log_path: Path) -> None:
+        log_path.parent.mkdir()
+        log_path.write_text(output)
+        raise CommandFailed(title, log_path)
+
+    monkeypatch.setattr(setup, "run_step", fail)
+    with pytest.raises(Problem, match="Cannot reach the Python package index" if unreachable else "A package failed"):
+        setup.pip("A package", "install", "a", log_name="pip.log")
+
+
 def test_an_installation_runs_once_and_again_after_a_failure(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Sequence[str]] = []
 
@@ -154,7 +187,19 @@ def test_a_comfyui_path_without_a_host_is_one_sentence(tmp_path: Path, monkeypat
     assert places.users_host() == tmp_path
 
 
-# Links and steps
+# Models, links and steps
+
+
+def test_a_model_file_that_was_deleted_is_built_again(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "MODELS", sandbox / "models")
+    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
+    setup.build_models()
+    files = {path: path.read_bytes() for path in (sandbox / "models").rglob("*.safetensors")}
+    assert files
+    deleted = min(files)
+    deleted.unlink()
+    setup.build_models()
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_a_link_is_made_once_and_moved_when_its_target_moves(tmp_path: Path) -> None:

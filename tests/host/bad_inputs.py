@@ -1,0 +1,244 @@
+"""The table of bad inputs: what goes in, and word for word what the node's message must say was found and wanted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.host import recipes
+from tests.host.live import Graph
+from tests.host.recipes import (
+    RESAMPLER,
+    adapter,
+    audio_features,
+    decoded,
+    identity,
+    lip_sync,
+    locked,
+    model,
+    moe_sample,
+)
+
+Spec = dict[str, Any]
+Build = Callable[..., list[Any]]
+
+ANYTHING = "<...>"  # in a message: what a library adds
+NOTHING: Spec = {"value": None}
+TEXT: Spec = {"value": "text"}
+NO_SPEECH: Spec = {"audio": [1, 1, 32000], "rate": 16000, "fill": "zeros"}
+FACE = {"face": "aligned crop", "face__landmarks": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bad input: the recipe it spoils, the input, what goes in, and what the message must say."""
+
+    build: Build
+    input: str
+    bad: Any  # a probe's specification, or the value itself
+    found: str  # word for word
+    wanted: str  # word for word
+    beside: Spec | None = None  # other inputs, good ones
+
+    @property
+    def node(self) -> str:
+        return NODE_OF[self.build]
+
+    @property
+    def message(self) -> re.Pattern[str]:
+        """The whole message; only the fix, a sentence or more, is free."""
+        text = re.escape(f"{self.node}: {self.input}: found {self.found}; wanted {self.wanted}. ")
+        return re.compile(text.replace(re.escape(ANYTHING), "(?s:.*)") + r"[A-Z][^\n]{9,}\.")
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.input} {json.dumps(self.bad)[:40]}"
+
+
+def lock(graph: Graph, **changes: Any) -> list[Any]:
+    return locked(graph, **{"of_model": model(graph)} | changes)
+
+
+NODE_OF: dict[Build, str] = {
+    identity: "IdentityEncode",
+    adapter: "WanCastAdapterLoader",
+    lock: "IDLock",
+    audio_features: "AudioFeatures",
+    moe_sample: "MoESampler",
+    decoded: "HighCompressionVAEDecode",
+    lip_sync: "LipSyncCheck",
+}
+
+WAN_MODEL = "a Wan2.1 or Wan2.2 video model"
+WAN_VAE = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)"
+IDENTITY = "the identity that IdentityEncode makes"
+ADAPTER = "the adapter that WanCastAdapterLoader makes"
+AUDIO = "AUDIO with 'waveform' and 'sample_rate'"
+WAVEFORM = "a float tensor [batch, channels, samples]"
+SIGMAS = "SIGMAS, one list of noise levels"
+PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
+FIVE_POINTS = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
+VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
+ANY_LATENT = "[batch, channels, frames, height, width] (video) or [batch, channels, height, width] (image)"
+RECOGNISER = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
+LAYER_KEYS = "only <n>.to_k_ip.weight and <n>.to_v_ip.weight (or blocks.<n>.cross_attn.ip_adapter. in front of them)"
+
+TYPES = [
+    Row(identity, "images", NOTHING, "NoneType", "an IMAGE"),
+    Row(identity, "images", TEXT, "str", "an IMAGE"),
+    Row(lock, "model", NOTHING, "a NoneType", WAN_MODEL),
+    Row(lock, "model", TEXT, "a str", WAN_MODEL),
+    Row(lock, "identity", NOTHING, "NoneType", IDENTITY),
+    Row(lock, "identity", TEXT, "str", IDENTITY),
+    Row(lock, "adapter", NOTHING, "NoneType", ADAPTER),
+    Row(lock, "adapter", TEXT, "str", ADAPTER),
+    Row(audio_features, "audio", NOTHING, "no sound", "AUDIO"),
+    Row(audio_features, "audio", TEXT, "str", AUDIO),
+    Row(audio_features, "audio_encoder", TEXT, "str", "an audio encoder"),
+    Row(moe_sample, "model_high", NOTHING, "a NoneType", WAN_MODEL),
+    Row(moe_sample, "model_high", TEXT, "a str", WAN_MODEL),
+    Row(moe_sample, "model_low", NOTHING, "a NoneType", WAN_MODEL),
+    Row(moe_sample, "model_low", TEXT, "a str", WAN_MODEL),
+    Row(moe_sample, "positive", NOTHING, "NoneType", "CONDITIONING"),
+    Row(moe_sample, "positive", TEXT, "str", "CONDITIONING"),
+    Row(moe_sample, "negative", NOTHING, "NoneType", "CONDITIONING"),
+    Row(moe_sample, "negative", TEXT, "str", "CONDITIONING"),
+    Row(moe_sample, "latent_image", NOTHING, "NoneType", "LATENT"),
+    Row(moe_sample, "latent_image", TEXT, "str", "LATENT"),
+    Row(moe_sample, "sigmas", TEXT, "str", SIGMAS),
+    Row(decoded, "samples", NOTHING, "NoneType", "a LATENT"),
+    Row(decoded, "samples", TEXT, "str", "a LATENT"),
+    Row(decoded, "vae", NOTHING, "a VAE without weights", WAN_VAE),
+    Row(decoded, "vae", TEXT, "a VAE without weights", WAN_VAE),
+    Row(lip_sync, "frames", NOTHING, "NoneType", PICTURES),
+    Row(lip_sync, "frames", TEXT, "str", PICTURES),
+    Row(lip_sync, "audio", NOTHING, "no sound", "AUDIO"),
+    Row(lip_sync, "audio", TEXT, "str", AUDIO),
+]
+
+SIZES = [
+    Row(identity, "images", {"tensor": [64, 64, 3], "fill": "unit"},
+        "a tensor of shape (64, 64, 3)", "images as batch, height, width, channels"),
+    Row(identity, "images", {"tensor": [0, 64, 64, 3]}, "an empty batch of shape (0, 64, 64, 3)", "at least one image"),
+    Row(identity, "images", {"tensor": [1, 64, 64, 2], "fill": "unit"},
+        "2 channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels"),
+    Row(identity, "images", {"tensor": [1, 64, 64, 3]}, "pixels from -3.87 to 3.98", "pixels from 0 to 1"),
+    Row(identity, "images", {"tensor": [1, 64, 48, 3], "fill": "unit"},
+        "48 x 64 px", "a square crop that is aligned to the ArcFace template", FACE),
+    Row(identity, "images", {"tensor": [1, 16, 16, 3], "fill": "unit"},
+        "a face of 16 px", "24 px or more, better 112", FACE),
+    Row(identity, "landmarks", "", "0 lines of points for 1 images", "one line for each image"),
+    Row(identity, "landmarks", "1 2 3", "'1 2 3' in line 1", "10 finite numbers"),
+    Row(identity, "landmarks", "nan " * 10, f"'{' '.join(['nan'] * 10)}' in line 1", "10 finite numbers"),
+    Row(identity, "landmarks", f"{recipes.LANDMARKS}\n{recipes.LANDMARKS}",
+        "2 lines of points for 1 images", "one line for each image"),
+    Row(identity, "landmarks", "0 0 9000 0 4 4 2 8 6 8",
+        "the point (9000, 0) in line 1", "points inside the image of 512 x 512 px"),
+    Row(identity, "landmarks", "10 10 11 10 10.5 11 10 12 11 12", "eyes 1.0 px apart in line 1", "8 px or more"),
+    Row(identity, "landmarks", "292 165 221 162 255 204 286 225 222 224",
+        "points in line 1 that are mirrored or lie on one line", FIVE_POINTS),
+    Row(identity, "face", "by magic", "None", '"aligned crop" or "landmarks"'),
+    Row(lock, "start_percent", 0.9,
+        "0.9 with end_percent 0.1", "0 <= start_percent <= end_percent <= 1", {"end_percent": 0.1}),
+    Row(lock, "blocks", "some", "'some'", '"all", or numbers and ranges like "0-19, 25"'),
+    Row(lock, "blocks", "3-1", "'3-1'", "a range that counts upwards"),
+    Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
+    Row(lock, "adapter", ("twice_as_wide.safetensors", RESAMPLER),
+        "an adapter for a model of width 192", "one for this model's width 96"),
+    Row(audio_features, "audio", {"audio": [1, 1, 0], "rate": 16000},
+        "1 channels of 0 samples", "at least one sample"),
+    Row(audio_features, "audio", {"audio": [1, 1, 100], "rate": 16000},
+        "100 samples at 16000 Hz (6.2 ms)", "at least 45 ms of sound"),
+    Row(audio_features, "audio", {"audio": [1, 16000], "rate": 16000},
+        "a waveform that is torch.float32 [1, 16000]", WAVEFORM),
+    Row(audio_features, "audio", {"audio": [2, 1, 16000], "rate": 16000}, "a batch of 2 recordings", "one recording"),
+    Row(audio_features, "audio", {"audio": [1, 1, 16000], "rate": 0},
+        "a sample rate of 0", "a whole number of Hz above 0"),
+    Row(audio_features, "audio", {"audio": [1, 1, 16000], "rate": 16000, "dtype": "int16"},
+        "a waveform that is torch.int16 [1, 1, 16000]", WAVEFORM),
+    Row(audio_features, "frames", 1, "1 at 240 fps (4.2 ms)", "at least 45 ms of video", {"fps": 240.0}),
+    Row(moe_sample, "latent_image", {"latent": [1, 48, 3, 8, 8]}, "a latent of shape [1, 48, 3, 8, 8]", VIDEO_LATENT),
+    Row(moe_sample, "latent_image", {"latent": [1, 16, 8]}, "a latent of shape [1, 16, 8]", VIDEO_LATENT),
+    Row(moe_sample, "sigmas", {"tensor": [1], "fill": "unit"}, "1 values", "at least 2 (one step)"),
+    Row(moe_sample, "sigmas", {"tensor": [6, 2], "fill": "unit"}, "a tensor of shape [6, 2]", SIGMAS),
+    Row(moe_sample, "sigmas", {"list": [{"value": 1}]}, "1 items", SIGMAS),
+    Row(moe_sample, "positive", {"conditioning": [1, 7, 11]},
+        "text of shape [1, 7, 11]", "[batch, tokens, 64] for this model"),
+    Row(moe_sample, "switch", "half way", "None", "one of auto, snr_db, sigma, timestep, step"),
+    Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
+    Row(decoded, "samples", {"latent": [1, 48, 3, 8, 8]},
+        "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE"),
+    Row(decoded, "samples", {"latent": [1, 16, 0, 8, 8]}, "an empty latent of shape [1, 16, 0, 8, 8]",
+        "at least one clip, one latent frame and one latent pixel each way"),
+    Row(decoded, "samples", {"latent": [16, 8]}, "a latent of shape [16, 8]", ANY_LATENT),
+    Row(decoded, "samples", {"dict": {"noise": {"value": 1}}}, "dict", "a LATENT"),
+    Row(lip_sync, "frames", {"tensor": [40, 64, 64, 4], "fill": "unit"}, "shape [40, 64, 64, 4]", PICTURES),
+    Row(lip_sync, "frames", {"tensor": [3, 64, 64, 3], "fill": "unit"},
+        "3 at 25 fps (3 at 25 fps)", "at least 6 at 25 fps (0.24 s)"),
+    Row(lip_sync, "audio", {"audio": [1, 1, 1600], "rate": 16000}, "0.100 s", "at least 0.24 s"),
+    Row(lip_sync, "audio", NO_SPEECH, "silence (-inf dB)", "speech"),
+]
+
+NUMBERS = [
+    *(Row(build, name, {**bad, "fill": fill}, found, wanted)
+      for build, name, bad, found, wanted in (
+          (identity, "images", {"tensor": [1, 64, 64, 3]}, "NaN or infinite pixels", "finite pixels"),
+          (audio_features, "audio", {"audio": [1, 2, 9000], "rate": 16000},
+           "NaN or infinity at sample 0 (1 such samples)", "finite samples"),
+          (moe_sample, "latent_image", {"latent": [1, 16, 3, 8, 8]}, "NaN or infinite values", "finite values"),
+          (moe_sample, "positive", {"conditioning": [1, 7, 64]}, "NaN or infinite text values", "finite values"),
+          (decoded, "samples", {"latent": [1, 16, 3, 8, 8]},
+           "NaN or Inf in latent frame 0 of clip 0 (both counted from 0)", "finite numbers only"),
+          (lip_sync, "frames", {"tensor": [40, 64, 64, 3]}, "NaN or infinity in frame 20", "finite pixels"),
+          (lip_sync, "audio", {"audio": [1, 1, 32000], "rate": 16000},
+           "NaN or infinity at sample 16000 (1 such samples)", "finite samples"),
+      )
+      for fill in ("nan", "inf")),
+    Row(moe_sample, "sigmas", {"tensor": [5], "fill": "nan"}, "nan", "values from 0 to 1"),
+    Row(moe_sample, "sigmas", {"tensor": [5], "fill": "inf"}, "inf", "values from 0 to 1"),
+]  # fmt: skip
+
+FILES = [
+    *(Row(build, name, file, found, wanted)
+      for build, name, folder in (
+          (identity, "encoder", "face_recognition"), (adapter, "ip_layers", "wan_id_adapters"),
+          (adapter, "resampler", "wan_id_adapters"), (lip_sync, "weights", "syncnet"),
+      )
+      for file, found, wanted in (
+          ("cut_off.safetensors",
+           f"'cut_off.safetensors', which cannot be read ({ANYTHING})", "a complete weight file"),
+          ("harmful.pt", f"'harmful.pt', which cannot be read ({ANYTHING})", "a complete weight file"),
+          ("gone.safetensors", "'gone.safetensors'", f"a weight file in models/{folder}"),
+      )),
+    *(Row(build, name, f"{name}_with_nan.safetensors",
+          f"'{name}_with_nan.safetensors', whose {key} holds NaN or an infinity",
+          "a file of finite weights and nothing else")
+      for build, name, key in (
+          (identity, "encoder", "output_layer.3.weight"), (adapter, "ip_layers", "0.to_k_ip.weight"),
+          (adapter, "resampler", "proj_in.weight"), (lip_sync, "weights", "netcnnlip.18.weight"),
+      )),
+    *(Row(build, name, "another_network.safetensors", found, wanted)
+      for build, name, found, wanted in (
+          (identity, "encoder", "a file without a usable input_layer.0.weight, body.0.res_layer.1.weight, "
+           "output_layer.3.weight", RECOGNISER),
+          (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
+          (adapter, "resampler", "a file without latents, proj_in.weight, norm_out.weight (it has weight)",
+           "the resampler of Lynx-lite"),
+          (lip_sync, "weights", "'another_network.safetensors' with 102 of 102 keys missing (first: netcnnaud.0.bias) "
+           "and 1 unknown keys (first: weight)", "the weights of SyncNet v2"),
+      )),
+    *(Row(build, name, f"{name}_without_one_weight.safetensors", found, wanted)
+      for build, name, found, wanted in (
+          (identity, "encoder", "a file without output_layer.4.weight", RECOGNISER),
+          (adapter, "ip_layers", "a file without to_v_ip of block 2", "a complete file"),
+          (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
+          (lip_sync, "weights", "'weights_without_one_weight.safetensors' with 1 of 102 keys missing (first: "
+           "netfclip.3.weight)", "the weights of SyncNet v2"),
+      )),
+    Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers", "the resampler of Lynx-lite"),
+    Row(adapter, "ip_layers", RESAMPLER, "the resampler", "the IP layers of Lynx-lite"),
+]  # fmt: skip
+
+ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]

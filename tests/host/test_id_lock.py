@@ -1,0 +1,167 @@
+"""IDLock under guiders of every kind, in a long session, and with an identity that its adapter does not know."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo.server import HostServer
+from tests.host import recipes
+from tests.host.live import Client, Graph
+
+Link = list[Any]
+
+
+def guided(graph: Graph, guider: str, of_model: Link, **inputs: Any) -> Link:
+    """The latent of SamplerCustomAdvanced under the guider of that name."""
+    return graph.add(
+        "SamplerCustomAdvanced",
+        noise=graph.add("RandomNoise", noise_seed=42)[0],
+        guider=graph.add(guider, model=of_model, **inputs)[0],
+        sampler=graph.add("KSamplerSelect", sampler_name="euler")[0],
+        sigmas=graph.add("BasicScheduler", model=of_model, scheduler="simple", steps=3, denoise=1.0)[0],
+        latent_image=recipes.latent(graph),
+    )[0]
+
+
+def prompts(graph: Graph) -> dict[str, Link]:
+    """Three conditionings that differ."""
+    clip = graph.add("WanCastDemoTextEncoder", text_encoder="mini_umt5.safetensors")[0]
+    return recipes.conditioning(graph) | {"middle": graph.add("CLIPTextEncode", clip=clip, text="a red dress")[0]}
+
+
+def require_same(client: Client, graph: Graph, found: Link, wanted: Link) -> None:
+    """The two latents are the same, but for the order of one addition."""
+    nodes = graph.save(found), graph.save(wanted)
+    run = client.run(graph)
+    found_array, wanted_array = (run.saved(node).array for node in nodes)
+    assert np.isfinite(wanted_array).all()
+    np.testing.assert_allclose(found_array, wanted_array, rtol=1e-4, atol=1e-4)
+
+
+# Which condition gets the person
+
+
+def test_the_negative_prompt_gets_the_same_nobody_whoever_the_person_is(client: Client) -> None:
+    """With cfg 0 only the negative prompt is left, and with a null identity the lock acts on it all the same."""
+    graph = Graph()
+    plain, texts = recipes.model(graph), recipes.conditioning(graph)
+    stranger = recipes.identity(graph, images=graph.make(tensor=[1, 1024, 1024, 3], fill="unit"))
+    models = (recipes.locked(graph, plain), recipes.locked(graph, plain, identity=stranger), plain)
+    latents = [graph.save(guided(graph, "CFGGuider", each, cfg=0.0, **texts)) for each in models]
+    run = client.run(graph)
+    person, other, without = (run.saved(latent) for latent in latents)
+    assert person == other != without
+
+
+@pytest.mark.parametrize("style", ["regular", "nested"])
+def test_the_positive_prompt_of_two_prompt_guidance_gets_the_person(client: Client, style: str) -> None:
+    """All weight on the first prompt: negative + 1 * (middle - negative) + 1 * (positive - middle)."""
+    graph = Graph()
+    lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
+    dual = guided(
+        graph, "DualCFGGuider", lock, cond1=texts["positive"], cond2=texts["middle"], negative=texts["negative"],
+        cfg_conds=1.0, cfg_cond2_negative=1.0, style=style,
+    )  # fmt: skip
+    require_same(client, graph, dual, guided(graph, "BasicGuider", lock, conditioning=texts["positive"]))
+
+
+def test_the_second_prompt_of_two_prompt_guidance_gets_the_person_and_the_negative_nobody(client: Client) -> None:
+    """No weight on the first prompt: negative + 3 * (middle - negative)."""
+    graph = Graph()
+    lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
+    dual = guided(
+        graph, "DualCFGGuider", lock, cond1=texts["positive"], cond2=texts["middle"], negative=texts["negative"],
+        cfg_conds=0.0, cfg_cond2_negative=3.0, style="regular",
+    )  # fmt: skip
+    plain = guided(graph, "CFGGuider", lock, positive=texts["middle"], negative=texts["negative"], cfg=3.0)
+    require_same(client, graph, dual, plain)
+
+
+def test_the_empty_prompt_of_perpendicular_guidance_gets_nobody(client: Client) -> None:
+    """Without weight on the negative prompt: empty + 3 * (positive - empty)."""
+    graph = Graph()
+    lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
+    perpendicular = guided(
+        graph, "PerpNegGuider", lock, positive=texts["positive"], negative=texts["middle"],
+        empty_conditioning=texts["negative"], cfg=3.0, neg_scale=0.0,
+    )  # fmt: skip
+    plain = guided(graph, "CFGGuider", lock, positive=texts["positive"], negative=texts["negative"], cfg=3.0)
+    require_same(client, graph, perpendicular, plain)
+
+
+@pytest.mark.parametrize("with_area", ["positive", "negative"])
+def test_a_prompt_that_the_host_copies_for_an_area_keeps_its_side(client: Client, with_area: str) -> None:
+    """The host gives the other side a part for the same area; here it is written out beside what the host does."""
+    graph = Graph()
+    lock, texts = recipes.locked(graph, recipes.model(graph)), recipes.conditioning(graph)
+
+    def area(of: Link) -> Link:
+        sizes = {"width": 0.5, "height": 0.5, "temporal": 1.0, "x": 0.0, "y": 0.0, "z": 0.0, "strength": 1.0}
+        return graph.add("ConditioningSetAreaPercentageVideo", conditioning=of, **sizes)[0]
+
+    def combined(of: Link, part: Link) -> Link:
+        return graph.add("ConditioningCombine", conditioning_1=of, conditioning_2=part)[0]
+
+    (without_area,) = texts.keys() - {with_area}
+    implied = texts | {with_area: combined(texts[with_area], area(texts[with_area]))}
+    written = implied | {without_area: combined(texts[without_area], area(texts[without_area]))}
+    found, wanted = (guided(graph, "CFGGuider", lock, cfg=3.0, **sides) for sides in (implied, written))
+    require_same(client, graph, found, wanted)
+
+
+def test_both_experts_of_one_run_keep_the_person_on_the_positive_side(client: Client) -> None:
+    graph = Graph()
+    lock = recipes.locked(graph, recipes.model(graph))
+    ours = recipes.moe_sample(graph, model_high=lock, model_low=lock)
+    require_same(client, graph, ours, recipes.stock_sample(graph, lock))
+
+
+# A long session
+
+
+def test_many_runs_with_other_strengths_leave_no_dead_model_in_the_host(client: Client, live_host: HostServer) -> None:
+    start = live_host.log_path.stat().st_size
+    for strength in (0.3, 0.6, 0.9, 1.2):
+        graph = Graph()
+        lock = recipes.locked(graph, recipes.model(graph), strength=strength)
+        graph.save(recipes.stock_sample(graph, lock, steps=2))
+        client.run(graph)
+    log = live_host.log_path.read_bytes()[start:].decode("utf-8", errors="replace")
+    assert "Prompt executed" in log
+    assert [line for line in log.splitlines() if "memory leak" in line] == []
+
+
+# Parts that do not belong together
+
+
+def test_the_adapter_names_the_recogniser_that_it_belongs_to(client: Client) -> None:
+    graph = Graph()
+    saved = client.value(graph, recipes.adapter(graph))
+    graph = Graph()
+    assert saved.tree["/space_sha256"] == client.value(graph, recipes.identity(graph)).tree["/space/sha256"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("space/sha256", "ab" * 32, r"identity: found an identity of the recogniser .* \(SHA-256 abababababab\)"),
+        ("space/family", "IR", r"identity: found an identity of the recogniser .* \(family IR\)"),
+    ],
+)
+def test_an_identity_of_another_recogniser_is_refused(client: Client, path: str, value: str, words: str) -> None:
+    graph = Graph()
+    other = graph.edit(recipes.identity(graph), path, value=value)
+    graph.hash(recipes.locked(graph, recipes.model(graph), identity=other))
+    assert re.search(words, str(client.fails(graph)))
+
+
+def test_an_adapter_that_names_no_recogniser_takes_any_of_the_family(client: Client) -> None:
+    graph = Graph()
+    silent = graph.edit(recipes.adapter(graph), "space_sha256", value=None)
+    other = graph.edit(recipes.identity(graph), "space/sha256", value="ab" * 32)
+    lock = recipes.locked(graph, recipes.model(graph), adapter=silent, identity=other)
+    assert np.isfinite(client.value(graph, recipes.stock_sample(graph, lock, steps=2)).array).all()

@@ -81,9 +81,11 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
     try:
         state_dict, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
     except Exception as error:
+        is_safetensors = name.lower().endswith((".safetensors", ".sft"))
+        reason = error if is_safetensors else "it is damaged, or holds more than plain weights"
         raise InputError(
-            input_name, found=f"{name!r}, which cannot be read ({error})", wanted="a complete weight file",
-            fix="Copy or download the file again.",
+            input_name, found=f"{name!r}, which cannot be read ({reason})", wanted="a complete weight file",
+            fix="Copy or download the file again, best as .safetensors.",
         ) from error
     require_sound_weights(state_dict, name, input_name)
     return WeightsFile(name=name, path=path, state_dict=state_dict, metadata=metadata or {})

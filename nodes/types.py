@@ -36,6 +36,9 @@ def require_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> K
     """The value of a socket of ours; raises InputError when it is not what the node ``maker`` makes."""
     if not isinstance(value, kind):
         raise InputError(
-            name, found=type(value).__name__, wanted=f"the {name} that {maker} makes", fix=f"Connect the output of {maker}."
+            name,
+            found=type(value).__name__,
+            wanted=f"the {name} that {maker} makes",
+            fix=f"Connect the output of {maker}.",
         )
     return value

@@ -117,15 +117,16 @@ def file_sha256(path: str) -> str:
 # Devices
 
 
-def load_on_device(module: torch.nn.Module) -> torch.device:
-    """Loads a network through the host's memory management and returns the device that it is on."""
+@contextmanager
+def on_device(network: torch.nn.Module) -> Iterator[torch.device]:
+    """Loads a network through the host's memory management for as long as the block runs; gives its device."""
     patcher = comfy.model_patcher.ModelPatcher(
-        module,
+        network,
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )
     comfy.model_management.load_models_gpu([patcher])
-    return patcher.load_device
+    yield patcher.load_device
 
 
 def intermediate_device() -> torch.device:

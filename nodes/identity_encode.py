@@ -57,8 +57,8 @@ class IdentityEncode(io.ComfyNode):
         crops, faces_px = _aligned_faces(as_rgb(images), face or {})
         weights = host.load_weights(host.FACE_RECOGNITION, encoder, input_name="encoder")
         network, shape = build_encoder(weights.state_dict, operations=host.operations)
-        device = host.load_on_device(network)
-        embeddings = embed(network, crops, device, on_face=host.progress(len(crops)))
+        with host.on_device(network) as device:
+            embeddings = embed(network, crops, device, on_face=host.progress(len(crops)))
         kept = host.intermediate_device()
         references, crops = embeddings.unit.to(kept), crops.to(kept)
         space = Space(weights.name, weights.sha256, shape.family)

@@ -85,8 +85,8 @@ class LipSyncCheck(io.ComfyNode):
         clip_plan = plan(clip)
         file = host.load_weights(host.SYNCNET, weights, input_name="weights")
         network = build(file.state_dict, file_name=file.name, operations=host.operations)
-        device = host.load_on_device(network)
-        lips, sounds = embed(network, clip, clip_plan, device, host.progress(2 * clip_plan.windows))  # n d, n d
+        with host.on_device(network) as device:
+            lips, sounds = embed(network, clip, clip_plan, device, host.progress(2 * clip_plan.windows))  # n d, n d
         result = score(lips, sounds, mode)
         report = f"{describe(result, clip)}\nweights: {file.name}, SHA-256 {file.sha256}"
         return io.NodeOutput(result.passed, result.offset_ms, result.confidence, result.distance, report, plot(result))

@@ -1,4 +1,4 @@
-"""The injection inside a small stand-in for the host: blocks that call one attention function in Wan's order."""
+"""The injection inside a small stand-in for the host's Wan model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.unit.adapters.stand_in import (
+    BLOCKS,
+    HEADS,
+    TEXT_TOKENS,
+    VIDEO_TOKENS,
+    WIDTH_D,
+    AddedTerm,
+    FakeWan,
+    Options,
+    attention,
+    raw_attention,
+)
 from wan_core.adapters.inject import NEGATIVE_UUIDS, IdentityInjection, row_sources
 from wan_core.adapters.lynx import LynxLite, LynxShape
 from wan_core.adapters.resampler import ResamplerShape
@@ -16,93 +28,7 @@ from wan_core.errors import InputError
 
 NEGATIVE = frozenset({"negative", "another negative"})
 BOTH, ONE = ["negative", "positive"], ["positive"]
-WIDTH_D, HEADS, BLOCKS, TEXT_TOKENS, VIDEO_TOKENS = 12, 3, 4, 7, 7  # as many video as text tokens, on purpose
 RESAMPLER = ResamplerShape(16, depth=1, inner_d=64, feed_forward_d=16, tokens=3, embedding_d=512, token_d=8)
-
-Options = dict[str, Any]
-AddedTerm = Callable[[int, Tensor], Tensor]  # (block, query) -> what the oracle adds to a text attention
-
-
-# The stand-in for the host
-
-
-def raw_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None, **_: Any) -> Tensor:
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    if mask is not None:
-        scores = scores + mask
-    return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, *, options: Options, **call: Any) -> Tensor:
-    """As the host does it: an override in the options takes the raw function first."""
-    if "optimized_attention_override" in options:
-        override = options["optimized_attention_override"]
-        return override(raw_attention, q, k, v, heads=HEADS, transformer_options=options, **call)
-    return raw_attention(q, k, v, heads=HEADS, **call)
-
-
-class FakeWan:
-    """Blocks of self- and text cross-attention; two ``text_calls`` as NAG does, ``vace`` attends after each block.
-
-    With ``own_self_attention`` the override never sees self-attention, as when a pack for sparse attention is there.
-    """
-
-    def __init__(
-        self,
-        *,
-        text_calls: int = 1,
-        image_tokens: int = 0,
-        vace: bool = False,
-        text_mask: bool = False,
-        own_self_attention: bool = False,
-        video_tokens: int = VIDEO_TOKENS,
-    ) -> None:
-        draw = torch.Generator().manual_seed(0)
-        self.text_calls, self.image_tokens, self.vace = text_calls, image_tokens, vace
-        self.own_self_attention, self.video_tokens = own_self_attention, video_tokens
-        self.mask = torch.randn(VIDEO_TOKENS, TEXT_TOKENS, generator=draw) if text_mask else None
-        self.weights = torch.randn(BLOCKS, 6, WIDTH_D, WIDTH_D, generator=draw) * 0.15
-        self.image = torch.randn(1, image_tokens, WIDTH_D, generator=draw)
-
-    def __call__(
-        self,
-        x: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        clip_fea: Tensor | None,
-        time_dim_concat: Tensor | None,
-        transformer_options: Options,
-        *,
-        added: AddedTerm | None = None,
-    ) -> Tensor:
-        for index, (wq, wk, wv, cq, ck, cv) in enumerate(self.weights):
-            transformer_options["block_index"] = index
-            heard_by = {} if self.own_self_attention else transformer_options
-            x = x + attention(x @ wq, x @ wk, x @ wv, options=heard_by)
-            if self.image_tokens:
-                image = self.image.expand(len(x), -1, -1)
-                x = x + attention(x @ cq, image @ ck, image @ cv, options=transformer_options)
-            x = x + self.text(index, x @ cq, context @ ck, context @ cv, transformer_options, added)
-            for patch in transformer_options.get("patches", {}).get("double_block", []):
-                x = patch({"img": x, "block_index": index})["img"]
-            if self.vace:
-                x = x + attention(x @ wk, x @ wq, x @ wv, options=transformer_options)
-                x = x + attention(x @ ck, context @ cq, context @ cv, options=transformer_options)
-        return x
-
-    def text(
-        self, index: int, q: Tensor, k: Tensor, v: Tensor, options: Options, added: AddedTerm | None
-    ) -> Tensor:
-        heard = torch.zeros_like(q)
-        masked = {} if self.mask is None else {"mask": self.mask}
-        for number in range(self.text_calls):
-            one = attention(q, k * (1 - number), v, options=options, **masked)
-            if added is not None:
-                one = one + added(index, q)
-            heard = heard + one * (1.5 if number == 0 else -0.5)
-        return heard
-
 
 # The oracle: two plain terms
 
@@ -397,8 +323,7 @@ def test_a_pass_that_fails_leaves_no_trace_in_the_next(network: LynxLite) -> Non
     assert torch.equal(run(through(injected, wan), options_for(ONE), rows=1), wanted)
 
 
-def test_a_batch_that_is_not_split_evenly_is_refused() -> None:
-    with pytest.raises(InputError, match="IDLock: model: found a batch of 3 rows for 2 conditionings"):
-        row_sources(["negative", "positive"], NEGATIVE, 3)
-    with pytest.raises(InputError, match="found a batch of 1 rows for 0 conditionings"):
-        row_sources([], NEGATIVE, 1)
+@pytest.mark.parametrize(("uuids", "rows"), [(BOTH, 3), ([], 1)])
+def test_a_batch_that_is_not_split_evenly_is_refused(uuids: list[str], rows: int) -> None:
+    with pytest.raises(InputError, match=f"found a batch of {rows} rows for {len(uuids)} conditionings"):
+        row_sources(uuids, NEGATIVE, rows)

@@ -13,7 +13,7 @@ from ..wan_core.moe.inputs import checked_number, require_conditioning, require_
 from ..wan_core.moe.noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep
 from ..wan_core.moe.report import describe, plot
 from ..wan_core.moe.route import Expert, Job, sample_once
-from ..wan_core.moe.split import boundary_after_step, boundary_of_model, require_steps, split_schedule
+from ..wan_core.moe.split import boundary_after_step, boundary_of_model, split_schedule
 from . import host
 from .types import names_its_errors
 
@@ -87,17 +87,11 @@ class MoESampler(io.ComfyNode):
         latent_image: host.Latent, seed: int, steps: int, cfg_high: float, cfg_low: float, sampler_name: str,
         scheduler: str, denoise: float, switch: dict[str, Any] | None = None, sigmas: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        text_d = require_pair(model_high, model_low)
-        require_conditioning(positive, text_d, name="positive")
-        require_conditioning(negative, text_d, name="negative")
-        require_latent(latent_image)
+        require_inputs(model_high, model_low, positive, negative, latent_image)
         if sigmas is None:
-            require_denoise(denoise)
-            sigmas = host.schedule(model_high, sampler_name, scheduler, steps, denoise)
+            sigmas = own_schedule(model_high, sampler_name, scheduler, steps, denoise)
         require_sigmas(sigmas)
-        require_steps(sigmas.tolist())
         split = split_schedule(sigmas.tolist(), boundary_sigma(switch, model_high, sigmas.tolist()))
-
         job = job_of(model_high, latent_image, seed, sampler_name, sigmas)
         with (
             host.lazy_guider(model_high, positive, negative, cfg_high) as high,
@@ -160,6 +154,17 @@ def boundary_sigma(switch: dict[str, Any] | None, model_high: host.Model, sigmas
     raise InputError("switch", found=switch, wanted=f"one of {', '.join(SWITCHES)}", fix="Pick one in the node.")
 
 
+def require_inputs(
+    model_high: host.Model, model_low: host.Model, positive: host.Conditioning, negative: host.Conditioning,
+    latent: host.Latent,
+) -> None:
+    """Raises InputError for whatever comes through the sockets and cannot be sampled."""
+    text_d = require_pair(model_high, model_low)
+    require_conditioning(positive, text_d, name="positive")
+    require_conditioning(negative, text_d, name="negative")
+    require_latent(latent)
+
+
 def require_pair(model_high: host.Model, model_low: host.Model) -> int:
     """The width of the text that both experts read; raises InputError unless they are Wan experts of one family."""
     high = host.wan_size(model_high, input_name="model_high")
@@ -182,10 +187,11 @@ def describe_size(size: host.WanSize) -> str:
     )
 
 
-def require_denoise(denoise: float) -> None:
-    """Raises InputError when there is nothing to denoise."""
+def own_schedule(model: host.Model, sampler_name: str, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
+    """The sigmas of the node's own widgets; raises InputError when there is nothing to denoise."""
     if denoise <= 0.0:
         raise InputError("denoise", found=denoise, wanted="more than 0", fix="Raise denoise, or leave the sampler out.")
+    return host.schedule(model, sampler_name, scheduler, steps, denoise)
 
 
 def job_of(model: host.Model, latent: host.Latent, seed: int, sampler_name: str, sigmas: torch.Tensor) -> Job:

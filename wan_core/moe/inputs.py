@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ..errors import InputError
+from .split import SIGMA_TOLERANCE
 
 TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
 
@@ -54,10 +55,19 @@ def require_latent(latent: object) -> None:
 
 
 def require_sigmas(sigmas: object) -> None:
-    """Raises InputError unless this is the host's SIGMAS: a tensor of one axis."""
+    """Raises InputError unless this is the host's SIGMAS, a tensor of one axis, with a step and within [0, 1]."""
     if not isinstance(sigmas, Tensor) or sigmas.ndim != 1:
         found = f"a tensor of shape {list(sigmas.shape)}" if isinstance(sigmas, Tensor) else _kind(sigmas)
         raise InputError("sigmas", found=found, wanted="SIGMAS, one list of noise levels", fix="Connect a scheduler.")
+    if len(sigmas) < 2:
+        raise InputError(
+            "sigmas", found=f"{len(sigmas)} values", wanted="at least 2 (one step)", fix="Raise steps or denoise."
+        )
+    outside = [sigma for sigma in sigmas.tolist() if not 0.0 <= sigma <= 1.0 + SIGMA_TOLERANCE]
+    if outside:
+        raise InputError(
+            "sigmas", found=f"{outside[0]:.4g}", wanted="values from 0 to 1", fix="Use a scheduler for flow models."
+        )
 
 
 def checked_number(value: object, lowest: float, highest: float, *, name: str) -> float:

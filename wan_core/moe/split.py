@@ -69,16 +69,3 @@ def boundary_after_step(sigmas: Sequence[float], step: int) -> float:
     if step >= len(sigmas) - 1:
         return 0.0
     return (sigmas[step - 1] + sigmas[step]) / 2.0
-
-
-def require_steps(sigmas: Sequence[float]) -> None:
-    """Raises InputError unless the schedule has a step and stays within [0, 1]."""
-    if len(sigmas) < 2:
-        raise InputError(
-            "sigmas", found=f"{len(sigmas)} values", wanted="at least 2 (one step)", fix="Raise steps or denoise."
-        )
-    outside = [sigma for sigma in sigmas if not 0.0 <= sigma <= 1.0 + SIGMA_TOLERANCE]
-    if outside:
-        raise InputError(
-            "sigmas", found=f"{outside[0]:.4g}", wanted="values from 0 to 1", fix="Use a scheduler for flow models."
-        )

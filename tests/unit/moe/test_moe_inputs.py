@@ -56,6 +56,20 @@ def test_what_is_no_schedule_is_refused(sigmas: object, found: str) -> None:
         require_sigmas(sigmas)
 
 
+@pytest.mark.parametrize(
+    ("sigmas", "found"),
+    [([], "0 values"), ([1.0], "1 values"), ([14.6, 0.0], "14.6"), ([1.0, float("nan"), 0.0], "nan"), ([-0.1], "1 v")],
+)
+def test_a_schedule_without_a_step_or_outside_the_flow_is_refused(sigmas: list[float], found: str) -> None:
+    with pytest.raises(InputError, match=f"sigmas: found {found}"):
+        require_sigmas(torch.tensor(sigmas))
+
+
+@pytest.mark.parametrize("sigmas", [[1.0, 0.0], [0.3, 0.7, 1.0], [1.0 + 1e-7, 0.5]])
+def test_a_schedule_of_a_flow_passes(sigmas: list[float]) -> None:
+    assert require_sigmas(torch.tensor(sigmas)) is None
+
+
 def test_a_noise_mask_without_height_and_width_is_refused() -> None:
     with pytest.raises(InputError, match=r"latent_image: found a noise mask of shape \[8\]"):
         require_latent({"samples": torch.zeros(1, 16, 1, 8, 8), "noise_mask": torch.ones(8)})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from wan_core.errors import InputError
-from wan_core.moe.split import boundary_after_step, boundary_of_model, is_high, require_steps, split_schedule
+from wan_core.moe.split import boundary_after_step, boundary_of_model, is_high, split_schedule
 
 
 def shifted_schedule(steps: int, shift: float) -> list[float]:
@@ -48,14 +46,6 @@ def test_a_switch_after_step_k_gives_k_high_steps(step: int) -> None:
 def test_a_switch_past_the_end_leaves_every_step_to_the_high_expert(step: int) -> None:
     sigmas = shifted_schedule(10, 8.0)
     assert split_schedule(sigmas, boundary_after_step(sigmas, step)).low_steps == 0
-
-
-@pytest.mark.parametrize(
-    ("sigmas", "found"), [([], "0 values"), ([1.0], "1 values"), ([14.6, 0.0], "14.6"), ([1.0, math.nan, 0.0], "nan")]
-)
-def test_a_schedule_without_a_step_or_outside_the_flow_is_refused(sigmas: list[float], found: str) -> None:
-    with pytest.raises(InputError, match=f"sigmas: found {found}"):
-        require_steps(sigmas)
 
 
 @pytest.mark.parametrize(

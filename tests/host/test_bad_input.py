@@ -141,6 +141,6 @@ def test_no_weight_file_was_run(client: Client, proof_of_harm: Path) -> None:
 
 def test_the_good_files_still_work(client: Client) -> None:
     graph = Graph()
-    graph.hash(identity(graph, encoder=ENCODER))
-    graph.hash(adapter(graph))
-    client.run(graph)
+    person, weights = graph.hash(identity(graph, encoder=ENCODER)), graph.hash(adapter(graph))
+    run = client.run(graph)
+    assert run.digest(person) != run.digest(weights)

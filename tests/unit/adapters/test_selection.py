@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -67,11 +68,12 @@ def test_a_bad_range_is_named(start: float, end: float) -> None:
         require_percents(start, end)
 
 
-def test_sound_values_pass() -> None:
-    require_strength(0)
-    require_strength(2.0)
-    require_percents(0.5, 0.5)
-    require_width(5120, 5120)
+@pytest.mark.parametrize(
+    ("require", "values"),
+    [(require_strength, (0,)), (require_strength, (2.0,)), (require_percents, (0.5, 0.5)), (require_width, (96, 96))],
+)
+def test_sound_values_pass(require: Callable[..., None], values: tuple[float, ...]) -> None:
+    assert require(*values) is None
 
 
 def test_another_models_adapter_is_refused_with_both_widths() -> None:

@@ -52,7 +52,8 @@ def test_a_command_knows_the_host_and_not_our_packages(tmp_path: Path) -> None:
 def test_another_package_called_tests_does_not_hide_ours(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "__init__.py").write_text("raise ImportError('not ours')\n")
-    run_dev(tmp_path)
+    _, seen = run_dev(tmp_path)
+    assert seen["WANCAST_HOST"] == "a host"
 
 
 def test_a_problem_is_its_sentence_and_an_exit_code(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host
 from .adapter_loader import WanCastAdapterLoader
 from .audio_features import AudioFeatures
 from .high_compression_vae_decode import HighCompressionVAEDecode
+from .host import files
 from .id_lock import IDLock
 from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
+from .moe_parts import WanCastMoEGuider, WanCastMoEModel, WanCastMoESigmas
 from .moe_sampler import MoESampler
 
 
@@ -18,7 +19,7 @@ class WanCastExtension(ComfyExtension):
     """Registers our model folders and our nodes."""
 
     async def on_load(self) -> None:
-        host.register_model_folders()
+        files.register_model_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
@@ -27,6 +28,9 @@ class WanCastExtension(ComfyExtension):
             IDLock,
             AudioFeatures,
             MoESampler,
+            WanCastMoEGuider,
+            WanCastMoEModel,
+            WanCastMoESigmas,
             HighCompressionVAEDecode,
             LipSyncCheck,
         ]

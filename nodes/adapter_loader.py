@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..wan_core.adapters.files import load_lynx_lite
 from ..wan_core.adapters.lynx import LynxAdapter
-from . import host
+from .host import devices, files
 from .types import WanIdAdapter, names_its_errors
 
 
@@ -15,7 +15,7 @@ class WanCastAdapterLoader(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        files = host.model_files(host.ID_ADAPTERS)
+        choices = files.model_files(files.ID_ADAPTERS)
         return io.Schema(
             node_id="WanCastAdapterLoader",
             display_name="WanCast Adapter Loader",
@@ -25,12 +25,12 @@ class WanCastAdapterLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "ip_layers",
-                    options=files,
+                    options=choices,
                     tooltip="The IP layers of Lynx-lite (lynx_lite/ip_layers.safetensors), in models/wan_id_adapters.",
                 ),
                 io.Combo.Input(
                     "resampler",
-                    options=files,
+                    options=choices,
                     tooltip="The resampler of the same Lynx-lite (lynx_lite/resampler.safetensors), in that folder.",
                 ),
             ],
@@ -43,16 +43,16 @@ class WanCastAdapterLoader(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(cls, ip_layers: str, resampler: str) -> io.NodeOutput:
-        layers = host.load_weights(host.ID_ADAPTERS, ip_layers, input_name="ip_layers")
-        perceiver = host.load_weights(host.ID_ADAPTERS, resampler, input_name="resampler")
+        layers = files.load_weights(files.ID_ADAPTERS, ip_layers, input_name="ip_layers")
+        perceiver = files.load_weights(files.ID_ADAPTERS, resampler, input_name="resampler")
         adapter = load_lynx_lite(
             layers.state_dict,
             perceiver.state_dict,
             metadata=perceiver.metadata,
             ip_layers_name=layers.name,
             resampler_name=perceiver.name,
-            operations=host.operations,
-            make_patcher=host.network_patcher,
+            operations=devices.operations,
+            make_patcher=devices.network_patcher,
         )
         return io.NodeOutput(adapter, _report(adapter))
 

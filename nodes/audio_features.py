@@ -12,7 +12,7 @@ from ..wan_core.audio.sound import check_fits, fit_to_frames, read_audio
 from ..wan_core.audio.timing import chunk_count, exact_fps
 from ..wan_core.audio.tracks import TrackSet, analyse, frames_to_cover
 from ..wan_core.errors import InputError
-from . import host
+from .host import devices
 from .types import WanAudioFeatures, names_its_errors
 
 TRACKS_KEY = "wancast"  # the one key that we add to the host's AUDIO_ENCODER_OUTPUT
@@ -89,7 +89,7 @@ class AudioFeatures(io.ComfyNode):
         rate = exact_fps(fps)
         sound = read_audio(audio)
         count = frames_to_cover(sound, frames, rate)
-        check_fits(sound, count, rate, free_bytes=host.free_bytes(sound.waveform.device))
+        check_fits(sound, count, rate, free_bytes=devices.free_bytes(sound.waveform.device))
         fitted = fit_to_frames(sound, count, rate).as_audio()
         tracks = analyse(sound, count, rate)
         encoded = None if audio_encoder is None else encode(audio_encoder, fitted, tracks)

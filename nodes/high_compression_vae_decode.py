@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..wan_core.vae.latent import check_image_fits, samples_of, video_latent
 from ..wan_core.vae.spec import VaeSpec, detect_vae
 from ..wan_core.vae.stream import stream_frames
-from . import host
+from .host import devices, vaes
 from .types import names_its_errors
 
 if TYPE_CHECKING:
@@ -48,23 +48,23 @@ class HighCompressionVAEDecode(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(cls, samples: io.Latent.Type, vae: io.Vae.Type) -> io.NodeOutput:
-        spec = detect_vae(host.vae_weight_shapes(vae))
+        spec = detect_vae(vaes.vae_weight_shapes(vae))
         latent = video_latent(samples_of(samples), spec)  # b z t h w
         images = _room_for_images(spec, latent)  # b*f h w c
-        with host.loaded_for_decoding(vae, latent.shape) as loaded:
+        with vaes.loaded_for_decoding(vae, latent.shape) as loaded:
             _decode_into(images, latent, spec, loaded)
         return io.NodeOutput(images)
 
 
 def _room_for_images(spec: VaeSpec, latent: Tensor) -> Tensor:
-    shape, device, dtype = spec.image_shape(latent.shape), host.intermediate_device(), host.intermediate_dtype()
-    check_image_fits(shape, item_bytes=dtype.itemsize, free_bytes=host.free_bytes(device))
+    shape, device, dtype = spec.image_shape(latent.shape), devices.intermediate_device(), devices.intermediate_dtype()
+    check_image_fits(shape, item_bytes=dtype.itemsize, free_bytes=devices.free_bytes(device))
     return torch.empty(shape, device=device, dtype=dtype)
 
 
-def _decode_into(images: Tensor, latent: Tensor, spec: VaeSpec, vae: host.LoadedVae) -> None:
+def _decode_into(images: Tensor, latent: Tensor, spec: VaeSpec, vae: vaes.LoadedVae) -> None:
     """Writes the frames of every clip of a latent (b z t h w) into ``images`` (b*f h w c) as they finish."""
-    report, done = host.progress(len(images)), 0
+    report, done = devices.progress(len(images)), 0
     for clip in latent:  # z t h w
         for frames in stream_frames(vae.network, clip, spec, device=vae.device, dtype=vae.dtype):  # f h w c
             written = images[done : done + len(frames)].copy_(frames)

@@ -14,7 +14,7 @@ from ..wan_core.adapters.selection import (
     require_width,
 )
 from ..wan_core.identity.record import Identity
-from . import host
+from .host import models
 from .types import WanIdAdapter, WanIdentity, names_its_errors, require_kind
 
 
@@ -85,11 +85,11 @@ class IDLock(io.ComfyNode):
         require_percents(start_percent, end_percent)
         space = identity.space
         require_space(adapter.space_sha256, family=space.family, name=space.name, sha256=space.sha256)
-        wan = host.wan_size(model)
+        wan = models.wan_size(model)
         require_width(adapter.width_d, wan.width_d)
         chosen = parse_blocks(blocks, adapter_blocks=adapter.blocks, model_blocks=wan.blocks)
         if strength == 0 or start_percent == end_percent:
             return io.NodeOutput(model.clone())
-        first_sigma, last_sigma = host.sigma_range(model, start_percent, end_percent)
+        first_sigma, last_sigma = models.sigma_range(model, start_percent, end_percent)
         injection = IdentityInjection(adapter.network, identity.z, strength, chosen, first_sigma, last_sigma)
-        return io.NodeOutput(host.with_model_wrapper(model, "wancast_id_lock", injection, adapter.patcher))
+        return io.NodeOutput(models.with_model_wrapper(model, "wancast_id_lock", injection, adapter.patcher))

@@ -13,7 +13,7 @@ from ..wan_core.identity.encode import Embeddings, agreement, embed, merge
 from ..wan_core.identity.encoder import build_encoder
 from ..wan_core.identity.images import as_rgb, square_crops
 from ..wan_core.identity.record import CROP_PX, Identity, Space
-from . import host
+from .host import devices, files
 from .types import WanIdentity, names_its_errors
 
 ALIGNED, LANDMARKS = "aligned crop", "landmarks"
@@ -34,7 +34,7 @@ class IdentityEncode(io.ComfyNode):
                 io.Image.Input("images", tooltip="One or more pictures of one person, one face each."),
                 io.Combo.Input(
                     "encoder",
-                    options=host.model_files(host.FACE_RECOGNITION),
+                    options=files.model_files(files.FACE_RECOGNITION),
                     tooltip="A face recogniser of the IR-SE50 family, from models/face_recognition. "
                     "Lynx adapters expect recognition_arcface_ir_se50.pth of facexlib.",
                 ),
@@ -55,11 +55,11 @@ class IdentityEncode(io.ComfyNode):
     @names_its_errors
     def execute(cls, images: torch.Tensor, encoder: str, face: dict[str, Any] | None = None) -> io.NodeOutput:
         crops, faces_px = _aligned_faces(as_rgb(images), face or {})
-        weights = host.load_weights(host.FACE_RECOGNITION, encoder, input_name="encoder")
-        network, shape = build_encoder(weights.state_dict, operations=host.operations)
-        with host.on_device(network) as device:
-            embeddings = embed(network, crops, device, on_face=host.progress(len(crops)))
-        kept = host.intermediate_device()
+        weights = files.load_weights(files.FACE_RECOGNITION, encoder, input_name="encoder")
+        network, shape = build_encoder(weights.state_dict, operations=devices.operations)
+        with devices.on_device(network) as device:
+            embeddings = embed(network, crops, device, on_face=devices.progress(len(crops)))
+        kept = devices.intermediate_device()
         references, crops = embeddings.unit.to(kept), crops.to(kept)
         space = Space(weights.name, weights.sha256, shape.family)
         identity = Identity(z=merge(references), references=references, crops=crops, space=space)

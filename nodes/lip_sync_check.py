@@ -14,7 +14,7 @@ from ..wan_core.lipsync.mfcc import RATE_HZ
 from ..wan_core.lipsync.network import build
 from ..wan_core.lipsync.report import describe, plot
 from ..wan_core.lipsync.score import MODES, Mode, score
-from . import host
+from .host import devices, files
 from .types import names_its_errors
 
 
@@ -53,7 +53,7 @@ class LipSyncCheck(io.ComfyNode):
                     tooltip="Frame rate of the pictures; not used for a VIDEO, which brings its own.",
                 ),
                 io.Combo.Input(
-                    "weights", options=host.model_files(host.SYNCNET),
+                    "weights", options=files.model_files(files.SYNCNET),
                     tooltip="SyncNet v2 weights in models/syncnet. They are yours to get; nothing is downloaded.",
                 ),
                 io.Combo.Input(
@@ -83,10 +83,10 @@ class LipSyncCheck(io.ComfyNode):
     def execute(cls, frames: object, fps: float, weights: str, mode: Mode, audio: object = None) -> io.NodeOutput:
         clip = read_clip(frames, fps, audio)
         clip_plan = plan(clip)
-        file = host.load_weights(host.SYNCNET, weights, input_name="weights")
-        network = build(file.state_dict, file_name=file.name, operations=host.operations)
-        with host.on_device(network) as device:
-            lips, sounds = embed(network, clip, clip_plan, device, host.progress(2 * clip_plan.windows))  # n d, n d
+        file = files.load_weights(files.SYNCNET, weights, input_name="weights")
+        network = build(file.state_dict, file_name=file.name, operations=devices.operations)
+        with devices.on_device(network) as device:
+            lips, sounds = embed(network, clip, clip_plan, device, devices.progress(2 * clip_plan.windows))  # n d, n d
         result = score(lips, sounds, mode)
         report = f"{describe(result, clip)}\nweights: {file.name}, SHA-256 {file.sha256}"
         return io.NodeOutput(result.passed, result.offset_ms, result.confidence, result.distance, report, plot(result))

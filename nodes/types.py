@@ -1,14 +1,17 @@
-"""Sockets of our own, and what every node does with an error."""
+"""Sockets and inputs that several nodes share, and what every node does with an error."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
 from ..wan_core.errors import InputError, MissingDependencyError
+from ..wan_core.moe.plan import POLICIES
+from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
 
 WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.lynx.LynxAdapter
@@ -23,13 +26,20 @@ def names_its_errors(execute: Execute) -> Execute:
 
     @functools.wraps(execute)
     def named(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        try:
+        with errors_named(cls.define_schema().node_id):
             return execute(cls, *args, **kwargs)
-        except (InputError, MissingDependencyError) as error:
-            error.args = (f"{cls.define_schema().node_id}: {error}",)
-            raise
 
     return named
+
+
+@contextmanager
+def errors_named(node_id: str) -> Iterator[None]:
+    """Puts a node's name in front of the errors for the user that are raised in the block."""
+    try:
+        yield
+    except (InputError, MissingDependencyError) as error:
+        error.args = (f"{node_id}: {error}",)
+        raise
 
 
 def require_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> Kind:
@@ -42,3 +52,64 @@ def require_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> K
             fix=f"Connect the output of {maker}.",
         )
     return value
+
+
+# Inputs of the nodes that sample with two experts
+
+
+def switch_input(units: Sequence[str] = UNITS) -> io.DynamicCombo.Input:
+    """Where the high-noise expert hands over to the low-noise expert, in one of these units."""
+    values = {
+        "auto": [],
+        "snr_db": [
+            io.Float.Input(
+                "snr_db", default=-16.9, min=-LARGEST_SNR_DB, max=LARGEST_SNR_DB, step=0.1, round=0.01,
+                tooltip="Signal-to-noise ratio at the boundary in decibels: -16.9 for text, -19.08 for image to video.",
+            )
+        ],
+        "sigma": [
+            io.Float.Input(
+                "sigma", default=0.875, min=0.0, max=1.0, step=0.001, round=0.0001,
+                tooltip="Noise level at the boundary: 0.875 for text, 0.9 for image to video.",
+            )
+        ],
+        "timestep": [
+            io.Float.Input(
+                "timestep", default=875.0, min=0.0, max=1000.0, step=1.0, round=0.1,
+                tooltip="Diffusion timestep at the boundary, 1000 is pure noise. It is not a step number.",
+            )
+        ],
+        "step": [
+            io.Int.Input(
+                "step", default=10, min=0, max=MOST_STEPS,
+                tooltip="How many steps come before the low-noise expert, counted in the whole schedule.",
+            )
+        ],
+    }
+    return io.DynamicCombo.Input(
+        "switch",
+        options=[io.DynamicCombo.Option(unit, values[unit]) for unit in units],
+        tooltip="Where the experts change: auto takes the boundary that the experts were trained with.",
+    )
+
+
+def policy_input() -> io.Combo.Input:
+    """How a solver of several evaluations a step crosses the switch."""
+    return io.Combo.Input(
+        "policy", options=list(POLICIES), default=POLICIES[0], optional=True,
+        tooltip=(
+            "For solvers of several evaluations a step. strict: each by its noise level, as if both experts were one. "
+            "latch: never back to the high-noise expert. per_step: as two samplers in a row."
+        ),
+    )
+
+
+MEMORY = ("auto", "one_expert")
+
+
+def memory_input() -> io.Combo.Input:
+    """How many experts may be on a device at once."""
+    return io.Combo.Input(
+        "memory", options=list(MEMORY), default=MEMORY[0], optional=True,
+        tooltip="auto: the experts stay on the device if they fit. one_expert: the others always leave first.",
+    )

@@ -21,7 +21,10 @@ STANDARD = (
     "logging.getLogger", "math", "numbers", "re", "types.ModuleType", "typing",
 )
 TENSORS = ("torch", "numpy", "einops")
-HOST = ("comfy", "comfy_api", "folder_paths", "latent_preview", "hashlib", "os.path", "uuid", "torch")
+HOST = (
+    "comfy", "comfy_api", "folder_paths", "latent_preview", "copy", "hashlib", "os.path", "threading",
+    "time.perf_counter", "uuid", "torch",
+)
 MEDIA = ("PIL", "av")
 ONLY_INSIDE_FUNCTIONS = ("librosa",)
 SHARED = (".wan_core.errors", ".wan_core.media", ".wan_core.weights")  # by all packages of wan_core
@@ -37,7 +40,7 @@ BANNED_IN_WAN_CORE = ("torch.inference_mode", "torch.no_grad")
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}
 LAYERS = re.compile(r"Linear|Conv(Transpose)?[123]d|LayerNorm|GroupNorm|RMSNorm|BatchNorm[123]d|Embedding|LSTM|GRU")
-FILES_OPEN_IN = ("nodes/host.py", "wan_core/media/")
+FILES_OPEN_IN = ("nodes/host/files.py", "wan_core/media/")
 
 # One letter of each word stands in brackets, so that this file does not hold what it looks for.
 MACHINE_PATH = re.compile(r"(?<![\w.:!])/(?:w[o]rk|h[o]me|Us[e]rs|r[o]ot|tm[p]|u[s]r)/|\b[A-Z]:\\\\?Us[e]rs", re.A)
@@ -168,11 +171,11 @@ def leads_to(dotted: str, places: tuple[str, ...]) -> bool:
 
 
 def may_use(name: str) -> tuple[str, ...]:
-    """What a shipped file may import and use: __init__ -> nodes -> wan_core, nothing sideways, the host in one file."""
+    """What a shipped file may import and use: __init__ -> nodes -> wan_core, nothing sideways, host in one place."""
     if name == "__init__.py":
         return (*STANDARD, ".nodes")
-    if name == "nodes/host.py":
-        return (*STANDARD, *HOST, ".wan_core")
+    if name.startswith("nodes/host/"):
+        return (*STANDARD, *HOST, ".nodes.host", ".wan_core")
     if name == "nodes/types.py":
         return (*STANDARD, "torch", "comfy_api", ".wan_core")
     if name == "nodes/__init__.py":

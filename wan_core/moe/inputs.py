@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -77,6 +77,12 @@ def checked_number(value: object, lowest: float, highest: float, *, name: str) -
             name, found=repr(value), wanted=f"a number from {lowest:g} to {highest:g}", fix="Set it in the node."
         )
     return value
+
+
+def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:
+    """Raises InputError unless the value is one of the choices; a linked value may be anything."""
+    if value not in choices:
+        raise InputError(name, found=repr(value), wanted=f"one of {', '.join(choices)}", fix="Pick one in the node.")
 
 
 def _kind(value: object) -> str:

@@ -1,5 +1,7 @@
 """Views of one number: how noisy a latent is, on the rectified-flow path x = (1 - sigma) * x0 + sigma * noise.
 
+All views are float64 and exact inverses of each other; at the ends of the range they are 0, 1 or infinite, never an
+error. A shift moves a position u in [0, 1] (1 is pure noise) to a sigma: the log-SNR falls by 2 * ln(shift) everywhere.
 The maths follows Esser et al., "Scaling Rectified Flow Transformers" (arXiv 2403.03206), and Wan-Video/Wan2.2.
 """
 
@@ -8,22 +10,81 @@ from __future__ import annotations
 import math
 
 TIMESTEPS = 1000  # a flow timestep is 1000 * sigma
+DB_PER_NAT = 10.0 / math.log(10.0)  # a power ratio of e in decibels
 
 
-def snr_db_of(sigma: float) -> float:
-    """The signal-to-noise ratio at ``sigma`` in decibels; +inf at 0 and -inf at 1."""
-    if sigma <= 0.0:
-        return math.inf
-    if sigma >= 1.0:
-        return -math.inf
-    return 20.0 * math.log10((1.0 - sigma) / sigma)
+# Timestep
 
 
-def sigma_of_snr_db(snr_db: float) -> float:
-    """The sigma in (0, 1) at which the signal-to-noise ratio is ``snr_db`` decibels."""
-    return 1.0 / (1.0 + 10.0 ** (snr_db / 20.0))
+def timestep_of(sigma: float) -> float:
+    """The timestep in [0, 1000] of ``sigma``."""
+    return sigma * TIMESTEPS
 
 
 def sigma_of_timestep(timestep: float) -> float:
     """The sigma of a timestep in [0, 1000]."""
     return timestep / TIMESTEPS
+
+
+# Signal-to-noise ratio
+
+
+def snr_of(sigma: float) -> float:
+    """The signal-to-noise ratio of powers at ``sigma``; +inf at 0 and 0 at 1."""
+    if sigma <= 0.0:
+        return math.inf
+    ratio = max(0.0, 1.0 - sigma) / sigma
+    return ratio * ratio
+
+
+def sigma_of_snr(snr: float) -> float:
+    """The sigma at which the signal-to-noise ratio of powers is ``snr``, from 0 to +inf."""
+    return 1.0 / (1.0 + math.sqrt(snr))
+
+
+def log_snr_of(sigma: float) -> float:
+    """The natural logarithm of the signal-to-noise ratio of powers at ``sigma``; +inf at 0 and -inf at 1."""
+    if sigma <= 0.0:
+        return math.inf
+    if sigma >= 1.0:
+        return -math.inf
+    return 2.0 * (math.log(1.0 - sigma) - math.log(sigma))
+
+
+def sigma_of_log_snr(log_snr: float) -> float:
+    """The sigma at which the natural logarithm of the signal-to-noise ratio of powers is ``log_snr``, or +-inf."""
+    small = math.exp(-abs(log_snr) / 2.0)  # in [0, 1], so that it never overflows
+    return small / (1.0 + small) if log_snr > 0.0 else 1.0 / (1.0 + small)
+
+
+def snr_db_of(sigma: float) -> float:
+    """The signal-to-noise ratio at ``sigma`` in decibels; +inf at 0 and -inf at 1."""
+    return DB_PER_NAT * log_snr_of(sigma)
+
+
+def sigma_of_snr_db(snr_db: float) -> float:
+    """The sigma at which the signal-to-noise ratio is ``snr_db`` decibels, or +-inf."""
+    return sigma_of_log_snr(snr_db / DB_PER_NAT)
+
+
+# Position in a shifted schedule
+
+
+def shifted(u: float, shift: float) -> float:
+    """The sigma of a position ``u`` in [0, 1] under ``shift`` > 0: shift * u / (1 + (shift - 1) * u)."""
+    return shift * u / (shift * u + (1.0 - u))  # in this form both ends are exact
+
+
+def unshifted(sigma: float, shift: float) -> float:
+    """The position u in [0, 1] that ``shift`` > 0 moves to ``sigma``: sigma / (shift - (shift - 1) * sigma)."""
+    return sigma / (sigma + shift * (1.0 - sigma))
+
+
+def percent_of(sigma: float, shift: float) -> float:
+    """How much of a schedule under ``shift`` lies before ``sigma``: 0 at pure noise, 1 at a finished latent."""
+    return 1.0 - unshifted(sigma, shift)
+
+
+def sigma_of_percent(percent: float, shift: float) -> float:
+    """The sigma at ``percent`` of a schedule under ``shift``, as the host counts it; outside [0, 1] the nearer end."""
+    return shifted(1.0 - min(max(percent, 0.0), 1.0), shift)

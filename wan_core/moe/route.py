@@ -7,41 +7,31 @@ Wan-Video/Wan2.2, where one solver object serves both experts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
-from .split import is_high
+from ..errors import InputError
+from .plan import Evaluation, choose, serving, steps_ahead
+from .rehearse import rehearse
+from .setup import ModelOptions, OnStep, Setup, SetupCapture
+from .split import SIGMA_TOLERANCE
 
-ModelOptions = dict[str, Any]
-OnStep = Callable[[int, Tensor, Tensor, int], None]  # step, denoised, x, steps
-
-
-class Guider(Protocol):
-    """What a run needs of a guider of the host."""
-
-    model_patcher: Any
-    inner_model: Any
-    cfg: float
-
-    def sample(
-        self, noise: Tensor, latent_image: Tensor, sampler: Any, sigmas: Tensor, denoise_mask: Tensor | None,
-        callback: OnStep | None, disable_pbar: bool, seed: int,
-    ) -> Tensor: ...
-
-    def __call__(self, x: Tensor, sigma: Tensor, model_options: ModelOptions, seed: int | None) -> Tensor: ...
+WARM_STEPS = 2  # the next expert's weights are fetched into RAM so many steps before its first
 
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """A guider, the noise levels it serves, and how its weights come onto the device."""
+    """An expert's way to sample, the noise levels it serves, and how its weights come onto the device."""
 
     name: str
-    guider: Guider
+    sample: Callable[..., Tensor]  # of its guider: goes through the whole set-up and then calls the sampler
     sigma_min: float  # it serves this sigma and above, below it the next expert
     load: Callable[[], None]  # called each time the run comes to this expert
+    warm: Callable[[], None]  # called at most once, shortly before the run comes to this expert
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,61 +43,42 @@ class Job:
     sampler: Any
     sigmas: Tensor  # steps + 1
     denoise_mask: Tensor | None
-    seed: int
-    on_step: OnStep
+    seed: int | None
+    on_step: OnStep | None
     disable_pbar: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run needs to know of its host."""
+
+    merge_options: Callable[[ModelOptions, ModelOptions, ModelOptions], ModelOptions]  # own, base, given -> own + added
+    clock_s: Callable[[], float]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What each expert did in a run, in the experts' order."""
+    """What one expert did in a run."""
 
-    evaluations: list[int]
-    loads: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What a guider hands to its sampler once its model, conditioning and wrappers are ready."""
-
-    guider: Guider
-    sigmas: Tensor
-    extra_args: dict[str, Any]
-    model_options: ModelOptions  # those of extra_args, which the sampler may replace there
-    callback: OnStep | None
-    noise: Tensor
-    latent_image: Tensor | None
-    denoise_mask: Tensor | None
-    disable_pbar: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SetupCapture:
-    """Stands in for a sampler: passes the guider's setup on instead of sampling."""
-
-    then: Callable[[Setup], Tensor]
-
-    def sample(
-        self, model_wrap: Guider, sigmas: Tensor, extra_args: dict[str, Any], callback: OnStep | None, noise: Tensor,
-        latent_image: Tensor | None = None, denoise_mask: Tensor | None = None, disable_pbar: bool = False,
-    ) -> Tensor:
-        return self.then(
-            Setup(
-                model_wrap, sigmas, extra_args, extra_args["model_options"], callback,
-                noise, latent_image, denoise_mask, disable_pbar,
-            )
-        )
+    evaluations: int = 0
+    loads: int = 0
+    seconds: float = 0.0  # in evaluations
+    load_seconds: float = 0.0
 
 
 @dataclass(slots=True)
 class Router:
-    """The model as the sampler sees it: every evaluation goes to the expert that serves its noise level."""
+    """The model as the sampler sees it: every evaluation goes to the expert that serves it."""
 
     experts: Sequence[Expert]
     setups: Sequence[Setup]
-    merge_options: Callable[[ModelOptions, ModelOptions, ModelOptions], ModelOptions]
-    tally: Tally
+    policy: str  # one of plan.POLICIES
+    tools: Tools
+    rehearsed: Sequence[Evaluation] | None  # of the policy per_step
+    tallies: Sequence[Tally]
+    levels: list[float] = field(default_factory=list)  # the schedule
     current: int | None = field(default=None)
+    warmed: set[int] = field(default_factory=set)
 
     @property
     def inner_model(self) -> Any:
@@ -124,59 +95,107 @@ class Router:
     def __call__(
         self, x: Tensor, sigma: Tensor, model_options: ModelOptions | None = None, seed: int | None = None
     ) -> Tensor:
-        index = self.serving(float(sigma.max()))
-        if index != self.current:
-            self.experts[index].load()
-            self.tally.loads[index] += 1
-            self.current = index
-        self.tally.evaluations[index] += 1
-        return self.setups[index].guider(x, sigma, self.options_for(index, model_options or {}), seed)
+        level = float(sigma.max())
+        index = choose(self.policy, self.evaluation_at(level), self.current, self.sigma_mins())
+        self.come_to(index)
+        self.warm_ahead(level)
+        setup, tally = self.setups[index], self.tallies[index]
+        device = setup.noise.device
+        start_s = self.tools.clock_s()
+        denoised = setup.guider(x.to(device), sigma.to(device), self.options_for(index, model_options or {}), seed)
+        self.require_finite(denoised, index, level)
+        tally.seconds += self.tools.clock_s() - start_s
+        tally.evaluations += 1
+        return denoised.to(x.device)
 
-    def serving(self, sigma: float) -> int:
-        """The index of the first expert whose range holds ``sigma``; the last one serves the rest."""
-        last = len(self.experts) - 1
-        return next((i for i, expert in enumerate(self.experts) if is_high(sigma, expert.sigma_min)), last)
+    def sigma_mins(self) -> list[float]:
+        return [expert.sigma_min for expert in self.experts]
+
+    def evaluation_at(self, level: float) -> Evaluation:
+        """The evaluation that the sampler asks for now; raises InputError when it does not keep to its rehearsal."""
+        if self.rehearsed is None:
+            return Evaluation(level, level)
+        number = sum(tally.evaluations for tally in self.tallies)
+        if number < len(self.rehearsed) and math.isclose(self.rehearsed[number].sigma, level, abs_tol=SIGMA_TOLERANCE):
+            return self.rehearsed[number]
+        raise InputError(
+            "policy",
+            found="'per_step' with a sampler that chooses its own steps",
+            wanted="'strict' or 'latch' for it",
+            fix="Set policy to latch, or take another sampler.",
+        )
+
+    def come_to(self, index: int) -> None:
+        """Loads an expert that did not make the evaluation before."""
+        if index == self.current:
+            return
+        tally = self.tallies[index]
+        start_s = self.tools.clock_s()
+        self.experts[index].load()
+        tally.load_seconds += self.tools.clock_s() - start_s
+        tally.loads += 1
+        self.current = index
+        self.warmed.add(index)
+
+    def warm_ahead(self, level: float) -> None:
+        """Starts to fetch the experts of the next steps into RAM, while this one computes."""
+        coming = {serving(sigma, self.sigma_mins()) for sigma in steps_ahead(level, self.levels, WARM_STEPS)}
+        for other in sorted(coming - self.warmed):
+            self.warmed.add(other)
+            self.experts[other].warm()
+
+    def require_finite(self, denoised: Tensor, index: int, level: float) -> None:
+        """Raises InputError when an expert returns NaN or an infinity; waits for the device."""
+        lowest, highest = denoised.aminmax()  # both are NaN where any value is; one pass over the latent
+        if lowest.isfinite() & highest.isfinite():
+            return
+        steps = len(self.levels) - 1
+        step = steps - len(steps_ahead(level, self.levels, steps))
+        raise InputError(
+            f"{self.experts[index].name} expert",
+            found=f"NaN or infinite values in step {max(step, 1)} of {steps} (sigma {level:.4f})",
+            wanted="finite values",
+            fix="Load it in bf16 or fp8 instead of fp16, lower its LoRAs, or take its patches off one by one.",
+        )
 
     def options_for(self, index: int, given: ModelOptions) -> ModelOptions:
         """The expert's own options, with what the sampler added to the options that it was handed."""
         if index == 0:
             return given
-        return self.merge_options(self.setups[index].model_options, self.setups[0].model_options, given)
+        return self.tools.merge_options(self.setups[index].model_options, self.setups[0].model_options, given)
 
 
-def sample_once(
-    experts: Sequence[Expert],
-    job: Job,
-    merge_options: Callable[[ModelOptions, ModelOptions, ModelOptions], ModelOptions],
-) -> tuple[Tensor, Tally]:
+def sample_once(experts: Sequence[Expert], job: Job, policy: str, tools: Tools) -> tuple[Tensor, list[Tally]]:
     """Runs ``job.sampler`` once over all experts, high noise first, and returns the latent and what each expert did.
 
-    ``merge_options(own, base, given)`` gives an expert's ``own`` model options plus what ``given`` has beyond ``base``.
+    Raises InputError when an expert returns NaN, or when the sampler does not fit the policy.
     """
-    tally = Tally(evaluations=[0] * len(experts), loads=[0] * len(experts))
+    tallies = [Tally() for _ in experts]
     setups: list[Setup] = []
+    finished: list[Tensor] = []
 
     def enter(setup: Setup) -> Tensor:
         setups.append(setup)
         if len(setups) < len(experts):
-            return nest(experts[len(setups)].guider, on_step=None)
-        outer = setups[0]
-        router = Router(experts, setups, merge_options, tally)
-        finished.append(
-            job.sampler.sample(
-                router, outer.sigmas, outer.extra_args, outer.callback, outer.noise, outer.latent_image,
-                outer.denoise_mask, outer.disable_pbar,
-            )
-        )
+            nest(experts[len(setups)], on_step=None)
+            return finished[0]  # not what came out of the inner guider: it applied the latent format a second time
+        rehearsed = rehearse(job.sampler, setups[0]) if policy == "per_step" else None
+        router = Router(experts, setups, policy, tools, rehearsed, tallies, levels=setups[0].sigmas.tolist())
+        finished.append(run_sampler(job.sampler, router, start=setups[0]))
         return finished[0]
 
-    def nest(guider: Guider, on_step: OnStep | None) -> Tensor:
-        out = guider.sample(
+    def nest(expert: Expert, on_step: OnStep | None) -> Tensor:
+        return expert.sample(
             job.noise, job.latent_image, SetupCapture(enter), job.sigmas, job.denoise_mask, on_step, job.disable_pbar,
             job.seed,
         )
-        is_outermost = guider is experts[0].guider
-        return out if is_outermost else finished[0]  # an inner guider would apply the latent format a second time
 
-    finished: list[Tensor] = []
-    return nest(experts[0].guider, job.on_step), tally
+    return nest(experts[0], job.on_step), tallies
+
+
+def run_sampler(sampler: Any, model: Router, start: Setup) -> Tensor:
+    """Runs the real sampler from what the outermost guider has prepared."""
+    return sampler.sample(
+        model, start.sigmas, start.extra_args, start.callback, start.noise, start.latent_image, start.denoise_mask,
+        start.disable_pbar,
+    )

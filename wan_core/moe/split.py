@@ -54,18 +54,22 @@ def boundary_of_model(network: str, input_channels: int) -> float:
     return BOUNDARY_SIGMA[input_channels]
 
 
-def boundary_after_step(sigmas: Sequence[float], step: int) -> float:
-    """A boundary that gives the first ``step`` steps of a falling schedule to the high-noise expert."""
+def boundary_after_step(sigmas: Sequence[float], step: int, *, name: str = "switch") -> float:
+    """A boundary that gives the first ``step`` steps of a falling schedule to the expert above it.
+
+    ``name`` is the input that says ``step``. Raises InputError when the schedule rises anywhere.
+    """
     for earlier, later in itertools.pairwise(sigmas):
         if later >= earlier:
             raise InputError(
                 "sigmas",
                 found=f"{later:.4g} after {earlier:.4g}",
-                wanted="falling sigmas to switch at a step",
-                fix="Set switch to sigma, timestep or snr_db.",
+                wanted=f"falling sigmas, because {name} counts steps",
+                fix="Use a falling schedule, or do not count steps.",
             )
     if step == 0:
         return math.inf
     if step >= len(sigmas) - 1:
         return 0.0
-    return (sigmas[step - 1] + sigmas[step]) / 2.0
+    just_above = sigmas[step] + 10 * SIGMA_TOLERANCE  # what a solver evaluates within the last of the steps is above it
+    return min(just_above, (sigmas[step - 1] + sigmas[step]) / 2.0)

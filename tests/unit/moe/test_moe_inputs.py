@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from wan_core.errors import InputError
-from wan_core.moe.inputs import checked_number, require_conditioning, require_latent, require_sigmas
+from wan_core.moe.inputs import (
+    checked_number,
+    require_choice,
+    require_conditioning,
+    require_latent,
+    require_sigmas,
+)
+from wan_core.moe.plan import POLICIES
 
 TEXT_D = 64
 
@@ -84,3 +91,19 @@ def test_a_number_outside_its_range_is_refused(value: object) -> None:
 @pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, 1.0])
 def test_a_number_in_its_range_is_handed_on(value: float) -> None:
     assert checked_number(value, 0.0, 1.0, name="switch.sigma") == value
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_one_of_the_choices_passes(policy: str) -> None:
+    assert require_choice(policy, POLICIES, name="policy") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("Strict", "'Strict'"), ("", "''"), (None, "None"), (0, "0"), (["latch"], "['latch']")]
+)
+def test_what_is_none_of_the_choices_is_refused(value: object, found: str) -> None:
+    with pytest.raises(InputError) as caught:
+        require_choice(value, POLICIES, name="policy")
+    assert str(caught.value) == (
+        f"policy: found {found}; wanted one of strict, latch, per_step. Pick one in the node."
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wan_core.errors import InputError
-from wan_core.moe.split import boundary_after_step, boundary_of_model, is_high, split_schedule
+from wan_core.moe.split import Split, boundary_after_step, boundary_of_model, is_high, split_schedule
 
 
 def shifted_schedule(steps: int, shift: float) -> list[float]:
@@ -29,10 +29,16 @@ def test_a_distilled_four_step_schedule_gives_two_and_two() -> None:
         assert (split.high_steps, split.low_steps) == (2, 2)
 
 
-def test_a_node_on_the_boundary_is_high_in_float32() -> None:
+@pytest.mark.parametrize("boundary_sigma", [0.875, 0.9, 0.947])
+def test_a_node_on_the_boundary_is_high_in_float32(boundary_sigma: float) -> None:
+    assert is_high(float(np.float32(boundary_sigma)), boundary_sigma)
+    assert not is_high(boundary_sigma - 2e-6, boundary_sigma)
     assert float(np.float32(0.9)) < 0.9
-    assert is_high(float(np.float32(0.9)), 0.9)
-    assert not is_high(0.8999, 0.9)
+
+
+def test_the_end_of_a_schedule_starts_no_step() -> None:
+    assert split_schedule([1.0, 0.95, 0.9], 0.9) == Split(0.9, high_steps=2, low_steps=0)
+    assert split_schedule([1.0, 0.8, 0.95, 0.7], 0.9) == Split(0.9, high_steps=2, low_steps=1)
 
 
 @pytest.mark.parametrize("step", range(11))
@@ -54,6 +60,11 @@ def test_a_switch_past_the_end_leaves_every_step_to_the_high_expert(step: int) -
 def test_a_schedule_that_rises_anywhere_cannot_switch_at_a_step(sigmas: list[float], found: str) -> None:
     with pytest.raises(InputError, match=f"sigmas: found {found}"):
         boundary_after_step(sigmas, 1)
+
+
+def test_the_input_that_counts_steps_is_named() -> None:
+    with pytest.raises(InputError, match="wanted falling sigmas, because start_steps counts steps"):
+        boundary_after_step([0.5, 0.9], 1, name="start_steps")
 
 
 @pytest.mark.parametrize(("network", "channels"), [("WanModel", 48), ("WanModel_S2V", 16), ("AnimateWanModel", 36)])

@@ -1,0 +1,97 @@
+"""The host's model folders, and the weight files in them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.utils
+import folder_paths
+import torch
+
+from ...wan_core.errors import InputError
+
+FACE_RECOGNITION = "face_recognition"
+ID_ADAPTERS = "wan_id_adapters"
+SYNCNET = "syncnet"
+
+StateDict = dict[str, torch.Tensor]
+
+
+# Folders
+
+
+def register_model_folders() -> None:
+    """Adds our model folders to the host's, keeping any path that the user's own configuration gave them."""
+    for name in (FACE_RECOGNITION, ID_ADAPTERS, SYNCNET):
+        folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
+        paths, _ = folder_paths.folder_names_and_paths[name]
+        folder_paths.folder_names_and_paths[name] = (paths, folder_paths.supported_pt_extensions)
+
+
+def model_files(folder: str) -> list[str]:
+    """The weight files in one of the host's model folders."""
+    return folder_paths.get_filename_list(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A weight file that was read whole."""
+
+    name: str  # as the user picked it
+    path: str
+    state_dict: StateDict
+    metadata: dict[str, str]  # of a safetensors file; empty for other formats
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file's bytes, hexadecimal; it reads the file again."""
+        return file_sha256(self.path)
+
+
+def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
+    """Reads a weight file that the user picked by name; raises InputError when it is absent or cannot be read."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise InputError(
+            input_name,
+            found=repr(name),
+            wanted=f"a weight file in models/{folder}",
+            fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
+        )
+    try:
+        state_dict, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+    except Exception as error:
+        is_safetensors = name.lower().endswith((".safetensors", ".sft"))
+        reason = error if is_safetensors else "it is damaged, or holds more than plain weights"
+        raise InputError(
+            input_name, found=f"{name!r}, which cannot be read ({reason})", wanted="a complete weight file",
+            fix="Copy or download the file again, best as .safetensors.",
+        ) from error
+    require_sound_weights(state_dict, name, input_name)
+    return WeightsFile(name=name, path=path, state_dict=state_dict, metadata=metadata or {})
+
+
+def require_sound_weights(state_dict: dict[str, Any], name: str, input_name: str) -> None:
+    """Raises InputError unless every value is a tensor without NaN or infinity."""
+    for key, weight in state_dict.items():
+        is_tensor = isinstance(weight, torch.Tensor)
+        if is_tensor and (not weight.is_floating_point() or weight.itemsize == 1 or weight.isfinite().all()):
+            continue
+        raise InputError(
+            input_name,
+            found=f"{name!r}, whose {key} " + ("holds NaN or an infinity" if is_tensor else "is no weight"),
+            wanted="a file of finite weights and nothing else",
+            fix="Copy or download the file again.",
+        )
+
+
+def file_sha256(path: str) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

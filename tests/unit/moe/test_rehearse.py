@@ -1,0 +1,205 @@
+"""A rehearsal tells which evaluation belongs to which step, and leaves no trace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from wan_core.moe.plan import Evaluation
+from wan_core.moe.rehearse import POST_CFG_HOOKS, evaluations_of, rehearse
+from wan_core.moe.setup import Setup
+
+SIGMAS = [1.0, 0.75, 0.5, 0.0]  # exact in float32
+Trace = list[float | None]  # the sigma of an evaluation, None for the report of a step
+
+
+@dataclass
+class Scripted:
+    """A sampler that evaluates and reports as it is told, and remembers what it saw."""
+
+    trace: Trace
+    shape: torch.Size | None = None
+    model: Any = None
+    denoised: Tensor | None = None
+
+    def sample(self, model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
+               latent: Tensor, mask: Any, disable_pbar: bool) -> Tensor:
+        self.shape, self.model = noise.shape, model
+        for i, sigma in enumerate(self.trace):
+            if sigma is None:
+                on_step(i, noise, noise, len(sigmas) - 1)
+            else:
+                self.denoised = model(noise, torch.full((len(noise),), sigma), **extra_args)
+        return noise
+
+
+def setup(model_options: dict[str, Any] | None = None) -> Setup:
+    """What a guider would have prepared for two videos of 16 channels, with a progress bar that must not move."""
+    options = {"owner": "high"} if model_options is None else model_options
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a rehearsal must not report a step")
+
+    return Setup(
+        guider=SimpleNamespace(inner_model=object(), model_patcher=object(), cfg=4.0),
+        sigmas=torch.tensor(SIGMAS),
+        extra_args={"model_options": options, "seed": 7},
+        model_options=options,
+        callback=refuse,
+        noise=torch.randn(2, 16, 3, 8, 6, generator=torch.Generator().manual_seed(1)),
+        latent_image=torch.ones(2, 16, 3, 8, 6),
+        denoise_mask=torch.ones(2, 1, 3, 8, 6),
+        disable_pbar=False,
+    )
+
+
+def pairs(evaluations: list[Evaluation]) -> list[tuple[float, float]]:
+    return [(evaluation.sigma, evaluation.step_sigma) for evaluation in evaluations]
+
+
+# Traces, and the (sigma, start of the step) of each evaluation by hand
+
+TRACES = {
+    "one evaluation a step": ([1.0, None, 0.75, None, 0.5, None], [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]),
+    "two, the second at the end": (
+        [1.0, None, 0.75, 0.75, None, 0.5, 0.5, None],
+        [(1.0, 1.0), (0.75, 1.0), (0.75, 0.75), (0.5, 0.75), (0.5, 0.5)],
+    ),
+    "two, the second midway": (
+        [1.0, None, 0.875, 0.75, None, 0.625, 0.5, None],
+        [(1.0, 1.0), (0.875, 1.0), (0.75, 0.75), (0.625, 0.75), (0.5, 0.5)],
+    ),
+    "three, and back": (
+        [1.0, None, 0.75, 0.5, 0.75, None, 0.5, 0.5, None],
+        [(1.0, 1.0), (0.75, 1.0), (0.5, 1.0), (0.75, 0.75), (0.5, 0.75), (0.5, 0.5)],
+    ),
+    "a second look at the same sigma": (
+        [1.0, None, 1.0, 0.75, None, 0.75],
+        [(1.0, 1.0), (1.0, 1.0), (0.75, 0.75), (0.75, 0.75)],
+    ),
+    "the report one step late": (  # of a corrector: the first evaluation of all has no report of its own
+        [1.0, 0.75, None, 0.5, None, None],
+        [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)],
+    ),
+    "one that never reports": ([1.0, 0.75, 0.5], [(1.0, 1.0), (0.75, 1.0), (0.5, 1.0)]),
+    "one evaluation after the last report": (
+        [1.0, None, 0.75, None, 0.0], [(1.0, 1.0), (0.75, 0.75), (0.0, 0.75)],
+    ),
+    "a report before everything": ([None, 1.0, None, 0.75, None], [(1.0, 1.0), (0.75, 0.75)]),
+    "nothing": ([], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("trace", "by_hand"), TRACES.values(), ids=TRACES.keys())
+def test_every_evaluation_has_its_step(trace: Trace, by_hand: list[tuple[float, float]]) -> None:
+    assert pairs(evaluations_of(trace)) == by_hand
+    assert pairs(rehearse(Scripted(trace), setup())) == by_hand
+
+
+def test_the_sampler_sees_one_position_and_the_guiders_model() -> None:
+    sampler, the_setup = Scripted([1.0, None]), setup()
+    rehearse(sampler, the_setup)
+    assert sampler.shape == (1, 16, 1, 1, 1)
+    assert torch.equal(sampler.denoised, torch.zeros(1, 16, 1, 1, 1))
+    assert sampler.model.inner_model is the_setup.guider.inner_model
+    assert sampler.model.model_patcher is the_setup.guider.model_patcher
+    assert sampler.model.cfg == 4.0
+
+
+# Guidance hooks of the sampler
+
+
+@pytest.mark.parametrize("own_hooks", [[], [lambda args: pytest.fail("a hook of the model ran")]])
+def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it(own_hooks: list[Callable]) -> None:
+    """As cfg_pp samplers do it: they need the unconditional part of every evaluation."""
+    seen: list[dict[str, Any]] = []
+
+    def sample(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
+               *rest: Any) -> Tensor:
+        unconditional: list[Tensor] = []
+
+        def hook(args: dict[str, Any]) -> Tensor:
+            seen.append(args)
+            unconditional.append(args["uncond_denoised"])
+            return args["denoised"] + 1.0
+
+        options = extra_args["model_options"].copy()
+        options[POST_CFG_HOOKS] = [*options.get(POST_CFG_HOOKS, []), hook]
+        extra_args["model_options"] = options
+        x = noise
+        for i in range(len(sigmas) - 1):
+            denoised = model(x, sigmas[i].expand(len(x)), **extra_args)
+            on_step(i, denoised, x, len(sigmas) - 1)
+            assert torch.equal(denoised, torch.ones_like(x))
+            x = denoised + (x - unconditional.pop()) / sigmas[i] * sigmas[i + 1]
+        return x
+
+    the_setup = setup({"owner": "high", POST_CFG_HOOKS: own_hooks})
+    assert pairs(rehearse(SimpleNamespace(sample=sample), the_setup)) == [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]
+    assert [float(args["sigma"][0]) for args in seen] == SIGMAS[:3]
+    for args in seen:
+        assert {"denoised", "cond_denoised", "uncond_denoised", "input", "sigma", "model_options"} <= args.keys()
+        assert args["model_options"]["owner"] == "high"
+        assert args["input"].shape == args["cond_denoised"].shape == (1, 16, 1, 1, 1)
+    assert the_setup.model_options[POST_CFG_HOOKS] is own_hooks
+    assert len(own_hooks) <= 1
+
+
+# No trace
+
+
+def rude(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, latent: Tensor,
+         *rest: Any) -> Tensor:
+    """Seeds and draws from the global generator and writes into the arguments and options that it was given."""
+    torch.manual_seed(99)
+    x = noise + torch.randn_like(noise)
+    model(x, sigmas[:1], **extra_args)
+    extra_args["denoise_mask"] = None
+    extra_args["model_options"]["disable_cfg1_optimization"] = True
+    extra_args["model_options"].setdefault(POST_CFG_HOOKS, []).append(lambda args: args["denoised"])
+    return x + torch.rand(5).sum()
+
+
+@pytest.mark.parametrize("hooks", [{}, {POST_CFG_HOOKS: []}])
+def test_the_random_state_and_the_setup_stay_as_they_were(hooks: dict[str, Any]) -> None:
+    the_setup = setup({"owner": "high"} | hooks)
+    before = copy.deepcopy({each.name: getattr(the_setup, each.name) for each in fields(the_setup)
+                            if each.name not in ("guider", "callback")})
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    rehearse(SimpleNamespace(sample=rude), the_setup)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for name, value in before.items():
+        now = getattr(the_setup, name)
+        assert torch.equal(now, value) if isinstance(value, Tensor) else now == value, name
+
+
+def test_the_random_state_comes_back_after_an_error_too() -> None:
+    def fails(*_: Any) -> Tensor:
+        torch.manual_seed(99)
+        raise KeyboardInterrupt
+
+    state = torch.random.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        rehearse(SimpleNamespace(sample=fails), setup())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_a_sampler_that_works_in_place_does_not_touch_the_noise() -> None:
+    the_setup = setup()
+    before = the_setup.noise.clone()
+
+    def in_place(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
+                 *rest: Any) -> Tensor:
+        model(noise.mul_(sigmas[0] + 1.0), sigmas[:1], **extra_args)
+        return noise
+
+    rehearse(SimpleNamespace(sample=in_place), the_setup)
+    assert torch.equal(the_setup.noise, before)

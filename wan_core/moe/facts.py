@@ -1,0 +1,32 @@
+"""What is known of two experts before they sample, and all notes that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .notes import Note, on_context_windows, on_distilled, on_files, on_schedule, on_shifts
+from .split import Split
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertFacts:
+    """What is known of one expert."""
+
+    file: str | None  # the path it was loaded from
+    shift: float  # of its schedule
+    has_context_windows: bool
+
+
+def notes_on_run(
+    high: ExpertFacts, low: ExpertFacts, sigmas: Sequence[float], split: Split,
+    cfgs: tuple[float, float] | None = None,
+) -> tuple[Note, ...]:
+    """What is allowed but probably not meant; ``cfgs`` are those of the high and low expert where they are known."""
+    return (
+        *on_files(high.file, low.file),
+        *on_shifts(high.shift, low.shift),
+        *on_schedule(sigmas, split, high.shift),
+        *(on_distilled(sigmas, *cfgs) if cfgs else ()),
+        *on_context_windows(high.has_context_windows, low.has_context_windows),
+    )

@@ -50,6 +50,8 @@ def _resampler_file(name: str) -> bytes:
 FILES: dict[str, Callable[[str], bytes]] = {
     "diffusion_models/mini_t2v_high.safetensors": partial(_table_file, wan.text_to_video, wan.config(speech=False)),
     "diffusion_models/mini_t2v_low.safetensors": partial(_table_file, wan.text_to_video, wan.config(speech=False)),
+    "diffusion_models/mini_i2v_high.safetensors": partial(_table_file, wan.image_to_video, wan.config(speech=False)),
+    "diffusion_models/mini_i2v_low.safetensors": partial(_table_file, wan.image_to_video, wan.config(speech=False)),
     "diffusion_models/mini_s2v.safetensors": partial(_table_file, wan.speech_to_video, wan.config(speech=True)),
     "vae/mini_wan21_vae.safetensors": partial(_table_file, vae.wan21, None),
     "vae/mini_wan22_vae.safetensors": partial(_table_file, vae.wan22, None),

@@ -1,4 +1,4 @@
-"""The diffusion models: two A14B text-to-video experts and the speech model, at width 96 with 4 blocks.
+"""The diffusion models: the A14B experts for text and for images, and the speech model, at width 96 with 4 blocks.
 
 The patch embedding and the head are near an identity, so that the velocity is about the noise plus what the blocks
 add: samples stay of the size of the noise for any number of steps.
@@ -21,6 +21,8 @@ FFN_WIDTH = 192
 TEXT_WIDTH = 64
 TIME_WIDTH = 256
 LATENT_CHANNELS = 16
+MASK_CHANNELS = 4  # which of the four video frames behind a latent frame are given
+IMAGE_INPUT_CHANNELS = 2 * LATENT_CHANNELS + MASK_CHANNELS  # noise, mask, given frames
 PATCH = (1, 2, 2)
 PATCH_SIZE = LATENT_CHANNELS * 4
 AUDIO_WIDTH = 1024
@@ -38,9 +40,11 @@ CROSS_SHARPNESS = 2.5  # the same: some 500 padding tokens must not drown a doze
 # Kernels
 
 
-def patch_rows() -> Tensor:
-    """The patch embedding that copies each value of a patch to a channel of its own."""
-    return torch.eye(WIDTH, PATCH_SIZE).reshape(WIDTH, LATENT_CHANNELS, *PATCH)  # d c 1 2 2
+def patch_rows(input_channels: int) -> Tensor:
+    """The patch embedding that copies each noisy value of a patch to a channel of its own and skips other inputs."""
+    rows = torch.zeros(WIDTH, input_channels, *PATCH)  # d c 1 2 2
+    rows[:, :LATENT_CHANNELS] = torch.eye(WIDTH, PATCH_SIZE).reshape(WIDTH, LATENT_CHANNELS, *PATCH)
+    return rows
 
 
 def patch_columns() -> Tensor:
@@ -81,6 +85,12 @@ def patchify(kernel: tuple[int, ...], *, gain: float) -> Table:
     return layer(LATENT_CHANNELS, WIDTH, *kernel, gain=gain)
 
 
+def patch_embedding(input_channels: int) -> Table:
+    """The convolution that makes tokens of the noisy latent and what comes beside it."""
+    kernel = layer(input_channels, WIDTH, *PATCH, gain=0.3, centre=patch_rows(input_channels))
+    return prefixed("patch_embedding.", kernel)
+
+
 def speech_parts() -> Table:
     """What the speech model has besides: audio encoder, injectors, motion and pose."""
     quarter, half = WIDTH // 4, WIDTH // 2
@@ -109,10 +119,10 @@ def speech_parts() -> Table:
 # Models
 
 
-def text_to_video() -> Table:
+def text_to_video(input_channels: int = LATENT_CHANNELS) -> Table:
     """A text-to-video expert."""
     table = (
-        prefixed("patch_embedding.", layer(LATENT_CHANNELS, WIDTH, *PATCH, gain=0.3, centre=patch_rows()))
+        patch_embedding(input_channels)
         | prefixed("text_embedding.0.", layer(TEXT_WIDTH, WIDTH))
         | prefixed("text_embedding.2.", layer(WIDTH, WIDTH))
         | prefixed("time_embedding.0.", layer(TIME_WIDTH, WIDTH))
@@ -126,6 +136,11 @@ def text_to_video() -> Table:
         "head.head.weight": weight(PATCH_SIZE, WIDTH, gain=0.2, centre=patch_columns()),
         "head.head.bias": Entry((PATCH_SIZE,), std=0.02),
     }
+
+
+def image_to_video() -> Table:
+    """An image-to-video expert: 36 input channels, as Wan2.2-I2V-A14B has no layers of its own for the image."""
+    return text_to_video(IMAGE_INPUT_CHANNELS)
 
 
 def speech_to_video() -> Table:

@@ -8,9 +8,10 @@ from tests.host.live import ROOT, Graph
 
 NODES = (
     "IdentityEncode", "IDLock", "AudioFeatures", "MoESampler", "HighCompressionVAEDecode", "LipSyncCheck",
-    "WanCastAdapterLoader",
+    "WanCastAdapterLoader", "WanCastMoEGuider", "WanCastMoEModel", "WanCastMoESigmas",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
+IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
 SPEECH_MODEL = "mini_s2v.safetensors"
 ENCODER = "mini_ir_se.safetensors"
 IP_LAYERS, RESAMPLER = "mini_lynx_lite_ip_layers.safetensors", "mini_lynx_lite_resampler.safetensors"
@@ -59,6 +60,13 @@ def vae21(graph: Graph) -> Link:
 
 def vae22(graph: Graph) -> Link:
     return graph.add("WanCastDemoWan22VAE", vae_file="mini_wan22_vae.safetensors")[0]
+
+
+def image_conditioning(graph: Graph) -> dict[str, Link]:
+    """Positive, negative and latent of a video that begins with the portrait, for an image-to-video model."""
+    inputs = conditioning(graph) | {"vae": vae21(graph), "start_image": portrait(graph)}
+    video = graph.add("WanImageToVideo", width=64, height=64, length=9, batch_size=1, **inputs)
+    return {"positive": video[0], "negative": video[1], "latent_image": video[2]}
 
 
 def stock_sample(graph: Graph, of_model: Link, **changes: Any) -> Link:
@@ -112,3 +120,45 @@ def lip_sync(graph: Graph, **changes: Any) -> Link:
     pictures = graph.make(tensor=[40, 64, 64, 3], fill="unit")
     inputs = {"frames": pictures, "fps": 25.0, "weights": SYNCNET, "mode": "parity", "audio": speech(graph)}
     return graph.add("LipSyncCheck", **inputs | changes)[0]
+
+
+# Our parts for stock samplers
+
+
+def guider(graph: Graph, of_model: Link, **changes: Any) -> Link:
+    """The stock guider of a model."""
+    return graph.add("CFGGuider", **{"model": of_model, "cfg": 3.0} | conditioning(graph) | changes)[0]
+
+
+def sigmas(graph: Graph, *, steps: int = 6, scheduler: str = "simple", denoise: float = 1.0) -> Link:
+    """The stock schedule of the high-noise expert."""
+    return graph.add("BasicScheduler", model=model(graph), scheduler=scheduler, steps=steps, denoise=denoise)[0]
+
+
+def sample_with_guider(graph: Graph, of_guider: Link, *, sampler_name: str = "euler", **changes: Any) -> Link:
+    """What SamplerCustomAdvanced makes with a guider; its second output is the denoised latent."""
+    parts = {
+        "noise": graph.add("RandomNoise", noise_seed=SAMPLING["seed"])[0],
+        "sampler": graph.add("KSamplerSelect", sampler_name=sampler_name)[0],
+        "sigmas": sigmas(graph),
+        "latent_image": latent(graph),
+    }
+    return graph.add("SamplerCustomAdvanced", guider=of_guider, **parts | changes)[0]
+
+
+def moe_guider(graph: Graph, **changes: Any) -> Link:
+    """WanCastMoEGuider's guider, by default of stock guiders of the two experts."""
+    guiders = {"guider_high": guider(graph, model(graph, HIGH)), "guider_low": guider(graph, model(graph, LOW))}
+    return graph.add("WanCastMoEGuider", **{"switch": "auto"} | guiders | changes)[0]
+
+
+def moe_model(graph: Graph, **changes: Any) -> Link:
+    """WanCastMoEModel's model, by default of the two experts."""
+    experts = {"model_high": model(graph, HIGH), "model_low": model(graph, LOW)}
+    return graph.add("WanCastMoEModel", **{"switch": "auto"} | experts | changes)[0]
+
+
+def moe_sigmas(graph: Graph, **changes: Any) -> Link:
+    """WanCastMoESigmas' schedule for the two experts."""
+    counts = {"high_steps": 3, "low_steps": 3, "spacing": "aligned", "switch": "auto"}
+    return graph.add("WanCastMoESigmas", **{"model": model(graph)} | counts | changes)[0]

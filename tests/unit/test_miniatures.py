@@ -64,11 +64,26 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypa
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
-def test_the_experts_share_their_layout_and_no_weights(built: Path) -> None:
-    high = tensors_of(built / "diffusion_models/mini_t2v_high.safetensors")
-    low = tensors_of(built / "diffusion_models/mini_t2v_low.safetensors")
+@pytest.mark.parametrize("kind", ["t2v", "i2v"])
+def test_the_experts_share_their_layout_and_no_weights(built: Path, kind: str) -> None:
+    high = tensors_of(built / f"diffusion_models/mini_{kind}_high.safetensors")
+    low = tensors_of(built / f"diffusion_models/mini_{kind}_low.safetensors")
     assert {key: tensor.shape for key, tensor in high.items()} == {key: tensor.shape for key, tensor in low.items()}
     assert not any(torch.equal(high[key], low[key]) for key in high)
+
+
+def test_an_image_expert_differs_from_a_text_expert_in_its_input_channels_alone() -> None:
+    text, image = wan.text_to_video(), wan.image_to_video()
+    assert list(image) == list(text)
+    assert {key for key in text if image[key].shape != text[key].shape} == {"patch_embedding.weight"}
+    assert image["patch_embedding.weight"].shape[1] == 16 + 4 + 16
+
+
+def test_a_patch_embedding_copies_the_noisy_latent_and_only_that() -> None:
+    latent = torch.randn(1, 36, 1, 2, 2, generator=torch.Generator().manual_seed(0))  # b c t h w
+    tokens = torch.nn.functional.conv3d(latent, wan.patch_rows(36), stride=wan.PATCH).flatten()  # d
+    assert torch.equal(tokens[: wan.PATCH_SIZE], latent[0, :16].flatten())
+    assert not tokens[wan.PATCH_SIZE :].any()
 
 
 def test_the_speech_model_tells_the_host_what_shapes_do_not() -> None:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from . import memory, moe
+
 CATEGORY = "WanCast probe"
 PATCHER_PARTS = (
     "model_options", "patches", "object_patches", "wrappers", "callbacks", "injections", "attachments",
@@ -53,6 +55,8 @@ def object_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         for part in PATCHER_PARTS:
             yield from leaves(getattr(value, part), f"{path}/{part}")
         yield from object_leaves(value.model, f"{path}/model")
+    elif hasattr(value, "original_conds"):  # a guider
+        yield from leaves(vars(value), path)
     elif isinstance(getattr(value, "first_stage_model", None), torch.nn.Module):
         yield from object_leaves(value.first_stage_model, f"{path}/first_stage_model")
     elif isinstance(getattr(value, "model", None), torch.nn.Module):
@@ -99,6 +103,8 @@ def made(spec: Any) -> Any:
             return {"waveform": waveform, "sample_rate": rate_hz}
         case {"conditioning": shape, **rest}:
             return [[filled(shape, rest.get("fill", "noise"), "float32"), {}]]
+        case {"sigmas": values}:
+            return torch.tensor(values, dtype=torch.float32)
         case {"object": _}:
             return object()
         case {"dict": items}:
@@ -222,7 +228,7 @@ class WanCastProbeHash(io.ComfyNode):
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash]
+        return [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash, *moe.NODES, *memory.NODES]
 
 
 async def comfy_entrypoint() -> ProbeExtension:

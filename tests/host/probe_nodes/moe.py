@@ -1,0 +1,170 @@
+"""Probes for sampling with two experts: one model that holds both, a model with a known solution, a log of calls."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io
+
+CATEGORY = "WanCast probe"
+SIGMA_TOLERANCE = 1e-6
+MARKER = "wancast_probe"  # in transformer_options: the name of the model that they were made for
+
+Call = dict[str, Any]  # the keywords of the host's model_function_wrapper
+
+
+class WanCastProbeComposite(io.ComfyNode):
+    """One model that sends each evaluation to one of two networks, at and above the boundary to the first."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeComposite",
+            category=CATEGORY,
+            inputs=[
+                io.Model.Input("model_high"),
+                io.Model.Input("model_low"),
+                io.Float.Input("boundary_sigma", default=0.875, min=0.0, max=1.0, step=1e-6),
+            ],
+            outputs=[io.Model.Output("model")],
+        )
+
+    @classmethod
+    def execute(cls, model_high: Any, model_low: Any, boundary_sigma: float) -> io.NodeOutput:
+        def evaluate(apply_high: Callable[..., torch.Tensor], call: Call) -> torch.Tensor:
+            is_high = float(call["timestep"].max()) >= boundary_sigma - SIGMA_TOLERANCE
+            apply = apply_high if is_high else model_low.model.apply_model
+            return apply(call["input"], call["timestep"], **call["c"])
+
+        model = model_high.clone()
+        model.set_model_unet_function_wrapper(evaluate)
+        return io.NodeOutput(model)
+
+
+class WanCastProbeGaussianFlow(io.ComfyNode):
+    """A model that denoises data of a normal distribution exactly, whatever its network would say."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeGaussianFlow",
+            category=CATEGORY,
+            inputs=[
+                io.Model.Input("model"),
+                io.Float.Input("mean", default=0.0, min=-10.0, max=10.0),
+                io.Float.Input("deviation", default=1.0, min=0.01, max=10.0),
+            ],
+            outputs=[io.Model.Output("model")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, mean: float, deviation: float) -> io.NodeOutput:
+        def denoise(_: Callable[..., torch.Tensor], call: Call) -> torch.Tensor:
+            """The expectation of the data where x = (1 - sigma) * data + sigma * noise."""
+            x = call["input"].double()  # b c t h w
+            sigma = call["timestep"].double().reshape(-1, 1, 1, 1, 1)  # b 1 1 1 1
+            share = 1.0 - sigma
+            variance = (share * deviation) ** 2 + sigma**2
+            denoised = mean + share * deviation**2 / variance * (x - share * mean)
+            return denoised.to(call["input"].dtype)
+
+        model = model.clone()
+        model.set_model_unet_function_wrapper(denoise)
+        return io.NodeOutput(model)
+
+
+class WanCastProbeModelScale(io.ComfyNode):
+    """A LATENT in the scale in which the model samples it, in float64."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeModelScale",
+            category=CATEGORY,
+            inputs=[io.Model.Input("model"), io.Latent.Input("latent")],
+            outputs=[io.Latent.Output("latent")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, latent: dict[str, Any]) -> io.NodeOutput:
+        return io.NodeOutput({"samples": model.model.process_latent_in(latent["samples"].double())})
+
+
+class WanCastProbeLog(io.ComfyNode):
+    """A model that writes down each call of its wrappers, and the log that it writes to.
+
+    An entry holds the place, the sigma and rows of the call (none at outer_sample), whether it came for this model's
+    own network, and the marker in the options that came with it.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeLog",
+            category=CATEGORY,
+            inputs=[io.Model.Input("model"), io.String.Input("name")],
+            outputs=[io.Model.Output("model"), io.AnyType.Output("log")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # a log belongs to one prompt
+
+    @classmethod
+    def execute(cls, model: Any, name: str) -> io.NodeOutput:
+        model, log = model.clone(), []
+        network = model.model
+        model.model_options["transformer_options"][MARKER] = name
+
+        def write(place: str, own: bool, options: dict[str, Any], sigma: torch.Tensor | None = None) -> None:
+            numbers = {} if sigma is None else {"sigma": float(sigma.max()), "rows": len(sigma)}
+            log.append({"place": place, "own": own, "marker": options.get(MARKER)} | numbers)
+
+        def outer_sample(inner: Any, *args: Any, **named: Any) -> Any:
+            guider = inner.class_obj
+            write("outer_sample", guider.model_patcher.model is network, guider.model_options["transformer_options"])
+            return inner(*args, **named)
+
+        def predict_noise(inner: Any, x: torch.Tensor, sigma: torch.Tensor, options: dict[str, Any], seed: Any) -> Any:
+            write("predict_noise", inner.class_obj.inner_model is network, options["transformer_options"], sigma)
+            return inner(x, sigma, options, seed)
+
+        def apply_model(
+            inner: Any, x: torch.Tensor, sigma: torch.Tensor, concat: Any, text: Any, control: Any,
+            options: dict[str, Any], **named: Any,
+        ) -> Any:
+            write("apply_model", inner.class_obj is network, options, sigma)
+            return inner(x, sigma, concat, text, control, options, **named)
+
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, MARKER, outer_sample)
+        model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, MARKER, predict_noise)
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, MARKER, apply_model)
+        return io.NodeOutput(model, log)
+
+
+class WanCastProbeReadLog(io.ComfyNode):
+    """Sends a log to the user interface after another node has run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeReadLog",
+            category=CATEGORY,
+            inputs=[io.AnyType.Input("log"), io.AnyType.Input("after")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, log: list[dict[str, Any]], after: Any) -> io.NodeOutput:
+        return io.NodeOutput(ui={"log": [json.dumps(log)]})
+
+
+NODES = [
+    WanCastProbeComposite, WanCastProbeGaussianFlow, WanCastProbeModelScale, WanCastProbeLog, WanCastProbeReadLog,
+]

@@ -1,0 +1,192 @@
+"""What sampling with two experts costs: the router alone, and one run against two chained stock samplers.
+
+Usage: python dev.py bench moe. The router is timed around a guider whose answer is ready. The comparisons are whole
+prompts on one live host, ours and the stock one in turn, as medians and their ratio (ours / stock).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from demo.server import HostServer  # noqa: E402
+from tests.bench.bench_nodes import STEPS, Comparison, compare, stock_sampling  # noqa: E402
+from tests.host import recipes  # noqa: E402
+from tests.host.live import Client, Graph, prepare_base  # noqa: E402
+from wan_core.moe.route import Expert, Router, Tally, Tools  # noqa: E402
+from wan_core.moe.schedule import even_sigmas  # noqa: E402
+from wan_core.moe.setup import Setup  # noqa: E402
+
+SIZES = {"64 x 64, 9 frames": (1, 16, 3, 8, 8), "1280 x 720, 81 frames": (1, 16, 21, 90, 160)}  # b c t h w
+GOAL_US = 1000.0
+BOUNDARY_SIGMA = 0.875
+OFFICIAL_STEPS, OFFICIAL_SHIFT = 40, 12.0  # of text to video
+LOOPS = 5
+SWITCH_STEP = 6
+CFG = 3.0
+
+
+# The router alone
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyGuider:
+    """A guider whose answer is ready before it is asked."""
+
+    answer: torch.Tensor  # b c t h w
+
+    def __call__(
+        self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None
+    ) -> torch.Tensor:
+        return self.answer
+
+
+class UncheckedRouter(Router):
+    """The router without its look for NaN."""
+
+    def require_finite(self, denoised: torch.Tensor, index: int, level: float) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What the router adds to one evaluation, as medians."""
+
+    rest_us: float  # everything but the look for NaN
+    isfinite_us: float  # the look for NaN, which reads the whole latent
+
+    def __str__(self) -> str:
+        whole_us = self.rest_us + self.isfinite_us
+        return (
+            f"{self.rest_us:8.1f} us + isfinite {self.isfinite_us:8.1f} us = {whole_us:8.1f} us"
+            f"   (goal {GOAL_US:.0f} us)"
+        )
+
+
+def router(kind: type[Router], guider: ReadyGuider, sigmas: torch.Tensor) -> Router:
+    """A router over two experts that answer with the same guider."""
+    options = {"transformer_options": {"sample_sigmas": sigmas}}
+    setup = Setup(guider, sigmas, {"model_options": options}, options, None, guider.answer, None, None, True)
+    experts = [
+        Expert(name, guider, sigma_min, load=lambda: None, warm=lambda: None)
+        for name, sigma_min in (("high", BOUNDARY_SIGMA), ("low", 0.0))
+    ]
+    tools = Tools(merge_options=lambda own, base, given: own | given, clock_s=time.perf_counter)
+    tallies = [Tally() for _ in experts]
+    return kind(experts, [setup, setup], "strict", tools, None, tallies, levels=sigmas.tolist())
+
+
+def walk_us(model: Callable[..., torch.Tensor], x: torch.Tensor, sigmas: torch.Tensor) -> float:
+    """Microseconds for an evaluation in a loop that asks for them as a sampler does."""
+    ones = x.new_ones([x.shape[0]])  # b
+    options: dict[str, Any] = {"transformer_options": {}}
+    start_s = time.perf_counter()
+    for sigma in sigmas[:-1]:
+        model(x, sigma * ones, model_options=options, seed=0)
+    return (time.perf_counter() - start_s) / (len(sigmas) - 1) * 1e6
+
+
+def router_overhead(shape: tuple[int, ...], loops: int = LOOPS) -> Overhead:
+    """Times the router for a latent of this shape on the official schedule, after one loop to warm up."""
+    sigmas = torch.tensor(even_sigmas(OFFICIAL_STEPS, OFFICIAL_SHIFT))
+    x = torch.randn(shape)
+    guider = ReadyGuider(torch.randn(shape))
+    bare_us, unchecked_us, whole_us = [], [], []
+    for _ in range(loops + 1):
+        bare_us.append(walk_us(guider, x, sigmas))
+        unchecked_us.append(walk_us(router(UncheckedRouter, guider, sigmas), x, sigmas))
+        whole_us.append(walk_us(router(Router, guider, sigmas), x, sigmas))
+    bare, unchecked, whole = (statistics.median(times[1:]) for times in (bare_us, unchecked_us, whole_us))
+    return Overhead(rest_us=unchecked - bare, isfinite_us=whole - unchecked)
+
+
+def router_lines() -> Iterable[str]:
+    """One line for each size of latent."""
+    for name, shape in SIZES.items():
+        yield f"router, {name:<42} {router_overhead(shape)}"
+
+
+# Whole runs
+
+
+def job(graph: Graph, seed: int) -> dict[str, Any]:
+    """What every sampler of a round is given."""
+    latent = recipes.latent(graph, size_px=128, frames=33)
+    plan = {"steps": STEPS, "sampler_name": "euler", "scheduler": "simple"}
+    return plan | {"seed": seed, "latent_image": latent} | recipes.conditioning(graph)
+
+
+def switch() -> dict[str, Any]:
+    return {"switch": "step", "switch__step": SWITCH_STEP}
+
+
+def one_run(graph: Graph, seed: int) -> list[Any]:
+    """Both experts in one MoESampler."""
+    return recipes.moe_sample(graph, **job(graph, seed) | switch())
+
+
+def chained_samplers(graph: Graph, seed: int) -> list[Any]:
+    """Both experts, each in a stock sampler of its own."""
+    parts = job(graph, seed)
+    parts["noise_seed"] = parts.pop("seed")
+    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": SWITCH_STEP}
+    second = {"add_noise": "disable", "start_at_step": SWITCH_STEP, "end_at_step": STEPS}
+    high, low = recipes.model(graph, recipes.HIGH), recipes.model(graph, recipes.LOW)
+    noisy = graph.add(
+        "KSamplerAdvanced", model=high, cfg=CFG, return_with_leftover_noise="enable", **parts | first
+    )[0]
+    return graph.add(
+        "KSamplerAdvanced", model=low, cfg=CFG, return_with_leftover_noise="disable",
+        **parts | second | {"latent_image": noisy},
+    )[0]
+
+
+def one_file_twice(graph: Graph, seed: int) -> list[Any]:
+    """One expert in both slots of MoESampler."""
+    model = recipes.model(graph)
+    return recipes.moe_sample(graph, **job(graph, seed) | switch() | {"model_high": model, "model_low": model})
+
+
+def two_as_one_model(graph: Graph, seed: int) -> list[Any]:
+    """Both experts as one model in the stock sampler."""
+    high, low = recipes.model(graph, recipes.HIGH), recipes.model(graph, recipes.LOW)
+    both = graph.add(
+        "WanCastMoEModel", model_high=high, model_low=low, policy="strict", memory="auto", **switch()
+    )[0]
+    return recipes.stock_sample(graph, both, **job(graph, seed) | {"cfg": CFG})
+
+
+COMPARISONS = (
+    Comparison("MoESampler / two chained KSamplerAdvanced", one_run, chained_samplers),
+    Comparison("MoESampler, one file twice / one KSampler", one_file_twice, stock_sampling),
+    Comparison("WanCastMoEModel in KSampler / two chained", two_as_one_model, chained_samplers),
+)
+
+
+def main() -> None:
+    """Prints the router's overhead and a line for each comparison."""
+    for line in router_lines():
+        sys.stdout.write(line + "\n")
+    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
+    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
+    with tempfile.TemporaryDirectory() as folder:
+        base = prepare_base(Path(folder), models)
+        with HostServer(sys.executable, host, base) as server:
+            for comparison in COMPARISONS:
+                sys.stdout.write(compare(Client(server.url), comparison) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The order of accuracy of one run over two experts, against two samplers in a row, on a flow with a known solution.
+
+Usage: python dev.py bench moe_order. It prints the errors and the slopes and draws them into moe_order.png.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from demo.server import HostServer  # noqa: E402
+from tests.host import recipes  # noqa: E402
+from tests.host.live import Client, Graph, Node, prepare_base  # noqa: E402
+from wan_core.media.chart import Curve, line_chart  # noqa: E402
+
+PICTURE = Path(__file__).with_name("moe_order.png")
+SAMPLERS = ("dpmpp_2m", "uni_pc")
+STEPS = (10, 20, 40, 80, 160)
+SHAPE = (1, 16, 3, 8, 8)  # b c t h w
+SEED = 5
+SIGMA_FROM, SIGMA_TO = 0.98, 0.05  # uniform in log sigma: the switch in the middle is at 0.22
+MEAN, DEVIATION = 0.0, 0.3  # of the data; signal and noise are equal at sigma 0.23, where the experts change
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The errors of one sampler over the numbers of steps."""
+
+    sampler: str
+    one_run: bool  # MoESampler, or else two stock samplers in a row
+    steps: Sequence[int]
+    errors: Sequence[float]  # L2 distance to the exact solution as a share of it
+
+    @property
+    def label(self) -> str:
+        return f"{self.sampler}, {'one run' if self.one_run else 'two in a row'}"
+
+    @property
+    def order(self) -> float:
+        """The slope of the falling error on logarithmic axes: least squares over the last three numbers of steps."""
+        return -float(np.polyfit(np.log(self.steps[-3:]), np.log(self.errors[-3:]), 1)[0])
+
+
+# The flow
+
+
+def schedule(steps: int) -> list[float]:
+    """Sigmas with even steps in log sigma, the time in which these samplers integrate."""
+    return [SIGMA_FROM * (SIGMA_TO / SIGMA_FROM) ** (i / steps) for i in range(steps + 1)]
+
+
+def deviation_at(sigma: float) -> float:
+    """The standard deviation of (1 - sigma) * data + sigma * noise."""
+    return math.hypot((1.0 - sigma) * DEVIATION, sigma)
+
+
+def exact_end() -> np.ndarray:
+    """Where the flow takes the noise of the seed: a normal distribution only moves and stretches."""
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(SEED)).double().numpy()
+    stretch = deviation_at(SIGMA_TO) / deviation_at(SIGMA_FROM)
+    return (1.0 - SIGMA_TO) * MEAN + stretch * (SIGMA_FROM * noise - (1.0 - SIGMA_FROM) * MEAN)
+
+
+# The prompt
+
+
+def flow(graph: Graph, file: str) -> recipes.Link:
+    """An expert that follows the known flow."""
+    return graph.add("WanCastProbeGaussianFlow", model=recipes.model(graph, file), mean=MEAN, deviation=DEVIATION)[0]
+
+
+def sampled_once(graph: Graph, sampler: str, steps: int) -> recipes.Link:
+    """One run over both experts, with the switch in the middle."""
+    experts = {"model_high": flow(graph, recipes.HIGH), "model_low": flow(graph, recipes.LOW)}
+    switch = {"switch": "step", "switch__step": steps // 2, "cfg_high": 1.0, "cfg_low": 1.0}
+    inputs = {"latent_image": graph.make(latent=SHAPE, fill="zeros"), "sigmas": graph.make(sigmas=schedule(steps))}
+    return recipes.moe_sample(graph, **experts, **switch, **inputs, sampler_name=sampler, seed=SEED)
+
+
+def sampled_twice(graph: Graph, sampler: str, steps: int) -> recipes.Link:
+    """Two stock samplers, the second of what the first leaves noisy."""
+    halves = graph.add("SplitSigmas", sigmas=graph.make(sigmas=schedule(steps)), step=steps // 2)
+    common = {"cfg": 1.0, "noise_seed": SEED, "sampler": graph.add("KSamplerSelect", sampler_name=sampler)[0]}
+    common |= recipes.conditioning(graph)
+    high, low = flow(graph, recipes.HIGH), flow(graph, recipes.LOW)
+    start = graph.make(latent=SHAPE, fill="zeros")
+    noisy = graph.add("SamplerCustom", model=high, add_noise=True, sigmas=halves[0], latent_image=start, **common)
+    return graph.add(
+        "SamplerCustom", model=low, add_noise=False, sigmas=halves[1], latent_image=noisy[0], **common
+    )[0]  # fmt: skip
+
+
+def measure(client: Client, samplers: Sequence[str], steps: Sequence[int]) -> list[Series]:
+    """The errors of one run and of two in a row, for each sampler."""
+    graph = Graph()
+    cases = [(sampler, one_run) for sampler in samplers for one_run in (True, False)]
+    nodes: dict[tuple[str, bool, int], Node] = {}
+    for sampler, one_run in cases:
+        for n in steps:
+            latent = (sampled_once if one_run else sampled_twice)(graph, sampler, n)
+            scaled = graph.add("WanCastProbeModelScale", model=recipes.model(graph), latent=latent)[0]
+            nodes[sampler, one_run, n] = graph.save(scaled)
+    run = client.run(graph)
+    exact = exact_end()
+
+    def error(node: Node) -> float:
+        end = (1.0 - SIGMA_TO) * run.saved(node).arrays["/samples"]  # samplers divide by it when they end early
+        return float(np.linalg.norm(end - exact) / np.linalg.norm(exact))
+
+    return [
+        Series(sampler, one_run, steps, [error(nodes[sampler, one_run, n]) for n in steps])
+        for sampler, one_run in cases
+    ]
+
+
+# Results
+
+
+def draw(series: Sequence[Series], path: Path) -> None:
+    """The errors over the steps, both axes logarithmic, as a picture file."""
+    curves = [
+        Curve(
+            f"{each.label} (order {each.order:.1f})",
+            [math.log10(n) for n in each.steps],
+            [math.log10(error) for error in each.errors],
+            points=True,
+        )
+        for each in series
+    ]
+    picture = line_chart(
+        curves,
+        title="Error against steps on a flow with a known solution, experts changed half way",
+        x_label=f"log10 of the number of steps ({STEPS[0]} to {STEPS[-1]})",
+        y_label="log10 of error",
+        width_px=1120,
+        height_px=480,
+    )
+    Image.fromarray((picture[0] * 255.0).round().to(torch.uint8).numpy()).save(path, optimize=True)
+
+
+def describe(series: Series) -> str:
+    """One line: the errors and the slope."""
+    errors = "  ".join(f"{n}: {error:.2e}" for n, error in zip(series.steps, series.errors, strict=True))
+    return f"{series.label:<24} {errors}   order {series.order:.2f}"
+
+
+def main() -> None:
+    """Prints a line for each series and writes the picture."""
+    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
+    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
+    with tempfile.TemporaryDirectory() as folder:
+        base = prepare_base(Path(folder), models)
+        with HostServer(sys.executable, host, base) as server:
+            series = measure(Client(server.url), SAMPLERS, STEPS)
+    for each in series:
+        sys.stdout.write(describe(each) + "\n")
+    draw(series, PICTURE)
+    sys.stdout.write(f"{PICTURE.relative_to(ROOT).as_posix()}\n")
+
+
+if __name__ == "__main__":
+    main()

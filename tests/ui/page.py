@@ -163,8 +163,9 @@ class Canvas:
 
     def screenshot(self, path: Path, *, only_canvas: bool = False) -> Path:
         """A picture of the whole workflow, fitted into the window; with ``only_canvas`` without bars and panels."""
-        self.page.evaluate(FIT, NO_BARS_PX if only_canvas else BARS_PX)
-        self.settle()  # the canvas fetches the pictures of the nodes that it draws
+        for _ in range(2):  # a slow page may still move the view itself after the first time
+            self.page.evaluate(FIT, NO_BARS_PX if only_canvas else BARS_PX)
+            self.settle()  # the canvas fetches the pictures of the nodes that it draws
         self.page.wait_for_function(PICTURES_SHOWN, timeout=SETTLE_TIMEOUT_MS)
         self.settle()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,8 @@ class MoEGuider:
         """Samples as a stock guider does; raises InputError where the parts do not fit the schedule."""
         if len(sigmas) == 0:
             return latent_image
-        job = Job(noise, latent_image, sampler, sigmas, denoise_mask, seed, callback, disable_pbar)
+        own_sigmas = sigmas.clone()  # uni_pc writes into what it is given
+        job = Job(noise, latent_image, sampler, own_sigmas, denoise_mask, seed, callback, disable_pbar)
         lazies = [lazy(guider) for guider in self.guiders]
         with errors_named("WanCastMoEGuider"):
             return sample_and_log(lazies, self.names, self.sigma_mins(sigmas), job, self.policy, self.memory)

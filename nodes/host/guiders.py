@@ -160,7 +160,9 @@ def two_in_one(high: Model, low: Model, run: Run) -> Model:
         first = LazyGuider(guider.model_patcher, partial(go_on, **shapes), [])
         put_off_loading(guider.model_options, first.put_off)  # these options are a copy for this run
         second = lazy(twin_of(guider, low))
-        return run(first, second, Job(noise, latent_image, sampler, sigmas, denoise_mask, seed, callback, disable_pbar))
+        own_sigmas = sigmas.clone()  # uni_pc writes into what it is given
+        job = Job(noise, latent_image, sampler, own_sigmas, denoise_mask, seed, callback, disable_pbar)
+        return run(first, second, job)
 
     model = high.clone()
     model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, TWO_IN_ONE, sample_both)

@@ -15,11 +15,15 @@ from tests.host.recipes import (
     adapter,
     audio_features,
     decoded,
+    guider,
     identity,
     lip_sync,
     locked,
     model,
+    moe_guider,
+    moe_model,
     moe_sample,
+    moe_sigmas,
 )
 
 Spec = dict[str, Any]
@@ -38,10 +42,11 @@ class Row:
 
     build: Build
     input: str
-    bad: Any  # a probe's specification, or the value itself
+    bad: Any  # a probe's specification, a recipe, or the value itself
     found: str  # word for word
     wanted: str  # word for word
     beside: Spec | None = None  # other inputs, good ones
+    named: str | None = None  # the input in the message, when it is another one
 
     @property
     def node(self) -> str:
@@ -50,15 +55,20 @@ class Row:
     @property
     def message(self) -> re.Pattern[str]:
         """The whole message; only the fix, a sentence or more, is free."""
-        text = re.escape(f"{self.node}: {self.input}: found {self.found}; wanted {self.wanted}. ")
+        text = re.escape(f"{self.node}: {self.named or self.input}: found {self.found}; wanted {self.wanted}. ")
         return re.compile(text.replace(re.escape(ANYTHING), "(?s:.*)") + r"[A-Z][^\n]{9,}\.")
 
     def __str__(self) -> str:
-        return f"{self.node} {self.input} {json.dumps(self.bad)[:40]}"
+        bad = "another node" if callable(self.bad) else json.dumps(self.bad)[:40]
+        return f"{self.node} {self.input} {bad}"
 
 
 def lock(graph: Graph, **changes: Any) -> list[Any]:
     return locked(graph, **{"of_model": model(graph)} | changes)
+
+
+def speech_guider(graph: Graph) -> list[Any]:
+    return guider(graph, model(graph, recipes.SPEECH_MODEL))
 
 
 NODE_OF: dict[Build, str] = {
@@ -67,6 +77,9 @@ NODE_OF: dict[Build, str] = {
     lock: "IDLock",
     audio_features: "AudioFeatures",
     moe_sample: "MoESampler",
+    moe_guider: "WanCastMoEGuider",
+    moe_model: "WanCastMoEModel",
+    moe_sigmas: "WanCastMoESigmas",
     decoded: "HighCompressionVAEDecode",
     lip_sync: "LipSyncCheck",
 }
@@ -78,6 +91,13 @@ ADAPTER = "the adapter that WanCastAdapterLoader makes"
 AUDIO = "AUDIO with 'waveform' and 'sample_rate'"
 WAVEFORM = "a float tensor [batch, channels, samples]"
 SIGMAS = "SIGMAS, one list of noise levels"
+ONE_GUIDER = "the guider of one model"
+POLICIES, MEMORY, SPACINGS = "one of strict, latch, per_step", "one of auto, one_expert", "one of aligned, shifted"
+UNITS, UNITS_OF_SIGMAS = "one of auto, snr_db, sigma, timestep, step", "one of auto, snr_db, sigma, timestep"
+PART = "at least one step before end_at_step"
+TEXT_EXPERT = "a WanModel of 4 blocks of width 96, 16 input channels and text of width 64"
+IMAGE_EXPERT = "a WanModel of 4 blocks of width 96, 36 input channels and text of width 64"
+SPEECH_EXPERT = "a WanModel_S2V of 4 blocks of width 96, 16 input channels and text of width 64"
 PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
 FIVE_POINTS = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
@@ -108,6 +128,21 @@ TYPES = [
     Row(moe_sample, "latent_image", NOTHING, "NoneType", "LATENT"),
     Row(moe_sample, "latent_image", TEXT, "str", "LATENT"),
     Row(moe_sample, "sigmas", TEXT, "str", SIGMAS),
+    *(Row(build, name, moe_model, "a model that WanCast MoE Model made of two", "one expert")
+      for build in (moe_sample, moe_model) for name in ("model_high", "model_low")),
+    *(Row(build, name, bad, found, WAN_MODEL)
+      for build, name in ((moe_model, "model_high"), (moe_model, "model_low"), (moe_sigmas, "model"))
+      for bad, found in ((NOTHING, "a NoneType"), (TEXT, "a str"))),
+    Row(moe_guider, "guider_high", TEXT, "a str", ONE_GUIDER),
+    Row(moe_guider, "guider_low", TEXT, "a str", ONE_GUIDER),
+    Row(moe_guider, "guider_start", TEXT, "a str", ONE_GUIDER),
+    Row(moe_guider, "guider_low", moe_guider, "a WanCast MoE Guider", ONE_GUIDER),
+    Row(moe_guider, "guider_high", lambda graph: guider(graph, moe_model(graph)),
+        "a model that WanCast MoE Model made of two", "one expert"),
+    *(Row(build, name, {"value": "some"}, "'some'", wanted)
+      for build in (moe_sample, moe_guider, moe_model)
+      for name, wanted in (("policy", POLICIES), ("memory", MEMORY))),
+    Row(moe_sigmas, "spacing", {"value": "some"}, "'some'", SPACINGS),
     Row(decoded, "samples", NOTHING, "NoneType", "a LATENT"),
     Row(decoded, "samples", TEXT, "str", "a LATENT"),
     Row(decoded, "vae", NOTHING, "a VAE without weights", WAN_VAE),
@@ -166,7 +201,30 @@ SIZES = [
     Row(moe_sample, "sigmas", {"list": [{"value": 1}]}, "1 items", SIGMAS),
     Row(moe_sample, "positive", {"conditioning": [1, 7, 11]},
         "text of shape [1, 7, 11]", "[batch, tokens, 64] for this model"),
-    Row(moe_sample, "switch", "half way", "None", "one of auto, snr_db, sigma, timestep, step"),
+    Row(moe_sample, "switch", "half way", "None", UNITS),
+    Row(moe_guider, "switch", "half way", "None", UNITS),
+    Row(moe_model, "switch", "half way", "None", UNITS),
+    Row(moe_sigmas, "switch", "half way", "None", UNITS_OF_SIGMAS),
+    Row(moe_sigmas, "switch", "step", "None", UNITS_OF_SIGMAS),
+    Row(moe_sample, "start_at_step", 6, "6 of 6 steps", PART),
+    Row(moe_sample, "start_at_step", 4, "4 of 3 steps", PART, {"end_at_step": 3}),
+    Row(moe_sample, "start_at_step", 0, "0 of 0 steps", PART, {"end_at_step": 0}),
+    Row(moe_sample, "model_low", lambda graph: model(graph, recipes.IMAGE_LOW),
+        IMAGE_EXPERT, f"what model_high is: {TEXT_EXPERT}"),
+    Row(moe_model, "model_low", lambda graph: model(graph, recipes.SPEECH_MODEL),
+        SPEECH_EXPERT, f"what model_high is: {TEXT_EXPERT}"),
+    Row(moe_guider, "guider_low", speech_guider, SPEECH_EXPERT, f"what guider_high is: {TEXT_EXPERT}"),
+    Row(moe_guider, "guider_start", lambda graph: guider(graph, model(graph, recipes.IMAGE_HIGH)),
+        TEXT_EXPERT, f"what guider_start is: {IMAGE_EXPERT}", named="guider_high"),
+    Row(moe_sigmas, "model", lambda graph: model(graph, recipes.SPEECH_MODEL),
+        "'auto' with a WanModel_S2V of 16 input channels",
+        "a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)", named="switch"),
+    Row(moe_sigmas, "high_steps", 0, "0 with low_steps 0", "at least one step", {"low_steps": 0}),
+    Row(moe_sigmas, "high_steps", 0,
+        "0", "at least 1, because an even schedule starts at pure noise", {"spacing": "shifted"}),
+    *(Row(moe_sigmas, "switch", "sigma", f"a boundary at sigma {sigma:g}", "a sigma from 0.001 to 0.999",
+          {"switch__sigma": sigma, "spacing": spacing})
+      for sigma, spacing in ((0.0, "aligned"), (1.0, "shifted"))),
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
     Row(decoded, "samples", {"latent": [1, 48, 3, 8, 8]},
         "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE"),

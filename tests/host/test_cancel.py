@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import pytest
 
 from tests.host import recipes
 from tests.host.live import Client, Graph, Node, Saved
+from tests.host.recipes import Link
 
 STEPS = 60  # of a tenth of a second and more each, so that the interrupt arrives within one or two
 
@@ -20,12 +25,12 @@ class Cancelled:
     last_step: float  # the last one that it reported at all
 
 
-def cancel_while_running(client: Client, graph: Graph, node: str) -> Cancelled:
-    """Interrupts the prompt once the node has done a step, and reads its events to the end."""
+def cancel_while_running(client: Client, graph: Graph, node: str, *, after_step: int = 1) -> Cancelled:
+    """Interrupts the prompt once the node has done a step or so many, and reads its events to the end."""
     steps: list[float] = []
     event, data = "", {}
     for event, data in client.events(graph):  # noqa: B007
-        if event != "progress_state" or data["nodes"].get(node, {}).get("value", 0) < 1:
+        if event != "progress_state" or data["nodes"].get(node, {}).get("value", 0) < after_step:
             continue
         if not steps:
             client.post("/interrupt", {"prompt_id": data["prompt_id"]})
@@ -61,6 +66,49 @@ def test_a_cancelled_run_stops_and_leaves_nothing_behind(client: Client) -> None
     graph.hash(node[0])
     assert_stopped(cancel_while_running(client, graph, node.id), node.id)
     assert short_run(client) == before
+
+
+def with_sampler(graph: Graph, latent: Link, steps: int) -> Link:
+    return recipes.moe_sample(graph, latent_image=latent, steps=steps, memory="one_expert")
+
+
+def with_guider(graph: Graph, latent: Link, steps: int) -> Link:
+    sigmas = recipes.sigmas(graph, steps=steps)
+    return recipes.sample_with_guider(graph, recipes.moe_guider(graph), latent_image=latent, sigmas=sigmas)
+
+
+def with_model(graph: Graph, latent: Link, steps: int) -> Link:
+    return recipes.stock_sample(graph, recipes.moe_model(graph), latent_image=latent, steps=steps)
+
+
+def models_and_run(
+    client: Client, build: Callable[..., Link], use: str
+) -> tuple[list[str], Saved, set[str], list[str]]:
+    """The hashes of both experts, a short run with them, which of them were loaded anew, and the threads after it."""
+    graph = Graph()
+    token = graph.make(value=use)
+    hashed = [graph.hash(recipes.model(graph, name), after=token) for name in (recipes.HIGH, recipes.LOW)]
+    loaders = {graph.prompt[node.id]["inputs"]["value"][0] for node in hashed}
+    link = build(graph, graph.make(latent=[1, 16, 3, 8, 8], use=use), 6)
+    latent, threads = graph.save(link), graph.add("WanCastProbeThreads", after=link)
+    run = client.run(graph)
+    alive = json.loads(run.output(threads)["threads"][0])
+    return [run.digest(node) for node in hashed], run.saved(latent), loaders - run.cached_nodes(), alive
+
+
+@pytest.mark.parametrize("build", [with_sampler, with_guider, with_model])
+def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: Callable[..., Link]) -> None:
+    """The run is interrupted after the switch, which is at step 32."""
+    before, latent, _, _ = models_and_run(client, build, f"before {build.__name__}")
+    graph = Graph()
+    node = Node(build(graph, recipes.latent(graph, size_px=160, frames=17), STEPS)[0])
+    graph.hash(node[0])
+    assert_stopped(cancel_while_running(client, graph, node.id, after_step=36), node.id)
+    after, again, loaded_anew, threads = models_and_run(client, build, f"after {build.__name__}")
+    assert loaded_anew == set()
+    assert after == before
+    assert again == latent
+    assert "wancast-warm" not in threads
 
 
 def test_a_cancelled_decode_stops(client: Client) -> None:

@@ -1,0 +1,49 @@
+"""What several tests of sampling with two experts share: latents, stock samplers in a row, comparisons of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tests.host import recipes
+from tests.host.live import Client, Graph, Saved
+from tests.host.recipes import Link
+
+NOISE = {"latent": [1, 16, 3, 8, 8]}
+MASKED_BATCH = {
+    "dict": {
+        "samples": {"tensor": [2, 16, 3, 8, 8]},
+        "noise_mask": {"tensor": [1, 8, 8], "fill": "unit"},
+    }
+}
+
+
+def unequal(client: Client, graph: Graph, pairs: dict[str, tuple[Link, Link]]) -> list[str]:
+    """The names of the pairs of values that are not the same bits."""
+    nodes = {name: tuple(map(graph.hash, pair)) for name, pair in pairs.items()}
+    run = client.run(graph)
+    return [name for name, (first, second) in nodes.items() if run.digest(first) != run.digest(second)]
+
+
+def relative(value: Saved, reference: Saved) -> float:
+    """The L2 distance of two latents as a share of the second."""
+    first, second = (saved.arrays["/samples"].astype(np.float64) for saved in (value, reference))
+    return float(np.linalg.norm(first - second) / np.linalg.norm(second))
+
+
+def experts(graph: Graph) -> dict[str, Link]:
+    return {"model_high": recipes.model(graph), "model_low": recipes.model(graph, recipes.LOW)}
+
+
+def chained(graph: Graph, guiders: Iterable[Link], sizes: Iterable[int], sigmas: Link, **common: Any) -> Link:
+    """What a stock sampler a guider makes, in a row, each for so many steps of the schedule."""
+    noise: dict[str, Link] = {}
+    for guider, steps in zip(guiders, sizes, strict=True):
+        split = graph.add("SplitSigmas", sigmas=sigmas, step=steps)
+        latent = recipes.sample_with_guider(graph, guider, **common | noise, sigmas=split[0])
+        noise = {"noise": graph.add("DisableNoise")[0]}
+        common |= {"latent_image": latent}
+        sigmas = split[1]
+    return common["latent_image"]

@@ -1,0 +1,125 @@
+"""Probes for what a run leaves in memory: which networks are loaded, which threads run; and an expert that breaks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import comfy.model_management
+import torch
+from comfy.patcher_extension import CallbacksMP, WrappersMP
+from comfy_api.latest import io
+
+CATEGORY = "WanCast probe"
+KEY = "wancast_probe_memory"
+
+names: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()  # of the watched networks
+
+Call = dict[str, Any]  # the keywords of the host's model_function_wrapper
+
+
+class WanCastProbeWatch(io.ComfyNode):
+    """A model that writes down when it is loaded and evaluated, and which threads start after the first load.
+
+    Several share a log when the log of one is linked to the next. An entry of an evaluation names the watched networks
+    that the host holds as loaded.
+    """
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeWatch",
+            category=CATEGORY,
+            inputs=[
+                io.Model.Input("model"),
+                io.String.Input("name"),
+                io.AnyType.Input("log", optional=True),
+            ],
+            outputs=[io.Model.Output("model"), io.AnyType.Output("log")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # a log belongs to one prompt
+
+    @classmethod
+    def execute(cls, model: Any, name: str, log: list[dict[str, Any]] | None = None) -> io.NodeOutput:
+        model = model.clone()
+        log = [] if log is None else log
+        names[model.model] = name
+
+        def note_load(*_: Any) -> None:
+            threading.setprofile(note_thread)  # from now on each new thread calls it first
+            log.append({"event": "load", "name": name})
+
+        def note_thread(*_: Any) -> None:
+            sys.setprofile(None)
+            log.append({"event": "thread", "name": threading.current_thread().name})
+
+        def predict_noise(inner: Any, x: torch.Tensor, sigma: torch.Tensor, options: dict[str, Any], seed: Any) -> Any:
+            log.append({"event": "evaluate", "name": name, "sigma": float(sigma.max()), "loaded": loaded_names()})
+            return inner(x, sigma, options, seed)
+
+        model.add_callback_with_key(CallbacksMP.ON_LOAD, KEY, note_load)
+        model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, predict_noise)
+        return io.NodeOutput(model, log)
+
+
+def loaded_names() -> list[str]:
+    """The watched networks among those that the host holds as loaded."""
+    networks = (patcher.model for patcher in comfy.model_management.loaded_models() if patcher is not None)
+    return sorted(names[network] for network in networks if network in names)
+
+
+class WanCastProbeThreads(io.ComfyNode):
+    """Sends the names of the host's threads to the user interface after another node has run; ends the watch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeThreads",
+            category=CATEGORY,
+            inputs=[io.AnyType.Input("after")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # threads come and go
+
+    @classmethod
+    def execute(cls, after: Any) -> io.NodeOutput:
+        threading.setprofile(None)
+        return io.NodeOutput(ui={"threads": [json.dumps([thread.name for thread in threading.enumerate()])]})
+
+
+class WanCastProbeNan(io.ComfyNode):
+    """A model whose output is NaN below a sigma."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeNan",
+            category=CATEGORY,
+            inputs=[io.Model.Input("model"), io.Float.Input("below_sigma", default=1.0, min=0.0, max=2.0, step=1e-6)],
+            outputs=[io.Model.Output("model")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, below_sigma: float) -> io.NodeOutput:
+        def evaluate(apply: Callable[..., torch.Tensor], call: Call) -> torch.Tensor:
+            denoised = apply(call["input"], call["timestep"], **call["c"])
+            return denoised * float("nan") if float(call["timestep"].max()) < below_sigma else denoised
+
+        model = model.clone()
+        model.set_model_unet_function_wrapper(evaluate)
+        return io.NodeOutput(model)
+
+
+NODES = [WanCastProbeWatch, WanCastProbeThreads, WanCastProbeNan]

@@ -1,0 +1,154 @@
+"""Both experts in one graph of stock nodes: LoRAs, another cfg and a cache act on the expert that they are given to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from demo.server import HostServer
+from tests.host import recipes
+from tests.host.live import Client, Graph
+from tests.host.moe_runs import NOISE, chained, experts, relative, unequal
+from tests.host.recipes import Link
+
+LORAS = {"high": "lora_of_high.safetensors", "low": "lora_of_low.safetensors"}
+BAKED = {"high": "baked_high.safetensors", "low": "baked_low.safetensors"}  # the base with each LoRA in its weights
+RANK = 4
+
+
+def lora_of(name: str) -> dict[str, torch.Tensor]:
+    """A LoRA for query, key and value of one block, in the host's names."""
+    source = torch.Generator().manual_seed(len(name))
+    width = 96
+    factors = {}
+    for part in "qkv":
+        prefix = f"diffusion_model.blocks.1.self_attn.{part}"
+        factors[f"{prefix}.lora_A.weight"] = torch.randn(RANK, width, generator=source) / width**0.5
+        factors[f"{prefix}.lora_B.weight"] = torch.randn(width, RANK, generator=source)
+    return factors
+
+
+def with_lora(weights: dict[str, torch.Tensor], lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of a model with a LoRA of strength 1 added."""
+    added = dict(weights)
+    for down in (key for key in lora if key.endswith(".lora_A.weight")):
+        key = down.removeprefix("diffusion_model.").replace(".lora_A", "")
+        added[key] = weights[key] + lora[down.replace("lora_A", "lora_B")] @ lora[down]
+    return added
+
+
+@pytest.fixture(scope="module")
+def lora_files(live_host: HostServer) -> None:
+    """Two LoRAs, and the base model with either of them in its weights, lie in the folders of the host."""
+    models = live_host.base_dir / "models"
+    (models / "loras").mkdir(exist_ok=True)
+    with safe_open(models / "diffusion_models" / recipes.HIGH, "pt") as base:
+        weights, metadata = {key: base.get_tensor(key) for key in base.keys()}, base.metadata()  # noqa: SIM118
+    for name, file in LORAS.items():
+        lora = lora_of(name)
+        save_file(lora, models / "loras" / file)
+        save_file(with_lora(weights, lora), models / "diffusion_models" / BAKED[name], metadata=metadata)
+
+
+def with_lora_file(graph: Graph, model: Link, name: str, strength: float = 1.0) -> Link:
+    return graph.add("LoraLoaderModelOnly", model=model, lora_name=LORAS[name], strength_model=strength)[0]
+
+
+def override(graph: Graph, model: Link, cfg: float) -> Link:
+    return graph.add("CFGOverride", model=model, cfg=cfg, start_percent=0.0, end_percent=1.0)[0]
+
+
+def cached(graph: Graph, model: Link, threshold: float) -> Link:
+    settings = {"reuse_threshold": threshold, "start_percent": 0.0, "end_percent": 1.0, "verbose": False}
+    return graph.add("EasyCache", model=model, **settings)[0]
+
+
+def patched(
+    graph: Graph, *, lora: tuple[float, float] = (1.0, 1.0), cfg: float = 1.0, cache: float = 3.0
+) -> tuple[Link, Link]:
+    """The two experts: a LoRA on each, another cfg on the high one, a cache on the low one."""
+    high, low = experts(graph).values()
+    high = override(graph, with_lora_file(graph, high, "high", lora[0]), cfg)
+    return high, cached(graph, with_lora_file(graph, low, "low", lora[1]), cache)
+
+
+def together(graph: Graph, models: tuple[Link, Link], *, cfg: float = 1.5, **common: Any) -> Link:
+    high, low = (recipes.guider(graph, model, cfg=cfg) for model in models)
+    return recipes.sample_with_guider(graph, recipes.moe_guider(graph, guider_high=high, guider_low=low), **common)
+
+
+@pytest.mark.usefixtures("lora_files")
+def test_a_whole_graph_of_stock_patches_acts_on_each_expert_by_itself(client: Client) -> None:
+    """Each part changes the result, and the whole is what two stock samplers in a row make with the same parts.
+
+    The same parts before WanCast MoE Model or MoE Sampler do the same.
+    """
+    graph = Graph()
+    sigmas = recipes.moe_sigmas(graph, high_steps=3, low_steps=6)
+    common = {"latent_image": graph.make(**NOISE), "sigmas": sigmas}
+    shots = {
+        "whole": patched(graph),
+        "no lora on high": patched(graph, lora=(0.0, 1.0)),
+        "no lora on low": patched(graph, lora=(1.0, 0.0)),
+        "no other cfg": patched(graph, cfg=1.5),
+        "no cache": patched(graph, cache=0.0),
+    }
+    saves = {name: graph.save(together(graph, models, **common)) for name, models in shots.items()}
+    guiders = [recipes.guider(graph, model, cfg=1.5) for model in shots["whole"]]
+    row = graph.save(chained(graph, guiders, (3, 6), **common))
+    pair = dict(zip(("model_high", "model_low"), shots["whole"], strict=True))
+    of_model = recipes.guider(graph, recipes.moe_model(graph, **pair), cfg=1.5)
+    same = [
+        graph.save(recipes.sample_with_guider(graph, of_model, **common)),
+        graph.save(recipes.moe_sample(graph, **pair, **common, cfg_high=1.5, cfg_low=1.5)),
+    ]
+    run = client.run(graph)
+    found = {name: run.saved(node) for name, node in saves.items()}
+    whole = found.pop("whole")
+    assert relative(whole, run.saved(row)) < 1e-5
+    assert [run.saved(node) for node in same] == [whole, whole]
+    assert {name for name, other in found.items() if relative(other, whole) < 1e-4} == set()
+
+
+@pytest.mark.usefixtures("lora_files")
+def test_a_patch_without_effect_and_one_on_the_expert_without_steps_change_nothing(client: Client) -> None:
+    graph = Graph()
+    high, low = experts(graph).values()
+    latent = {"latent_image": graph.make(**NOISE)}
+    low_only = latent | {"sigmas": recipes.sigmas(graph, denoise=0.3)}
+
+    def plain(of_high: Link = high, of_low: Link = low, **inputs: Any) -> Link:
+        return together(graph, (of_high, of_low), cfg=3.0, **inputs)
+
+    pairs = {
+        "cfg as it was": (plain(**latent), plain(override(graph, high, 3.0), **latent)),
+        "lora of strength 0": (plain(**latent), plain(with_lora_file(graph, high, "high", 0.0), **latent)),
+        "cache that never reuses": (plain(**latent), plain(high, cached(graph, low, 0.0), **latent)),
+        "lora without steps": (plain(**low_only), plain(with_lora_file(graph, high, "high"), **low_only)),
+        "lora with steps": (plain(**latent), plain(with_lora_file(graph, high, "high"), **latent)),
+    }
+    assert unequal(client, graph, pairs) == ["lora with steps"]
+
+
+@pytest.mark.usefixtures("lora_files")
+def test_two_loras_on_one_file_equal_two_files_with_them_in_their_weights(client: Client) -> None:
+    """With a solver that comes back to the high-noise expert, twice: the shared weights must follow each time."""
+    graph = Graph()
+    base = recipes.model(graph)
+    stacks = {f"model_{name}": with_lora_file(graph, base, name) for name in LORAS}
+    baked = {f"model_{name}": recipes.model(graph, file) for name, file in BAKED.items()}
+    common = {"sampler_name": "heunpp2", "latent_image": graph.make(**NOISE)}
+    ways: dict[str, Callable[[dict[str, Link], int], Link]] = {
+        "sampler": lambda pair, seed: recipes.moe_sample(graph, **pair, **common, seed=seed),
+        "model": lambda pair, seed: recipes.stock_sample(graph, recipes.moe_model(graph, **pair), **common, seed=seed),
+    }
+    pairs = {
+        f"{name} {seed}": (way(stacks, seed), way(baked, seed)) for seed in (1, 2) for name, way in ways.items()
+    }
+    pairs["without lora"] = recipes.moe_sample(graph, **stacks, **common), recipes.moe_sample(graph, **common)
+    assert unequal(client, graph, pairs) == ["without lora"]

@@ -11,17 +11,16 @@ import torch
 from comfy_api.latest import io
 
 from ..wan_core.errors import InputError
-from ..wan_core.moe.facts import notes_on_run
 from ..wan_core.moe.inputs import require_choice, require_sigmas
 from ..wan_core.moe.plan import POLICIES
-from ..wan_core.moe.report import RunReport, boundary_in_words
+from ..wan_core.moe.report import boundary_in_words
 from ..wan_core.moe.route import Job
 from ..wan_core.moe.schedule import aligned_sigmas, even_sigmas, shift_for_split
 from ..wan_core.moe.setup import OnStep
 from ..wan_core.moe.split import boundary_after_step, split_schedule
 from ..wan_core.moe.switch import MOST_STEPS, UNITS, Switch, boundary_at, switch_of
-from .host.guiders import LazyGuider, StockGuider, lazy, sample_together, two_in_one
-from .host.models import Model, WanSize, facts_of, shift_of, wan_pair
+from .host.guiders import TWO, LazyGuider, StockGuider, Team, lazy, sample_together, two_in_one
+from .host.models import Model, WanSize, shift_of, wan_pair
 from .types import MEMORY, errors_named, memory_input, names_its_errors, policy_input, switch_input
 
 SPACINGS = ("aligned", "shifted")
@@ -116,7 +115,7 @@ class MoEGuider:
         job = Job(noise, latent_image, sampler, own_sigmas, denoise_mask, seed, callback, disable_pbar)
         lazies = [lazy(guider) for guider in self.guiders]
         with errors_named("WanCastMoEGuider"):
-            return sample_and_log(lazies, self.names, self.sigma_mins(sigmas), job, self.policy, self.memory)
+            return sample_and_log(Team(lazies, self.names, self.sigma_mins(sigmas), self.policy, self.memory), job)
 
     def sigma_mins(self, sigmas: torch.Tensor) -> tuple[float, ...]:
         """The lowest sigma of each guider."""
@@ -180,24 +179,15 @@ class WanCastMoEModel(io.ComfyNode):
             with errors_named("WanCastMoEModel"):
                 require_sigmas(job.sigmas)
                 boundary_sigma = boundary_at(place, job.sigmas.tolist(), size.network, size.input_channels)
-                return sample_and_log((first, second), ("high", "low"), (boundary_sigma, 0.0), job, policy, memory)
+                return sample_and_log(Team((first, second), TWO, (boundary_sigma, 0.0), policy, memory), job)
 
         return io.NodeOutput(two_in_one(model_high, model_low, run))
 
 
-def sample_and_log(
-    guiders: Sequence[LazyGuider], names: tuple[str, ...], sigma_mins: tuple[float, ...], job: Job, policy: str,
-    memory: str,
-) -> torch.Tensor:
-    """Runs the job; what the user should know goes into the host's log, for these nodes have no output of their own."""
-    *_, high, low = guiders
-    sigmas = tuple(job.sigmas.tolist())
-    split = split_schedule(sigmas, sigma_mins[-2])
-    notes = notes_on_run(facts_of(high.model), facts_of(low.model), sigmas, split)
-    for note in notes:
-        log.warning("WanCast: %s", note.text)
-    samples, tallies = sample_together(guiders, names, sigma_mins, job, policy, memory)
-    log.info("WanCast: %s", RunReport(names, sigma_mins, sigmas, policy, tuple(tallies)).in_one_line())
+def sample_and_log(team: Team, job: Job) -> torch.Tensor:
+    """Runs the job; the report goes into the host's log, for these nodes have no output of their own for it."""
+    samples, report = sample_together(team, job)
+    log.info("WanCast: %s", report.in_one_line())
     return samples
 
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
 from ..wan_core.errors import InputError
-from ..wan_core.moe.facts import notes_on_run
 from ..wan_core.moe.inputs import require_choice, require_conditioning, require_latent, require_sigmas
 from ..wan_core.moe.plan import POLICIES
-from ..wan_core.moe.report import RunReport, plot
+from ..wan_core.moe.report import plot
 from ..wan_core.moe.route import Job
 from ..wan_core.moe.schedule import steps_between
 from ..wan_core.moe.split import split_schedule
 from ..wan_core.moe.switch import MOST_STEPS, boundary_at, switch_of
 from .host import guiders, sampling
-from .host.models import Model, facts_of, wan_pair
+from .host.models import Model, WanSize, wan_pair
 from .host.sampling import Conditioning, Latent
 from .types import MEMORY, memory_input, names_its_errors, policy_input, switch_input
-
-NAMES = ("high", "low")
-
-log = logging.getLogger(__name__)
 
 
 class MoESampler(io.ComfyNode):
@@ -111,38 +105,35 @@ class MoESampler(io.ComfyNode):
         start_at_step: int = 0, end_at_step: int = MOST_STEPS, return_with_leftover_noise: bool = False,
         policy: str = POLICIES[0], memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        require_inputs(model_high, model_low, positive, negative, latent_image)
+        size = require_inputs(model_high, model_low, positive, negative, latent_image)
         require_choice(policy, POLICIES, name="policy")
         require_choice(memory, MEMORY, name="memory")
-        facts = facts_of(model_high), facts_of(model_low)
         if sigmas is None:
             sigmas = own_schedule(model_high, sampler_name, scheduler, steps, denoise)
         require_sigmas(sigmas)
-        boundary_sigma = boundary_of(switch, sigmas, model_high)
+        boundary_sigma = boundary_at(switch_of(switch), sigmas.tolist(), size.network, size.input_channels)
         sigmas = steps_between(sigmas, start_at_step, end_at_step, leftover_noise=return_with_leftover_noise)
-        split = split_schedule(sigmas.tolist(), boundary_sigma)
-        notes = notes_on_run(*facts, sigmas.tolist(), split, (cfg_high, cfg_low))
-        for note in notes:
-            log.warning("MoESampler: %s", note.text)
-        job = job_of(model_high, latent_image, seed, sampler_name, sigmas, add_noise=add_noise)
         experts = [
             guiders.lazy(guiders.cfg_guider(model_high, positive, negative, cfg_high)),
             guiders.lazy(guiders.cfg_guider(model_low, positive, negative, cfg_low)),
         ]
-        samples, tallies = guiders.sample_together(experts, NAMES, (boundary_sigma, 0.0), job, policy, memory)
-        report = RunReport(NAMES, (boundary_sigma, 0.0), tuple(sigmas.tolist()), policy, tuple(tallies), notes)
+        team = guiders.Team(experts, guiders.TWO, (boundary_sigma, 0.0), policy, memory)
+        job = job_of(model_high, latent_image, seed, sampler_name, sigmas, add_noise=add_noise)
+        samples, report = guiders.sample_together(team, job)
         latent = sampling.finished_latent(latent_image, samples)
+        split = split_schedule(sigmas.tolist(), boundary_sigma)
         return io.NodeOutput(latent, str(report), plot(split, sigmas.tolist()))
 
 
 def require_inputs(
     model_high: Model, model_low: Model, positive: Conditioning, negative: Conditioning, latent: Latent
-) -> None:
-    """Raises InputError for whatever comes through the sockets and cannot be sampled."""
+) -> WanSize:
+    """The size of both models; raises InputError for whatever comes through the sockets and cannot be sampled."""
     size = wan_pair({"model_high": model_high, "model_low": model_low})
     require_conditioning(positive, size.text_d, name="positive")
     require_conditioning(negative, size.text_d, name="negative")
     require_latent(latent)
+    return size
 
 
 def own_schedule(model: Model, sampler_name: str, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
@@ -150,12 +141,6 @@ def own_schedule(model: Model, sampler_name: str, scheduler: str, steps: int, de
     if denoise <= 0.0:
         raise InputError("denoise", found=denoise, wanted="more than 0", fix="Raise denoise, or leave the sampler out.")
     return sampling.schedule(model, sampler_name, scheduler, steps, denoise)
-
-
-def boundary_of(switch: dict[str, Any] | None, sigmas: torch.Tensor, model_high: Model) -> float:
-    """The sigma at and above which the high-noise expert runs."""
-    size = wan_pair({"model_high": model_high})
-    return boundary_at(switch_of(switch), sigmas.tolist(), size.network, size.input_channels)
 
 
 def job_of(

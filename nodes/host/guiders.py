@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,23 +11,40 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import comfy.model_management
 import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ...wan_core.moe.route import Expert, Job, Tally, Tools, sample_once
+from ...wan_core.moe.facts import notes_on_run
+from ...wan_core.moe.notes import Note
+from ...wan_core.moe.report import RunReport
+from ...wan_core.moe.route import Expert, Job, Tools, sample_once
 from ...wan_core.moe.setup import OnStep
+from ...wan_core.moe.split import split_schedule
 from .memory import release, warmer
-from .models import TWO_IN_ONE, Model
+from .models import TWO_IN_ONE, Model, facts_of
 from .sampling import Conditioning, ModelOptions
+
+TWO = ("high", "low")  # the names of two experts
+
+log = logging.getLogger(__name__)
 
 StockGuider = comfy.samplers.CFGGuider
 Run = Callable[["LazyGuider", "LazyGuider", Job], torch.Tensor]  # first, second, what the sampler was given
 
 
 # One guider
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """The loading of one model, which waits."""
+
+    model: Model
+    load: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +56,20 @@ class LazyGuider:
     """
 
     model: Model
+    cfg: float | None  # None when it guides in another way than by one scale
     sample: Callable[..., torch.Tensor]  # as that of the stock guider
-    put_off: list[Callable[[], None]]  # the loading of each of its models
+    put_off: dict[int, PutOff]  # by the id of each of its models, once it has been set up
 
     def load(self) -> None:
-        for load in self.put_off:
-            load()
+        for each in self.put_off.values():
+            each.load()
+
+    def let_go(self) -> None:
+        """Ends the run: nothing loads any more, and a model that never was loaded is as it was before."""
+        for model in (each.model for each in self.put_off.values()):
+            if not any(model.is_clone(loaded) for loaded in comfy.model_management.loaded_models()):
+                model.unpatch_model(unpatch_weights=False)
+        self.put_off.clear()
 
 
 def cfg_guider(model: Model, positive: Conditioning, negative: Conditioning, cfg: float) -> StockGuider:
@@ -58,17 +84,22 @@ def lazy(guider: StockGuider) -> LazyGuider:
     """A copy of a guider that puts off the loading of all its models; the guider itself is left as it is."""
     own = copy.copy(guider)
     own.model_options = comfy.model_patcher.create_model_options_clone(guider.model_options)
-    put_off: list[Callable[[], None]] = []
+    put_off: dict[int, PutOff] = {}
     put_off_loading(own.model_options, put_off)
     for name, value in list(vars(own).items()):
         if name != "model_patcher" and isinstance(value, Model):
             second = value.clone()
             put_off_loading(second.model_options, put_off)
             setattr(own, name, second)
-    return LazyGuider(own.model_patcher, own.sample, put_off)
+    return LazyGuider(own.model_patcher, cfg_of(own), own.sample, put_off)
 
 
-def put_off_loading(model_options: ModelOptions, put_off: list[Callable[[], None]]) -> None:
+def cfg_of(guider: StockGuider) -> float | None:
+    """The scale of a guider that guides as the stock one does."""
+    return guider.cfg if type(guider).predict_noise is StockGuider.predict_noise else None
+
+
+def put_off_loading(model_options: ModelOptions, put_off: dict[int, PutOff]) -> None:
     """Has a guider that samples with these options hand its loading over to ``put_off`` instead of loading."""
 
     def prepare_later(
@@ -81,8 +112,11 @@ def put_off_loading(model_options: ModelOptions, put_off: list[Callable[[], None
         def load() -> None:
             loaded[:] = prepare(patcher, shape, as_given, **settings)[2]  # the host cleans these up after the run
             patcher.model.current_patcher = patcher
+            if patcher.hook_patches:
+                patcher.clear_cached_hook_weights()  # another expert may have moved their keyframes on
 
-        put_off.append(load)
+        put_off[id(patcher)] = PutOff(patcher, load)
+        put_objects(patcher)
         return patcher.model, conds, loaded
 
     comfy.patcher_extension.add_wrapper_with_key(
@@ -90,45 +124,78 @@ def put_off_loading(model_options: ModelOptions, put_off: list[Callable[[], None
     )
 
 
+def put_objects(model: Model) -> None:
+    """Puts the objects that a model is patched with in their places, as loading does: the set-up reads its schedule."""
+    model.unpatch_model(unpatch_weights=False)
+    model.patch_model(load_weights=False)
+    model.eject_model()
+
+
 # Several guiders
 
 
-def sample_together(
-    guiders: Sequence[LazyGuider], names: Sequence[str], sigma_mins: Sequence[float], job: Job, policy: str, memory: str
-) -> tuple[torch.Tensor, list[Tally]]:
-    """Runs the job once over several guiders, high noise first; with ``one_expert`` never two are on one device."""
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Guiders that sample as one, high noise first."""
+
+    guiders: Sequence[LazyGuider]
+    names: tuple[str, ...]
+    sigma_mins: tuple[float, ...]  # the lowest sigma of each; the last one takes the rest
+    policy: str
+    memory: str  # with one_expert, the models of two guiders are never on one device
+
+
+def sample_together(team: Team, job: Job) -> tuple[torch.Tensor, RunReport]:
+    """Runs the job once over several guiders; what the user should know goes into the host's log before the run."""
+    sigmas = tuple(job.sigmas.tolist())
+    notes = notes_on_team(team, sigmas)
+    for note in notes:
+        log.warning("WanCast: %s", note.text)
     tools = Tools(merge_options=with_sampler_additions, clock_s=time.perf_counter)
-    with experts_of(guiders, names, sigma_mins, memory) as experts:
-        return sample_once(experts, job, policy, tools)
+    with experts_of(team) as experts:
+        samples, tallies = sample_once(experts, job, team.policy, tools)
+    return samples, RunReport(team.names, team.sigma_mins, sigmas, team.policy, tuple(tallies), notes)
+
+
+def notes_on_team(team: Team, sigmas: tuple[float, ...]) -> tuple[Note, ...]:
+    """What is allowed but probably not meant, of each guider beside the one for low noise, without repetition."""
+    *firsts, low = team.guiders
+    split = split_schedule(sigmas, team.sigma_mins[-2])
+    found = [
+        note for first in firsts
+        for note in notes_on_run(facts_of(first.model), facts_of(low.model), sigmas, split, (first.cfg, low.cfg))
+    ]  # fmt: skip
+    return tuple(dict.fromkeys(found))
 
 
 @contextmanager
-def experts_of(
-    guiders: Sequence[LazyGuider], names: Sequence[str], sigma_mins: Sequence[float], memory: str
-) -> Iterator[list[Expert]]:
+def experts_of(team: Team) -> Iterator[list[Expert]]:
     """The experts of one run; outside the block they cannot load any more and hold nothing."""
 
     def load(index: int) -> None:
-        if memory == "one_expert":
-            make_room(guiders, index)
-        guiders[index].load()
+        if team.memory == "one_expert":
+            make_room(team.guiders, index)
+        team.guiders[index].load()
 
     with warmer() as warm:
         try:
             yield [
                 Expert(name, each.sample, sigma_min, partial(load, index), partial(warm, each.model))
-                for index, (each, name, sigma_min) in enumerate(zip(guiders, names, sigma_mins, strict=True))
+                for index, (each, name, sigma_min) in enumerate(
+                    zip(team.guiders, team.names, team.sigma_mins, strict=True)
+                )
             ]
         finally:
-            for each in guiders:
-                each.put_off.clear()
+            for each in team.guiders:
+                each.let_go()
 
 
 def make_room(guiders: Sequence[LazyGuider], index: int) -> None:
-    """Moves the other models off the device of the one that is about to be loaded."""
-    coming = guiders[index].model
-    for other in (each.model for each in guiders):
-        if other.clone_base_uuid != coming.clone_base_uuid and other.load_device == coming.load_device:
+    """Moves the models of the other guiders off the device of the one that is about to be loaded."""
+    coming = guiders[index]
+    own = {each.model.clone_base_uuid for each in coming.put_off.values()}
+    for other in (each.model for guider in guiders for each in guider.put_off.values()):
+        if other.clone_base_uuid not in own and other.load_device == coming.model.load_device:
             release(other)
 
 
@@ -157,7 +224,7 @@ def two_in_one(high: Model, low: Model, run: Run) -> Model:
         disable_pbar: bool = False, seed: int | None = None, **shapes: Any,
     ) -> torch.Tensor:
         guider = go_on.class_obj
-        first = LazyGuider(guider.model_patcher, partial(go_on, **shapes), [])
+        first = LazyGuider(guider.model_patcher, cfg_of(guider), partial(go_on, **shapes), {})
         put_off_loading(guider.model_options, first.put_off)  # these options are a copy for this run
         second = lazy(twin_of(guider, low))
         own_sigmas = sigmas.clone()  # uni_pc writes into what it is given

@@ -43,6 +43,7 @@ class WanSize:
 def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
     """Measures a Wan model; raises InputError for any other kind, and for the causal one with its attention cache."""
     network = model.get_model_object("diffusion_model") if isinstance(model, Model) else model
+    network = getattr(network, "_orig_mod", network)  # of a compiled one
     causal = isinstance(network, comfy.ldm.wan.ar_model.CausalWanModel)
     if causal or not isinstance(network, comfy.ldm.wan.model.WanModel):
         raise InputError(
@@ -61,7 +62,10 @@ def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
 
 
 def wan_pair(models: Mapping[str, Model]) -> WanSize:
-    """The size of Wan experts, by the names of their inputs; raises InputError unless all have it, each for itself."""
+    """The size of Wan experts, by the names of their inputs.
+
+    Raises InputError unless all have the same, each is an expert for itself, and each has the schedule of a flow.
+    """
     for name, model in models.items():
         if isinstance(model, Model) and model.get_wrappers(WrappersMP.OUTER_SAMPLE, TWO_IN_ONE):
             raise InputError(
@@ -69,6 +73,8 @@ def wan_pair(models: Mapping[str, Model]) -> WanSize:
                 fix="Connect the expert itself.",
             )
     sizes = {name: wan_size(model, input_name=name) for name, model in models.items()}
+    for name, model in models.items():
+        shift_of(model, input_name=name)
     (first_name, first), *others = sizes.items()
     for name, size in others:
         if size != first:
@@ -87,19 +93,19 @@ def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple
     return float(sampling.percent_to_sigma(start_percent)), float(sampling.percent_to_sigma(end_percent))
 
 
-def shift_of(model: Model) -> float:
+def shift_of(model: Model, *, input_name: str = "model") -> float:
     """The shift of a model's schedule; raises InputError for one that is no flow."""
     middle, _ = sigma_range(model, 0.5, 0.5)
     if not 0.0 < middle < 1.0:
         raise InputError(
-            "model", found=f"a schedule with sigma {middle:.4g} in the middle", wanted="that of a flow model",
+            input_name, found=f"a schedule with sigma {middle:.4g} in the middle", wanted="that of a flow model",
             fix="Take the model sampling patch off, or use ModelSamplingSD3.",
         )
     return round(middle / (1.0 - middle), 9)  # sigma = shift * u / (1 + (shift - 1) * u) at u = 0.5
 
 
 def facts_of(model: Model) -> ExpertFacts:
-    """What is known of a model before it samples; raises InputError when it is no flow model."""
+    """What is known of a model that has the schedule of a flow, before it samples."""
     match model.cached_patcher_init:
         case (_, (str(path), *_), *_):
             file = path

@@ -118,7 +118,7 @@ def test_a_solver_that_comes_back_still_has_one_expert_at_a_time(client: Client,
     assert all(entry["loaded"] == [entry["name"]] for entry in log if entry["event"] == "evaluate")
 
 
-@pytest.mark.parametrize("way", ["sampler", "guider"])
+@pytest.mark.parametrize("way", ["sampler", "guider", "model"])
 def test_an_expert_without_steps_is_never_loaded(client: Client, way: str) -> None:
     """Neither is it fetched into RAM."""
     log, _ = watched(client, way, {}, sampler_name="euler", denoise=0.3)

@@ -20,13 +20,13 @@ class ExpertFacts:
 
 def notes_on_run(
     high: ExpertFacts, low: ExpertFacts, sigmas: Sequence[float], split: Split,
-    cfgs: tuple[float, float] | None = None,
+    cfgs: tuple[float | None, float | None],
 ) -> tuple[Note, ...]:
-    """What is allowed but probably not meant; ``cfgs`` are those of the high and low expert where they are known."""
+    """What is allowed but probably not meant; ``cfgs`` are those of the high and low expert, None where not known."""
     return (
         *on_files(high.file, low.file),
         *on_shifts(high.shift, low.shift),
         *on_schedule(sigmas, split, high.shift),
-        *(on_distilled(sigmas, *cfgs) if cfgs else ()),
+        *(on_distilled(sigmas, *cfgs) if None not in cfgs else ()),
         *on_context_windows(high.has_context_windows, low.has_context_windows),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +21,7 @@ from .rehearse import rehearse
 from .setup import ModelOptions, OnStep, Setup, SetupCapture
 from .split import SIGMA_TOLERANCE
 
+MASK_FUNCTION = "denoise_mask_function"  # in the host's model options
 WARM_STEPS = 2  # the next expert's weights are fetched into RAM so many steps before its first
 
 
@@ -158,6 +160,19 @@ class Router:
             fix="Load it in bf16 or fp8 instead of fp16, lower its LoRAs, or take its patches off one by one.",
         )
 
+    def start_options(self) -> ModelOptions:
+        """The options that the sampler starts with: those of the first expert, and a mask that follows the experts."""
+        options = dict(self.setups[0].model_options)
+        options.pop(MASK_FUNCTION, None)
+        if any(MASK_FUNCTION in setup.model_options for setup in self.setups):
+            options[MASK_FUNCTION] = self.mask_at
+        return options
+
+    def mask_at(self, sigma: Tensor, denoise_mask: Tensor, **more: Any) -> Tensor:
+        """The noise mask at this noise level, as the expert that serves it wants it."""
+        own = self.setups[serving(float(sigma.max()), self.sigma_mins())].model_options
+        return own[MASK_FUNCTION](sigma, denoise_mask, **more) if MASK_FUNCTION in own else denoise_mask
+
     def options_for(self, index: int, given: ModelOptions) -> ModelOptions:
         """The expert's own options, with what the sampler added to the options that it was handed."""
         if index == 0:
@@ -174,28 +189,29 @@ def sample_once(experts: Sequence[Expert], job: Job, policy: str, tools: Tools) 
     setups: list[Setup] = []
     finished: list[Tensor] = []
 
-    def enter(setup: Setup) -> Tensor:
-        setups.append(setup)
-        if len(setups) < len(experts):
-            nest(experts[len(setups)], on_step=None)
+    def enter(depth: int, setup: Setup) -> Tensor:
+        setups[depth:] = [setup]  # a wrapper may run its guider's sampler more than once
+        if depth + 1 < len(experts):
+            nest(depth + 1, on_step=None)
             return finished[0]  # not what came out of the inner guider: it applied the latent format a second time
         rehearsed = rehearse(job.sampler, setups[0]) if policy == "per_step" else None
         router = Router(experts, setups, policy, tools, rehearsed, tallies, levels=setups[0].sigmas.tolist())
-        finished.append(run_sampler(job.sampler, router, start=setups[0]))
+        finished[:] = [run_sampler(job.sampler, router, start=setups[0])]
         return finished[0]
 
-    def nest(expert: Expert, on_step: OnStep | None) -> Tensor:
-        return expert.sample(
-            job.noise, job.latent_image, SetupCapture(enter), job.sigmas, job.denoise_mask, on_step, job.disable_pbar,
-            job.seed,
+    def nest(depth: int, on_step: OnStep | None) -> Tensor:
+        return experts[depth].sample(
+            job.noise, job.latent_image, SetupCapture(partial(enter, depth)), job.sigmas, job.denoise_mask, on_step,
+            job.disable_pbar, job.seed,
         )
 
-    return nest(experts[0], job.on_step), tallies
+    return nest(0, job.on_step), tallies
 
 
 def run_sampler(sampler: Any, model: Router, start: Setup) -> Tensor:
     """Runs the real sampler from what the outermost guider has prepared."""
+    extra_args = start.extra_args | {"model_options": model.start_options()}
     return sampler.sample(
-        model, start.sigmas, start.extra_args, start.callback, start.noise, start.latent_image, start.denoise_mask,
+        model, start.sigmas, extra_args, start.callback, start.noise, start.latent_image, start.denoise_mask,
         start.disable_pbar,
     )

@@ -22,14 +22,14 @@ CFGS = (4.0, 3.0)
 
 def notes(
     high: ExpertFacts = HIGH, low: ExpertFacts = LOW, sigmas: list[float] = SIGMAS,
-    cfgs: tuple[float, float] | None = CFGS, boundary_sigma: float = BOUNDARY,
+    cfgs: tuple[float | None, float | None] = CFGS, boundary_sigma: float = BOUNDARY,
 ) -> tuple[Note, ...]:
     return notes_on_run(high, low, sigmas, split_schedule(sigmas, boundary_sigma), cfgs)
 
 
-@pytest.mark.parametrize("cfgs", [None, CFGS, (1.0, 1.0)])
+@pytest.mark.parametrize("cfgs", [(None, 1.0), CFGS, (1.0, 1.0)])
 @pytest.mark.parametrize("sigmas", [SIGMAS, even_sigmas(4, 5.0)], ids=["full", "distilled"])
-def test_a_usual_run_has_no_notes(sigmas: list[float], cfgs: tuple[float, float] | None) -> None:
+def test_a_usual_run_has_no_notes(sigmas: list[float], cfgs: tuple[float | None, float | None]) -> None:
     assert notes(sigmas=sigmas, cfgs=cfgs) == ()
 
 
@@ -54,9 +54,9 @@ def test_every_kind_of_note_is_collected(code: str, found: tuple[Note, ...]) -> 
     assert [note.code for note in found] == [code]
 
 
-@pytest.mark.parametrize("cfgs", [None, (1.0, 3.0), (4.0, 1.0)])
+@pytest.mark.parametrize("cfgs", [(None, 1.0), (1.0, None), (1.0, 3.0), (4.0, 1.0)])
 def test_few_steps_are_measured_by_a_distilled_schedule_only_where_no_guidance_is_known(
-    cfgs: tuple[float, float] | None,
+    cfgs: tuple[float | None, float | None],
 ) -> None:
     assert notes(sigmas=FEW, cfgs=cfgs) == ()
 

@@ -22,10 +22,10 @@ STANDARD = (
 )
 TENSORS = ("torch", "numpy", "einops")
 HOST = (
-    "comfy", "comfy_api", "folder_paths", "latent_preview", "copy", "hashlib", "os.path", "threading",
-    "time.perf_counter", "uuid", "torch",
+    "comfy", "comfy_api", "folder_paths", "latent_preview", "PIL.Image", "copy", "hashlib", "json.dumps", "os.makedirs",
+    "os.path", "threading", "time.monotonic", "time.perf_counter", "uuid", "torch",
 )
-MEDIA = ("PIL", "av")
+MEDIA = ("PIL", "av", "concurrent.futures", "errno", "os", "shutil", "types.TracebackType")
 ONLY_INSIDE_FUNCTIONS = ("librosa",)
 SHARED = (".wan_core.errors", ".wan_core.media", ".wan_core.weights")  # by all packages of wan_core
 

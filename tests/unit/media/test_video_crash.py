@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.media.films import encoder, film, names_in, noise, tone
+from wan_core.errors import InputError
+from wan_core.media import files
+from wan_core.media.container import Recording
+from wan_core.media.sink import ROOM_CHECK_FRAMES, VideoSink
+from wan_core.media.source import VideoSource
+
+ROOT = Path(__file__).parents[3]
+FPS = 8
+WRITE_FOR_EVER = """
+import sys
+from fractions import Fraction
+from tests.unit.media.films import encoder, noise, tone
+from wan_core.media.sink import VideoSink
+folder, codec = sys.argv[1:]
+frames = noise(16)
+with VideoSink(encoder(codec, fps=Fraction(8)), folder, "clip", frames=10**5, soundtrack=tone(60)) as sink:
+    while True:
+        sink.write(frames[sink.written % 16])
+        while sink._waiting and len(sink._waiting) > 1:
+            sink._collect(1)
+        sys.stdout.write("x")
+        sys.stdout.flush()
+"""
+STOP_BEFORE_THE_NAME = """
+import sys, threading
+from pathlib import Path
+from tests.unit.media.films import film, noise
+from wan_core.media import sink
+def publish(*arguments):
+    sys.stdout.write("x")
+    sys.stdout.flush()
+    threading.Event().wait()
+sink.publish = publish
+film(Path(sys.argv[1]), noise(20))
+"""
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from tests.unit.media.films import film, names_in, noise
+from wan_core.errors import InputError
+folder, limit = Path(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    film(folder, noise(60), codec=sys.argv[3], quality=1)
+except InputError as error:
+    sys.stdout.write(f"{error}|{names_in(folder)}")
+"""
+
+
+def child(script: str, *arguments: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+# Killed
+
+
+@pytest.mark.parametrize(
+    ("codec", "after_frames"), [("h264", 1), ("h264", 60), ("h264", 120), ("h264", 200), ("prores", 50), ("ffv1", 50)]
+)
+def test_a_killed_process_leaves_a_partial_that_plays(tmp_path: Path, codec: str, after_frames: int) -> None:
+    process = child(WRITE_FOR_EVER, tmp_path, codec)
+    assert process.stdout is not None
+    assert len(process.stdout.read(after_frames)) == after_frames
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (partial,) = tmp_path.iterdir()  # and nothing else: the final name was never there
+    assert partial.name.startswith(".clip_00001_.") and partial.name.endswith(".partial")
+    if after_frames == 1:  # not a whole second yet
+        return
+    with VideoSource(str(partial)) as video:
+        shown = list(video)
+        held = {"h264": 3 * FPS, "prores": 2 * FPS, "ffv1": 2 * FPS}[codec]  # what waits in the encoder, and one second
+        assert len(shown) >= after_frames - held
+        assert video.soundtrack() is not None
+    if codec == "ffv1":
+        frames = noise(16)
+        assert all((found == frames[index % 16]).all() for index, found in enumerate(shown))
+
+
+def test_a_process_killed_at_the_end_leaves_the_whole_recording(tmp_path: Path) -> None:
+    process = child(STOP_BEFORE_THE_NAME, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"x"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert names_in(tmp_path) == [".clip_00001_.mp4.copy.partial", ".clip_00001_.mp4.partial"]
+    with VideoSource(str(tmp_path / ".clip_00001_.mp4.partial")) as video:
+        assert len(list(video)) == 20
+
+
+def test_a_left_over_partial_keeps_its_name(tmp_path: Path) -> None:
+    left = tmp_path / ".clip_00001_.mp4.partial"
+    left.write_bytes(b"left by a killed process")
+    assert film(tmp_path, noise(2)).name == "clip_00002_.mp4"
+    assert left.read_bytes() == b"left by a killed process"
+
+
+# Disk full
+
+
+@pytest.mark.parametrize(
+    ("codec", "limit"), [("h264", 0), ("h264", 1000), ("h264", 40_000), ("h264", 150_000), ("ffv1", 150_000)]
+)
+def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path: Path, codec: str, limit: int) -> None:
+    process = child(LIMITED, tmp_path, limit, codec)
+    said, logged = process.communicate()
+    assert said.decode().startswith("disk: found no room left (File too large); wanted room for the rest"), logged
+    assert said.decode().endswith("|[]")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Recording, "write", full)
+    with pytest.raises(InputError, match="disk: found no room left"):
+        film(tmp_path, noise(5))
+    assert names_in(tmp_path) == []
+
+
+def test_another_error_of_the_disk_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(Recording, "finish", broken)
+    with pytest.raises(OSError, match="the disk is broken"):
+        film(tmp_path, noise(5))
+    assert names_in(tmp_path) == []
+
+
+def test_a_disk_that_is_too_small_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "free_bytes", lambda folder: 2**20)
+    wanted = "disk: found 1 MiB free; wanted about [0-9]+ MiB for the rest of the video. Free space there"
+    with pytest.raises(InputError, match=wanted), VideoSink(encoder(), str(tmp_path), "clip", frames=10**5):
+        pytest.fail("the sink should not have opened")
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("frames", [ROOM_CHECK_FRAMES, ROOM_CHECK_FRAMES - 1])
+def test_the_room_is_looked_at_while_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
+    with VideoSink(encoder(), str(tmp_path), "clip", frames=10**4, soundtrack=tone(1)) as sink:
+        monkeypatch.setattr(files, "free_bytes", lambda folder: 2**20)
+        for frame in noise(frames - 1):
+            sink.write(frame)
+        if frames < ROOM_CHECK_FRAMES:
+            return
+        with pytest.raises(InputError, match="disk: found 1 MiB free"):
+            sink.write(noise(1)[0])
+    assert names_in(tmp_path) == []
+
+
+def test_the_room_for_the_finished_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(InputError, match="disk: found 0 MiB free"),
+        VideoSink(encoder(), str(tmp_path), "clip", frames=2) as sink,
+    ):
+        for frame in noise(2):
+            sink.write(frame)
+        monkeypatch.setattr(files, "free_bytes", lambda folder: 1)
+        sink.finish()
+    assert names_in(tmp_path) == []

@@ -1,0 +1,229 @@
+"""Which encoder writes a video: named, checked and tried out before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import av
+import numpy
+
+from ..errors import InputError
+from .colour import FFV1_RGB, encodable, rgb_picture, tag
+
+CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
+CHOICES = ("auto", "software", "hardware")
+WORST_QUALITY = 51  # the end of x264's crf scale
+AV1_WORST_QUALITY = 63
+CONTAINERS = {"prores": "mov", "ffv1": "mkv"}  # all others: mp4
+SIDE_LIMIT_PX = {"h264": 4096}  # the largest side of any H.264 level that players support
+BITS_PER_PIXEL = {"h264": 0.4, "hevc": 0.4, "av1": 0.4, "prores": 4.5, "ffv1": 17.0}  # grainy 720P, quality 18
+ESTIMATE_QUALITY, HALVING_STEPS = 18, 6  # six steps of crf halve the bits
+REORDERED_FRAMES = 3  # x265 invents the decoding times of clips shorter than this, unless they have no B-frames
+LARGEST_RATE = 2**31 - 1  # FFmpeg holds a rate as two 32-bit integers
+
+Options = Callable[[int], dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFormat:
+    """What the user asks for."""
+
+    codec: str = "h264"  # one of CODECS
+    quality: int = 18  # 0 (best) to 51, x264's crf, translated for the others; prores and ffv1 do not use it
+    encoder: str = "auto"  # one of CHOICES; auto and hardware take a hardware encoder that works, else software
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """One encoder, set up for one size and rate; ``encoder_for`` has seen it encode."""
+
+    name: str  # FFmpeg's name of it
+    codec: str  # one of CODECS
+    container: str  # "mp4", "mov" or "mkv", also the file's extension
+    pixel_format: str
+    options: tuple[tuple[str, str], ...]
+    width: int  # pixels
+    height: int  # pixels
+    fps: Fraction
+    bits_per_pixel: float  # estimated size of the file
+    note: str  # one line for the user: what encodes, and why it is not hardware where that was wanted
+
+    @property
+    def keyframe_frames(self) -> int:
+        """The most frames from one keyframe to the next: a second of them."""
+        return max(1, int(self.fps))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One encoder of FFmpeg and how it is told the quality."""
+
+    name: str
+    pixel_format: str
+    options: Options  # quality -> options
+
+
+# Encoders
+
+
+def av1_quality(quality: int) -> str:
+    """The same place on AV1's scale, whose end is 63; 0 would mean "choose yourself"."""
+    return str(max(1, round(quality * AV1_WORST_QUALITY / WORST_QUALITY)))
+
+
+def nvenc(quality: str) -> dict[str, str]:
+    return {"preset": "p5", "rc": "vbr", "cq": quality}
+
+
+def quick_sync(quality: int) -> dict[str, str]:
+    return {"preset": "medium", "global_quality": str(max(1, quality))}
+
+
+def video_toolbox(quality: int) -> dict[str, str]:
+    """Its scale ends at 100, best, and is counted in FFmpeg's lambda units of 118."""
+    return {"flags": "+qscale", "global_quality": str(118 * round(100 - 99 * quality / WORST_QUALITY))}
+
+
+SOFTWARE = {
+    "h264": Candidate("libx264", "yuv420p", lambda quality: {"preset": "medium", "crf": str(quality)}),
+    "hevc": Candidate("libx265", "yuv420p", lambda quality: {
+        "preset": "medium", "crf": str(quality), "x265-params": "open-gop=0:log-level=error"}),
+    "av1": Candidate("libsvtav1", "yuv420p", lambda quality: {"preset": "8", "crf": av1_quality(quality)}),
+    "prores": Candidate("prores_ks", "yuv422p10le", lambda quality: {"profile": "hq", "vendor": "apl0"}),
+    "ffv1": Candidate("ffv1", FFV1_RGB, lambda quality: {"level": "3", "slicecrc": "1"}),
+}  # fmt: skip
+HARDWARE = {
+    "h264": (
+        Candidate("h264_nvenc", "yuv420p", lambda quality: nvenc(str(max(1, quality)))),
+        Candidate("h264_qsv", "nv12", quick_sync),
+        Candidate("h264_videotoolbox", "yuv420p", video_toolbox),
+    ),
+    "hevc": (
+        Candidate("hevc_nvenc", "yuv420p", lambda quality: nvenc(str(max(1, quality)))),
+        Candidate("hevc_qsv", "nv12", quick_sync),
+        Candidate("hevc_videotoolbox", "yuv420p", video_toolbox),
+    ),
+    "av1": (
+        Candidate("av1_nvenc", "yuv420p", lambda quality: nvenc(av1_quality(quality))),
+        Candidate("av1_qsv", "nv12", quick_sync),
+    ),
+}
+
+
+def candidates(format: VideoFormat) -> Iterator[Candidate]:
+    """The encoders to try, in order."""
+    if format.encoder != "software":
+        yield from HARDWARE.get(format.codec, ())
+    yield SOFTWARE[format.codec]
+
+
+# Checks
+
+
+def check_format(format: VideoFormat) -> None:
+    """Raises InputError for a choice that there is not."""
+    for name, found, known in (("codec", format.codec, CODECS), ("encoder", format.encoder, CHOICES)):
+        if found not in known:
+            raise InputError(name, found=repr(found), wanted=f"one of {', '.join(known)}", fix="Choose one of them.")
+    if not 0 <= format.quality <= WORST_QUALITY:
+        raise InputError(
+            "quality", found=format.quality, wanted=f"a whole number from 0 (best) to {WORST_QUALITY}",
+            fix="18 looks like the original; 23 makes smaller files.",
+        )  # fmt: skip
+
+
+def check_picture(codec: str, width: int, height: int, fps: Fraction) -> None:
+    """Raises InputError for a size or a rate that the codec cannot hold."""
+    found = f"{width} x {height}"
+    if width < 1 or height < 1:
+        raise InputError("size", found=found, wanted="at least one pixel", fix="Check the crop before this node.")
+    even = {"h264": (width, height), "hevc": (width, height), "av1": (width, height), "prores": (width,)}
+    if any(side % 2 for side in even.get(codec, ())):
+        raise InputError(
+            "size", found=found, wanted=f"an even width and height for {codec}, which halves them for the colours",
+            fix="Crop or scale by one pixel, or use the codec ffv1.",
+        )  # fmt: skip
+    limit = SIDE_LIMIT_PX.get(codec)
+    if limit and max(width, height) > limit:
+        raise InputError(
+            "size", found=found, wanted=f"at most {limit} pixels a side for {codec}", fix="Use the codec hevc or av1."
+        )
+    if fps <= 0 or max(fps.numerator, fps.denominator) > LARGEST_RATE:
+        raise InputError(
+            "fps", found=fps, wanted="a rate above 0, as a fraction of 32-bit numbers", fix="Use 16, 24 or 24000/1001."
+        )
+
+
+# Trial
+
+
+def configure(context: av.VideoCodecContext, encoder: Encoder, frames: int) -> None:
+    """Sets up and opens an encoder of FFmpeg for a clip; raises ValueError or FFmpegError when it does not open."""
+    context.width, context.height, context.pix_fmt = encoder.width, encoder.height, encoder.pixel_format
+    context.framerate, context.time_base = encoder.fps, 1 / encoder.fps
+    context.gop_size = 1 if encoder.codec == "ffv1" else encoder.keyframe_frames
+    if frames < REORDERED_FRAMES:
+        context.max_b_frames = 0
+    context.thread_type = "AUTO"  # PyAV's own choice cuts every picture of x264 into one slice a processor
+    tag(context)
+    context.options = dict(encoder.options)
+    context.open()
+    if context.options:  # FFmpeg leaves what the encoder does not know
+        raise ValueError(f"it has no option {', '.join(context.options)}")
+
+
+def trial(encoder: Encoder) -> str | None:
+    """Encodes one black frame; returns why that did not work, or None."""
+    black = numpy.zeros((encoder.height, encoder.width, 3), dtype=numpy.uint8)  # h w 3
+    try:
+        context = av.CodecContext.create(encoder.name, "w")
+        configure(context, encoder, frames=1)
+        picture = encodable(rgb_picture(black), encoder.pixel_format)
+        picture.pts, picture.time_base = 0, context.time_base
+        packets = [*context.encode(picture), *context.encode(None)]
+    except av.codec.codec.UnknownCodecError:
+        return "this PyAV does not have it"
+    except av.error.FFmpegError as error:
+        return error.strerror
+    except ValueError as error:
+        return str(error)
+    return None if packets else "it encoded nothing"
+
+
+def note_for(encoder: Encoder, format: VideoFormat, refused: list[str]) -> str:
+    """One line: what encodes, at which size, and why not something else."""
+    note = f"{encoder.name}: {encoder.codec} in {encoder.container}, {encoder.width} x {encoder.height}"
+    if encoder.name == "libx264" and format.quality == 0:
+        note += "; quality 0 is lossless H.264 (High 4:4:4 Predictive), which many players cannot open"
+    if refused:
+        return f"{note}; software, because no hardware encoder works here ({'; '.join(refused)})"
+    if format.encoder == "hardware" and encoder.name == SOFTWARE[encoder.codec].name:
+        return f"{note}; software, because {encoder.codec} has no hardware encoder"
+    return note
+
+
+def encoder_for(format: VideoFormat, width: int, height: int, fps: Fraction) -> Encoder:
+    """The encoder that will be used, which has just encoded a frame of that size; raises InputError, writes nothing."""
+    check_format(format)
+    check_picture(format.codec, width, height, fps)
+    bits = BITS_PER_PIXEL[format.codec]
+    if format.codec in HARDWARE:
+        bits *= 2 ** ((ESTIMATE_QUALITY - format.quality) / HALVING_STEPS)
+    refused: list[str] = []
+    for candidate in candidates(format):
+        encoder = Encoder(
+            name=candidate.name, codec=format.codec, container=CONTAINERS.get(format.codec, "mp4"),
+            pixel_format=candidate.pixel_format, options=tuple(candidate.options(format.quality).items()),
+            width=width, height=height, fps=fps, bits_per_pixel=bits, note="",
+        )  # fmt: skip
+        problem = trial(encoder)
+        if problem is None:
+            software = candidate is SOFTWARE[format.codec]
+            return replace(encoder, note=note_for(encoder, format, refused if software else []))
+        refused.append(f"{candidate.name}: {problem}")
+    raise InputError(
+        "codec", found=f"no {format.codec} encoder that works at {width} x {height} ({'; '.join(refused)})",
+        wanted="one that can encode a frame", fix="Choose another codec or size, or install another build of PyAV.",
+    )  # fmt: skip

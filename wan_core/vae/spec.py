@@ -6,7 +6,8 @@ of the decoder's head and how many latent frames the decoder takes in one call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +19,21 @@ WANTED = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)
 FIX = "Load wan_2.1_vae.safetensors (for the 14B models) or wan2.2_vae.safetensors (for the 5B model) with Load VAE."
 
 FAMILY_MARK = "decoder.middle.0.residual.0.gamma"
+TINY_MARK = "decoder.22.bias"
+DIFFUSERS_MARKS = ("decoder.up_blocks.", "decoder.mid_block.")
 WAN22_MARK = "decoder.upsamples.0.upsamples.0.residual.2.weight"
 RGB, RGBA = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The residual blocks at one resolution of the decoder and the upsampling after them."""
+
+    scale: int  # pixels of this stage per latent pixel, each way
+    frames: int  # frames of this stage per latent frame, after the first
+    blocks: tuple[tuple[int, int], ...]  # channels in and out of each residual block
+    upsampled: int = 0  # channels that the upsampling hands on; 0: there is none
+    doubles_time: bool = False  # whether the upsampling makes two frames of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,13 @@ class VaeSpec:
     patch: int  # pixels, each way, that the decoder's head packs into channels
     chunk_latents: int  # latent frames in one decoder call, after the first
     cache_slots: int  # places in the decoder's causal cache: one per 3-D convolution
+    middle: Stage = Stage(scale=1, frames=1, blocks=())  # what works on latent pixels before the stages
+    stages: tuple[Stage, ...] = ()  # in the decoder's order
+
+    @property
+    def head_channels(self) -> int:
+        """The channels of the decoder's head: every pixel of a patch has its own."""
+        return self.image_channels * self.patch**2
 
     def frames(self, latent_frames: int) -> int:
         """The number of video frames in a number (>= 1) of latent frames."""
@@ -48,7 +69,7 @@ class VaeSpec:
 def detect_vae(shapes: Shapes) -> VaeSpec:
     """Reads the spec from weight shapes by name; raises InputError when they are not those of a Wan VAE."""
     if FAMILY_MARK not in shapes:
-        raise _refusal("a VAE that is not Wan's" if shapes else "a VAE without weights")
+        raise _refusal(_stranger(shapes))
     is_wan22 = WAN22_MARK in shapes
     patch = 2 if is_wan22 else 1
     return VaeSpec(
@@ -60,7 +81,54 @@ def detect_vae(shapes: Shapes) -> VaeSpec:
         patch=patch,
         chunk_latents=1 if is_wan22 else 2,
         cache_slots=sum(name.startswith("decoder.") and len(shape) == 5 for name, shape in shapes.items()),
+        middle=Stage(scale=1, frames=1, blocks=_blocks(shapes, _modules(shapes, "decoder.middle."))),
+        stages=tuple(_stages(shapes)),
     )
+
+
+def _stranger(shapes: Shapes) -> str:
+    """What a VAE is that is none of Wan's two."""
+    if not shapes:
+        return "a VAE without weights"
+    if TINY_MARK in shapes:
+        return "a tiny autoencoder for previews (taew or lighttae), whose decoder is another one"
+    if any(name.startswith(DIFFUSERS_MARKS) for name in shapes):
+        return "a VAE with the weight names of diffusers, which ComfyUI does not read as a Wan VAE"
+    return "a VAE that is not Wan's"
+
+
+def _stages(shapes: Shapes) -> Iterator[Stage]:
+    """The stages that the decoder's upsampling modules make; each ends with a module that resamples, or with the last.
+
+    A module lies at decoder.upsamples.N (Wan2.1) or decoder.upsamples.STAGE.upsamples.N (Wan2.2).
+    """
+    scale = frames = 1
+    pending: list[str] = []
+    for module in _modules(shapes, "decoder.upsamples."):
+        resampled = shapes.get(f"{module}.resample.1.weight")
+        if resampled is None:
+            pending.append(module)
+            continue
+        doubles_time = f"{module}.time_conv.weight" in shapes
+        yield Stage(scale, frames, _blocks(shapes, pending), resampled[0], doubles_time)
+        scale, frames, pending = 2 * scale, frames * (2 if doubles_time else 1), []
+    yield Stage(scale, frames, _blocks(shapes, pending))
+
+
+def _blocks(shapes: Shapes, modules: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """The channels in and out of the residual blocks among some modules, of which there must be one."""
+    weights = [shapes.get(f"{module}.residual.2.weight") for module in modules]
+    blocks = tuple((weight[1], weight[0]) for weight in weights if weight is not None)
+    if not blocks:
+        raise _refusal("a damaged Wan VAE: its decoder lacks residual blocks")
+    return blocks
+
+
+def _modules(shapes: Shapes, prefix: str) -> list[str]:
+    """The modules with numbered names below a prefix, in the order of their numbers."""
+    numbered = re.compile(rf"{re.escape(prefix)}(\d+)(?:\.upsamples\.(\d+))?(?=\.)")
+    found = {match[0]: match for match in map(numbered.match, shapes) if match}
+    return sorted(found, key=lambda name: [int(number or 0) for number in found[name].groups()])
 
 
 def _latent_channels(shapes: Shapes) -> int:

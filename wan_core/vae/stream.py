@@ -1,21 +1,25 @@
-"""Decodes a Wan video latent chunk by chunk with the causal cache, in memory that grows by the latent alone.
+"""Decodes a Wan video latent in pieces with the causal cache, in memory that does not grow with the clip.
 
-The decoder modules are the caller's and follow the cache protocol of Wan-Video/Wan2.2, wan/modules/vae2_1.py and 2_2:
-``decoder(x, feat_cache=slots, feat_idx=[0])``; every causal convolution leaves its last two input frames in its slot.
+Two ways to the same frames. The host's schedule calls the host's decoder as it stands, with chunks of its own size, and
+gives its frames bit for bit; the cache protocol is that of Wan-Video/Wan2.2, wan/modules/vae2_1.py and vae2_2.py:
+``decoder(x, feat_cache=slots, feat_idx=[0])``. Every other plan walks the decoder's modules one frame at a time, whole
+or in tiles, and differs by rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
+from .blocks import stages_of, through_middle, through_stages
+from .cache import DecoderCache, HostCache
+from .plan import Plan
 from .spec import VaeSpec
-
-Cache = list[Any]  # a slot: None, then the last 1..2 frames (b c f h w) or the decoder's mark of a skipped upsampling
+from .tiles import Tile, decode_tile, pictures, tiles_of
 
 
 class WanVae(Protocol):
@@ -23,6 +27,74 @@ class WanVae(Protocol):
 
     conv2: Any  # 1 x 1 x 1 convolution, z -> z
     decoder: Any  # z -> image channels * patch**2
+
+
+class FrameStream(Iterator[Tensor]):
+    """The frames (f h w c, black at -1 and white at 1, not clamped) of one clip, each piece decoded when asked for.
+
+    It owns its caches. They are let go with the last frame, with ``close`` and with any exception, an interruption too.
+    """
+
+    def __init__(self, pieces: Iterator[Tensor], caches: Sequence[DecoderCache | HostCache]) -> None:
+        self._caches = caches
+        self._pieces = _clearing(pieces, caches)
+
+    def __next__(self) -> Tensor:
+        return next(self._pieces)
+
+    @property
+    def cache_bytes(self) -> int:
+        """The bytes of what is kept of the past frames, on the device and in RAM."""
+        return sum(cache.nbytes for cache in self._caches)
+
+    def close(self) -> None:
+        """Ends the stream early."""
+        self._pieces.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    """What is decoded, and where."""
+
+    vae: WanVae
+    latent: Tensor  # z t h w
+    spec: VaeSpec
+    device: torch.device
+    dtype: torch.dtype
+
+    def entered(self, start: int, stop: int) -> Tensor:
+        """The latent frames [start, stop) after the VAE's latent convolution, on the device (1 z t h w)."""
+        return self.vae.conv2(self.latent[None, :, start:stop].to(device=self.device, dtype=self.dtype))
+
+
+def stream_frames(
+    vae: WanVae, latent: Tensor, spec: VaeSpec, plan: Plan, *, device: torch.device, dtype: torch.dtype
+) -> FrameStream:
+    """Streams a latent clip (z t h w), which may lie anywhere, through modules on ``device`` that compute in ``dtype``.
+
+    The frames are the host's bit for bit when the plan is whole-frame, not ``one_frame`` and keeps its cache on the
+    device; any other plan takes one frame at a time. Clips may be streamed side by side.
+    """
+    clip = _Clip(vae, latent, spec, device, dtype)
+    if plan.rows > 1 or plan.columns > 1:
+        tiles = tiles_of(*latent.shape[2:], plan.rows, plan.columns)
+        return _tiled_stream(clip, tiles, plan)
+    if plan.one_frame or plan.cache_in_ram:
+        cache = DecoderCache(device)
+        return FrameStream(_single_frames(clip, cache, park=plan.cache_in_ram), [cache])
+    slots = HostCache(spec.cache_slots)
+    return FrameStream(_host_pieces(clip, slots), [slots])
+
+
+def _clearing(pieces: Iterator[Tensor], caches: Sequence[DecoderCache | HostCache]) -> Iterator[Tensor]:
+    try:
+        yield from pieces
+    finally:
+        for cache in caches:
+            cache.clear()
+
+
+# The host's schedule
 
 
 def chunk_schedule(latent_frames: int, chunk_latents: int) -> Iterator[tuple[int, int]]:
@@ -35,30 +107,61 @@ def chunk_schedule(latent_frames: int, chunk_latents: int) -> Iterator[tuple[int
         yield start, min(start + chunk_latents, latent_frames)
 
 
-def stream_frames(
-    vae: WanVae, latent: Tensor, spec: VaeSpec, *, device: torch.device, dtype: torch.dtype
+def _host_pieces(clip: _Clip, cache: HostCache) -> Iterator[Tensor]:
+    # All latents at once: their bytes are few, and a kernel that is chosen by size may round a chunk differently.
+    x = clip.entered(0, clip.latent.shape[1])  # 1 z t h w
+    slots = None if clip.spec.kind == "Wan2.1" and x.shape[2] == 1 else cache.slots  # the host's way with one latent
+    for start, stop in chunk_schedule(x.shape[2], clip.spec.chunk_latents):
+        for packed in _decode_chunk(clip, x[:, :, start:stop], slots, is_first=start == 0):  # 1 c*patch^2 f h w
+            yield pictures(packed, clip.spec)
+
+
+def _decode_chunk(clip: _Clip, x: Tensor, slots: list[Any] | None, *, is_first: bool) -> Iterable[Tensor]:
+    if clip.spec.kind == "Wan2.1":
+        return clip.vae.decoder(x, feat_cache=slots, feat_idx=[0])
+    return (clip.vae.decoder(x, feat_cache=slots, feat_idx=[0], first_chunk=is_first),)
+
+
+# One frame at a time
+
+
+def _single_frames(clip: _Clip, cache: DecoderCache, *, park: bool) -> Iterator[Tensor]:
+    decoder = clip.vae.decoder
+    stages = stages_of(decoder)
+    if park:
+        cache.park()
+    for index in range(clip.latent.shape[1]):
+        held = [through_middle(decoder, clip.entered(index, index + 1), cache)]
+        for packed in through_stages(decoder, stages, held, cache):  # 1 c*patch^2 1 h w
+            yield pictures(packed, clip.spec)
+
+
+def _tiled_stream(clip: _Clip, tiles: Sequence[Tile], plan: Plan) -> FrameStream:
+    """The same in tiles, segment by segment: each tile decodes its part of ``plan.segment_latents`` latent frames."""
+    whole, caches = DecoderCache(clip.device), [DecoderCache(clip.device) for _ in tiles]
+    return FrameStream(_tiled_frames(clip, list(zip(tiles, caches, strict=True)), whole, plan), [whole, *caches])
+
+
+def _tiled_frames(
+    clip: _Clip, tiled: Sequence[tuple[Tile, DecoderCache]], whole: DecoderCache, plan: Plan
 ) -> Iterator[Tensor]:
-    """Yields the frames (f h w c, black at -1 and white at 1, not clamped) of one latent clip (z t h w) as they finish.
-
-    The latent may lie anywhere and is moved to the device and dtype of the modules. The cache lives in this call alone:
-    clips may be streamed side by side, and a stream that is dropped leaves nothing behind.
-    """
-    # All latent frames at once: their bytes are few, and a kernel that is chosen by size may round a chunk differently.
-    x = vae.conv2(latent[None].to(device=device, dtype=dtype))  # 1 z t h w
-    cache = _new_cache(spec, latent_frames=x.shape[2])
-    for start, stop in chunk_schedule(x.shape[2], spec.chunk_latents):
-        for packed in _decode_chunk(vae, x[:, :, start:stop], spec, cache, is_first=start == 0):  # 1 c*patch^2 f h w
-            yield rearrange(packed, "1 (c r q) f h w -> f (h q) (w r) c", q=spec.patch, r=spec.patch)
-
-
-def _new_cache(spec: VaeSpec, latent_frames: int) -> Cache | None:
-    """Empty slots; none at all for a single Wan2.1 latent, whose decoder then keeps nothing."""
-    if latent_frames == 1 and spec.kind == "Wan2.1":
-        return None
-    return [None] * spec.cache_slots
+    decoder, latent_frames = clip.vae.decoder, clip.latent.shape[1]
+    stages = stages_of(decoder)
+    for start in range(0, latent_frames, plan.segment_latents):
+        stop = min(start + plan.segment_latents, latent_frames)
+        features = [through_middle(decoder, clip.entered(i, i + 1), whole) for i in range(start, stop)]
+        segment = _room(clip, features[0], clip.spec.frames(stop) - (clip.spec.frames(start) if start else 0))
+        for tile, cache in tiled:
+            cache.fetch()
+            decode_tile(decoder, stages, features, tile, cache, clip.spec, segment)
+            if plan.cache_in_ram:
+                cache.park()
+        features.clear()
+        while segment:
+            yield segment.pop(0)
 
 
-def _decode_chunk(vae: WanVae, x: Tensor, spec: VaeSpec, cache: Cache | None, *, is_first: bool) -> Iterable[Tensor]:
-    if spec.kind == "Wan2.1":
-        return vae.decoder(x, feat_cache=cache, feat_idx=[0])
-    return (vae.decoder(x, feat_cache=cache, feat_idx=[0], first_chunk=is_first),)
+def _room(clip: _Clip, feature: Tensor, frames: int) -> list[Tensor]:
+    """Empty frames (1 h w c) beside a feature."""
+    *_, height, width, channels = clip.spec.image_shape((1, *clip.latent.shape))
+    return [feature.new_empty(1, height, width, channels) for _ in range(frames)]

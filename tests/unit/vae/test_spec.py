@@ -1,49 +1,17 @@
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
+from tests.unit.vae.shapes import Shapes, wan21_shapes, wan22_shapes
 from wan_core.errors import InputError
-from wan_core.vae.spec import VaeSpec, detect_vae
-
-Shapes = dict[str, tuple[int, ...]]
+from wan_core.vae.spec import Stage, VaeSpec, detect_vae
 
 
-def wan21_shapes(*, z: int = 16, dim: int = 96, head: int = 3) -> Shapes:
-    """The weights that tell a Wan2.1 VAE of this width, and some that must not mislead."""
-    return {
-        "encoder.conv1.weight": (dim, 3, 3, 3, 3),
-        "encoder.downsamples.5.resample.1.weight": (dim, dim, 3, 3),
-        "encoder.downsamples.5.time_conv.weight": (dim, dim, 3, 1, 1),
-        "conv2.weight": (z, z, 1, 1, 1),
-        "conv2.bias": (z,),
-        "decoder.conv1.weight": (4 * dim, z, 3, 3, 3),
-        "decoder.middle.0.residual.0.gamma": (4 * dim, 1, 1, 1),
-        "decoder.upsamples.3.resample.1.weight": (2 * dim, 4 * dim, 3, 3),
-        "decoder.upsamples.3.time_conv.weight": (8 * dim, 4 * dim, 3, 1, 1),
-        "decoder.upsamples.7.resample.1.weight": (2 * dim, 4 * dim, 3, 3),
-        "decoder.upsamples.7.time_conv.weight": (8 * dim, 4 * dim, 3, 1, 1),
-        "decoder.upsamples.11.resample.1.weight": (dim, 2 * dim, 3, 3),
-        "decoder.head.0.gamma": (dim, 1, 1, 1),
-        "decoder.head.2.weight": (head, dim, 3, 3, 3),
-    }
-
-
-def wan22_shapes(*, z: int = 48, dim: int = 256, head: int = 12) -> Shapes:
-    """The weights that tell a Wan2.2 VAE of this width."""
-    return {
-        "conv2.weight": (z, z, 1, 1, 1),
-        "decoder.conv1.weight": (4 * dim, z, 3, 3, 3),
-        "decoder.middle.0.residual.0.gamma": (4 * dim, 1, 1, 1),
-        "decoder.upsamples.0.upsamples.0.residual.2.weight": (4 * dim, 4 * dim, 3, 3, 3),
-        "decoder.upsamples.0.upsamples.3.resample.1.weight": (4 * dim, 4 * dim, 3, 3),
-        "decoder.upsamples.0.upsamples.3.time_conv.weight": (8 * dim, 4 * dim, 3, 1, 1),
-        "decoder.upsamples.1.upsamples.3.resample.1.weight": (4 * dim, 4 * dim, 3, 3),
-        "decoder.upsamples.1.upsamples.3.time_conv.weight": (8 * dim, 4 * dim, 3, 1, 1),
-        "decoder.upsamples.2.upsamples.3.resample.1.weight": (2 * dim, 2 * dim, 3, 3),
-        "decoder.head.2.weight": (head, dim, 3, 3, 3),
-    }
+def blocks(*channels: int) -> tuple[tuple[int, int], ...]:
+    """Residual blocks that lead from each number of channels to the next."""
+    return tuple(pairwise(channels))
 
 
 def without(shapes: Shapes, name: str) -> Shapes:
@@ -54,7 +22,14 @@ def without(shapes: Shapes, name: str) -> Shapes:
 def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
     assert detect_vae(wan21_shapes(z=z, dim=dim, head=channels)) == VaeSpec(
         kind="Wan2.1", latent_channels=z, image_channels=channels, spatial_scale=8, temporal_scale=4, patch=1,
-        chunk_latents=2, cache_slots=4,
+        chunk_latents=2, cache_slots=33,
+        middle=Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim)),
+        stages=(
+            Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
+            Stage(2, 2, blocks(2 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
+            Stage(4, 4, blocks(2 * dim, 2 * dim, 2 * dim, 2 * dim), upsampled=dim),
+            Stage(8, 4, blocks(dim, dim, dim, dim)),
+        ),
     )
 
 
@@ -62,20 +37,39 @@ def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int)
 def test_the_wan22_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
     assert detect_vae(wan22_shapes(z=z, dim=dim, head=4 * channels)) == VaeSpec(
         kind="Wan2.2", latent_channels=z, image_channels=channels, spatial_scale=16, temporal_scale=4, patch=2,
-        chunk_latents=1, cache_slots=5,
+        chunk_latents=1, cache_slots=34,
+        middle=Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim)),
+        stages=(
+            Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),
+            Stage(2, 2, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),
+            Stage(4, 4, blocks(4 * dim, 2 * dim, 2 * dim, 2 * dim), upsampled=2 * dim),
+            Stage(8, 4, blocks(2 * dim, dim, dim, dim)),
+        ),
     )
+
+
+@pytest.mark.parametrize("shapes", [wan21_shapes(), wan22_shapes()], ids=["wan21", "wan22"])
+def test_the_order_of_the_weights_does_not_matter(shapes: Shapes) -> None:
+    """A file sorts its weights by name, which puts module 10 before module 2."""
+    assert detect_vae({name: shapes[name] for name in sorted(shapes)}) == detect_vae(shapes)
 
 
 @pytest.mark.parametrize(
     ("shapes", "found"),
     [
         ({}, "vae: found a VAE without weights; wanted a Wan2.1 VAE"),
-        ({"decoder.up_blocks.0.resnets.0.norm1.weight": (512,)}, "vae: found a VAE that is not Wan's; wanted a Wan"),
-        ({"decoder.22.bias": (3,)}, "vae: found a VAE that is not Wan's; wanted"),
+        ({"decoder.conv_in.weight": (512, 4, 3, 3)}, "vae: found a VAE that is not Wan's; wanted a Wan2.1 VAE"),
+        ({"decoder.up_blocks.0.resnets.0.norm1.gamma": (384,)}, "vae: found a VAE with the weight names of diffusers,"),
+        ({"decoder.mid_block.resnets.0.norm1.gamma": (384,)}, "vae: found a VAE with the weight names of diffusers,"),
+        ({"decoder.22.bias": (3,)}, "vae: found a tiny autoencoder for previews (taew or lighttae), whose decoder"),
         (without(wan21_shapes(), "conv2.weight"), "a damaged Wan VAE: its conv2.weight is missing;"),
         (without(wan22_shapes(), "decoder.head.2.weight"), "a damaged Wan VAE: its decoder.head.2.weight is missing;"),
         (wan21_shapes() | {"conv2.weight": (16, 16)}, "a damaged Wan VAE: its conv2.weight is [16, 16];"),
         (wan21_shapes() | {"conv2.weight": (48, 48, 1, 1, 1)}, "48 channels in conv2 but 16 in decoder.conv1;"),
+        (
+            {name: shape for name, shape in wan22_shapes().items() if not name.startswith("decoder.upsamples.3.")},
+            "a damaged Wan VAE: its decoder lacks residual blocks;",
+        ),
         (wan21_shapes(head=12), "a Wan VAE whose decoder ends in 12 channels, which is neither RGB nor RGBA;"),
         (wan22_shapes(head=3), "a Wan VAE whose decoder ends in 3 channels, which is neither RGB nor RGBA;"),
     ],

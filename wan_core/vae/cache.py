@@ -1,0 +1,105 @@
+"""The causal cache of a running decode: one local object of known size, from which the modules know nothing.
+
+Every 3-D convolution of a Wan decoder looks at two frames before the present one (Wan-Video/Wan2.2, wan/modules/
+vae2_1.py and vae2_2.py). Here each has a store of exactly two frames, which is written over in turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PAST_FRAMES = 2
+RAM = torch.device("cpu")
+
+
+class DecoderCache:
+    """The two input frames before the present one, for each convolution of one clip or of one tile of it.
+
+    It has its full size from the second latent frame on, however long the clip. Parked, it lies in RAM (pinned, where
+    the device is a CUDA one); a convolution then reads its two frames from there, and its newest goes there.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._parked = False
+        self._pasts: dict[Any, list[Tensor]] = {}  # convolution -> the older and the newer frame, each b c 1 h w
+        self._begun: set[Any] = set()  # what doubles frames in time and has let its first frame pass
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all the frames, wherever they lie."""
+        return sum(frame.nbytes for past in self._pasts.values() for frame in past)
+
+    def begins(self, doubler: Any) -> bool:
+        """Whether this is the first question about a module that doubles frames: a clip's first frame stays single."""
+        is_first = doubler not in self._begun
+        self._begun.add(doubler)
+        return is_first
+
+    def window(self, conv: Any, x: Tensor) -> Tensor | None:
+        """A convolution's two past frames and then ``x`` (b c 1 h w), as b c 3 h w; ``x`` becomes its newest frame.
+
+        None for the clip's first frame, which has no past; after it, zeros stand for the frame before.
+        """
+        past = self._pasts.get(conv)
+        if past is None:
+            self._pasts[conv] = [self._kept(torch.zeros_like(x)), self._kept(x)]
+            return None
+        b, c, _, h, w = x.shape
+        window = x.new_empty(b, c, PAST_FRAMES + 1, h, w)
+        for place, frame in zip(window.split(1, dim=2), [*past, x], strict=True):
+            place.copy_(frame, non_blocking=self._is_pinned)
+        past[0].copy_(x, non_blocking=self._is_pinned)
+        past.reverse()
+        return window
+
+    def park(self) -> None:
+        """Moves the frames to RAM, and those to come as well."""
+        if not self._parked:
+            self._parked = True
+            self._move()
+
+    def fetch(self) -> None:
+        """Moves the frames back to the device."""
+        if self._parked:
+            self._parked = False
+            self._move()
+
+    def clear(self) -> None:
+        """Lets go of everything."""
+        self._pasts.clear()
+        self._begun.clear()
+
+    @property
+    def _is_pinned(self) -> bool:
+        """Copies to and from pinned memory keep the order of the CUDA stream, so nothing has to wait for them."""
+        return self._parked and self._device.type == "cuda"
+
+    def _move(self) -> None:
+        for past in self._pasts.values():
+            past[:] = [self._kept(frame) for frame in past]
+
+    def _kept(self, frame: Tensor) -> Tensor:
+        """A copy of a frame where the cache lies."""
+        device = RAM if self._parked else self._device
+        kept = torch.empty(frame.shape, dtype=frame.dtype, device=device, pin_memory=self._is_pinned)
+        return kept.copy_(frame, non_blocking=self._device.type == "cuda")
+
+
+class HostCache:
+    """The slots that a decoder module fills by itself: None, then frames (b c f h w) or a mark of its own."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots: list[Any] = [None] * slots
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the frames in the slots."""
+        return sum(slot.nbytes for slot in self.slots if isinstance(slot, Tensor))
+
+    def clear(self) -> None:
+        """Lets go of everything."""
+        self.slots.clear()

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .adapter_loader import WanCastAdapterLoader
 from .audio_features import AudioFeatures
+from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
 from .host import files
 from .id_lock import IDLock
@@ -32,5 +33,6 @@ class WanCastExtension(ComfyExtension):
             WanCastMoEModel,
             WanCastMoESigmas,
             HighCompressionVAEDecode,
+            WanCastDecodeToVideo,
             LipSyncCheck,
         ]

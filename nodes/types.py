@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from ..wan_core.errors import InputError, MissingDependencyError
 from ..wan_core.moe.plan import POLICIES
 from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
+from ..wan_core.vae.plan import MOST_TILES_EACH_WAY
 
 WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.lynx.LynxAdapter
@@ -112,4 +113,28 @@ def memory_input() -> io.Combo.Input:
     return io.Combo.Input(
         "memory", options=list(MEMORY), default=MEMORY[0], optional=True,
         tooltip="auto: the experts stay on the device if they fit. one_expert: the others always leave first.",
+    )
+
+
+# Inputs of the nodes that decode video
+
+
+def tiling_input() -> io.DynamicCombo.Input:
+    """How the picture is cut for decoding."""
+    columns, rows = (
+        io.Int.Input(name, default=default, min=1, max=MOST_TILES_EACH_WAY, tooltip=f"Tiles {way}.")
+        for name, default, way in (("columns", 2, "side by side"), ("rows", 1, "one below the other"))
+    )
+    return io.DynamicCombo.Input(
+        "tiling",
+        options=[
+            io.DynamicCombo.Option("auto", []),
+            io.DynamicCombo.Option("whole frame", []),
+            io.DynamicCombo.Option("tiles", [columns, rows]),
+        ],
+        optional=True,
+        tooltip=(
+            "auto: the fastest way that fits into memory: whole frames, or exact tiles that overlap as far as a pixel "
+            "sees. Tiles need less memory and more time; the pictures are the same up to rounding."
+        ),
     )

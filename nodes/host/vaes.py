@@ -10,6 +10,10 @@ import comfy.model_management
 import comfy.sd
 import torch
 
+from ...wan_core.errors import InputError
+from ...wan_core.vae.plan import Plan, plan_for
+from ...wan_core.vae.spec import VaeSpec
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedVae:
@@ -27,13 +31,44 @@ def vae_weight_shapes(vae: comfy.sd.VAE) -> dict[str, tuple[int, ...]]:
     return {} if network is None else {name: tuple(weight.shape) for name, weight in network.named_parameters()}
 
 
+def plan_decoding(vae: comfy.sd.VAE, spec: VaeSpec, latent_shape: Sequence[int], rows: int, columns: int) -> Plan:
+    """How to decode a latent (b z t h w) in the memory that there is; 0 rows and columns leave them to the planner.
+
+    Raises InputError when no way fits.
+    """
+    on_cpu = comfy.model_management.is_device_cpu(vae.device)
+    ram_bytes = None if on_cpu else comfy.model_management.get_free_memory(torch.device("cpu"))
+    return plan_for(
+        spec, latent_shape, vae.vae_dtype.itemsize, budget_bytes(vae),
+        rows=rows, columns=columns, ram_bytes=ram_bytes, device_is_ram=on_cpu,
+    )
+
+
+def budget_bytes(vae: comfy.sd.VAE) -> int:
+    """What decoding may take on the VAE's device beside its weights, once the host has moved other models away."""
+    free = comfy.model_management.get_free_memory(vae.device)
+    if comfy.model_management.is_device_cpu(vae.device):
+        return free
+    loaded = [model for model in comfy.model_management.loaded_models() if model.load_device == vae.device]
+    missing = max(0, vae.patcher.model_size() - vae.patcher.loaded_size())
+    others = sum(model.loaded_size() for model in loaded if model.model is not vae.patcher.model)
+    return free + others - missing - comfy.model_management.extra_reserved_memory()
+
+
 @contextmanager
-def loaded_for_decoding(vae: comfy.sd.VAE, latent_shape: Sequence[int]) -> Iterator[LoadedVae]:
-    """Loads a VAE through the host's memory management, with room to decode a latent of this shape."""
+def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan) -> Iterator[LoadedVae]:
+    """Loads a VAE through the host's memory management, with the room that the plan needs beside it.
+
+    Raises InputError when the device runs out of memory all the same.
+    """
     with comfy.model_management.cuda_device_context(vae.device):
         comfy.model_management.load_models_gpu(
-            [vae.patcher],
-            memory_required=vae.memory_used_decode(latent_shape, vae.vae_dtype),
-            force_full_load=vae.disable_offload,
+            [vae.patcher], memory_required=plan.needed_bytes, force_full_load=vae.disable_offload
         )
-        yield LoadedVae(vae.first_stage_model, vae.device, vae.vae_dtype, vae.process_output)
+        try:
+            yield LoadedVae(vae.first_stage_model, vae.device, vae.vae_dtype, vae.process_output)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                "tiling", found=f"too little device memory ({plan.why})", wanted="a way to decode that fits",
+                fix="Set tiling to tiles, and raise columns and rows until it fits.",
+            ) from error

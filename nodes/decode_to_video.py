@@ -1,0 +1,160 @@
+"""WanCastDecodeToVideo: latent video to a video file, without ever holding the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..wan_core.audio.sound import read_audio
+from ..wan_core.audio.timing import exact_fps
+from ..wan_core.media.encoders import CODECS, VideoFormat, encoder_for
+from ..wan_core.media.sink import VideoSink
+from ..wan_core.media.soundtrack import Soundtrack
+from ..wan_core.vae.choice import one_clip, require_rgb, tiling_of
+from ..wan_core.vae.latent import samples_of, video_latent
+from ..wan_core.vae.pixels import require_finite, to_uint8
+from ..wan_core.vae.plan import Plan
+from ..wan_core.vae.spec import VaeSpec, detect_vae
+from ..wan_core.vae.stream import stream_frames
+from .host import devices, frames, vaes, video
+from .types import names_its_errors, tiling_input
+
+ENCODERS = ("software", "hardware")
+MOST_LAST_FRAMES = 1024
+AI_GENERATED = {
+    "comment": "AI-generated video, made with WanCast",
+    "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+}
+
+made_files = video.MadeFiles()
+
+
+class WanCastDecodeToVideo(io.ComfyNode):
+    """Decodes a Wan latent straight into a video file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastDecodeToVideo",
+            display_name="WanCast Decode To Video",
+            category="WanCast/video",
+            description=(
+                "Decodes a Wan latent straight into a video file: the frames go to the encoder as they finish, so "
+                "minutes of 720P need no more memory than seconds. A run that fails or is cancelled leaves no file."
+            ),
+            search_aliases=["vae decode", "video combine", "save video", "latent to video", "stream decode", "mp4"],
+            inputs=[
+                io.Latent.Input("samples", tooltip="The Wan video latent, one clip."),
+                io.Vae.Input("vae", tooltip="The Wan2.1 VAE (for 14B models) or the Wan2.2 VAE (for the 5B model)."),
+                io.Float.Input(
+                    "fps", default=16.0, min=0.001, max=240.0, step=0.001, round=0.001,
+                    tooltip="Frame rate: 16 for the 14B models, 24 for the 5B model. 23.976 means 24000/1001.",
+                ),
+                io.Combo.Input(
+                    "codec", options=list(CODECS), default="h264",
+                    tooltip="h264 plays everywhere; hevc and av1 are smaller; prores is for editing; ffv1 is lossless.",
+                ),
+                io.Int.Input(
+                    "quality", default=18, min=0, max=51,
+                    tooltip="0 is best and largest, 18 looks lossless, 28 is small. prores and ffv1 have none.",
+                ),
+                io.Combo.Input(
+                    "encoder", options=list(ENCODERS), default="software",
+                    tooltip="software: best quality for its size. hardware: the GPU's encoder, where it works.",
+                ),
+                io.String.Input(
+                    "filename_prefix", default="video/WanCast", tooltip="Name of the file; a subfolder may be in front."
+                ),
+                io.Boolean.Input(
+                    "save_output", default=True,
+                    tooltip="On: into the output folder. Off: into the temporary one, emptied at the next start.",
+                ),
+                io.Int.Input(
+                    "last_frames", default=1, min=1, max=MOST_LAST_FRAMES,
+                    tooltip="How many of the last frames come out as an IMAGE too, to go on from them.",
+                ),
+                tiling_input(),
+                io.Audio.Input("audio", optional=True, tooltip="The sound, cut or padded with silence to the video."),
+            ],
+            outputs=[
+                io.Video.Output("video", tooltip="The file; Save Video copies an mp4 without encoding again."),
+                io.Image.Output("last_frames", tooltip="The last frames."),
+                io.Int.Output("frame_count", tooltip="Frames of the video."),
+                io.String.Output("report", tooltip="The file, its encoder, and how it was decoded and why so."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> int:
+        return made_files.losses(cls.hidden.unique_id)
+
+    @classmethod
+    @names_its_errors
+    def execute(
+        cls, samples: io.Latent.Type, vae: io.Vae.Type, fps: float, codec: str, quality: int, encoder: str,
+        filename_prefix: str, save_output: bool, last_frames: int, tiling: dict[str, Any] | None = None,
+        audio: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        spec = detect_vae(vaes.vae_weight_shapes(vae))
+        require_rgb(spec)
+        latent = one_clip(video_latent(samples_of(samples), spec))  # 1 z t h w
+        count, height_px, width_px, _ = spec.image_shape(latent.shape)
+        target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, exact_fps(fps))
+        place = video.save_place(filename_prefix, width_px, height_px, keep=save_output)
+        soundtrack = None if audio is None else soundtrack_of(audio)
+        job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, *tiling_of(tiling)))
+        tags = AI_GENERATED | video.host_tags(cls.hidden)
+        with (
+            vaes.loaded_for_decoding(vae, job.plan) as loaded,
+            VideoSink(target, place.folder, place.stem, frames=count, soundtrack=soundtrack, tags=tags,
+                      counter=place.counter) as sink,
+        ):
+            last = write_frames(sink, job, loaded, count, keep_last=last_frames)
+            path = sink.finish()
+        made_files.made(cls.hidden.unique_id, path)
+        report = "\n".join([f"file: {video.label(path, place)}", *sink.notes, job.plan.why])
+        return io.NodeOutput(video.as_video(path), last, count, report, ui=video.shown(path, place))
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeJob:
+    """What is decoded, and how."""
+
+    latent: Tensor  # 1 z t h w
+    spec: VaeSpec
+    plan: Plan
+
+
+def soundtrack_of(audio: dict[str, Any]) -> Soundtrack:
+    """The host's AUDIO as a sound track."""
+    sound = read_audio(audio)
+    return Soundtrack(sound.waveform, sound.rate_hz)
+
+
+def write_frames(sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int) -> Tensor:
+    """Decodes every frame into the sink and returns the last ones as an IMAGE: f h w c."""
+    report, done, kept = frames.progress_with_preview(count), 0, []
+    for piece in frames.in_ram(pixels(job, vae)):  # f h w c, uint8
+        for frame in piece:  # h w c
+            sink.write(frame)
+            done += 1
+            if done > count - keep_last:
+                kept.append(frame.clone())
+        report(done, piece[-1])
+    return torch.stack(kept).to(devices.intermediate_dtype()).div_(255.0).to(devices.intermediate_device())
+
+
+def pixels(job: DecodeJob, vae: vaes.LoadedVae) -> Iterator[Tensor]:
+    """The decoded frames on the device, in eight bits: f h w c."""
+    done = 0
+    for decoded in stream_frames(vae.network, job.latent[0], job.spec, job.plan, device=vae.device, dtype=vae.dtype):
+        require_finite(decoded, first=done)
+        done += len(decoded)
+        yield to_uint8(decoded)

@@ -1,0 +1,244 @@
+"""Time and peak RAM of our decoder against the host's VAEDecode and VAEDecodeTiled, with decoders of the real size.
+
+Usage: python dev.py bench vae [-- --size 256 --vae 2.1 --way ours stock]. Every figure has a process of its own, on the
+CPU in fp32, with random weights. RAM is the largest resident size during the decode less that just before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+ROOT = Path(__file__).parents[2]
+HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
+PACK = "wancast_pack"
+POLL_S = 0.002
+MB = 1e6
+GOAL_TIME, GOAL_RAM = 1.0, 0.7  # of VAEDecode's
+GOAL_SIZE = 256  # smaller pictures are too near the noise
+WAYS = ("stock", "tiled", "ours", "host_plan", "one_frame")
+TILED = {"tile_size": 128, "overlap": 32, "temporal_size": 16, "temporal_overlap": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One video to decode."""
+
+    vae: str  # "2.1" or "2.2"
+    size: int  # pixels each way
+    frames: int
+
+    def __str__(self) -> str:
+        return f"{self.vae} {self.size}x{self.size} {self.frames} f"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one decode took."""
+
+    wall_s: float
+    ram_mb: float
+
+
+CASES = (
+    Case("2.1", 256, 17), Case("2.2", 256, 9),
+    *(Case(vae, 128, frames) for vae in ("2.1", "2.2") for frames in (5, 9, 17, 33)),
+    Case("2.1", 64, 257),
+)  # fmt: skip
+
+
+# The process of one figure
+
+
+def start_host() -> None:
+    """Makes the host's modules importable, as its main.py does with --cpu."""
+    sys.argv = [sys.argv[0], "--cpu"]
+    sys.path[:0] = [str(HOST), str(ROOT)]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    logging.disable(logging.WARNING)  # the encoder's weights are missing, which nobody needs here
+
+
+def pack_module(name: str) -> ModuleType:
+    """A module of our pack, without the nodes that this script has no use for."""
+    for package, folder in ((PACK, ROOT), (f"{PACK}.nodes", ROOT / "nodes")):
+        sys.modules.setdefault(package, ModuleType(package)).__path__ = [str(folder)]
+    return importlib.import_module(f"{PACK}.{name}")
+
+
+def decoder_shapes(vae: str) -> dict[str, tuple[int, ...]]:
+    """The decoder's weights and the one of the encoder's that the host reads, from the host's own module."""
+    torch = importlib.import_module("torch")
+    plan = {"dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "temperal_downsample": [False, True, True]}
+    with torch.device("meta"):
+        if vae == "2.1":
+            network = importlib.import_module("comfy.ldm.wan.vae").WanVAE(dim=96, z_dim=16, **plan)
+        else:
+            network = importlib.import_module("comfy.ldm.wan.vae2_2").WanVAE(dim=160, dec_dim=256, z_dim=48, **plan)
+    wanted = ("decoder.", "conv2.", "encoder.conv1.weight")
+    return {name: tuple(p.shape) for name, p in network.named_parameters() if name.startswith(wanted)}
+
+
+def random_vae(vae: str) -> Any:
+    """The host's VAE with random weights that keep what goes through it at about its size, loaded."""
+    torch = importlib.import_module("torch")
+    generator = torch.Generator().manual_seed(0)
+
+    def weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        if name.endswith("gamma"):
+            return torch.ones(shape)
+        scale = 0.01 if name.endswith("bias") else 1.0 / math.sqrt(math.prod(shape[1:]))
+        return torch.randn(shape, generator=generator).mul_(scale)
+
+    made = importlib.import_module("comfy.sd").VAE(sd={n: weight(n, s) for n, s in decoder_shapes(vae).items()})
+    importlib.import_module("comfy.model_management").load_models_gpu([made.patcher])
+    return made
+
+
+def decode(way: str, vae: Any, latent: torch.Tensor) -> torch.Tensor:
+    """The IMAGE (f h w c) of a latent (1 z t h w)."""
+    if way == "ours":
+        node = pack_module("nodes.high_compression_vae_decode").HighCompressionVAEDecode
+        return node.execute({"samples": latent}, vae).args[0]
+    if way == "stock":
+        return importlib.import_module("nodes").VAEDecode().decode(vae, {"samples": latent})[0]
+    if way == "tiled":
+        return importlib.import_module("nodes").VAEDecodeTiled().decode(vae, {"samples": latent}, **TILED)[0]
+    return stream(way, vae, latent)
+
+
+def stream(way: str, vae: Any, latent: torch.Tensor) -> torch.Tensor:
+    """Our stream under a plan of its own, the whole frame at once."""
+    torch = importlib.import_module("torch")
+    plans, specs = importlib.import_module("wan_core.vae.plan"), importlib.import_module("wan_core.vae.spec")
+    stream_frames = importlib.import_module("wan_core.vae.stream").stream_frames
+    network = vae.first_stage_model
+    spec = specs.detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
+    plan = plans.ONE_FRAME_PLAN if way == "one_frame" else plans.HOST_PLAN
+    images, done = torch.empty(spec.image_shape(latent.shape)), 0
+    for frames in stream_frames(network, latent[0], spec, plan, device=vae.device, dtype=vae.vae_dtype):  # f h w c
+        vae.process_output(images[done : done + len(frames)].copy_(frames))
+        done += len(frames)
+    return images
+
+
+@contextmanager
+def peak_ram() -> Iterator[list[float]]:
+    """Fills in the largest resident size of the block above that before it, in MB."""
+    process, ended = psutil.Process(), threading.Event()
+    before = process.memory_info().rss
+    levels, found = [before], []
+
+    def watch() -> None:
+        while not ended.wait(POLL_S):
+            levels.append(process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        watcher.join()
+        found.append((max(levels) - before) / MB)
+
+
+def figure_here(case: Case, way: str) -> Figure:
+    """Takes a figure in this process."""
+    start_host()
+    torch = importlib.import_module("torch")
+    with torch.inference_mode():
+        vae = random_vae(case.vae)
+        z, scale = (16, 8) if case.vae == "2.1" else (48, 16)
+        side = case.size // scale
+        generator = torch.Generator().manual_seed(1)
+        latent = torch.randn(1, z, (case.frames - 1) // 4 + 1, side, side, generator=generator)  # 1 z t h w
+        importlib.import_module("nodes" if way in ("stock", "tiled") else "wan_core.vae.stream")
+        if way == "ours":
+            pack_module("nodes.high_compression_vae_decode")
+        gc.collect()
+        with peak_ram() as ram_mb:
+            start_s = time.perf_counter()
+            images = decode(way, vae, latent)
+            wall_s = time.perf_counter() - start_s
+    if tuple(images.shape) != (case.frames, case.size, case.size, 3):
+        raise ValueError(f"{case}, {way}: an IMAGE of shape {tuple(images.shape)}")
+    return Figure(wall_s, ram_mb[0])
+
+
+# The table
+
+
+def figure(case: Case, way: str) -> Figure:
+    """Takes a figure in a process of its own."""
+    job = json.dumps({"case": asdict(case), "way": way})
+    run = subprocess.run([sys.executable, __file__, "--job", job], stdout=subprocess.PIPE, text=True, check=True)
+    return Figure(**json.loads(run.stdout.splitlines()[-1]))
+
+
+def lines(case: Case, ways: list[str], take: Callable[[Case, str], Figure]) -> Iterator[str]:
+    """A line for each way, with its ratios to VAEDecode when that is among them."""
+    stock = None
+    for way in ways:
+        taken = take(case, way)
+        stock = taken if way == "stock" else stock
+        line = f"{case!s:<22} {way:<10} {taken.wall_s:8.2f} s {taken.ram_mb:8.0f} MB"
+        if stock is not None and way != "stock":
+            time_ratio, ram_ratio = taken.wall_s / stock.wall_s, taken.ram_mb / stock.ram_mb
+            line += f"   time x {time_ratio:4.2f}   RAM x {ram_ratio:4.2f}{verdict(case, way, time_ratio, ram_ratio)}"
+        yield line
+
+
+def verdict(case: Case, way: str, time_ratio: float, ram_ratio: float) -> str:
+    """Whether our node keeps the goals; empty where there are none."""
+    if way != "ours" or case.size < GOAL_SIZE:
+        return ""
+    kept = ["kept" if ratio <= goal else "MISSED" for ratio, goal in ((time_ratio, GOAL_TIME), (ram_ratio, GOAL_RAM))]
+    return f"   goals: time x {GOAL_TIME:.2f} {kept[0]}, RAM x {GOAL_RAM:.2f} {kept[1]}"
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vae", nargs="+", choices=["2.1", "2.2"], default=["2.1", "2.2"])
+    parser.add_argument("--size", nargs="+", type=int, default=[256, 128, 64])
+    parser.add_argument("--frames", nargs="+", type=int, help="default: those of every row")
+    parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Prints a line for each case and way."""
+    options = parse(sys.argv[1:])
+    if options.job:
+        job = json.loads(options.job)
+        sys.stdout.write(json.dumps(asdict(figure_here(Case(**job["case"]), job["way"]))) + "\n")
+        return
+    for case in CASES:
+        if case.vae in options.vae and case.size in options.size and case.frames in (options.frames or [case.frames]):
+            for line in lines(case, options.way, figure):
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from ..wan_core.audio.timing import exact_fps
 from ..wan_core.media.encoders import CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
 from ..wan_core.media.soundtrack import Soundtrack
-from ..wan_core.vae.choice import one_clip, require_rgb, tiling_of
+from ..wan_core.vae.choice import checked_count, one_clip, require_rgb, tiling_of
 from ..wan_core.vae.latent import samples_of, video_latent
 from ..wan_core.vae.pixels import require_finite, to_uint8
 from ..wan_core.vae.plan import Plan
@@ -104,6 +104,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
     ) -> io.NodeOutput:
         spec = detect_vae(vaes.vae_weight_shapes(vae))
         require_rgb(spec)
+        checked_count(last_frames, MOST_LAST_FRAMES, name="last_frames")
         latent = one_clip(video_latent(samples_of(samples), spec))  # 1 z t h w
         count, height_px, width_px, _ = spec.image_shape(latent.shape)
         target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, exact_fps(fps))
@@ -154,7 +155,8 @@ def write_frames(sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: in
 def pixels(job: DecodeJob, vae: vaes.LoadedVae) -> Iterator[Tensor]:
     """The decoded frames on the device, in eight bits: f h w c."""
     done = 0
-    for decoded in stream_frames(vae.network, job.latent[0], job.spec, job.plan, device=vae.device, dtype=vae.dtype):
+    clip, where = job.latent[0], {"device": vae.device, "dtype": vae.dtype}
+    for decoded in stream_frames(vae.network, clip, job.spec, job.plan, **where, bounded=True):
         require_finite(decoded, first=done)
         done += len(decoded)
         yield to_uint8(decoded)

@@ -13,6 +13,8 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ...wan_core.errors import InputError
 
+LONGEST_NAME = 150  # letters of a file's name; with the number and the ending it fits any file system
+
 
 @dataclass(frozen=True, slots=True)
 class SavePlace:
@@ -31,8 +33,12 @@ def save_place(prefix: str, width_px: int, height_px: int, *, keep: bool) -> Sav
     Raises InputError for a prefix that leads out of it.
     """
     kind = io.FolderType.output if keep else io.FolderType.temp
-    if os.path.basename(os.path.normpath(prefix)) in ("", "."):
-        raise InputError("filename_prefix", found=repr(prefix), wanted="a name", fix="Write one, like video/shot.")
+    name = os.path.basename(os.path.normpath(prefix)) if isinstance(prefix, str) else ""
+    if name in ("", ".", "..") or len(name) > LONGEST_NAME:
+        raise InputError(
+            "filename_prefix", found=repr(prefix), wanted=f"a name of 1 to {LONGEST_NAME} letters",
+            fix="Write one, like video/shot.",
+        )
     root = folder_paths.get_output_directory() if keep else folder_paths.get_temp_directory()
     try:
         folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width_px, height_px)

@@ -15,6 +15,7 @@ from tests.host.recipes import (
     adapter,
     audio_features,
     decoded,
+    decoded_to_video,
     guider,
     identity,
     lip_sync,
@@ -71,6 +72,18 @@ def speech_guider(graph: Graph) -> list[Any]:
     return guider(graph, model(graph, recipes.SPEECH_MODEL))
 
 
+def decoded_with_22(graph: Graph, **changes: Any) -> list[Any]:
+    return decoded(graph, **{"vae": recipes.vae22(graph)} | changes)
+
+
+def decoded_flat(graph: Graph, **changes: Any) -> list[Any]:
+    return decoded(graph, samples=graph.make(latent=[1, 16, 2, 2, 8]), **changes)
+
+
+def decoded_to_video_with_22(graph: Graph, **changes: Any) -> list[Any]:
+    return decoded_to_video(graph, **{"vae": recipes.vae22(graph)} | changes)
+
+
 NODE_OF: dict[Build, str] = {
     identity: "IdentityEncode",
     adapter: "WanCastAdapterLoader",
@@ -81,11 +94,18 @@ NODE_OF: dict[Build, str] = {
     moe_model: "WanCastMoEModel",
     moe_sigmas: "WanCastMoESigmas",
     decoded: "HighCompressionVAEDecode",
+    decoded_to_video: "WanCastDecodeToVideo",
+    decoded_flat: "HighCompressionVAEDecode",
+    decoded_with_22: "HighCompressionVAEDecode",
+    decoded_to_video_with_22: "WanCastDecodeToVideo",
     lip_sync: "LipSyncCheck",
 }
 
 WAN_MODEL = "a Wan2.1 or Wan2.2 video model"
 WAN_VAE = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)"
+TINY_VAE = "a tiny autoencoder for previews (taew or lighttae), whose decoder is another one"
+DIFFUSERS_VAE = "a VAE with the weight names of diffusers, which ComfyUI does not read as a Wan VAE"
+TILING = "auto, whole frame, or tiles with rows and columns"
 IDENTITY = "the identity that IdentityEncode makes"
 ADAPTER = "the adapter that WanCastAdapterLoader makes"
 AUDIO = "AUDIO with 'waveform' and 'sample_rate'"
@@ -102,6 +122,7 @@ PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
 FIVE_POINTS = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 ANY_LATENT = "[batch, channels, frames, height, width] (video) or [batch, channels, height, width] (image)"
+ONE_OF_EACH = "at least one clip, one latent frame and one latent pixel each way"
 RECOGNISER = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
 LAYER_KEYS = "only <n>.to_k_ip.weight and <n>.to_v_ip.weight (or blocks.<n>.cross_attn.ip_adapter. in front of them)"
 
@@ -143,10 +164,23 @@ TYPES = [
       for build in (moe_sample, moe_guider, moe_model)
       for name, wanted in (("policy", POLICIES), ("memory", MEMORY))),
     Row(moe_sigmas, "spacing", {"value": "some"}, "'some'", SPACINGS),
-    Row(decoded, "samples", NOTHING, "NoneType", "a LATENT"),
-    Row(decoded, "samples", TEXT, "str", "a LATENT"),
-    Row(decoded, "vae", NOTHING, "a VAE without weights", WAN_VAE),
-    Row(decoded, "vae", TEXT, "a VAE without weights", WAN_VAE),
+    *(Row(build, name, bad, found, wanted)
+      for build in (decoded, decoded_to_video)
+      for name, bad, found, wanted in (
+          ("samples", NOTHING, "NoneType", "a LATENT"),
+          ("samples", TEXT, "str", "a LATENT"),
+          ("samples", {"dict": {"noise": {"value": 1}}}, "dict", "a LATENT"),
+          ("vae", NOTHING, "a VAE without weights", WAN_VAE),
+          ("vae", TEXT, "a VAE without weights", WAN_VAE),
+          ("vae", {"vae": ["decoder.22.bias", "encoder.0.weight"]}, TINY_VAE, WAN_VAE),
+          ("vae", {"vae": ["decoder.up_blocks.0.resnets.0.conv1.weight"]}, DIFFUSERS_VAE, WAN_VAE),
+          ("vae", {"vae": ["decoder.conv_in.weight"]}, "a VAE that is not Wan's", WAN_VAE),
+          ("tiling", {"value": "half"}, "half", TILING),
+          ("tiling", {"dict": {"tiling": {"value": "half"}}}, "{'tiling': 'half'}", TILING),
+      )),
+    Row(decoded_to_video, "audio", TEXT, "str", AUDIO),
+    Row(decoded_to_video, "codec", {"value": "gif"}, "'gif'", "one of h264, hevc, av1, prores, ffv1"),
+    Row(decoded_to_video, "encoder", {"value": "fast"}, "'fast'", "one of auto, software, hardware"),
     Row(lip_sync, "frames", NOTHING, "NoneType", PICTURES),
     Row(lip_sync, "frames", TEXT, "str", PICTURES),
     Row(lip_sync, "audio", NOTHING, "no sound", "AUDIO"),
@@ -226,12 +260,39 @@ SIZES = [
           {"switch__sigma": sigma, "spacing": spacing})
       for sigma, spacing in ((0.0, "aligned"), (1.0, "shifted"))),
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
-    Row(decoded, "samples", {"latent": [1, 48, 3, 8, 8]},
-        "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE"),
-    Row(decoded, "samples", {"latent": [1, 16, 0, 8, 8]}, "an empty latent of shape [1, 16, 0, 8, 8]",
-        "at least one clip, one latent frame and one latent pixel each way"),
-    Row(decoded, "samples", {"latent": [16, 8]}, "a latent of shape [16, 8]", ANY_LATENT),
-    Row(decoded, "samples", {"dict": {"noise": {"value": 1}}}, "dict", "a LATENT"),
+    *(Row(build, "samples", {"latent": shape}, found, wanted)
+      for build in (decoded, decoded_to_video)
+      for shape, found, wanted in (
+          ([1, 48, 3, 8, 8], "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE"),
+          ([1, 16, 0, 8, 8], "an empty latent of shape [1, 16, 0, 8, 8]", ONE_OF_EACH),
+          ([1, 16, 3, 8, 0], "an empty latent of shape [1, 16, 3, 8, 0]", ONE_OF_EACH),
+          ([16, 8], "a latent of shape [16, 8]", ANY_LATENT),
+      )),
+    *(Row(build, "samples", {"latent": [1, 16, 3, 4, 4]}, "a latent with 16 channels",
+          "48 channels, because the VAE is a Wan2.2 VAE")
+      for build in (decoded_with_22, decoded_to_video_with_22)),
+    Row(decoded_flat, "tiling", "tiles", "4", "1 to 2 for a latent of 2 x 8 (height x width)",
+        {"tiling__rows": 4, "tiling__columns": 1}, named="rows"),
+    Row(decoded_to_video, "samples", {"latent": [2, 16, 3, 8, 8]},
+        "a batch of 2 clips", "one clip, because a video file holds one"),
+    *(Row(decoded_to_video, "fps", {"value": fps}, found, "a frame rate above 0")
+      for fps, found in ((0.0, "0.0"), (-16.0, "-16.0"))),
+    *(Row(decoded_to_video, "quality", {"value": quality}, str(quality), "a whole number from 0 (best) to 51")
+      for quality in (-1, 52)),
+    *(Row(decoded_to_video, "last_frames", {"value": count}, str(count), "a whole number from 1 to 1024")
+      for count in (0, -1)),
+    *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), f"a name inside the {folder} folder",
+          {"save_output": folder == "output"})
+      for prefix in ("../shot", "video/../../shot", "/shot") for folder in ("output", "temp")),
+    *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name of 1 to 150 letters")
+      for prefix in ("", ".", "..", "x" * 151)),
+    *(Row(decoded_to_video, "audio", {"audio": shape, "rate": rate_hz}, found, wanted)
+      for shape, rate_hz, found, wanted in (
+          ([1, 1, 0], 16000, "1 channels of 0 samples", "at least one sample"),
+          ([1, 16000], 16000, "a waveform that is torch.float32 [1, 16000]", WAVEFORM),
+          ([2, 1, 16000], 16000, "a batch of 2 recordings", "one recording"),
+          ([1, 1, 16000], 0, "a sample rate of 0", "a whole number of Hz above 0"),
+      )),
     Row(lip_sync, "frames", {"tensor": [40, 64, 64, 4], "fill": "unit"}, "shape [40, 64, 64, 4]", PICTURES),
     Row(lip_sync, "frames", {"tensor": [3, 64, 64, 3], "fill": "unit"},
         "3 at 25 fps (3 at 25 fps)", "at least 6 at 25 fps (0.24 s)"),
@@ -249,6 +310,10 @@ NUMBERS = [
           (moe_sample, "positive", {"conditioning": [1, 7, 64]}, "NaN or infinite text values", "finite values"),
           (decoded, "samples", {"latent": [1, 16, 3, 8, 8]},
            "NaN or Inf in latent frame 0 of clip 0 (both counted from 0)", "finite numbers only"),
+          (decoded_to_video, "samples", {"latent": [1, 16, 3, 8, 8]},
+           "NaN or Inf in latent frame 0 of clip 0 (both counted from 0)", "finite numbers only"),
+          (decoded_to_video, "audio", {"audio": [1, 1, 32000], "rate": 16000},
+           "NaN or infinity at sample 16000 (1 such samples)", "finite samples"),
           (lip_sync, "frames", {"tensor": [40, 64, 64, 3]}, "NaN or infinity in frame 20", "finite pixels"),
           (lip_sync, "audio", {"audio": [1, 1, 32000], "rate": 16000},
            "NaN or infinity at sample 16000 (1 such samples)", "finite samples"),

@@ -8,7 +8,7 @@ from tests.host.live import ROOT, Graph
 
 NODES = (
     "IdentityEncode", "IDLock", "AudioFeatures", "MoESampler", "HighCompressionVAEDecode", "LipSyncCheck",
-    "WanCastAdapterLoader", "WanCastMoEGuider", "WanCastMoEModel", "WanCastMoESigmas",
+    "WanCastAdapterLoader", "WanCastMoEGuider", "WanCastMoEModel", "WanCastMoESigmas", "WanCastDecodeToVideo",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
 IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
@@ -113,6 +113,13 @@ def decoded(graph: Graph, **changes: Any) -> Link:
     """HighCompressionVAEDecode's images of a small noise latent."""
     inputs = {"samples": graph.make(latent=[1, 16, 3, 8, 8]), "vae": vae21(graph)}
     return graph.add("HighCompressionVAEDecode", **inputs | changes)[0]
+
+
+def decoded_to_video(graph: Graph, **changes: Any) -> Link:
+    """WanCastDecodeToVideo's video of a small noise latent."""
+    inputs = {"samples": graph.make(latent=[1, 16, 3, 8, 8]), "vae": vae21(graph), "fps": 16.0, "codec": "h264"}
+    inputs |= {"quality": 18, "encoder": "software", "filename_prefix": "video/test", "save_output": True}
+    return graph.add("WanCastDecodeToVideo", **inputs | {"last_frames": 1} | changes)[0]
 
 
 def lip_sync(graph: Graph, **changes: Any) -> Link:

@@ -20,6 +20,7 @@ from tests.host.recipes import (
     adapter,
     audio_features,
     decoded,
+    decoded_to_video,
     identity,
     lip_sync,
     model,
@@ -47,6 +48,11 @@ REFUSED = [  # (recipe, input, value, what the host itself says)
     (moe_guider, "start_steps", -1, "smaller than min.*start_steps"),
     (moe_model, "policy", "fastest", "Value not in list.*policy.*fastest"),
     (moe_sigmas, "low_steps", -1, "smaller than min.*low_steps"),
+    (decoded_to_video, "fps", 0.0, "smaller than min.*fps"),
+    (decoded_to_video, "codec", "gif", "Value not in list.*codec.*gif"),
+    (decoded_to_video, "encoder", "fast", "Value not in list.*encoder.*fast"),
+    (decoded_to_video, "quality", 52, "bigger than max.*quality"),
+    (decoded_to_video, "last_frames", 0, "smaller than min.*last_frames"),
 ]
 
 
@@ -129,6 +135,7 @@ def test_the_host_refuses_what_its_own_checks_see(
         (moe_guider, "guider_high", lambda graph: model(graph)),
         (moe_model, "model_high", lambda graph: moe_guider(graph)),
         (decoded, "vae", lambda graph: model(graph)),
+        (decoded_to_video, "audio", lambda graph: recipes.portrait(graph)),
         (lock, "identity", lambda graph: recipes.portrait(graph)),
         (lip_sync, "frames", lambda graph: recipes.speech(graph)),
     ],

@@ -111,8 +111,9 @@ def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: C
     assert "wancast-warm" not in threads
 
 
-def test_a_cancelled_decode_stops(client: Client) -> None:
+@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
+def test_a_cancelled_decode_stops(client: Client, build: Callable[..., Link]) -> None:
     graph = Graph()
-    node, _ = recipes.decoded(graph, samples=graph.make(latent=[1, 16, STEPS, 32, 32]))
+    node, _ = build(graph, samples=graph.make(latent=[1, 16, STEPS, 32, 32]))
     graph.hash([node, 0])
     assert_stopped(cancel_while_running(client, graph, node), node)

@@ -60,6 +60,12 @@ def moe_model(graph: Graph, **inputs: Link) -> Link:
     return recipes.sample_with_guider(graph, guider, **common, sampler_name="uni_pc")
 
 
+def decoded_to_video(graph: Graph, **inputs: Link) -> Link:
+    """WanCastDecodeToVideo's first clip of the samples."""
+    clip = graph.add("LatentFromBatch", samples=inputs.pop("samples"), batch_index=0, length=1)
+    return recipes.decoded_to_video(graph, samples=clip[0], **inputs)
+
+
 NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "IdentityEncode": (recipes.identity, ("images",)),
     "IDLock": (identity_lock, ("model", "identity", "adapter")),
@@ -71,6 +77,7 @@ NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "WanCastMoEModel": (moe_model, ("model_high", "model_low", "latent_image", "sigmas")),
     "WanCastMoESigmas": (recipes.moe_sigmas, ("model",)),
     "HighCompressionVAEDecode": (recipes.decoded, ("samples", "vae")),
+    "WanCastDecodeToVideo": (decoded_to_video, ("samples", "vae", "audio")),
     "LipSyncCheck": (recipes.lip_sync, ("frames", "audio")),
 }
 
@@ -90,14 +97,21 @@ def test_the_inputs_are_the_same_after_the_node_has_run(client: Client, node: st
 MOE_NODES = ("MoESampler", "WanCastMoEGuider", "WanCastMoEModel")
 
 
-@pytest.mark.parametrize("node", MOE_NODES)
+DECODERS = ("HighCompressionVAEDecode", "WanCastDecodeToVideo")
+
+
+@pytest.mark.parametrize("node", [*MOE_NODES, *DECODERS])
 def test_the_inputs_are_the_same_after_a_run_that_failed(client: Client, node: str) -> None:
-    """The low-noise expert breaks at its first turn. The prompts before and after take the models from the cache."""
+    """The low-noise expert breaks at its first turn, the VAE at its second. The prompts before and after take the
+    inputs from the cache."""
     build, names = NODES[node]
     names = tuple(name for name in names if name not in ("sigmas", "latent_image"))
 
     def broken(graph: Graph, given: Sources) -> Link:
-        """The run on the given inputs, with a break beside them."""
+        """The run on the given inputs, with a break beside them or in front of one of them."""
+        if node in DECODERS:
+            faulty = {"fault": "nan", "from_call": 2, "pause_s": 0.0}
+            return build(graph, **given | {"vae": graph.add("WanCastProbeFaultyVae", vae=given["vae"], **faulty)[0]})
         low = graph.add("WanCastProbeNan", model=recipes.model(graph, recipes.LOW), below_sigma=0.875)[0]
         parts = sources(graph, "latent_image") | {"sigmas": recipes.sigmas(graph)}
         spoilt = {"guider_low": recipes.guider(graph, low)} if "guider_low" in given else {"model_low": low}

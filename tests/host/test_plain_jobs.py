@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demo import client as api
 from tests.host import recipes
-from tests.host.live import ROOT, Client, Graph, Saved
+from tests.host.live import ROOT, Client, Graph, Node, Saved
 
 SPEECH = ROOT / "tests" / "data" / "speech.wav"
 
@@ -171,3 +172,15 @@ def test_decoding_shows_its_progress(client: Client) -> None:
     ]  # fmt: skip
     assert values == sorted(values)
     assert values[-1] == 13
+
+
+def test_decoding_to_video_gives_a_video_its_end_and_a_report(client: Client) -> None:
+    graph = Graph()
+    node, _ = recipes.decoded_to_video(graph, audio=recipes.speech(graph), last_frames=2)
+    last, count, report = (graph.save([node, slot]) for slot in (1, 2, 3))
+    run = client.run(graph)
+    (shown,) = run.output(Node(node))["images"]
+    assert api.view(client.url, shown)[4:8] == b"ftyp"
+    assert run.saved(last).array.shape == (2, 64, 64, 3)
+    assert run.saved(count).tree[""] == 9
+    assert shown["filename"] in run.saved(report).tree[""]

@@ -18,7 +18,7 @@ assert (CHUNK_FRAMES - DROPPED_FRAMES - 1) % 4 == 0  # the VAE makes 4 n + 1 fra
 
 def exact_fps(fps: float | Fraction, *, name: str = "fps") -> Fraction:
     """The frame rate as a fraction: n * 1000 / 1001 where it is one, else the nearest with a denominator up to 1001."""
-    if not math.isfinite(fps) or fps <= 0:
+    if not isinstance(fps, (int, float, Fraction)) or not math.isfinite(fps) or fps <= 0:
         raise InputError(name, found=fps, wanted="a frame rate above 0", fix="Set the frame rate of the video.")
     if isinstance(fps, Fraction):
         return fps

@@ -130,7 +130,7 @@ def check_format(format: VideoFormat) -> None:
     if not 0 <= format.quality <= WORST_QUALITY:
         raise InputError(
             "quality", found=format.quality, wanted=f"a whole number from 0 (best) to {WORST_QUALITY}",
-            fix="18 looks like the original; 23 makes smaller files.",
+            fix="Take 18, which looks like the original, or 23 for smaller files.",
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from .encoders import Encoder
 from .files import DISK_FULL, Place, check_place, check_room, disk_full, publish, remove, reserve, size_bytes
 from .soundtrack import Soundtrack, plan_sound
 
-QUEUE_FRAMES = 16  # that may wait for the encoder
+QUEUE_FRAMES = 8  # that may wait for the encoder
 ROOM_CHECK_FRAMES = 100  # between two looks at the free space
 ROOM_MARGIN = 1.1
 CONTAINER_BYTES = 2**16  # header and index of a short file

@@ -24,4 +24,7 @@ def require_finite(frames: Tensor, first: int) -> None:
 
 def to_uint8(frames: Tensor) -> Tensor:
     """Frames (f h w c) from black -1 and white 1 to 0 and 255, rounded to the nearest and clamped."""
-    return frames.float().add(1.0).mul_(127.5).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8)
+    pixels = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
+    for pixel, frame in zip(pixels, frames, strict=True):  # one by one, to hold one of them in floating point
+        pixel.copy_(frame.float().add(1.0).mul_(127.5).add_(0.5).clamp_(0.0, 255.0))
+    return pixels

@@ -282,8 +282,8 @@ def _check_tiles(work: Work, rows: int, columns: int) -> None:
         most = min(MOST_TILES_EACH_WAY, side)
         if not 0 <= given <= most:
             raise InputError(
-                name, found=given, wanted=f"0 to {most} for a latent of {work.height} x {work.width} (height x width)",
-                fix="0 leaves the choice to the node.",
+                name, found=given, wanted=f"1 to {most} for a latent of {work.height} x {work.width} (height x width)",
+                fix="Choose fewer tiles, or auto.",
             )
 
 

@@ -68,12 +68,15 @@ class _Clip:
 
 
 def stream_frames(
-    vae: WanVae, latent: Tensor, spec: VaeSpec, plan: Plan, *, device: torch.device, dtype: torch.dtype
+    vae: WanVae, latent: Tensor, spec: VaeSpec, plan: Plan, *, device: torch.device, dtype: torch.dtype,
+    bounded: bool = False,
 ) -> FrameStream:
     """Streams a latent clip (z t h w), which may lie anywhere, through modules on ``device`` that compute in ``dtype``.
 
     The frames are the host's bit for bit when the plan is whole-frame, not ``one_frame`` and keeps its cache on the
-    device; any other plan takes one frame at a time. Clips may be streamed side by side.
+    device; any other plan takes one frame at a time. With ``bounded`` the host's schedule takes the latent in pieces
+    too: no memory grows with the clip, and the frames may differ from the host's by rounding. Clips may be streamed
+    side by side.
     """
     clip = _Clip(vae, latent, spec, device, dtype)
     if plan.rows > 1 or plan.columns > 1:
@@ -83,7 +86,8 @@ def stream_frames(
         cache = DecoderCache(device)
         return FrameStream(_single_frames(clip, cache, park=plan.cache_in_ram), [cache])
     slots = HostCache(spec.cache_slots)
-    return FrameStream(_host_pieces(clip, slots), [slots])
+    pieces = _entered_in_pieces(clip) if bounded else _entered_at_once(clip)
+    return FrameStream(_host_pieces(clip, pieces, slots), [slots])
 
 
 def _clearing(pieces: Iterator[Tensor], caches: Sequence[DecoderCache | HostCache]) -> Iterator[Tensor]:
@@ -107,12 +111,24 @@ def chunk_schedule(latent_frames: int, chunk_latents: int) -> Iterator[tuple[int
         yield start, min(start + chunk_latents, latent_frames)
 
 
-def _host_pieces(clip: _Clip, cache: HostCache) -> Iterator[Tensor]:
-    # All latents at once: their bytes are few, and a kernel that is chosen by size may round a chunk differently.
-    x = clip.entered(0, clip.latent.shape[1])  # 1 z t h w
-    slots = None if clip.spec.kind == "Wan2.1" and x.shape[2] == 1 else cache.slots  # the host's way with one latent
+def _entered_at_once(clip: _Clip) -> Iterator[Tensor]:
+    """The chunks (1 z t h w) of the whole latent: a kernel that is chosen by size may round a chunk differently."""
+    x = clip.entered(0, clip.latent.shape[1])
     for start, stop in chunk_schedule(x.shape[2], clip.spec.chunk_latents):
-        for packed in _decode_chunk(clip, x[:, :, start:stop], slots, is_first=start == 0):  # 1 c*patch^2 f h w
+        yield x[:, :, start:stop]
+
+
+def _entered_in_pieces(clip: _Clip) -> Iterator[Tensor]:
+    """The same chunks, each when it is needed."""
+    for start, stop in chunk_schedule(clip.latent.shape[1], clip.spec.chunk_latents):
+        yield clip.entered(start, stop)
+
+
+def _host_pieces(clip: _Clip, chunks: Iterator[Tensor], cache: HostCache) -> Iterator[Tensor]:
+    is_single = clip.spec.kind == "Wan2.1" and clip.latent.shape[1] == 1
+    slots = None if is_single else cache.slots  # the host's way with one latent
+    for index, x in enumerate(chunks):
+        for packed in _decode_chunk(clip, x, slots, is_first=index == 0):  # 1 c*patch^2 f h w
             yield pictures(packed, clip.spec)
 
 

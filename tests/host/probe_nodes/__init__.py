@@ -13,9 +13,10 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
+from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import ComfyExtension, io
 
-from . import memory, moe
+from . import memory, moe, video
 
 CATEGORY = "WanCast probe"
 PATCHER_PARTS = (
@@ -107,6 +108,10 @@ def made(spec: Any) -> Any:
             return torch.tensor(values, dtype=torch.float32)
         case {"object": _}:
             return object()
+        case {"nested": items}:
+            return NestedTensor([made(item) for item in items])
+        case {"vae": names}:
+            return video.StrangeVae(names)
         case {"dict": items}:
             return {key: made(item) for key, item in items.items()}
         case {"list": items}:
@@ -228,7 +233,8 @@ class WanCastProbeHash(io.ComfyNode):
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash, *moe.NODES, *memory.NODES]
+        own = [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash]
+        return [*own, *moe.NODES, *memory.NODES, *video.NODES]
 
 
 async def comfy_entrypoint() -> ProbeExtension:

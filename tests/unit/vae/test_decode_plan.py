@@ -183,7 +183,7 @@ def test_tiles_that_are_asked_for_are_kept(spec: VaeSpec, rows: int, columns: in
 
 @pytest.mark.parametrize(("rows", "columns", "name"), [(9, 0, "rows"), (0, -1, "columns"), (0, 5, "columns")])
 def test_more_tiles_than_can_be_are_refused(rows: int, columns: int, name: str) -> None:
-    side = {"rows": f"0 to {MOST_TILES_EACH_WAY}", "columns": "0 to 4"}[name]
+    side = {"rows": f"1 to {MOST_TILES_EACH_WAY}", "columns": "1 to 4"}[name]
     with pytest.raises(InputError, match=rf"^{name}: found {rows + columns}; wanted {side} for a latent of 20 x 4 \("):
         plan_for(WAN21, (16, 3, 20, 4), BF16, 10**12, rows=rows, columns=columns)
 

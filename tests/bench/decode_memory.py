@@ -1,0 +1,167 @@
+"""The RAM that WanCast Decode To Video needs for a long video, beside the weights and the latent.
+
+The nodes run in this process, on the real host, with a decoder that costs nothing: it gives frames of the right size
+one after the other, as the decoder of the Wan2.1 VAE does, so that what is left is the way of the frames to the file.
+
+    python tests/bench/decode_memory.py [--frames 961] [--width 1280] [--height 720] [--codec h264] [--images]
+
+It prints one JSON object a node: seconds, and the largest resident size less that before the node ran, in MB (10^6).
+With --images also for the node that returns all frames at once. WANCAST_HOST names the host's folder. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
+MODELS = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
+SAMPLE_EVERY_S = 0.002
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+SCALE, LATENT_CHANNELS = 8, 16  # of the Wan2.1 VAE
+PIECE_FRAMES = 2  # of what its decoder gives at a time
+SPEED_PX = 3  # how far the picture moves from frame to frame
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("frames", 961), ("width", 1280), ("height", 720)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--codec", default="h264")
+    parser.add_argument("--images", action="store_true", help="also measure the node that returns an IMAGE")
+    return parser.parse_args(arguments)
+
+
+OPTIONS = parse(sys.argv[1:])
+sys.argv = [sys.argv[0], "--cpu"]  # the host reads its arguments when it is imported
+sys.path[:0] = [str(HOST)]
+
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+
+import comfy.sd  # noqa: E402
+import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
+import torch  # noqa: E402
+
+
+def pack(name: str) -> Any:
+    """A module of our pack."""
+    for package, folder in (("wancast_pack", ROOT), ("wancast_pack.nodes", ROOT / "nodes")):
+        if package not in sys.modules:
+            sys.modules[package] = types.ModuleType(package)
+            sys.modules[package].__path__ = [str(folder)]
+    return importlib.import_module(f"wancast_pack.{name}")
+
+
+class CheapNetwork:
+    """A Wan2.1 VAE whose decoder shows a moving picture at no cost."""
+
+    def __init__(self, network: torch.nn.Module, width: int, height: int) -> None:
+        self.named_parameters, self.conv2 = network.named_parameters, network.conv2
+        across = torch.linspace(-1, 1, 4 * width).sin()  # long enough to move
+        down = torch.linspace(-2, 2, height).cos()
+        self._scene = torch.stack([across * down[:, None], -across + 0 * down[:, None], 0 * across + down[:, None]])
+        self._width, self._shown = width, 0
+
+    def decoder(self, x: torch.Tensor, **_: Any) -> Iterator[torch.Tensor]:
+        """Pieces of frames (1 3 f h w) for some latent frames, each made when it is asked for."""
+        count = 4 * x.shape[2] if self._shown else 1
+        yield from (self._piece(min(PIECE_FRAMES, count - start)) for start in range(0, count, PIECE_FRAMES))
+
+    def _piece(self, frames: int) -> torch.Tensor:
+        views = []
+        for _ in range(frames):
+            start = SPEED_PX * self._shown % (3 * self._width)
+            views.append(self._scene[:, :, start : start + self._width])
+            self._shown += 1
+        return torch.stack(views, dim=1)[None]
+
+
+class Watch:
+    """The largest resident size of this process inside the block."""
+
+    def __enter__(self) -> Watch:
+        self.before_bytes = self.peak_bytes = resident_bytes()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(SAMPLE_EVERY_S):
+            self.peak_bytes = max(self.peak_bytes, resident_bytes())
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+
+
+def cheap_vae() -> Any:
+    """The host's VAE of the miniature file, with the cheap decoder in it."""
+    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(MODELS / "vae" / "mini_wan21_vae.safetensors")))
+    vae.first_stage_model = CheapNetwork(vae.first_stage_model, OPTIONS.width, OPTIONS.height)
+    return vae
+
+
+def latent(frames: int) -> dict[str, Any]:
+    shape = (1, LATENT_CHANNELS, (frames - 1) // 4 + 1, OPTIONS.height // SCALE, OPTIONS.width // SCALE)
+    return {"samples": torch.zeros(shape).fill_(0.5)}
+
+
+def to_video(frames: int) -> int:
+    node = pack("nodes.decode_to_video").WanCastDecodeToVideo
+    node.hidden = types.SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="1")
+    inputs = (latent(frames), cheap_vae(), 16.0, OPTIONS.codec, 18, "software", "video", True, 1)
+    return measured("WanCastDecodeToVideo", lambda: node.execute(*inputs).args[2])
+
+
+def to_images(frames: int) -> int:
+    node = pack("nodes.high_compression_vae_decode").HighCompressionVAEDecode
+    inputs = (latent(frames), cheap_vae())
+    return measured("HighCompressionVAEDecode", lambda: len(node.execute(*inputs).args[0]))
+
+
+def measured(name: str, run: Callable[[], int]) -> int:
+    """Runs a node, prints what it took and returns how many frames it made."""
+    start_s = time.perf_counter()
+    with torch.inference_mode(), Watch() as watch:
+        frames = run()
+    figures = {
+        "node": name, "frames": frames, "size": f"{OPTIONS.width} x {OPTIONS.height}",
+        "grown_mb": round((watch.peak_bytes - watch.before_bytes) / 1e6, 1),
+        "seconds": round(time.perf_counter() - start_s, 1),
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
+    return frames
+
+
+def main() -> None:
+    """One short run to load every library, then the one that counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder_paths.set_output_directory(folder)
+        to_video(9)
+        to_video(OPTIONS.frames)
+        if OPTIONS.images:
+            to_images(OPTIONS.frames)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Probes for decoding to video: a VAE that fails half way, one of chosen weight names, and a count of live tensors."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+CATEGORY = "WanCast probe"
+FAULTS = ("none", "nan", "encoder", "size")
+
+
+class FaultyNetwork:
+    """The network of a VAE whose decoder waits before each call and has a fault from one call on."""
+
+    def __init__(self, network: torch.nn.Module, fault: str, from_call: int, pause_s: float) -> None:
+        self.named_parameters, self.conv2 = network.named_parameters, network.conv2
+        self._decoder, self._fault, self._from_call, self._pause_s = network.decoder, fault, from_call, pause_s
+        self._calls = 0
+
+    def decoder(self, x: torch.Tensor, **cache: Any) -> Any:
+        self._calls += 1
+        time.sleep(self._pause_s)
+        decoded = self._decoder(x, **cache)
+        if self._calls < self._from_call or self._fault == "none":
+            return decoded
+        if self._fault == "encoder":
+            break_encoder()
+            return decoded
+        is_list = isinstance(decoded, list)  # Wan2.1 gives a list of pieces, Wan2.2 one
+        pieces = [self._spoilt(piece) for piece in (decoded if is_list else [decoded])]
+        return pieces if is_list else pieces[0]
+
+    def _spoilt(self, piece: torch.Tensor) -> torch.Tensor:
+        if self._fault == "size":
+            return piece[..., :-2]
+        piece = piece.clone()
+        piece[..., -1, -1] = float("nan")
+        return piece
+
+
+def break_encoder() -> None:
+    """Makes the next picture that the thread of a video file takes fail, as an encoder would."""
+    (module,) = (each for name, each in sys.modules.items() if name.endswith("wan_core.media.container"))
+    intact = module.encodable
+
+    def broken(*_: Any) -> None:
+        module.encodable = intact
+        raise ValueError("the encoder broke")
+
+    if intact.__name__ != broken.__name__:
+        module.encodable = broken
+
+
+class WanCastProbeFaultyVae(io.ComfyNode):
+    """A VAE that decodes slowly, or wrongly from one call of its decoder on."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeFaultyVae",
+            category=CATEGORY,
+            inputs=[
+                io.Vae.Input("vae"),
+                io.Combo.Input("fault", options=list(FAULTS), default="none"),
+                io.Int.Input("from_call", default=1, min=1, max=10**6),
+                io.Float.Input("pause_s", default=0.0, min=0.0, max=10.0, step=0.001),
+            ],
+            outputs=[io.Vae.Output("vae")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # it counts its calls
+
+    @classmethod
+    def execute(cls, vae: Any, fault: str, from_call: int, pause_s: float) -> io.NodeOutput:
+        faulty = copy.copy(vae)
+        faulty.first_stage_model = FaultyNetwork(vae.first_stage_model, fault, from_call, pause_s)
+        return io.NodeOutput(faulty)
+
+
+class StrangeNetwork:
+    """A network of which only the names of its weights are known."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return ((name, torch.zeros(1)) for name in self._names)
+
+
+class StrangeVae:
+    """A VAE with weights of chosen names."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.first_stage_model = StrangeNetwork(names)
+
+
+class WanCastProbeTensors(io.ComfyNode):
+    """Sends how many tensors live in the host and their bytes to the user interface after another node has run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeTensors",
+            category=CATEGORY,
+            inputs=[io.AnyType.Input("after")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # tensors come and go
+
+    @classmethod
+    def execute(cls, after: Any) -> io.NodeOutput:
+        gc.collect()
+        tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+        storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
+        live = {"tensors": len(tensors), "bytes": sum(storages.values())}
+        return io.NodeOutput(ui={"live": [json.dumps(live)]})
+
+
+NODES = [WanCastProbeFaultyVae, WanCastProbeTensors]

@@ -1,0 +1,203 @@
+"""HighCompressionVAEDecode gives the pictures of the stock decoder, shows its work and leaves nothing in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo import client as api
+from tests.host import recipes
+from tests.host.live import PROMPT_TIMEOUT_S, Client, Graph
+from tests.host.test_cancel import cancel_while_running
+
+VAES = {"wan2.1": (recipes.vae21, 16), "wan2.2": (recipes.vae22, 48)}
+EVERY_VAE = pytest.mark.parametrize(("vae", "channels"), VAES.values(), ids=VAES)
+LATENTS = (1, 2, 3, 4, 9)  # 1, 5, 9, 13 and 33 frames
+TILES = {  # rows and columns, and the odd grids; a tile decodes 13 to each side, so that two do not decode everything
+    (3, 29): ((1, 2),), (29, 3): ((2, 1), (2, 2)), (31, 5): ((3, 2),),
+}  # fmt: skip
+TILE_TOLERANCE = 2e-5  # of the standard deviation
+PREVIEW_EVENT, JPEG = 1, 1  # numbers of the host's binary messages
+
+
+def stock(graph: Graph, **inputs: Any) -> recipes.Link:
+    return graph.add("VAEDecode", **inputs)[0]
+
+
+# The pictures
+
+
+@EVERY_VAE
+def test_whole_frames_equal_stock_decoding_bit_for_bit(client: Client, vae: Any, channels: int) -> None:
+    graph = Graph()
+    loaded = vae(graph)
+    saves = []
+    for latents in LATENTS:
+        inputs = {"samples": graph.make(latent=[1, channels, latents, 3, 4]), "vae": loaded}
+        ours = [recipes.decoded(graph, **inputs, tiling=tiling) for tiling in ("auto", "whole frame")]
+        saves.append([graph.save(images) for images in (stock(graph, **inputs), *ours)])
+    run = client.run(graph)
+    for latents, (expected, *ours) in zip(LATENTS, saves, strict=True):
+        assert run.saved(expected).array.shape[0] == 4 * latents - 3
+        assert [run.saved(each) == run.saved(expected) for each in ours] == [True, True]
+
+
+@EVERY_VAE
+def test_tiles_differ_from_the_whole_frame_by_rounding_only(client: Client, vae: Any, channels: int) -> None:
+    graph = Graph()
+    loaded, pairs = vae(graph), {}
+    for grid, cuts in TILES.items():
+        inputs = {"samples": graph.make(latent=[1, channels, 2, *grid]), "vae": loaded}
+        whole = graph.save(stock(graph, **inputs))
+        for rows, columns in cuts:
+            tiling = {"tiling": "tiles", "tiling__rows": rows, "tiling__columns": columns}
+            node, _ = recipes.decoded(graph, **inputs, **tiling)
+            pairs[rows, columns] = whole, graph.save([node, 0]), graph.save([node, 1])
+    run = client.run(graph)
+    for (rows, columns), (whole, images, report) in pairs.items():
+        expected = run.saved(whole).array
+        limit = TILE_TOLERANCE * expected.std()
+        assert np.abs(run.saved(images).array - expected).max() <= limit, (rows, columns)
+        assert run.saved(report).tree[""].startswith(f"{rows} x {columns} tiles (rows x columns)")
+
+
+def test_a_batch_is_decoded_clip_by_clip(client: Client) -> None:
+    graph = Graph()
+    vae, batch = recipes.vae21(graph), graph.make(latent=[2, 16, 3, 5, 7])
+    clips = [graph.add("LatentFromBatch", samples=batch, batch_index=i, length=1)[0] for i in range(2)]
+    both = graph.save(recipes.decoded(graph, samples=batch, vae=vae))
+    alone = [graph.save(stock(graph, samples=clip, vae=vae)) for clip in clips]
+    run = client.run(graph)
+    expected = np.concatenate([run.saved(each).array for each in alone])
+    np.testing.assert_array_equal(run.saved(both).array, expected)
+
+
+@EVERY_VAE
+def test_an_image_latent_is_a_video_of_one_frame(client: Client, vae: Any, channels: int) -> None:
+    graph = Graph()
+    loaded = vae(graph)
+    image, video = (graph.make(latent=shape) for shape in ([1, channels, 5, 7], [1, channels, 1, 5, 7]))
+    ours = graph.save(recipes.decoded(graph, samples=image, vae=loaded))
+    expected = graph.save(stock(graph, samples=video, vae=loaded))
+    run = client.run(graph)
+    assert run.saved(ours) == run.saved(expected)
+
+
+def test_of_a_nested_latent_the_video_is_decoded(client: Client) -> None:
+    graph = Graph()
+    parts = [{"tensor": [1, 16, 2, 5, 7]}, {"tensor": [1, 8, 30], "fill": "unit"}]
+    inputs = {"samples": graph.make(dict={"samples": {"nested": parts}}), "vae": recipes.vae21(graph)}
+    saves = [graph.save(stock(graph, **inputs)), graph.save(recipes.decoded(graph, **inputs))]
+    run = client.run(graph)
+    assert run.saved(saves[0]) == run.saved(saves[1])
+
+
+# What the user sees
+
+
+@pytest.mark.parametrize(
+    ("tiling", "words"),
+    [
+        ({"tiling": "auto"}, "Whole frame, the host's own schedule: needs "),
+        ({"tiling": "whole frame"}, "Whole frame, the host's own schedule: needs "),
+        ({"tiling": "tiles", "tiling__rows": 2, "tiling__columns": 1}, "2 x 1 tiles (rows x columns), "),
+    ],
+    ids=["auto", "whole frame", "tiles"],
+)
+def test_the_report_says_the_plan(client: Client, tiling: dict[str, Any], words: str) -> None:
+    graph = Graph()
+    report = graph.add("PreviewAny", source=[recipes.decoded(graph, **tiling)[0], 1])
+    (text,) = client.run(graph).output(report)["text"]
+    assert text.startswith(words)
+    assert " GiB free" in text
+
+
+def frames_of(client: Client, graph: Graph) -> Iterator[bytes | tuple[str, Any]]:
+    """What the host sends while the prompt runs: its binary messages, and its events."""
+    import websocket
+
+    client_id = uuid.uuid4().hex
+    address = f"{client.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
+    with closing(websocket.create_connection(address, timeout=PROMPT_TIMEOUT_S)) as socket:
+        prompt_id = api.submit(client.url, graph.prompt, client_id=client_id)
+        kind = ""
+        while kind not in ("execution_success", "execution_error", "execution_interrupted"):
+            frame = socket.recv()
+            if isinstance(frame, bytes):
+                yield frame
+                continue
+            message = json.loads(frame)
+            if message["data"].get("prompt_id") == prompt_id:
+                kind = message["type"]
+                yield kind, message["data"]
+        assert kind == "execution_success"
+
+
+@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
+def test_progress_counts_frames_and_shows_them(client: Client, build: Any) -> None:
+    """At least 2.2 s of work, with a preview a second in the shape of the video."""
+    graph = Graph()
+    slow = graph.add("WanCastProbeFaultyVae", vae=recipes.vae22(graph), fault="none", from_call=1, pause_s=0.2)[0]
+    node, _ = build(graph, samples=graph.make(latent=[1, 48, 11, 5, 7]), vae=slow)
+    graph.hash([node, 2 if build is recipes.decoded_to_video else 0])
+    counted, shown, start_s = [], [], time.monotonic()
+    for frame in frames_of(client, graph):
+        if isinstance(frame, bytes):
+            event, kind = (int.from_bytes(frame[start : start + 4], "big") for start in (0, 4))
+            if (event, kind) == (PREVIEW_EVENT, JPEG):
+                shown.append(Image.open(io.BytesIO(frame[8:])))
+        elif frame[0] == "progress_state" and node in frame[1]["nodes"]:
+            state = frame[1]["nodes"][node]
+            counted.append((state["value"], state["max"]))
+    assert 2 <= len(shown) <= time.monotonic() - start_s + 1
+    assert {picture.size for picture in shown} == {(512, 366)}  # 112 x 80, scaled to 512
+    during = [value for value, most in counted if most == 41]
+    assert during == sorted(during)
+    assert during[-1] == 41
+    assert {value % 4 for value in during} <= {0, 1}  # 1 frame at first, then 4 by 4
+
+
+# What stays
+
+
+def live_tensors(client: Client, use: int) -> dict[str, int]:
+    """The tensors in the host after a small decode, which is the same each time but for its name."""
+    graph = Graph()
+    after = recipes.decoded(graph, samples=graph.make(latent=[1, 16, 3, 5, 7], use=use))
+    count = graph.add("WanCastProbeTensors", after=after)
+    return json.loads(client.run(graph).output(count)["live"][0])
+
+
+@pytest.mark.parametrize("tiling", [{}, {"tiling": "tiles", "tiling__rows": 2, "tiling__columns": 2}])
+def test_an_interrupted_decode_stops_within_a_piece_and_leaves_no_cache(client: Client, tiling: dict[str, Any]) -> None:
+    client.forget()
+    before = [live_tensors(client, use) for use in (1, 2)]
+    assert before[0] == before[1]
+    graph = Graph()
+    node, _ = recipes.decoded(graph, samples=graph.make(latent=[1, 16, 200, 14, 14]), **tiling)
+    graph.hash([node, 0])
+    cancelled = cancel_while_running(client, graph, node)
+    assert (cancelled.event, cancelled.node) == ("execution_interrupted", node)
+    assert cancelled.last_step <= cancelled.step_at_interrupt + 4
+    assert live_tensors(client, 3) == before[0]
+
+
+def test_the_next_decode_knows_nothing_of_an_interrupted_one(client: Client) -> None:
+    graph = Graph()
+    expected = client.value(graph, recipes.decoded(graph, samples=graph.make(latent=[1, 16, 4, 6, 6], use=1)))
+    graph = Graph()
+    node, _ = recipes.decoded(graph, samples=graph.make(latent=[1, 16, 200, 14, 14]))
+    graph.hash([node, 0])
+    assert cancel_while_running(client, graph, node).event == "execution_interrupted"
+    graph = Graph()
+    again = client.value(graph, recipes.decoded(graph, samples=graph.make(latent=[1, 16, 4, 6, 6], use=2)))
+    assert again == expected

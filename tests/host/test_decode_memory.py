@@ -1,0 +1,99 @@
+"""What a long video takes: RAM that does not grow with it, and, when the host is killed, a file that still plays."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import pytest
+
+from demo import client as api
+from demo.server import HostServer
+from tests.host import recipes
+from tests.host.live import PROMPT_TIMEOUT_S, ROOT, Client, Graph, Node, Run, prepare_base
+
+FRAMES, WIDTH, HEIGHT = 321, 640, 352
+FRAME_MB = WIDTH * HEIGHT * 3 / 1e6  # in eight bits
+MOST_MB = 0.75 * FRAMES * FRAME_MB  # all frames at once, even in eight bits, are more
+FPS, ENCODER_FRAMES = 8, 60  # frames that x264 may hold back, and a second
+LONG = [1, 16, 400, 8, 8]
+
+
+def test_a_video_does_not_lie_in_ram_and_pictures_do(host_dir: Path, models_dir: Path) -> None:
+    """The second half shows that the first one would have seen them."""
+    script = ROOT / "tests" / "bench" / "decode_memory.py"
+    options = ["--frames", str(FRAMES), "--width", str(WIDTH), "--height", str(HEIGHT), "--images"]
+    env = {**os.environ, "WANCAST_HOST": str(host_dir), "WANCAST_MODELS": str(models_dir)}
+    done = subprocess.run([sys.executable, str(script), *options], env=env, capture_output=True, text=True, check=True)
+    _, video, images = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert (video["frames"], images["frames"]) == (FRAMES, FRAMES)
+    assert video["grown_mb"] < MOST_MB
+    assert images["grown_mb"] > 3 * FRAMES * FRAME_MB
+
+
+# Killed
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Path:
+    return prepare_base(tmp_path_factory.mktemp("killed"), models_dir)
+
+
+@pytest.fixture
+def mortal(base: Path, host_dir: Path, boots: list[HostServer]) -> Iterator[HostServer]:
+    """A host of its own, on the folder of the one before, that writes no metadata."""
+    with HostServer(sys.executable, host_dir, base, extra_args=["--disable-metadata"]) as server:
+        boots.append(server)
+        yield server
+
+
+def film(client: Client, folder: Path) -> str:
+    """The name of the file that a short run writes into the folder, which must hold no metadata but the mark of AI."""
+    graph = Graph()
+    node = Node(recipes.decoded_to_video(graph, filename_prefix=f"{folder.name}/shot")[0])
+    prompt_id = api.submit(client.url, graph.prompt, extra_data={"extra_pnginfo": {"workflow": {"nodes": []}}})
+    run = Run(client, api.wait(client.url, prompt_id, PROMPT_TIMEOUT_S))
+    (shown,) = run.output(node)["images"]
+    with av.open(str(folder / shown["filename"])) as container:
+        tags = container.metadata
+    assert not {"prompt", "workflow"} & tags.keys()
+    assert tags["comment"] == "AI-generated video, made with WanCast"
+    return shown["filename"]
+
+
+@pytest.mark.parametrize("after_frames", [100, 180])
+def test_a_killed_host_leaves_a_partial_that_plays(mortal: HostServer, after_frames: int) -> None:
+    """The second host works on beside what the first one left, and does not touch it."""
+    client, graph, folder = Client(mortal.url), Graph(), mortal.base_dir / "output" / "killed"
+    left = {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    finished = film(client, folder)
+    assert finished == f"shot_{len(left) + 1:05}_.mp4"
+    slow = graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault="none", from_call=1, pause_s=0.03)[0]
+    inputs = {"samples": graph.make(latent=LONG), "vae": slow, "fps": float(FPS), "filename_prefix": "killed/shot"}
+    node, _ = recipes.decoded_to_video(graph, **inputs)
+    kill_after(mortal, client, graph, node, after_frames)
+    partial = f".shot_{len(left) + 2:05}_.mp4.partial"
+    assert {path.name for path in folder.iterdir()} == {*left, finished, partial}
+    assert {name: (folder / name).read_bytes() for name in left} == left
+    with av.open(str(folder / partial), format="mp4") as container:
+        frames = [frame.pts * frame.time_base * FPS for frame in container.decode(video=0)]
+    assert frames == list(range(len(frames)))
+    assert len(frames) >= after_frames - ENCODER_FRAMES
+
+
+def kill_after(server: HostServer, client: Client, graph: Graph, node: str, frames: int) -> None:
+    """Kills the host some time after the node has counted so many frames."""
+    assert server.process is not None
+    for event, data in client.events(graph):
+        if event == "progress_state" and data["nodes"].get(node, {}).get("value", 0) >= frames:
+            time.sleep(random.random() / 4)
+            server.process.kill()
+            server.process.wait()
+            return

@@ -1,0 +1,150 @@
+"""Every plan but the host's schedule, streamed from tiny decoders that are built like the host's."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.vae.tiny_wan import WAN21, WAN22, TinyWan, latent_of
+from wan_core.vae.blocks import through_middle
+from wan_core.vae.plan import Plan
+from wan_core.vae.spec import VaeSpec
+from wan_core.vae.stream import FrameStream, stream_frames
+
+CPU = torch.device("cpu")
+PLANS = {
+    "one frame": Plan(True, 1, 1, 1, False, 0, ""),
+    "cache in RAM": Plan(True, 1, 1, 1, True, 0, ""),
+    "host's way, cache in RAM": Plan(False, 1, 1, 1, True, 0, ""),
+    "tiles": Plan(True, 2, 2, 2, False, 0, ""),
+    "tiles, cache in RAM": Plan(True, 1, 2, 3, True, 0, ""),
+}
+every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+both_families = pytest.mark.parametrize("spec", [WAN21, WAN22], ids=["wan21", "wan22"])
+
+
+class Interrupted(BaseException):
+    """What the host raises when the user presses stop."""
+
+
+def streamed(vae: TinyWan, latent: Tensor, plan: Plan) -> FrameStream:
+    return stream_frames(vae, latent, vae.spec, plan, device=CPU, dtype=torch.float64)
+
+
+def cached_tensors(stream: FrameStream) -> list[weakref.ref[Tensor]]:
+    return [weakref.ref(frame) for cache in stream._caches for past in cache._pasts.values() for frame in past]
+
+
+@pytest.mark.parametrize("latent_frames", [1, 2, 3, 5])
+@every_plan
+@both_families
+def test_every_plan_gives_the_clip_decoded_in_one_go(spec: VaeSpec, plan: Plan, latent_frames: int) -> None:
+    vae, latent = TinyWan(spec), latent_of(spec, latent_frames)
+    frames = torch.cat(list(streamed(vae, latent, plan)))
+    assert frames.shape == spec.image_shape((1, *latent.shape))
+    torch.testing.assert_close(frames, vae.whole(latent), rtol=0, atol=1e-11)
+
+
+@every_plan
+@both_families
+def test_other_plans_move_the_latent_frame_by_frame(spec: VaeSpec, plan: Plan) -> None:
+    vae = TinyWan(spec)
+    list(streamed(vae, latent_of(spec, 4), plan))
+    assert vae.conv2.calls == [(0, 1)] * 4
+
+
+@every_plan
+@both_families
+def test_streams_side_by_side_do_not_mix_with_any_plan(spec: VaeSpec, plan: Plan) -> None:
+    vae, clips = TinyWan(spec), [latent_of(spec, 3), -latent_of(spec, 3)]
+    turns = list(zip(*(streamed(vae, clip, plan) for clip in clips), strict=True))
+    for clip, pieces in zip(clips, zip(*turns, strict=True), strict=True):
+        assert torch.equal(torch.cat(pieces), torch.cat(list(streamed(vae, clip, plan))))
+
+
+@every_plan
+@both_families
+def test_the_cache_is_known_and_the_same_for_a_clip_of_any_length(spec: VaeSpec, plan: Plan) -> None:
+    vae, most = TinyWan(spec), []
+    for latent_frames in (4, 8):
+        stream = streamed(vae, latent_of(spec, latent_frames, 2, 2), plan)
+        most.append(max(stream.cache_bytes for _ in stream))
+        assert stream.cache_bytes == 0
+    assert most[0] == most[1] > 0
+
+
+@every_plan
+@both_families
+def test_a_stream_that_is_dropped_frees_its_cache_and_leaves_the_modules_as_they_were(
+    spec: VaeSpec, plan: Plan
+) -> None:
+    vae, latent = TinyWan(spec), latent_of(spec, 5)
+    before = [set(vars(module)) for module in vae.modules()]
+    stream = streamed(vae, latent, plan)
+    next(stream), next(stream)
+    cached = cached_tensors(stream)
+    assert len(cached) > 60
+    del stream
+    assert all(frame() is None for frame in cached)
+    assert [set(vars(module)) for module in vae.modules()] == before
+
+
+@pytest.mark.parametrize("raised", [Interrupted, RuntimeError])
+@every_plan
+@both_families
+def test_an_interruption_inside_a_convolution_frees_the_cache(
+    spec: VaeSpec, plan: Plan, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, latent = TinyWan(spec), latent_of(spec, 5)
+    clean = torch.cat(list(streamed(vae, latent, plan)))
+    stream = streamed(vae, latent, plan)
+    next(stream)
+    cached = cached_tensors(stream)
+    hook = vae.decoder.head[-1].register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(raised))
+    with pytest.raises(raised):
+        list(stream)
+    hook.remove()
+    assert stream.cache_bytes == 0
+    assert all(frame() is None for frame in cached)
+    assert torch.equal(torch.cat(list(streamed(vae, latent, plan))), clean)
+
+
+@pytest.mark.parametrize(("segment_latents", "calls_for_first"), [(1, 1), (2, 5), (3, 9)])
+def test_tiles_decode_one_segment_ahead_and_no_more(segment_latents: int, calls_for_first: int) -> None:
+    vae = TinyWan(WAN21)
+    stream = streamed(vae, latent_of(vae.spec, 4, 1, 2), Plan(True, 1, 2, segment_latents, True, 0, ""))
+    assert vae.decoder.head[-1].calls == []
+    next(stream)
+    assert len(vae.decoder.head[-1].calls) == 2 * calls_for_first
+
+
+@pytest.mark.parametrize(
+    ("name", "parked"),
+    [
+        ("one frame", [False]),
+        ("cache in RAM", [True]),
+        ("tiles", [False] * 5),
+        ("tiles, cache in RAM", [False, True, True]),  # the first is the full frame's, small and always in use
+    ],
+)
+def test_the_caches_wait_where_the_plan_says(name: str, parked: list[bool]) -> None:
+    stream = streamed(TinyWan(WAN21), latent_of(WAN21, 2), PLANS[name])
+    next(stream)
+    assert [cache._parked for cache in stream._caches] == parked
+
+
+def test_a_segments_input_is_free_when_its_frames_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = []
+
+    def recorded(*args: object) -> Tensor:
+        feature = through_middle(*args)
+        features.append(weakref.ref(feature))
+        return feature
+
+    monkeypatch.setattr("wan_core.vae.stream.through_middle", recorded)
+    stream = streamed(TinyWan(WAN22), latent_of(WAN22, 4), PLANS["tiles, cache in RAM"])
+    next(stream)
+    assert [feature() for feature in features] == [None] * 3

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..wan_core.audio.sound import read_audio
 from ..wan_core.audio.timing import exact_fps
-from ..wan_core.media.encoders import CODECS, VideoFormat, encoder_for
+from ..wan_core.media.encoders import CHOICES, CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
 from ..wan_core.media.soundtrack import Soundtrack
 from ..wan_core.vae.choice import checked_count, one_clip, require_rgb, tiling_of
-from ..wan_core.vae.latent import samples_of, video_latent
+from ..wan_core.vae.latent import check_image_fits, notes_on, samples_of, video_latent
 from ..wan_core.vae.pixels import require_finite, to_uint8
 from ..wan_core.vae.plan import Plan
 from ..wan_core.vae.spec import VaeSpec, detect_vae
@@ -24,7 +24,6 @@ from ..wan_core.vae.stream import stream_frames
 from .host import devices, frames, vaes, video
 from .types import names_its_errors, tiling_input
 
-ENCODERS = ("software", "hardware")
 MOST_LAST_FRAMES = 1024
 AI_GENERATED = {
     "comment": "AI-generated video, made with WanCast",
@@ -64,7 +63,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
                     tooltip="0 is best and largest, 18 looks lossless, 28 is small. prores and ffv1 have none.",
                 ),
                 io.Combo.Input(
-                    "encoder", options=list(ENCODERS), default="software",
+                    "encoder", options=list(CHOICES), default="software",
                     tooltip="software: best quality for its size. hardware: the GPU's encoder, where it works.",
                 ),
                 io.String.Input(
@@ -110,8 +109,13 @@ class WanCastDecodeToVideo(io.ComfyNode):
         target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, exact_fps(fps))
         place = video.save_place(filename_prefix, width_px, height_px, keep=save_output)
         soundtrack = None if audio is None else soundtrack_of(audio)
-        job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, *tiling_of(tiling)))
-        tags = AI_GENERATED | video.host_tags(cls.hidden)
+        image_shape = (min(last_frames, count), height_px, width_px, 3)
+        image_bytes = check_image_fits(
+            image_shape, item_bytes=devices.intermediate_dtype().itemsize,
+            free_bytes=devices.free_bytes(devices.intermediate_device()),
+        )
+        job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, tiling_of(tiling), image_bytes))
+        tags = video.host_tags(cls.hidden) | AI_GENERATED
         with (
             vaes.loaded_for_decoding(vae, job.plan) as loaded,
             VideoSink(target, place.folder, place.stem, frames=count, soundtrack=soundtrack, tags=tags,
@@ -120,8 +124,8 @@ class WanCastDecodeToVideo(io.ComfyNode):
             last = write_frames(sink, job, loaded, count, keep_last=last_frames)
             path = sink.finish()
         made_files.made(cls.hidden.unique_id, path)
-        report = "\n".join([f"file: {video.label(path, place)}", *sink.notes, job.plan.why])
-        return io.NodeOutput(video.as_video(path), last, count, report, ui=video.shown(path, place))
+        report = "\n".join([f"file: {video.label(path, place)}", *sink.notes, job.plan.why, *notes_on(latent)])
+        return io.NodeOutput(video.as_video(path), as_image(last), count, report, ui=video.shown(path, place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +143,10 @@ def soundtrack_of(audio: dict[str, Any]) -> Soundtrack:
     return Soundtrack(sound.waveform, sound.rate_hz)
 
 
-def write_frames(sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int) -> Tensor:
-    """Decodes every frame into the sink and returns the last ones as an IMAGE: f h w c."""
+def write_frames(
+    sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int
+) -> list[Tensor]:
+    """Decodes every frame into the sink and returns the last ones: each h w c, uint8."""
     report, done, kept = frames.progress_with_preview(count), 0, []
     for piece in frames.in_ram(pixels(job, vae)):  # f h w c, uint8
         for frame in piece:  # h w c
@@ -149,7 +155,17 @@ def write_frames(sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: in
             if done > count - keep_last:
                 kept.append(frame.clone())
         report(done, piece[-1])
-    return torch.stack(kept).to(devices.intermediate_dtype()).div_(255.0).to(devices.intermediate_device())
+    return kept
+
+
+def as_image(pictures: list[Tensor]) -> Tensor:
+    """Frames in eight bits as an IMAGE: f h w c."""
+    image = torch.empty(
+        (len(pictures), *pictures[0].shape), dtype=devices.intermediate_dtype(), device=devices.intermediate_device()
+    )
+    for target, picture in zip(image, pictures, strict=True):
+        target.copy_(picture).div_(255.0)
+    return image
 
 
 def pixels(job: DecodeJob, vae: vaes.LoadedVae) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..wan_core.vae.choice import tiling_of
-from ..wan_core.vae.latent import check_image_fits, samples_of, video_latent
+from ..wan_core.vae.latent import check_image_fits, notes_on, samples_of, video_latent
 from ..wan_core.vae.pixels import require_finite
 from ..wan_core.vae.plan import Plan
 from ..wan_core.vae.spec import VaeSpec, detect_vae
@@ -57,10 +57,10 @@ class HighCompressionVAEDecode(io.ComfyNode):
         spec = detect_vae(vaes.vae_weight_shapes(vae))
         latent = video_latent(samples_of(samples), spec)  # b z t h w
         images = room_for_images(spec, latent)  # b*f h w c
-        plan = vaes.plan_decoding(vae, spec, latent.shape, *tiling_of(tiling))
+        plan = vaes.plan_decoding(vae, spec, latent.shape, tiling_of(tiling), images.nbytes)
         with vaes.loaded_for_decoding(vae, plan) as loaded:
             decode_into(images, latent, spec, plan, loaded)
-        return io.NodeOutput(images, plan.why)
+        return io.NodeOutput(images, "\n".join([plan.why, *notes_on(latent)]))
 
 
 def room_for_images(spec: VaeSpec, latent: Tensor) -> Tensor:

@@ -31,15 +31,19 @@ def vae_weight_shapes(vae: comfy.sd.VAE) -> dict[str, tuple[int, ...]]:
     return {} if network is None else {name: tuple(weight.shape) for name, weight in network.named_parameters()}
 
 
-def plan_decoding(vae: comfy.sd.VAE, spec: VaeSpec, latent_shape: Sequence[int], rows: int, columns: int) -> Plan:
-    """How to decode a latent (b z t h w) in the memory that there is; 0 rows and columns leave them to the planner.
+def plan_decoding(
+    vae: comfy.sd.VAE, spec: VaeSpec, latent_shape: Sequence[int], tiles: tuple[int, int], image_bytes: int
+) -> Plan:
+    """How to decode a latent (b z t h w) in the memory that is there beside an IMAGE of so many bytes in RAM.
 
-    Raises InputError when no way fits.
+    ``tiles`` are rows and columns; 0 and 0 leave them to the planner. Raises InputError when no way fits.
     """
+    rows, columns = tiles
     on_cpu = comfy.model_management.is_device_cpu(vae.device)
-    ram_bytes = None if on_cpu else comfy.model_management.get_free_memory(torch.device("cpu"))
+    ram_bytes = None if on_cpu else comfy.model_management.get_free_memory(torch.device("cpu")) - image_bytes
+    free_bytes = budget_bytes(vae) - (image_bytes if on_cpu else 0)
     return plan_for(
-        spec, latent_shape, vae.vae_dtype.itemsize, budget_bytes(vae),
+        spec, latent_shape, vae.vae_dtype.itemsize, free_bytes,
         rows=rows, columns=columns, ram_bytes=ram_bytes, device_is_ram=on_cpu,
     )
 
@@ -67,7 +71,10 @@ def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan) -> Iterator[LoadedVae]:
         )
         try:
             yield LoadedVae(vae.first_stage_model, vae.device, vae.vae_dtype, vae.process_output)
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not comfy.model_management.is_oom(error):
+                raise
+            comfy.model_management.unload_all_models()
             raise InputError(
                 "tiling", found=f"too little device memory ({plan.why})", wanted="a way to decode that fits",
                 fix="Set tiling to tiles, and raise columns and rows until it fits.",

@@ -13,7 +13,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ...wan_core.errors import InputError
 
-LONGEST_NAME = 150  # letters of a file's name; with the number and the ending it fits any file system
+LONGEST_NAME_BYTES = 200  # with the number, the ending and the mark of an unfinished file it fits any file system
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,26 @@ def save_place(prefix: str, width_px: int, height_px: int, *, keep: bool) -> Sav
     Raises InputError for a prefix that leads out of it.
     """
     kind = io.FolderType.output if keep else io.FolderType.temp
-    name = os.path.basename(os.path.normpath(prefix)) if isinstance(prefix, str) else ""
-    if name in ("", ".", "..") or len(name) > LONGEST_NAME:
-        raise InputError(
-            "filename_prefix", found=repr(prefix), wanted=f"a name of 1 to {LONGEST_NAME} letters",
-            fix="Write one, like video/shot.",
-        )
     root = folder_paths.get_output_directory() if keep else folder_paths.get_temp_directory()
+    if not isinstance(prefix, str) or os.path.basename(os.path.normpath(prefix)) in ("", ".", ".."):
+        raise InputError("filename_prefix", found=repr(prefix), wanted="a name", fix="Write one, like video/shot.")
     try:
         folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width_px, height_px)
+    except OSError as error:
+        raise InputError(
+            "filename_prefix", found=f"{prefix!r} ({error.strerror})", wanted="a place that can be written to",
+            fix="Choose another folder or name.",
+        ) from error
     except Exception as error:
         raise InputError(
             "filename_prefix", found=repr(prefix), wanted=f"a name inside the {kind.value} folder",
             fix="Leave out .. and drive letters; a subfolder is fine, like video/shot.",
         ) from error
+    if len(stem.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES:
+        raise InputError(
+            "filename_prefix", found=f"a name of {len(stem)} letters", wanted=f"at most {LONGEST_NAME_BYTES} bytes",
+            fix="Write a shorter one; a Chinese letter takes 3 bytes.",
+        )
     os.makedirs(folder, exist_ok=True)
     return SavePlace(folder, stem, counter, subfolder, kind)
 
@@ -75,20 +81,20 @@ def shown(path: str, place: SavePlace) -> ui.PreviewVideo:
 
 
 class MadeFiles:
-    """Notices when the file that a node made last is gone, so that the node makes it again instead of a dead link."""
+    """Notices when a file that a node made has gone, so that the node makes it again instead of a dead link."""
 
     def __init__(self) -> None:
-        self._last: dict[str, str] = {}  # node id -> path
-        self._losses: dict[str, int] = {}  # node id -> how often its file was gone
+        self._made: dict[str, set[str]] = {}  # node id -> paths
+        self._losses: dict[str, int] = {}  # node id -> how many of its files have gone
 
     def made(self, node_id: str, path: str) -> None:
         """Remembers what a node made."""
-        self._last[node_id] = path
+        self._made.setdefault(node_id, set()).add(path)
 
     def losses(self, node_id: str) -> int:
-        """How often the node's file was gone by now; it changes when the file has gone since the last time."""
-        path = self._last.get(node_id)
-        if path is not None and not os.path.exists(path):
-            del self._last[node_id]
-            self._losses[node_id] = self._losses.get(node_id, 0) + 1
+        """How many of the node's files have gone by now; it changes when another one has."""
+        gone = {path for path in self._made.get(node_id, ()) if not os.path.exists(path)}
+        if gone:
+            self._made[node_id] -= gone
+            self._losses[node_id] = self._losses.get(node_id, 0) + len(gone)
         return self._losses.get(node_id, 0)

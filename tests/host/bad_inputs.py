@@ -180,7 +180,7 @@ TYPES = [
       )),
     Row(decoded_to_video, "audio", TEXT, "str", AUDIO),
     Row(decoded_to_video, "codec", {"value": "gif"}, "'gif'", "one of h264, hevc, av1, prores, ffv1"),
-    Row(decoded_to_video, "encoder", {"value": "fast"}, "'fast'", "one of auto, software, hardware"),
+    Row(decoded_to_video, "encoder", {"value": "fast"}, "'fast'", "one of software, hardware"),
     Row(lip_sync, "frames", NOTHING, "NoneType", PICTURES),
     Row(lip_sync, "frames", TEXT, "str", PICTURES),
     Row(lip_sync, "audio", NOTHING, "no sound", "AUDIO"),
@@ -284,8 +284,9 @@ SIZES = [
     *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), f"a name inside the {folder} folder",
           {"save_output": folder == "output"})
       for prefix in ("../shot", "video/../../shot", "/shot") for folder in ("output", "temp")),
-    *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name of 1 to 150 letters")
-      for prefix in ("", ".", "..", "x" * 151)),
+    *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name") for prefix in ("", ".", "..")),
+    Row(decoded_to_video, "filename_prefix", "\N{CJK UNIFIED IDEOGRAPH-5B57}" * 67, "a name of 67 letters",
+        "at most 200 bytes"),
     *(Row(decoded_to_video, "audio", {"audio": shape, "rate": rate_hz}, found, wanted)
       for shape, rate_hz, found, wanted in (
           ([1, 1, 0], 16000, "1 channels of 0 samples", "at least one sample"),

@@ -13,7 +13,7 @@ from ..errors import InputError
 from .colour import FFV1_RGB, encodable, rgb_picture, tag
 
 CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
-CHOICES = ("auto", "software", "hardware")
+CHOICES = ("software", "hardware")
 WORST_QUALITY = 51  # the end of x264's crf scale
 AV1_WORST_QUALITY = 63
 CONTAINERS = {"prores": "mov", "ffv1": "mkv"}  # all others: mp4
@@ -32,7 +32,7 @@ class VideoFormat:
 
     codec: str = "h264"  # one of CODECS
     quality: int = 18  # 0 (best) to 51, x264's crf, translated for the others; prores and ffv1 do not use it
-    encoder: str = "auto"  # one of CHOICES; auto and hardware take a hardware encoder that works, else software
+    encoder: str = "software"  # one of CHOICES; hardware takes a hardware encoder that works, else software
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def note_for(encoder: Encoder, format: VideoFormat, refused: list[str]) -> str:
         note += "; quality 0 is lossless H.264 (High 4:4:4 Predictive), which many players cannot open"
     if refused:
         return f"{note}; software, because no hardware encoder works here ({'; '.join(refused)})"
-    if format.encoder == "hardware" and encoder.name == SOFTWARE[encoder.codec].name:
+    if format.encoder == "hardware" and encoder.codec not in HARDWARE:
         return f"{note}; software, because {encoder.codec} has no hardware encoder"
     return note
 

@@ -12,6 +12,8 @@ from ..errors import InputError
 from .spec import VaeSpec
 
 GIB = 2**30
+ENOUGH_VALUES = 4096  # of a channel, to tell how far it spreads
+NORMALISED_TOLERANCE = 0.15  # of a standard deviation of 1
 
 
 def samples_of(latent: object) -> Tensor:
@@ -36,18 +38,29 @@ def video_latent(samples: Tensor, spec: VaeSpec) -> Tensor:
     return latent
 
 
-def check_image_fits(image_shape: Sequence[int], *, item_bytes: int, free_bytes: int) -> None:
-    """Raises InputError when an IMAGE of this shape is larger than the free memory."""
+def check_image_fits(image_shape: Sequence[int], *, item_bytes: int, free_bytes: int) -> int:
+    """The bytes of an IMAGE of this shape; raises InputError when they are more than the free memory."""
     needed_bytes = math.prod(image_shape) * item_bytes
     if needed_bytes <= free_bytes:
-        return
+        return needed_bytes
     frames, height, width, _ = image_shape
     raise InputError(
         "samples",
         found=f"{frames} frames of {width} x {height} pixels, an IMAGE of {needed_bytes / GIB:.1f} GiB",
         wanted=f"at most the {free_bytes / GIB:.1f} GiB of memory that are free",
-        fix="Decode fewer frames at a time or a smaller picture, or free memory first.",
+        fix="Use WanCast Decode To Video, which writes a file instead, or decode fewer frames.",
     )
+
+
+def notes_on(latent: Tensor) -> list[str]:
+    """What is odd about a latent (b z t h w) that can be decoded: here, that it seems to be normalised still."""
+    spread = latent.float().std(dim=(0, 2, 3, 4))  # z
+    if latent[:, 0].numel() < ENOUGH_VALUES or (spread - 1.0).abs().max() > NORMALISED_TOLERANCE:
+        return []
+    return [
+        "note: every channel of the latent spreads by 1, as in a latent that is still normalised; if the video looks "
+        "washed out, take the latent from a stock sampler, or denormalise it in the pack that made it"
+    ]
 
 
 def _check_shape(shape: Sequence[int], spec: VaeSpec) -> None:

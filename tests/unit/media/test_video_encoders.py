@@ -24,7 +24,7 @@ def choose(**changes: object) -> Encoder:
     ("changes", "message"),
     [
         ({"codec": "vp9"}, "codec: found 'vp9'; wanted one of h264, hevc, av1, prores, ffv1."),
-        ({"encoder": "gpu"}, "encoder: found 'gpu'; wanted one of auto, software, hardware."),
+        ({"encoder": "gpu"}, "encoder: found 'gpu'; wanted one of software, hardware."),
         ({"quality": 52}, "quality: found 52; wanted a whole number from 0 (best) to 51."),
         ({"quality": -1}, "quality: found -1; wanted a whole number from 0 (best) to 51."),
         ({"width": 63}, "size: found 63 x 48; wanted an even width and height for h264"),
@@ -68,9 +68,8 @@ def broken_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("broken_hardware")
-@pytest.mark.parametrize("asked", ["auto", "hardware"])
-def test_hardware_that_does_not_work_gives_way_to_software_and_that_is_said(asked: str) -> None:
-    found = choose(encoder=asked)
+def test_hardware_that_does_not_work_gives_way_to_software_and_that_is_said() -> None:
+    found = choose(encoder="hardware")
     assert (found.name, dict(found.options)) == ("libx264", {"preset": "medium", "crf": "18"})
     assert "software, because no hardware encoder works here (h264_missing: this PyAV does not have it; " in found.note
     assert "it has no option cq)" in found.note
@@ -84,7 +83,7 @@ def test_software_is_taken_without_a_look_at_the_hardware() -> None:
 def test_hardware_that_encodes_a_frame_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     chip = Candidate("libx264", "nv12", lambda quality: {"qp": str(quality)})  # stands in for a chip
     monkeypatch.setattr(encoders, "HARDWARE", {"h264": (Candidate("h264_missing", "nv12", lambda quality: {}), chip)})
-    found = choose(encoder="auto")
+    found = choose(encoder="hardware")
     assert (found.pixel_format, dict(found.options)) == ("nv12", {"qp": "18"})
     assert "software" not in found.note
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from wan_core.errors import InputError
-from wan_core.vae.latent import GIB, check_image_fits, samples_of, video_latent
+from wan_core.vae.latent import GIB, check_image_fits, notes_on, samples_of, video_latent
 from wan_core.vae.spec import VaeSpec
 
 WAN21 = VaeSpec(
@@ -77,7 +77,8 @@ def test_a_latent_that_cannot_be_decoded_is_refused_by_name(latent: Tensor, spec
 
 
 def test_an_image_that_just_fits_is_let_through() -> None:
-    check_image_fits((5, 32, 64, 3), item_bytes=4, free_bytes=5 * 32 * 64 * 3 * 4)
+    needed_bytes = 5 * 32 * 64 * 3 * 4
+    assert check_image_fits((5, 32, 64, 3), item_bytes=4, free_bytes=needed_bytes) == needed_bytes
 
 
 def test_an_image_one_byte_too_large_is_refused_with_both_sizes() -> None:
@@ -86,6 +87,7 @@ def test_an_image_one_byte_too_large_is_refused_with_both_sizes() -> None:
         check_image_fits((961, 720, 1280, 3), item_bytes=4, free_bytes=nbytes - 1)
     assert "961 frames of 1280 x 720 pixels, an IMAGE of 9.9 GiB" in str(refusal.value)
     assert f"at most the {nbytes / GIB:.1f} GiB of memory that are free" in str(refusal.value)
+    assert "Use WanCast Decode To Video" in str(refusal.value)
 
 
 @pytest.mark.parametrize("samples", [Z16, Nested(Z16, torch.zeros(1, 8, 10))], ids=["tensor", "nested"])
@@ -97,3 +99,12 @@ def test_the_samples_of_a_latent_are_handed_on_as_they_are(samples: Tensor | Nes
 def test_what_is_no_latent_is_refused(latent: object) -> None:
     with pytest.raises(InputError, match=f"samples: found {type(latent).__name__}; wanted a LATENT"):
         samples_of(latent)
+
+
+@pytest.mark.parametrize(("spread", "frames", "noted"), [(1.0, 5, True), (2.0, 5, False), (1.0, 1, False)])
+def test_a_latent_that_seems_to_be_normalised_is_noted(spread: float, frames: int, noted: bool) -> None:
+    """A latent of a sampler spreads by what its channel spreads; a small one says nothing."""
+    latent = spread * torch.randn(1, 16, frames, 32, 32, generator=torch.Generator().manual_seed(3))
+    assert bool(notes_on(latent)) == noted
+    latent[:, 3] *= 1.5
+    assert notes_on(latent) == []

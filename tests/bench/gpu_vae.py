@@ -1,0 +1,365 @@
+"""Time and peak memory of every way to decode with the real Wan VAEs on a GPU: ours against the host's VAEDecode.
+
+Random weights, bf16 (on a CPU fp32), the static patcher. It needs no server and no network: PYTHONPATH must hold the host's folder (the
+one with its main.py) and the packages that it needs; without PyAV there are no figures of video files. Figures that
+--out has already are not taken again, so a call that was cut off can be repeated.
+
+    for vae in 2.1 2.2; do python tests/bench/gpu_vae.py --vae $vae --out OUT; done
+
+Stock and ours decode 81 frames of 1280x720 (2.1) or 1280x704 (2.2) to an IMAGE in RAM: a short clip first, then ROUNDS
+times, with the peaks of all of these. Random pictures do not compress as real ones do, so mind file_mb when you
+read the time of a video file. Without a GPU, to see that it runs:
+
+    python tests/bench/gpu_vae.py --device cpu --tiny --out OUT
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import gc
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock, patch
+
+import bench_vae
+from bench_vae import PACK, pack_module
+
+SIZES = {"2.1": "1280x720", "2.2": "1280x704"}
+PIXELS_PER_LATENT = {"2.1": 8, "2.2": 16}
+TINY_SIZE = "32x32"
+FRAMES, TINY_FRAMES = 81, 9
+WARM_FRAMES = 17  # they go through every kernel
+ROUNDS, TINY_ROUNDS = 3, 1
+SEED = 1
+GOALS = {"stock_s/s": ("least", 1.5), "reserved/stock": ("most", 0.75), "video_s/decoding_s": ("most", 1.05)}
+Figures = dict[str, float | str]
+
+
+# Options and the host, which must start before torch is imported
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line; --tiny changes what no other option says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for gpu_vae.json")
+    parser.add_argument("--vae", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--size", help="default 1280x720 for 2.1 and 1280x704 for 2.2")
+    parser.add_argument("--frames", type=int, help=f"default {FRAMES}")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="a small video, decoded once")
+    options = parser.parse_args(arguments)
+    options.frames = options.frames or (TINY_FRAMES if options.tiny else FRAMES)
+    options.sizes = {vae: options.size or (TINY_SIZE if options.tiny else SIZES[vae]) for vae in options.vae}
+    if options.frames < 1 or options.frames % 4 != 1:
+        parser.error("--frames must be 1, 5, 9, 13, ...")
+    for vae, size in options.sizes.items():
+        if any(side % PIXELS_PER_LATENT[vae] or not side for side in sides(size)):
+            parser.error(f"the sides of --size must be multiples of {PIXELS_PER_LATENT[vae]} for the {vae} VAE")
+    return options
+
+
+def sides(size: str) -> tuple[int, int]:
+    width, height = map(int, size.split("x"))
+    return width, height
+
+
+def start_host(options: argparse.Namespace) -> None:
+    """Does what the host's main.py does before it imports torch: its arguments and its allocator."""
+    arguments = {"cuda": ["--bf16-vae", "--disable-dynamic-vram"], "cpu": ["--cpu", "--fp32-vae"]}
+    sys.argv = [sys.argv[0], *arguments[options.device]]
+    importlib.import_module("comfy.options").enable_args_parsing()
+    importlib.import_module("cuda_malloc")
+    if not HAS_AV:  # the host's node API wants it to start
+        for name in ("", ".container", ".subtitles", ".subtitles.stream", ".video", ".video.reformatter"):
+            sys.modules[f"av{name}"] = MagicMock()
+
+
+HAS_AV = importlib.util.find_spec("av") is not None
+OPTIONS = parse(sys.argv[1:])
+start_host(OPTIONS)
+
+import comfy.model_management  # noqa: E402
+import comfy.utils  # noqa: E402
+import folder_paths  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+DEVICE = torch.device(OPTIONS.device)
+decoding = pack_module("nodes.high_compression_vae_decode")
+vaes = pack_module("nodes.host.vaes")
+plans = pack_module("wan_core.vae.plan")
+specs = pack_module("wan_core.vae.spec")
+InputError = pack_module("wan_core.errors").InputError
+
+
+class StockFellBack(Exception):
+    """The stock VAEDecode ran out of memory and would go on with overlapping tiles, which are other pictures."""
+
+
+class Skipped(Exception):
+    """Figures that cannot be taken here, and why."""
+
+
+# Ways to decode; each returns the IMAGE (f h w c) of a latent (1 z t h w), and how it was made
+
+
+def stock(vae: Any, latent: Tensor) -> tuple[Tensor, str]:
+    """The host's VAEDecode."""
+    reason = StockFellBack("the stock VAEDecode ran out of memory and fell back to tiles")
+    with patch.object(vae, "decode_tiled_3d", side_effect=reason):
+        return bench_vae.decode("stock", vae, latent), "the host's VAEDecode"
+
+
+def auto(vae: Any, latent: Tensor) -> tuple[Tensor, str]:
+    """Our node as it stands."""
+    return decoding.HighCompressionVAEDecode.execute({"samples": latent}, vae, {"tiling": "auto"}).args
+
+
+def planned(
+    vae: Any, latent: Tensor, *, rows: int = 1, columns: int = 1, cache_in_ram: bool = True
+) -> tuple[Tensor, str]:
+    """What our node does, under a plan that it might not choose."""
+    spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
+    images = decoding.room_for_images(spec, latent)
+    if rows * columns > 1:
+        plan = vaes.plan_decoding(vae, spec, latent.shape, (rows, columns), images.nbytes)
+    else:
+        plan = plans.replace(plans.ONE_FRAME_PLAN, cache_in_ram=cache_in_ram)
+        work = plans.Work(spec, *latent.shape[-3:], vae.vae_dtype.itemsize)
+        plan = plans.replace(plan, peak_bytes=plans.peak_bytes(work, plan))
+    with vaes.loaded_for_decoding(vae, plan) as loaded:
+        decoding.decode_into(images, latent, spec, plan, loaded)
+    estimate = f"{plan.peak_bytes / 1e9:.2f} GB estimated"
+    return images, f"{plan.rows}x{plan.columns}, {plan.segment_latents} latents a turn, {estimate}"
+
+
+WAYS: dict[str, Callable[[Any, Tensor], tuple[Tensor, str]]] = {
+    "stock": stock,
+    "auto": auto,
+    "one_frame": functools.partial(planned, cache_in_ram=False),
+    "cache_in_ram": planned,
+    "tiles_1x2": functools.partial(planned, rows=1, columns=2),
+    "tiles_2x2": functools.partial(planned, rows=2, columns=2),
+}
+
+
+# What a run is made of
+
+
+@functools.lru_cache(maxsize=1)
+def random_vae(kind: str) -> Any:
+    """The host's VAE of the real size, loaded."""
+    return bench_vae.random_vae(kind)
+
+
+@functools.lru_cache(maxsize=1)
+def stock_images(kind: str) -> Tensor:
+    """The stock pictures that the others are held against, f h w c."""
+    return stock(random_vae(kind), latent_of(kind))[0]
+
+
+def latent_of(kind: str) -> Tensor:
+    """A random latent, 1 z t h w."""
+    channels, scale = (16, 8) if kind == "2.1" else (48, 16)
+    width, height = sides(OPTIONS.sizes[kind])
+    shape = (1, channels, (OPTIONS.frames - 1) // 4 + 1, height // scale, width // scale)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(SEED))
+
+
+def soft_latent_of(kind: str) -> Tensor:
+    """A random latent of large shapes, 1 z t h w: its pictures compress better than those of noise."""
+    latent = latent_of(kind)
+    shape = latent.shape[2:]
+    coarse = latent[..., :: max(1, shape[1] // 6), :: max(1, shape[2] // 10)]
+    return torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")
+
+
+def clear_device() -> None:
+    gc.collect()
+    comfy.model_management.soft_empty_cache()
+
+
+def seconds(run: Callable[[], object]) -> float:
+    comfy.model_management.synchronize()
+    start_s = time.perf_counter()
+    run()
+    comfy.model_management.synchronize()
+    return time.perf_counter() - start_s
+
+
+@contextmanager
+def peaks() -> Iterator[Figures]:
+    """Fills in the peaks of the block in GB: of torch's allocator, with the weights; on a CPU how far our RAM grew."""
+    clear_device()
+    found: Figures = {}
+    if DEVICE.type == "cpu":
+        with bench_vae.peak_ram() as ram_mb:
+            yield found
+        found["ram_gb"] = ram_mb[0] / 1e3
+        return
+    found["before_gb"] = torch.cuda.memory_allocated() / 1e9
+    torch.cuda.reset_peak_memory_stats()
+    yield found
+    found["allocated_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    found["reserved_gb"] = torch.cuda.max_memory_reserved() / 1e9
+
+
+# Figures
+
+
+def way_figures(kind: str, way: str) -> Figures:
+    """The median time of a way, its peaks, and how far its pictures are from the stock ones."""
+    vae, latent = random_vae(kind), latent_of(kind)
+    WAYS[way](vae, latent[:, :, : (WARM_FRAMES - 1) // 4 + 1])
+    made: list[tuple[Tensor, str]] = []
+
+    def run() -> None:
+        made[:] = [WAYS[way](vae, latent)]
+
+    with peaks() as found:
+        wall_s = [seconds(run) for _ in range(rounds())]
+    images, how = made[0]
+    figures = {"s": statistics.median(wall_s), **found, "how": how.splitlines()[0]}
+    figures["spread_of_pictures"] = float(images[0].float().std())  # 0 would make the next two say nothing
+    if way == "stock":
+        return figures
+    try:
+        return figures | distance(images, stock_images(kind))
+    except StockFellBack as error:
+        return figures | {"not_compared": str(error)}
+
+
+def distance(images: Tensor, expected: Tensor) -> Figures:
+    """How far pictures (f h w c, 0 to 1) are from the expected ones, frame by frame to spare RAM."""
+    if images.shape != expected.shape or images.dtype != expected.dtype:
+        raise ValueError(f"{images.dtype} {tuple(images.shape)}, wanted {expected.dtype} {tuple(expected.shape)}")
+    largest = max(float((image - other).abs().max()) for image, other in zip(images, expected, strict=True))
+    return {"equal": float(torch.equal(images, expected)), "largest_difference": largest}
+
+
+def video_figures(kind: str) -> Figures:
+    """WanCastDecodeToVideo (h264) against the same stream of frames without its encoder, in turn."""
+    if not HAS_AV:
+        raise Skipped("PyAV is missing, which writes the video files")
+    module = pack_module("nodes.decode_to_video")
+    vae, latent = random_vae(kind), soft_latent_of(kind)
+    spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
+    plan = vaes.plan_decoding(vae, spec, latent.shape, (0, 0), 0)
+
+    def decode() -> None:
+        with vaes.loaded_for_decoding(vae, plan) as loaded:
+            where = {"device": loaded.device, "dtype": loaded.dtype}
+            for _ in module.stream_frames(loaded.network, latent[0], spec, plan, **where, bounded=True):
+                pass
+
+    class Hidden:
+        prompt = extra_pnginfo = None
+        unique_id = "1"
+
+    def encode() -> None:
+        with patch.object(module.WanCastDecodeToVideo, "hidden", Hidden):
+            module.WanCastDecodeToVideo.execute({"samples": latent}, vae, 16.0, "h264", 18, "software", "v", False, 1)
+
+    with tempfile.TemporaryDirectory(dir=OPTIONS.out) as folder:
+        folder_paths.set_temp_directory(folder)
+        decode()
+        alone_s, video_s = [], []
+        with peaks() as found:
+            for _ in range(rounds()):
+                alone_s.append(seconds(decode))
+                video_s.append(seconds(encode))
+        file_mb = max(path.stat().st_size for path in Path(folder).rglob("*.mp4")) / 1e6
+    video, alone = statistics.median(video_s), statistics.median(alone_s)
+    figures = {"video_s": video, "decoding_s": alone, "video_s/decoding_s": video / alone}
+    return figures | {"file_mb": file_mb, **found, "how": plan.why}
+
+
+def rounds() -> int:
+    return TINY_ROUNDS if OPTIONS.tiny else ROUNDS
+
+
+def attempt(kind: str, row: str) -> Figures:
+    """The figures of a row, or why there are none."""
+    try:
+        return video_figures(kind) if row == "video" else way_figures(kind, row)
+    except Skipped as reason:
+        return {"skipped": str(reason)}
+    except (InputError, StockFellBack) as error:
+        return {"failed": str(error)}
+
+
+# The table
+
+
+def compared(figures: Figures, base: Figures) -> Figures:
+    """The figures of a way with their ratios to the stock ones, where both are there."""
+    ratios: Figures = {}
+    if "s" in figures and "s" in base:
+        ratios["stock_s/s"] = base["s"] / figures["s"]
+    if "reserved_gb" in figures and "reserved_gb" in base:
+        ratios["reserved/stock"] = figures["reserved_gb"] / base["reserved_gb"]
+    return figures | ratios
+
+
+def line(key: str, name: str, value: float | str) -> str:
+    """One figure, and whether it keeps its goal; a toy or a CPU keeps none."""
+    if isinstance(value, str):
+        return f"{key:<40} {name:<20} {value}"
+    text = f"{key:<40} {name:<20} {value:12.4f}"
+    if name not in GOALS or OPTIONS.tiny or DEVICE.type == "cpu":
+        return text
+    side, limit = GOALS[name]
+    kept = value <= limit if side == "most" else value >= limit
+    return f"{text}   goal: at {side} {limit} {'kept' if kept else 'MISSED'}"
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    on_gpu = DEVICE.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores"
+    allocator = torch.cuda.get_allocator_backend() if on_gpu else "none"
+    return {"device": device, "allocator": allocator, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def main() -> None:
+    """Takes the figures that are still missing, and saves them row by row."""
+    OPTIONS.out.mkdir(parents=True, exist_ok=True)
+    comfy.utils.set_progress_bar_enabled(False)
+    logging.getLogger(PACK).setLevel(logging.ERROR)
+    logging.getLogger().setLevel(logging.ERROR)  # the encoder's weights are missing, which nobody needs here
+    results = OPTIONS.out / "gpu_vae.json"
+    taken: dict[str, Any] = json.loads(results.read_text(encoding="ascii")) if results.exists() else {}
+    for kind in OPTIONS.vae:
+        video = f"{OPTIONS.device}.{kind}.{OPTIONS.sizes[kind]}.{OPTIONS.frames}"
+        for row in (*WAYS, "video"):
+            key = f"{video}.{row}" + (".tiny" if OPTIONS.tiny else "")
+            if key not in taken or "skipped" in taken[key]["figures"]:
+                with torch.inference_mode():
+                    figures = attempt(kind, row)
+                    clear_device()
+                if row != "stock":
+                    figures = compared(figures, taken[key.replace(f".{row}", ".stock")]["figures"])
+                taken[key] = {"figures": figures, "machine": machine()}
+                part = results.with_suffix(".part")
+                part.write_text(json.dumps(taken, indent=1), encoding="ascii")
+                os.replace(part, results)
+            for name, value in taken[key]["figures"].items():
+                sys.stdout.write(line(key, name, value) + "\n")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Time and peak memory of every way to decode with the real Wan VAEs on a GPU: ours against the host's VAEDecode.
 
-Random weights, bf16 (on a CPU fp32), the static patcher. It needs no server and no network: PYTHONPATH must hold the host's folder (the
-one with its main.py) and the packages that it needs; without PyAV there are no figures of video files. Figures that
---out has already are not taken again, so a call that was cut off can be repeated.
+Random weights, bf16 (on a CPU fp32), the static patcher. It needs no server and no network: PYTHONPATH must hold the
+host's folder (the one with its main.py) and the packages that it needs; without PyAV there are no figures of video
+files. Figures that --out has already are not taken again, so a call that was cut off can be repeated.
 
     for vae in 2.1 2.2; do python tests/bench/gpu_vae.py --vae $vae --out OUT; done
 
@@ -40,7 +40,7 @@ from bench_vae import PACK, pack_module
 SIZES = {"2.1": "1280x720", "2.2": "1280x704"}
 PIXELS_PER_LATENT = {"2.1": 8, "2.2": 16}
 TINY_SIZE = "32x32"
-FRAMES, TINY_FRAMES = 81, 9
+FRAMES, TINY_FRAMES = 81, 5
 WARM_FRAMES = 17  # they go through every kernel
 ROUNDS, TINY_ROUNDS = 3, 1
 SEED = 1
@@ -62,6 +62,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a small video, decoded once")
     options = parser.parse_args(arguments)
     options.frames = options.frames or (TINY_FRAMES if options.tiny else FRAMES)
+    options.rounds = TINY_ROUNDS if options.tiny else ROUNDS
     options.sizes = {vae: options.size or (TINY_SIZE if options.tiny else SIZES[vae]) for vae in options.vae}
     if options.frames < 1 or options.frames % 4 != 1:
         parser.error("--frames must be 1, 5, 9, 13, ...")
@@ -107,10 +108,6 @@ InputError = pack_module("wan_core.errors").InputError
 
 class StockFellBack(Exception):
     """The stock VAEDecode ran out of memory and would go on with overlapping tiles, which are other pictures."""
-
-
-class Skipped(Exception):
-    """Figures that cannot be taken here, and why."""
 
 
 # Ways to decode; each returns the IMAGE (f h w c) of a latent (1 z t h w), and how it was made
@@ -223,14 +220,15 @@ def peaks() -> Iterator[Figures]:
 def way_figures(kind: str, way: str) -> Figures:
     """The median time of a way, its peaks, and how far its pictures are from the stock ones."""
     vae, latent = random_vae(kind), latent_of(kind)
-    WAYS[way](vae, latent[:, :, : (WARM_FRAMES - 1) // 4 + 1])
+    if not OPTIONS.tiny:
+        WAYS[way](vae, latent[:, :, : (WARM_FRAMES - 1) // 4 + 1])
     made: list[tuple[Tensor, str]] = []
 
     def run() -> None:
         made[:] = [WAYS[way](vae, latent)]
 
     with peaks() as found:
-        wall_s = [seconds(run) for _ in range(rounds())]
+        wall_s = [seconds(run) for _ in range(OPTIONS.rounds)]
     images, how = made[0]
     figures = {"s": statistics.median(wall_s), **found, "how": how.splitlines()[0]}
     figures["spread_of_pictures"] = float(images[0].float().std())  # 0 would make the next two say nothing
@@ -253,7 +251,7 @@ def distance(images: Tensor, expected: Tensor) -> Figures:
 def video_figures(kind: str) -> Figures:
     """WanCastDecodeToVideo (h264) against the same stream of frames without its encoder, in turn."""
     if not HAS_AV:
-        raise Skipped("PyAV is missing, which writes the video files")
+        return {"skipped": "PyAV is missing, which writes the video files"}
     module = pack_module("nodes.decode_to_video")
     vae, latent = random_vae(kind), soft_latent_of(kind)
     spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
@@ -278,7 +276,7 @@ def video_figures(kind: str) -> Figures:
         decode()
         alone_s, video_s = [], []
         with peaks() as found:
-            for _ in range(rounds()):
+            for _ in range(OPTIONS.rounds):
                 alone_s.append(seconds(decode))
                 video_s.append(seconds(encode))
         file_mb = max(path.stat().st_size for path in Path(folder).rglob("*.mp4")) / 1e6
@@ -287,16 +285,10 @@ def video_figures(kind: str) -> Figures:
     return figures | {"file_mb": file_mb, **found, "how": plan.why}
 
 
-def rounds() -> int:
-    return TINY_ROUNDS if OPTIONS.tiny else ROUNDS
-
-
 def attempt(kind: str, row: str) -> Figures:
-    """The figures of a row, or why there are none."""
+    """The figures of a row, or why it failed."""
     try:
         return video_figures(kind) if row == "video" else way_figures(kind, row)
-    except Skipped as reason:
-        return {"skipped": str(reason)}
     except (InputError, StockFellBack) as error:
         return {"failed": str(error)}
 
@@ -306,10 +298,9 @@ def attempt(kind: str, row: str) -> Figures:
 
 def compared(figures: Figures, base: Figures) -> Figures:
     """The figures of a way with their ratios to the stock ones, where both are there."""
-    ratios: Figures = {}
-    if "s" in figures and "s" in base:
-        ratios["stock_s/s"] = base["s"] / figures["s"]
-    if "reserved_gb" in figures and "reserved_gb" in base:
+    both = figures.keys() & base.keys()
+    ratios = {"stock_s/s": base["s"] / figures["s"]} if "s" in both else {}
+    if "reserved_gb" in both:
         ratios["reserved/stock"] = figures["reserved_gb"] / base["reserved_gb"]
     return figures | ratios
 
@@ -318,7 +309,7 @@ def line(key: str, name: str, value: float | str) -> str:
     """One figure, and whether it keeps its goal; a toy or a CPU keeps none."""
     if isinstance(value, str):
         return f"{key:<40} {name:<20} {value}"
-    text = f"{key:<40} {name:<20} {value:12.4f}"
+    text = f"{key:<40} {name:<20} {value:12.6g}"
     if name not in GOALS or OPTIONS.tiny or DEVICE.type == "cpu":
         return text
     side, limit = GOALS[name]
@@ -328,10 +319,10 @@ def line(key: str, name: str, value: float | str) -> str:
 
 def machine() -> dict[str, str]:
     """What the figures were taken on."""
-    on_gpu = DEVICE.type == "cuda"
-    device = torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores"
-    allocator = torch.cuda.get_allocator_backend() if on_gpu else "none"
-    return {"device": device, "allocator": allocator, "torch": torch.__version__, "python": platform.python_version()}
+    found = {"torch": torch.__version__, "python": platform.python_version()}
+    if DEVICE.type == "cpu":
+        return found | {"device": f"{os.cpu_count()} CPU cores"}
+    return found | {"device": torch.cuda.get_device_name(), "allocator": torch.cuda.get_allocator_backend()}
 
 
 def main() -> None:

@@ -120,11 +120,6 @@ def stock(vae: Any, latent: Tensor) -> tuple[Tensor, str]:
         return bench_vae.decode("stock", vae, latent), "the host's VAEDecode"
 
 
-def auto(vae: Any, latent: Tensor) -> tuple[Tensor, str]:
-    """Our node as it stands."""
-    return decoding.HighCompressionVAEDecode.execute({"samples": latent}, vae, {"tiling": "auto"}).args
-
-
 def planned(
     vae: Any, latent: Tensor, *, rows: int = 1, columns: int = 1, cache_in_ram: bool = True
 ) -> tuple[Tensor, str]:
@@ -145,7 +140,7 @@ def planned(
 
 WAYS: dict[str, Callable[[Any, Tensor], tuple[Tensor, str]]] = {
     "stock": stock,
-    "auto": auto,
+    "auto": lambda vae, latent: decoding.HighCompressionVAEDecode.execute({"samples": latent}, vae).args,
     "one_frame": functools.partial(planned, cache_in_ram=False),
     "cache_in_ram": planned,
     "tiles_1x2": functools.partial(planned, rows=1, columns=2),
@@ -184,11 +179,6 @@ def soft_latent_of(kind: str) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")
 
 
-def clear_device() -> None:
-    gc.collect()
-    comfy.model_management.soft_empty_cache()
-
-
 def seconds(run: Callable[[], object]) -> float:
     comfy.model_management.synchronize()
     start_s = time.perf_counter()
@@ -200,7 +190,8 @@ def seconds(run: Callable[[], object]) -> float:
 @contextmanager
 def peaks() -> Iterator[Figures]:
     """Fills in the peaks of the block in GB: of torch's allocator, with the weights; on a CPU how far our RAM grew."""
-    clear_device()
+    gc.collect()
+    comfy.model_management.soft_empty_cache()
     found: Figures = {}
     if DEVICE.type == "cpu":
         with bench_vae.peak_ram() as ram_mb:
@@ -241,9 +232,7 @@ def way_figures(kind: str, way: str) -> Figures:
 
 
 def distance(images: Tensor, expected: Tensor) -> Figures:
-    """How far pictures (f h w c, 0 to 1) are from the expected ones, frame by frame to spare RAM."""
-    if images.shape != expected.shape or images.dtype != expected.dtype:
-        raise ValueError(f"{images.dtype} {tuple(images.shape)}, wanted {expected.dtype} {tuple(expected.shape)}")
+    """How far pictures (f h w c, 0 to 1) are from the expected ones; raises ValueError when some are missing."""
     largest = max(float((image - other).abs().max()) for image, other in zip(images, expected, strict=True))
     return {"equal": float(torch.equal(images, expected)), "largest_difference": largest}
 
@@ -273,7 +262,8 @@ def video_figures(kind: str) -> Figures:
 
     with tempfile.TemporaryDirectory(dir=OPTIONS.out) as folder:
         folder_paths.set_temp_directory(folder)
-        decode()
+        if not OPTIONS.tiny:
+            decode()
         alone_s, video_s = [], []
         with peaks() as found:
             for _ in range(OPTIONS.rounds):
@@ -340,7 +330,6 @@ def main() -> None:
             if key not in taken or "skipped" in taken[key]["figures"]:
                 with torch.inference_mode():
                     figures = attempt(kind, row)
-                    clear_device()
                 if row != "stock":
                     figures = compared(figures, taken[key.replace(f".{row}", ".stock")]["figures"])
                 taken[key] = {"figures": figures, "machine": machine()}

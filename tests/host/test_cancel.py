@@ -117,3 +117,20 @@ def test_a_cancelled_decode_stops(client: Client, build: Callable[..., Link]) ->
     node, _ = build(graph, samples=graph.make(latent=[1, 16, STEPS, 32, 32]))
     graph.hash([node, 0])
     assert_stopped(cancel_while_running(client, graph, node), node)
+
+
+@pytest.mark.parametrize("expert", ["model_high", "model_low"])
+def test_a_run_ends_in_the_step_in_which_it_is_interrupted(client: Client, expert: str) -> None:
+    """The expert asks for it itself, so no latency is in this: cfg 1 makes one evaluation a step."""
+    graph = Graph()
+    models = {"model_high": recipes.model(graph), "model_low": recipes.model(graph, recipes.LOW)}
+    models[expert] = graph.add("WanCastProbeInterrupt", model=models[expert], at_call=2)[0]
+    link = recipes.moe_sample(graph, **models, steps=12, cfg_high=1.0, cfg_low=1.0, switch="step", switch__step=5)
+    graph.hash(link)
+    reported, event, data = [0.0], "", {}
+    for event, data in client.events(graph):  # noqa: B007
+        if event == "progress_state" and link[0] in data["nodes"]:
+            reported.append(data["nodes"][link[0]]["value"])
+    first = 0 if expert == "model_high" else 5
+    assert (event, data.get("node_id")) == ("execution_interrupted", link[0])
+    assert max(reported) <= first + 2

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import comfy.model_management
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
@@ -165,6 +166,39 @@ class WanCastProbeReadLog(io.ComfyNode):
         return io.NodeOutput(ui={"log": [json.dumps(log)]})
 
 
+class WanCastProbeInterrupt(io.ComfyNode):
+    """A model that asks the host to interrupt the run when it is evaluated for the nth time."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeInterrupt",
+            category=CATEGORY,
+            inputs=[io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)],
+            outputs=[io.Model.Output("model")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # a count belongs to one prompt
+
+    @classmethod
+    def execute(cls, model: Any, at_call: int) -> io.NodeOutput:
+        calls = 0
+
+        def apply_model(inner: Any, *args: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at_call:
+                comfy.model_management.interrupt_current_processing()
+            return inner(*args, **named)
+
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "wancast_interrupt", apply_model)
+        return io.NodeOutput(model)
+
+
 NODES = [
-    WanCastProbeComposite, WanCastProbeGaussianFlow, WanCastProbeModelScale, WanCastProbeLog, WanCastProbeReadLog,
+    WanCastProbeInterrupt, WanCastProbeComposite, WanCastProbeGaussianFlow, WanCastProbeModelScale, WanCastProbeLog,
+    WanCastProbeReadLog,
 ]

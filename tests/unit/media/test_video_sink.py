@@ -361,6 +361,7 @@ def test_the_encoder_works_while_the_caller_does(tmp_path: Path) -> None:
         written.write(noise(1)[0])
         first = written._waiting[0]
         first.result(10)  # done without a second call
+        assert first.done()
         written.write(noise(1)[0])
         written.finish()
 

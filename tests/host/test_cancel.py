@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from tests.host import recipes
-from tests.host.live import Client, Graph, Node, Saved
+from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link
 
-STEPS = 100  # of a tenth of a second and more each: a busy host takes a while to hear of the interrupt
+STEPS = 12
+LATENT_FRAMES = 300  # to decode: many seconds more than a busy host takes to hear of an interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,12 @@ class Cancelled:
 
     event: str  # the last event
     node: str  # the node that it names
-    step_at_interrupt: float  # as the host reported it before
     last_step: float  # the last one that it reported at all
+
+
+def held(graph: Graph, of_model: Link, *, at_call: int) -> Link:
+    """A model that waits at its nth evaluation until the host has heard of the interrupt, however busy it is."""
+    return graph.add("WanCastProbeHold", model=of_model, at_call=at_call)[0]
 
 
 def cancel_while_running(client: Client, graph: Graph, node: str, *, after_step: int = 1) -> Cancelled:
@@ -36,60 +41,59 @@ def cancel_while_running(client: Client, graph: Graph, node: str, *, after_step:
             client.post("/interrupt", {"prompt_id": data["prompt_id"]})
         steps.append(data["nodes"][node]["value"])
     assert steps, f"the node did no step before {event}: {data}"
-    return Cancelled(event, data.get("node_id", ""), steps[0], steps[-1])
+    return Cancelled(event, data.get("node_id", ""), steps[-1])
 
 
-def assert_stopped(cancelled: Cancelled, node: str) -> None:
+def assert_stopped(cancelled: Cancelled, node: str, *, before: int) -> None:
     assert (cancelled.event, cancelled.node) == ("execution_interrupted", node)
-    assert cancelled.last_step < STEPS
+    assert cancelled.last_step < before
 
 
-def locked_run(graph: Graph, *, steps: int, size_px: int = 64) -> Node:
+def locked_run(graph: Graph, of_high: Link) -> Link:
     """A run with both experts, locked to one identity."""
     parts = {"identity": recipes.identity(graph), "adapter": recipes.adapter(graph)}
-    high, low = (recipes.locked(graph, recipes.model(graph, name), **parts) for name in (recipes.HIGH, recipes.LOW))
-    start = recipes.latent(graph, size_px=size_px, frames=17)
-    return Node(recipes.moe_sample(graph, model_high=high, model_low=low, steps=steps, latent_image=start)[0])
+    high, low = (recipes.locked(graph, of_model, **parts) for of_model in (of_high, recipes.model(graph, recipes.LOW)))
+    return recipes.moe_sample(graph, model_high=high, model_low=low, steps=STEPS)
 
 
-def short_run(client: Client) -> Saved:
+def whole_run(client: Client) -> Saved:
     graph = Graph()
-    return client.value(graph, locked_run(graph, steps=6)[0])
+    return client.value(graph, locked_run(graph, recipes.model(graph)))
 
 
 def test_a_cancelled_run_stops_and_leaves_nothing_behind(client: Client) -> None:
     client.forget()
-    before = short_run(client)
+    before = whole_run(client)
     client.forget()
     graph = Graph()
-    node = locked_run(graph, steps=STEPS, size_px=160)
-    graph.hash(node[0])
-    assert_stopped(cancel_while_running(client, graph, node.id), node.id)
-    assert short_run(client) == before
+    link = locked_run(graph, held(graph, recipes.model(graph), at_call=3))
+    graph.hash(link)
+    assert_stopped(cancel_while_running(client, graph, link[0]), link[0], before=STEPS)
+    assert whole_run(client) == before
 
 
-def with_sampler(graph: Graph, latent: Link, steps: int) -> Link:
-    return recipes.moe_sample(graph, latent_image=latent, steps=steps, memory="one_expert")
+def with_sampler(graph: Graph, of_low: Link, latent: Link) -> Link:
+    return recipes.moe_sample(graph, model_low=of_low, latent_image=latent, steps=STEPS, memory="one_expert")
 
 
-def with_guider(graph: Graph, latent: Link, steps: int) -> Link:
-    sigmas = recipes.sigmas(graph, steps=steps)
-    return recipes.sample_with_guider(graph, recipes.moe_guider(graph), latent_image=latent, sigmas=sigmas)
+def with_guider(graph: Graph, of_low: Link, latent: Link) -> Link:
+    guider = recipes.moe_guider(graph, guider_low=recipes.guider(graph, of_low))
+    return recipes.sample_with_guider(graph, guider, latent_image=latent, sigmas=recipes.sigmas(graph, steps=STEPS))
 
 
-def with_model(graph: Graph, latent: Link, steps: int) -> Link:
-    return recipes.stock_sample(graph, recipes.moe_model(graph), latent_image=latent, steps=steps)
+def with_model(graph: Graph, of_low: Link, latent: Link) -> Link:
+    return recipes.stock_sample(graph, recipes.moe_model(graph, model_low=of_low), latent_image=latent, steps=STEPS)
 
 
 def models_and_run(
     client: Client, build: Callable[..., Link], use: str
 ) -> tuple[list[str], Saved, set[str], list[str]]:
-    """The hashes of both experts, a short run with them, which of them were loaded anew, and the threads after it."""
+    """The hashes of both experts, a whole run with them, which of them were loaded anew, and the threads after it."""
     graph = Graph()
     token = graph.make(value=use)
     hashed = [graph.hash(recipes.model(graph, name), after=token) for name in (recipes.HIGH, recipes.LOW)]
     loaders = {graph.prompt[node.id]["inputs"]["value"][0] for node in hashed}
-    link = build(graph, graph.make(latent=[1, 16, 3, 8, 8], use=use), 6)
+    link = build(graph, recipes.model(graph, recipes.LOW), graph.make(latent=[1, 16, 3, 8, 8], use=use))
     latent, threads = graph.save(link), graph.add("WanCastProbeThreads", after=link)
     run = client.run(graph)
     alive = json.loads(run.output(threads)["threads"][0])
@@ -98,12 +102,13 @@ def models_and_run(
 
 @pytest.mark.parametrize("build", [with_sampler, with_guider, with_model])
 def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: Callable[..., Link]) -> None:
-    """The run is interrupted after the switch, which is at step 32."""
+    """The interrupt is sent after the switch at step 4; an evaluation of the second expert waits for it."""
     before, latent, _, _ = models_and_run(client, build, f"before {build.__name__}")
     graph = Graph()
-    node = Node(build(graph, recipes.latent(graph, size_px=160, frames=17), STEPS)[0])
-    graph.hash(node[0])
-    assert_stopped(cancel_while_running(client, graph, node.id, after_step=60), node.id)
+    of_low = held(graph, recipes.model(graph, recipes.LOW), at_call=4)
+    node, _ = link = build(graph, of_low, recipes.latent(graph))
+    graph.hash(link)
+    assert_stopped(cancel_while_running(client, graph, node, after_step=5), node, before=STEPS)
     after, again, loaded_anew, threads = models_and_run(client, build, f"after {build.__name__}")
     assert loaded_anew == set()
     assert after == before
@@ -114,9 +119,9 @@ def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: C
 @pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
 def test_a_cancelled_decode_stops(client: Client, build: Callable[..., Link]) -> None:
     graph = Graph()
-    node, _ = build(graph, samples=graph.make(latent=[1, 16, STEPS, 32, 32]))
+    node, _ = build(graph, samples=graph.make(latent=[1, 16, LATENT_FRAMES, 32, 32]))
     graph.hash([node, 0])
-    assert_stopped(cancel_while_running(client, graph, node), node)
+    assert_stopped(cancel_while_running(client, graph, node), node, before=LATENT_FRAMES)
 
 
 @pytest.mark.parametrize("expert", ["model_high", "model_low"])
@@ -125,7 +130,7 @@ def test_a_run_ends_in_the_step_in_which_it_is_interrupted(client: Client, exper
     graph = Graph()
     models = {"model_high": recipes.model(graph), "model_low": recipes.model(graph, recipes.LOW)}
     models[expert] = graph.add("WanCastProbeInterrupt", model=models[expert], at_call=2)[0]
-    link = recipes.moe_sample(graph, **models, steps=12, cfg_high=1.0, cfg_low=1.0, switch="step", switch__step=5)
+    link = recipes.moe_sample(graph, **models, steps=STEPS, cfg_high=1.0, cfg_low=1.0, switch="step", switch__step=5)
     graph.hash(link)
     reported, event, data = [0.0], "", {}
     for event, data in client.events(graph):  # noqa: B007

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from comfy_api.latest import io
 
 CATEGORY = "WanCast probe"
 SIGMA_TOLERANCE = 1e-6
+HOLD_S = 60.0
 MARKER = "wancast_probe"  # in transformer_options: the name of the model that they were made for
 
 Call = dict[str, Any]  # the keywords of the host's model_function_wrapper
@@ -198,7 +200,47 @@ class WanCastProbeInterrupt(io.ComfyNode):
         return io.NodeOutput(model)
 
 
+class WanCastProbeHold(io.ComfyNode):
+    """A model that waits at its nth evaluation until somebody has asked the host to interrupt the run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeHold",
+            category=CATEGORY,
+            inputs=[io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)],
+            outputs=[io.Model.Output("model")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # a count belongs to one prompt
+
+    @classmethod
+    def execute(cls, model: Any, at_call: int) -> io.NodeOutput:
+        calls = 0
+
+        def apply_model(inner: Any, *args: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at_call:
+                wait_for_interrupt()
+            return inner(*args, **named)
+
+        model = model.clone()
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "wancast_hold", apply_model)
+        return io.NodeOutput(model)
+
+
+def wait_for_interrupt() -> None:
+    deadline = time.monotonic() + HOLD_S
+    while not comfy.model_management.processing_interrupted():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody interrupted the run in {HOLD_S:g} s")
+        time.sleep(0.01)
+
+
 NODES = [
-    WanCastProbeInterrupt, WanCastProbeComposite, WanCastProbeGaussianFlow, WanCastProbeModelScale, WanCastProbeLog,
-    WanCastProbeReadLog,
+    WanCastProbeInterrupt, WanCastProbeHold, WanCastProbeComposite, WanCastProbeGaussianFlow, WanCastProbeModelScale,
+    WanCastProbeLog, WanCastProbeReadLog,
 ]

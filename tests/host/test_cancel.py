@@ -9,20 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from tests.host import recipes
-from tests.host.live import Client, Graph, Saved
+from tests.host.live import Client, Graph, Json, Saved
 from tests.host.recipes import Link
 
 STEPS = 12
 LATENT_FRAMES = 300  # to decode: many seconds more than a busy host takes to hear of an interrupt
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """How a prompt ended that was interrupted once one of its nodes had done a step."""
-
-    event: str  # the last event
-    node: str  # the node that it names
-    last_step: float  # the last one that it reported at all
 
 
 def held(graph: Graph, of_model: Link, *, at_call: int) -> Link:
@@ -30,18 +21,31 @@ def held(graph: Graph, of_model: Link, *, at_call: int) -> Link:
     return graph.add("WanCastProbeHold", model=of_model, at_call=at_call)[0]
 
 
-def cancel_while_running(client: Client, graph: Graph, node: str, *, after_step: int = 1) -> Cancelled:
-    """Interrupts the prompt once the node has done a step or so many, and reads its events to the end."""
-    steps: list[float] = []
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """How a prompt ended that was interrupted in the middle of one of its nodes."""
+
+    event: str  # the last event
+    node: str  # the node that it names
+    last_step: float  # the last one that the host reported
+
+
+def cancel(client: Client, graph: Graph, node: str, *, when: Callable[[str, Json], bool]) -> Cancelled:
+    """Interrupts the prompt at the first event for which ``when`` holds, and reads its events to the end."""
+    is_asked, last_step = False, 0.0
     event, data = "", {}
-    for event, data in client.events(graph):  # noqa: B007
-        if event != "progress_state" or data["nodes"].get(node, {}).get("value", 0) < after_step:
-            continue
-        if not steps:
+    for event, data in client.events(graph):
+        if event == "progress_state":
+            last_step = data["nodes"].get(node, {}).get("value", last_step)
+        if not is_asked and when(event, data):
             client.post("/interrupt", {"prompt_id": data["prompt_id"]})
-        steps.append(data["nodes"][node]["value"])
-    assert steps, f"the node did no step before {event}: {data}"
-    return Cancelled(event, data.get("node_id", ""), steps[-1])
+            is_asked = True
+    assert is_asked, f"nothing to interrupt before {event}: {data}"
+    return Cancelled(event, data.get("node_id", ""), last_step)
+
+
+def is_held(event: str, data: Json) -> bool:
+    return event == "wancast_probe_held"
 
 
 def assert_stopped(cancelled: Cancelled, node: str, *, before: int) -> None:
@@ -68,7 +72,7 @@ def test_a_cancelled_run_stops_and_leaves_nothing_behind(client: Client) -> None
     graph = Graph()
     link = locked_run(graph, held(graph, recipes.model(graph), at_call=3))
     graph.hash(link)
-    assert_stopped(cancel_while_running(client, graph, link[0]), link[0], before=STEPS)
+    assert_stopped(cancel(client, graph, link[0], when=is_held), link[0], before=STEPS)
     assert whole_run(client) == before
 
 
@@ -102,13 +106,13 @@ def models_and_run(
 
 @pytest.mark.parametrize("build", [with_sampler, with_guider, with_model])
 def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: Callable[..., Link]) -> None:
-    """The interrupt is sent after the switch at step 4; an evaluation of the second expert waits for it."""
+    """The interrupt is sent after the switch: an evaluation of the second expert waits for it."""
     before, latent, _, _ = models_and_run(client, build, f"before {build.__name__}")
     graph = Graph()
-    of_low = held(graph, recipes.model(graph, recipes.LOW), at_call=4)
+    of_low = held(graph, recipes.model(graph, recipes.LOW), at_call=3)
     node, _ = link = build(graph, of_low, recipes.latent(graph))
     graph.hash(link)
-    assert_stopped(cancel_while_running(client, graph, node, after_step=5), node, before=STEPS)
+    assert_stopped(cancel(client, graph, node, when=is_held), node, before=STEPS)
     after, again, loaded_anew, threads = models_and_run(client, build, f"after {build.__name__}")
     assert loaded_anew == set()
     assert after == before
@@ -121,7 +125,11 @@ def test_a_cancelled_decode_stops(client: Client, build: Callable[..., Link]) ->
     graph = Graph()
     node, _ = build(graph, samples=graph.make(latent=[1, 16, LATENT_FRAMES, 32, 32]))
     graph.hash([node, 0])
-    assert_stopped(cancel_while_running(client, graph, node), node, before=LATENT_FRAMES)
+
+    def is_decoding(event: str, data: Json) -> bool:
+        return event == "progress_state" and data["nodes"].get(node, {}).get("value", 0) > 0
+
+    assert_stopped(cancel(client, graph, node, when=is_decoding), node, before=LATENT_FRAMES)
 
 
 @pytest.mark.parametrize("expert", ["model_high", "model_low"])

@@ -12,6 +12,8 @@ import comfy.model_management
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
 
 CATEGORY = "WanCast probe"
 SIGMA_TOLERANCE = 1e-6
@@ -201,7 +203,7 @@ class WanCastProbeInterrupt(io.ComfyNode):
 
 
 class WanCastProbeHold(io.ComfyNode):
-    """A model that waits at its nth evaluation until somebody has asked the host to interrupt the run."""
+    """A model that waits at its nth evaluation, and says so by an event, until the run is to be interrupted."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -233,6 +235,8 @@ class WanCastProbeHold(io.ComfyNode):
 
 
 def wait_for_interrupt() -> None:
+    running = get_executing_context()
+    PromptServer.instance.send_sync("wancast_probe_held", {"prompt_id": running.prompt_id, "node": running.node_id})
     deadline = time.monotonic() + HOLD_S
     while not comfy.model_management.processing_interrupted():
         if time.monotonic() > deadline:

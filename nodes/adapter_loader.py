@@ -4,72 +4,68 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..wan_core.adapters.files import load_lynx_lite
-from ..wan_core.adapters.lynx import LynxAdapter
+from ..wan_core.adapters.files import AdapterFile, load_adapter
+from ..wan_core.adapters.report import report_on
 from .host import devices, files
 from .types import WanIdAdapter, names_its_errors
 
+NONE = "none"
+
 
 class WanCastAdapterLoader(io.ComfyNode):
-    """Loads the two files of a Lynx-lite adapter."""
+    """Loads the files of an identity adapter: Stand-In, Lynx lite or full, or several of them."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        choices = files.model_files(files.ID_ADAPTERS)
         return io.Schema(
             node_id="WanCastAdapterLoader",
             display_name="WanCast Adapter Loader",
             category="WanCast/identity",
-            description="Loads the weights that IDLock uses: a Lynx-lite adapter, in ByteDance's or in Kijai's layout.",
-            search_aliases=["lynx", "identity adapter", "face adapter", "ip adapter"],
+            description=(
+                "Loads the weights that IDLock uses: Stand-In, Lynx lite or Lynx full, alone or together, as their "
+                "authors or Kijai publish them. All files lie in models/wan_id_adapters."
+            ),
+            search_aliases=["lynx", "stand-in", "standin", "identity adapter", "face adapter", "ip adapter"],
             inputs=[
-                io.Combo.Input(
-                    "ip_layers",
-                    options=choices,
-                    tooltip="The IP layers of Lynx-lite (lynx_lite/ip_layers.safetensors), in models/wan_id_adapters.",
-                ),
-                io.Combo.Input(
+                _file_input("ip_layers", "The IP layers of Lynx lite or full (ip_layers.safetensors), or our own."),
+                _file_input(
                     "resampler",
-                    options=choices,
-                    tooltip="The resampler of the same Lynx-lite (lynx_lite/resampler.safetensors), in that folder.",
+                    "The resampler of the same Lynx (resampler.safetensors). Leave it at none for a file of our own "
+                    "that holds one.",
+                ),
+                _file_input("ref_layers", "The reference layers of Lynx full (ref_layers.safetensors).", optional=True),
+                _file_input(
+                    "stand_in",
+                    "A Stand-In file. For Wan2.2 the high and the low file each go to the expert of that name, "
+                    "through a loader and an IDLock of its own.",
+                    optional=True,
                 ),
             ],
             outputs=[
                 WanIdAdapter.Output("adapter", tooltip="The adapter, for IDLock."),
-                io.String.Output("report", tooltip="What the files hold: width, blocks and tokens."),
+                io.String.Output("report", tooltip="What the files hold: kinds, model width, blocks, sizes."),
             ],
         )
 
     @classmethod
     @names_its_errors
-    def execute(cls, ip_layers: str, resampler: str) -> io.NodeOutput:
-        layers = files.load_weights(files.ID_ADAPTERS, ip_layers, input_name="ip_layers")
-        perceiver = files.load_weights(files.ID_ADAPTERS, resampler, input_name="resampler")
-        adapter = load_lynx_lite(
-            layers.state_dict,
-            perceiver.state_dict,
-            metadata=perceiver.metadata,
-            ip_layers_name=layers.name,
-            resampler_name=perceiver.name,
+    def execute(
+        cls, ip_layers: str, resampler: str, ref_layers: str = NONE, stand_in: str = NONE
+    ) -> io.NodeOutput:
+        picked = {"ip_layers": ip_layers, "resampler": resampler, "ref_layers": ref_layers, "stand_in": stand_in}
+        read = {
+            slot: files.load_weights(files.ID_ADAPTERS, name, input_name=slot)
+            for slot, name in picked.items() if name != NONE
+        }  # fmt: skip
+        adapter = load_adapter(
+            {slot: AdapterFile(file.name, file.state_dict, file.metadata) for slot, file in read.items()},
+            content_sha256=files.content_sha256(read),
             operations=devices.operations,
-            make_patcher=devices.network_patcher,
+            make_patcher=devices.resting_patcher,
         )
-        return io.NodeOutput(adapter, _report(adapter))
+        return io.NodeOutput(adapter, report_on(adapter))
 
 
-def _report(adapter: LynxAdapter) -> str:
-    resampler = adapter.shape.resampler
-    return "\n".join(
-        (
-            f"Lynx-lite: {adapter.ip_layers_name} with {adapter.resampler_name}",
-            f"model width {adapter.width_d}, blocks {', '.join(str(block) for block in adapter.blocks)}",
-            f"{resampler.tokens} tokens of {resampler.token_d} numbers, {resampler.depth} resampler layers",
-            _expected_space(adapter.space_sha256),
-        )
-    )
-
-
-def _expected_space(sha256: str | None) -> str:
-    if sha256 is None:
-        return "expects identities of facexlib's IR-SE50; the file does not say which, so it is not checked"
-    return f"expects identities of the recogniser with SHA-256 {sha256[:12]}"
+def _file_input(name: str, tooltip: str, *, optional: bool = False) -> io.Combo.Input:
+    options = [NONE, *files.model_files(files.ID_ADAPTERS)]
+    return io.Combo.Input(name, options=options, default=NONE, optional=optional, tooltip=tooltip)

@@ -175,4 +175,7 @@ def pixels(job: DecodeJob, vae: vaes.LoadedVae) -> Iterator[Tensor]:
     for decoded in stream_frames(vae.network, clip, job.spec, job.plan, **where, bounded=True):
         require_finite(decoded, first=done)
         done += len(decoded)
-        yield to_uint8(decoded)
+        levels = to_uint8(decoded)
+        del decoded
+        yield levels
+        del levels

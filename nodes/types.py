@@ -15,7 +15,7 @@ from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
 from ..wan_core.vae.plan import MOST_TILES_EACH_WAY
 
 WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
-WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.lynx.LynxAdapter
+WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.adapter.Adapter
 WanAudioFeatures = io.Custom("WAN_AUDIO_FEATURES")  # wan_core.audio.tracks.TrackSet
 
 Kind = TypeVar("Kind")

@@ -1,30 +1,16 @@
-"""The face recogniser, and the adapter that brings its embedding into a Wan model.
-
-Layouts: facexlib's ArcFace ``Backbone(mode="ir_se")`` and Lynx lite (bytedance/lynx, modules/lite and
-modules/common/resampler.py).
-"""
+"""The face recogniser; layout: facexlib's ArcFace ``Backbone(mode="ir_se")``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from . import wan
-from .table import Entry, Table, batch_norm, layer, norm, prefixed, weight
+from .table import Entry, Table, batch_norm, layer, prefixed, weight
 
 EMBEDDING = 512
 STEM_WIDTH = 16
 STAGES = ((16, 2), (24, 2), (32, 2), (48, 2))  # width and units; the first unit of a stage halves the picture
 SE_REDUCTION = 16
 FINAL_SIDE = 7
-
-RESAMPLER_WIDTH = 64
-RESAMPLER_DEPTH = 2
-RESAMPLER_HEAD = 64
-QUERIES = 16
-TOKEN_WIDTH = 80
-FF_FACTOR = 4
-
-assert RESAMPLER_WIDTH % RESAMPLER_HEAD == 0
 
 
 # Recogniser
@@ -75,36 +61,3 @@ def recogniser() -> Table:
         | prefixed("output_layer.3.", final)
         | prefixed("output_layer.4.", batch_norm(EMBEDDING))
     )
-
-
-# Adapter
-
-
-def resampler() -> Table:
-    """Embedding to 16 tokens: a Perceiver."""
-    width, inner = RESAMPLER_WIDTH, RESAMPLER_WIDTH
-    table = {"latents": Entry((1, QUERIES, width), std=1.0)} | prefixed("proj_in.", layer(EMBEDDING, width, gain=20.0))
-    for index in range(RESAMPLER_DEPTH):
-        attention = (
-            prefixed("norm1.", norm(width))
-            | prefixed("norm2.", norm(width))
-            | prefixed("to_q.", layer(width, inner, bias=False))
-            | prefixed("to_kv.", layer(width, 2 * inner, bias=False))
-            | prefixed("to_out.", layer(inner, width, bias=False, gain=2.0))
-        )
-        feed_forward = (
-            prefixed("0.", norm(width))
-            | prefixed("1.", layer(width, FF_FACTOR * width, bias=False))
-            | prefixed("3.", layer(FF_FACTOR * width, width, bias=False))
-        )
-        table |= prefixed(f"layers.{index}.0.", attention) | prefixed(f"layers.{index}.1.", feed_forward)
-    return table | prefixed("proj_out.", layer(width, TOKEN_WIDTH)) | prefixed("norm_out.", norm(TOKEN_WIDTH))
-
-
-def ip_layers() -> Table:
-    """Key and value of the identity tokens in every second block of a Wan model."""
-    table: Table = {}
-    for index in range(wan.BLOCKS // 2):
-        table |= prefixed(f"{index}.to_k_ip.", layer(TOKEN_WIDTH, wan.WIDTH, bias=False))
-        table |= prefixed(f"{index}.to_v_ip.", layer(TOKEN_WIDTH, wan.WIDTH, bias=False))
-    return table

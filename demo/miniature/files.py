@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from . import face, sound, text, vae, wan
+from . import adapters, face, face_landmarker, face_onnx, sound, text, vae, wan
 from .table import Table, fill
 
 STAMP_NAME = "miniatures.sha256"
@@ -25,6 +25,10 @@ STAMP_NAME = "miniatures.sha256"
 
 def _table_file(table: Callable[[], Table], metadata: dict[str, str] | None, name: str) -> bytes:
     return safetensors.torch.save(fill(table(), name), metadata=metadata)
+
+
+def _landmarker_file(name: str) -> bytes:
+    return safetensors.torch.save(face_landmarker.landmarker(name))
 
 
 def _text_file(name: str) -> bytes:
@@ -41,10 +45,10 @@ def _speech_file(name: str) -> bytes:
 RECOGNISER = "face_recognition/mini_ir_se.safetensors"
 
 
-def _resampler_file(name: str) -> bytes:
+def _resampler_file(table: Callable[[], Table], name: str) -> bytes:
     """It says which recogniser it belongs to, by the hash of that file."""
     recogniser = FILES[RECOGNISER](Path(RECOGNISER).stem)
-    return _table_file(face.resampler, {"wancast_space_sha256": hashlib.sha256(recogniser).hexdigest()}, name)
+    return _table_file(table, {"wancast_space_sha256": hashlib.sha256(recogniser).hexdigest()}, name)
 
 
 FILES: dict[str, Callable[[str], bytes]] = {
@@ -56,8 +60,18 @@ FILES: dict[str, Callable[[str], bytes]] = {
     "vae/mini_wan21_vae.safetensors": partial(_table_file, vae.wan21, None),
     "vae/mini_wan22_vae.safetensors": partial(_table_file, vae.wan22, None),
     RECOGNISER: partial(_table_file, face.recogniser, None),
-    "wan_id_adapters/mini_lynx_lite_ip_layers.safetensors": partial(_table_file, face.ip_layers, None),
-    "wan_id_adapters/mini_lynx_lite_resampler.safetensors": _resampler_file,
+    "face_recognition/mini_iresnet.onnx": face_onnx.recogniser,
+    "insightface/models/mini_pack/det_mini.onnx": face_onnx.detector,
+    "insightface/models/mini_pack/genderage.onnx": face_onnx.gender_age,
+    "insightface/models/mini_pack/w600k_mini.onnx": face_onnx.recogniser,
+    "detection/mini_landmarker.safetensors": _landmarker_file,
+    "wan_id_adapters/mini_lynx_lite_ip_layers.safetensors": partial(_table_file, adapters.lite_ip_layers, None),
+    "wan_id_adapters/mini_lynx_lite_resampler.safetensors": partial(_resampler_file, adapters.resampler),
+    "wan_id_adapters/mini_lynx_full_ip_layers.safetensors": partial(_table_file, adapters.full_ip_layers, None),
+    "wan_id_adapters/mini_lynx_full_resampler.safetensors": partial(_resampler_file, adapters.full_resampler),
+    "wan_id_adapters/mini_lynx_full_ref_layers.safetensors": partial(_table_file, adapters.ref_layers, None),
+    "wan_id_adapters/mini_stand_in_high.safetensors": partial(_table_file, adapters.stand_in, None),
+    "wan_id_adapters/mini_stand_in_low.safetensors": partial(_table_file, adapters.stand_in, None),
     "audio_encoders/mini_wav2vec2.pt": _speech_file,
     "syncnet/mini_syncnet.safetensors": partial(_table_file, sound.syncnet, None),
     "text_encoders/mini_umt5.safetensors": _text_file,
@@ -68,11 +82,11 @@ FILES: dict[str, Callable[[str], bytes]] = {
 
 
 def stamp() -> str:
-    """A hash of everything that the files depend on: our source and the two libraries that make the numbers."""
+    """A hash of everything that the files depend on: our source and the libraries that make the numbers."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.*")):
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
-    for library in ("torch", "sentencepiece", "safetensors"):
+    for library in ("torch", "sentencepiece", "safetensors", "onnx"):
         digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
     return digest.hexdigest()
 

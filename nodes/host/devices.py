@@ -14,13 +14,10 @@ import torch
 operations = comfy.ops.manual_cast
 
 
-def network_patcher(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
-    """How the host loads a network of ours; keep it as long as the network, or the host reports a memory leak."""
-    return comfy.model_patcher.CoreModelPatcher(
-        network,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
+def resting_patcher(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
+    """How the host holds a network whose layers are each used once: it never loads them, they are cast when used."""
+    resting_place = comfy.model_management.unet_offload_device()
+    return comfy.model_patcher.CoreModelPatcher(network, load_device=resting_place, offload_device=resting_place)
 
 
 @contextmanager

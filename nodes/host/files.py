@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,12 @@ import folder_paths
 import torch
 
 from ...wan_core.errors import InputError
+from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_whole
 
 FACE_RECOGNITION = "face_recognition"
 ID_ADAPTERS = "wan_id_adapters"
 SYNCNET = "syncnet"
+ONNX = ".onnx"  # recognisers come in it too
 
 StateDict = dict[str, torch.Tensor]
 
@@ -28,7 +31,8 @@ def register_model_folders() -> None:
     for name in (FACE_RECOGNITION, ID_ADAPTERS, SYNCNET):
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
         paths, _ = folder_paths.folder_names_and_paths[name]
-        folder_paths.folder_names_and_paths[name] = (paths, folder_paths.supported_pt_extensions)
+        extensions = folder_paths.supported_pt_extensions | ({ONNX} if name == FACE_RECOGNITION else set())
+        folder_paths.folder_names_and_paths[name] = (paths, extensions)
 
 
 def model_files(folder: str) -> list[str]:
@@ -61,10 +65,14 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
             wanted=f"a weight file in models/{folder}",
             fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
         )
+    is_safetensors = name.lower().endswith((".safetensors", ".sft"))
     try:
+        if is_safetensors:
+            require_whole_safetensors(path)
         state_dict, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+        if not (isinstance(state_dict, dict) and all(isinstance(key, str) for key in state_dict)):
+            raise ValueError("its weights have no names")
     except Exception as error:
-        is_safetensors = name.lower().endswith((".safetensors", ".sft"))
         reason = error if is_safetensors else "it is damaged, or holds more than plain weights"
         raise InputError(
             input_name, found=f"{name!r}, which cannot be read ({reason})", wanted="a complete weight file",
@@ -72,6 +80,14 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
         ) from error
     require_sound_weights(state_dict, name, input_name)
     return WeightsFile(name=name, path=path, state_dict=state_dict, metadata=metadata or {})
+
+
+def require_whole_safetensors(path: str) -> None:
+    """Raises ValueError, saying why, unless the file has a header and the bytes that it promises."""
+    file_bytes = os.path.getsize(path)
+    with open(path, "rb") as file:
+        length = header_bytes(file.read(LENGTH_BYTES), file_bytes)
+        require_whole(file.read(length), file_bytes)
 
 
 def require_sound_weights(state_dict: dict[str, Any], name: str, input_name: str) -> None:
@@ -94,4 +110,12 @@ def file_sha256(path: str) -> str:
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def content_sha256(files: Mapping[str, WeightsFile]) -> str:
+    """One SHA-256 of several files' bytes and of what each is for, hexadecimal; it reads the files again."""
+    digest = hashlib.sha256()
+    for purpose, file in files.items():
+        digest.update(f"{purpose} {file.sha256}\n".encode())
     return digest.hexdigest()

@@ -1,20 +1,16 @@
-"""Wan models: their sizes, their schedule, and wrappers around their forward."""
+"""Wan models: their sizes, their schedule, and what is known of them before they sample."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import comfy.ldm.wan.ar_model
 import comfy.ldm.wan.model
 import comfy.model_patcher
-import comfy.samplers
-import torch
 from comfy.patcher_extension import WrappersMP
 
-from ...wan_core.adapters.inject import NEGATIVE_UUIDS
+from ...wan_core.adapters.inject import INJECTION
 from ...wan_core.errors import InputError
 from ...wan_core.moe.facts import ExpertFacts
 
@@ -32,6 +28,7 @@ class WanSize:
     blocks: int
     input_channels: int  # 16 for text to video, 36 for image to video
     text_d: int  # of the text embeddings that it reads
+    has_plain_layout: bool  # whether the video's tokens come first, with the positions of text to video
 
     def __str__(self) -> str:
         return (
@@ -58,6 +55,7 @@ def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
         blocks=len(network.blocks),
         input_channels=network.in_dim,
         text_d=network.text_embedding[0].in_features,
+        has_plain_layout=type(network)._forward is comfy.ldm.wan.model.WanModel._forward,
     )
 
 
@@ -104,43 +102,27 @@ def shift_of(model: Model, *, input_name: str = "model") -> float:
     return round(middle / (1.0 - middle), 9)  # sigma = shift * u / (1 + (shift - 1) * u) at u = 0.5
 
 
-def facts_of(model: Model) -> ExpertFacts:
-    """What is known of a model that has the schedule of a flow, before it samples."""
+def file_of(model: Model) -> str | None:
+    """The path of the file that a model was loaded from; None where the host does not know it."""
     match model.cached_patcher_init:
         case (_, (str(path), *_), *_):
-            file = path
+            return path
         case _:
-            file = None
-    return ExpertFacts(file, shift_of(model), has_context_windows="context_handler" in model.model_options)
+            return None
 
 
-def with_model_wrapper(model: Model, name: str, wrapper: Callable[..., torch.Tensor], patcher: Model) -> Model:
-    """A clone of ``model`` whose forward goes through ``wrapper``, with the patcher's network loaded beside it.
-
-    Clones stack. While it samples, transformer_options names the negative conditions (NEGATIVE_UUIDS).
-    """
-    model = model.clone()
-    key = f"{name}.{sum(other.startswith(name) for other in model.additional_models)}"
-    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, key, wrapper)
-    model.set_additional_models(key, [patcher.clone()])  # when a clone goes, the host falls back to its parent
-    if not model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, NEGATIVE_UUIDS):
-        model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, NEGATIVE_UUIDS, name_negative)
-    return model
+def facts_of(model: Model) -> ExpertFacts:
+    """What is known of a model that has the schedule of a flow, before it samples."""
+    return ExpertFacts(
+        file=file_of(model),
+        shift=shift_of(model),
+        has_context_windows="context_handler" in model.model_options,
+        portraits_for=portraits_for(model),
+    )
 
 
-def name_negative(
-    sample: Callable[..., torch.Tensor], guider: comfy.samplers.CFGGuider, sigmas: torch.Tensor,
-    extra_args: dict[str, Any], *rest: Any, **named: Any,
-) -> torch.Tensor:
-    """Samples with the ids of the guider's negative conditions in the run's own transformer_options.
-
-    A condition that the host copied from one list into another, for an area, has the first one's id: it gets a new one.
-    """
-    for name, conds in guider.conds.items():
-        own = {cond["uuid"] for cond in guider.original_conds.get(name, ())}
-        for cond in conds:
-            if cond["uuid"] not in own:
-                cond["uuid"] = uuid.uuid4()
-    negative = frozenset(cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds)
-    extra_args["model_options"]["transformer_options"][NEGATIVE_UUIDS] = negative
-    return sample(guider, sigmas, extra_args, *rest, **named)
+def portraits_for(model: Model) -> frozenset[str]:
+    """The experts ("high", "low") for which the Stand-In files that are locked into a model were trained."""
+    injections = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, INJECTION)
+    experts = (lock.stand_in.expert for injection in injections for lock in injection.locks if lock.stand_in)
+    return frozenset(expert for expert in experts if expert)

@@ -124,7 +124,7 @@ VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 ANY_LATENT = "[batch, channels, frames, height, width] (video) or [batch, channels, height, width] (image)"
 ONE_OF_EACH = "at least one clip, one latent frame and one latent pixel each way"
 RECOGNISER = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
-LAYER_KEYS = "only <n>.to_k_ip.weight and <n>.to_v_ip.weight (or blocks.<n>.cross_attn.ip_adapter. in front of them)"
+LAYER_KEYS = "only keys of IP layers of Lynx (<n>.* or blocks.<n>.cross_attn.ip_adapter.*)"
 
 TYPES = [
     Row(identity, "images", NOTHING, "NoneType", "an IMAGE"),
@@ -348,21 +348,20 @@ FILES = [
           (identity, "encoder", "a file without a usable input_layer.0.weight, body.0.res_layer.1.weight, "
            "output_layer.3.weight", RECOGNISER),
           (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
-          (adapter, "resampler", "a file without latents, proj_in.weight, norm_out.weight (it has weight)",
-           "the resampler of Lynx-lite"),
+          (adapter, "resampler", "unknown keys: weight", "only keys of a resampler of Lynx"),
           (lip_sync, "weights", "'another_network.safetensors' with 102 of 102 keys missing (first: netcnnaud.0.bias) "
            "and 1 unknown keys (first: weight)", "the weights of SyncNet v2"),
       )),
     *(Row(build, name, f"{name}_without_one_weight.safetensors", found, wanted)
       for build, name, found, wanted in (
           (identity, "encoder", "a file without output_layer.4.weight", RECOGNISER),
-          (adapter, "ip_layers", "a file without to_v_ip of block 2", "a complete file"),
+          (adapter, "ip_layers", "a file without 1.to_v_ip.weight", "a complete file"),
           (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
           (lip_sync, "weights", "'weights_without_one_weight.safetensors' with 1 of 102 keys missing (first: "
            "netfclip.3.weight)", "the weights of SyncNet v2"),
       )),
-    Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers", "the resampler of Lynx-lite"),
-    Row(adapter, "ip_layers", RESAMPLER, "the resampler", "the IP layers of Lynx-lite"),
+    Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
+    Row(adapter, "ip_layers", RESAMPLER, "a resampler of Lynx", "IP layers of Lynx"),
 ]  # fmt: skip
 
 ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]

@@ -17,8 +17,8 @@ LINES_PER_FUNCTION = 80
 
 # What shipped code may import and use, as dotted names; a name stands for itself and for everything inside it.
 STANDARD = (
-    "__future__", "collections", "contextlib", "dataclasses", "fractions", "functools", "itertools",
-    "logging.getLogger", "math", "numbers", "re", "types.ModuleType", "typing",
+    "__future__", "collections", "contextlib", "dataclasses", "enum", "fractions", "functools", "itertools",
+    "logging.getLogger", "math", "numbers", "re", "threading.Lock", "types.ModuleType", "typing", "weakref.ref",
 )
 TENSORS = ("torch", "numpy", "einops")
 HOST = (

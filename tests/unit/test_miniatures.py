@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
-from demo.miniature import face, files, sound, table, wan
+from demo.miniature import adapters, files, sound, table, wan
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +96,34 @@ def test_the_speech_model_tells_the_host_what_shapes_do_not() -> None:
     assert len(injectors) == len(config["audio_inject_layers"])
 
 
-def test_the_adapter_fits_the_resampler_and_every_second_block() -> None:
-    layers = face.ip_layers()
+def test_the_lite_adapter_fits_its_resampler_and_every_second_block() -> None:
+    layers = adapters.lite_ip_layers()
     assert {key.split(".")[0] for key in layers} == {"0", "1"}
-    assert {entry.shape for entry in layers.values()} == {(wan.WIDTH, face.resampler()["norm_out.weight"].shape[0])}
+    assert {entry.shape for entry in layers.values()} == {(wan.WIDTH, adapters.resampler()["norm_out.weight"].shape[0])}
+
+
+def test_the_full_adapter_fits_its_resampler_and_every_block() -> None:
+    layers, width = adapters.full_ip_layers(), adapters.full_resampler()["norm_out.weight"].shape[0]
+    assert {key.split(".")[0] for key in layers} == {str(block) for block in range(wan.BLOCKS)}
+    assert {entry.shape for key, entry in layers.items() if key.endswith("ip.weight")} == {(wan.WIDTH, width)}
+    assert {entry.shape[-1] for key, entry in layers.items() if key.endswith("registers")} == {width}
+
+
+@pytest.mark.parametrize(
+    ("made", "keys"),
+    [
+        (adapters.lite_ip_layers, {"to_k_ip.weight", "to_v_ip.weight"}),
+        (adapters.full_ip_layers, {"registers", *(f"to_{x}_ip.{y}" for x in "kv" for y in ("weight", "bias"))}),
+        (adapters.ref_layers, {f"to_{x}_ref.{y}" for x in "kv" for y in ("weight", "bias")}),
+    ],
+)
+def test_a_lynx_file_has_the_published_keys(made: Callable[[], table.Table], keys: set[str]) -> None:
+    assert {key.split(".", 1)[1] for key in made()} == keys
+
+
+def test_a_stand_in_file_has_the_published_keys() -> None:
+    terms = {f"{name}_loras.{part}.weight" for name in "qkv" for part in ("down", "up")}
+    assert set(adapters.stand_in()) == {f"blocks.{block}.self_attn.{term}" for block in range(4) for term in terms}
 
 
 def test_syncnet_has_the_102_keys_of_the_public_weights() -> None:

@@ -1,197 +1,210 @@
-"""Adapter files: which kind one is, and every size from its shapes."""
+"""Adapter files: each checked for the input that it was picked in, and all of them as one adapter."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..weights import Operations, StateDict, difference, shown
-from .lynx import LynxAdapter, LynxLite, LynxShape
-from .resampler import HEAD_D, ResamplerShape
+from ..weights import Operations, StateDict, shown
+from .adapter import Adapter, AdapterNetwork, AdapterShape
+from .layouts import BY_SLOT, IP, KINDS, RESAMPLER, STAND_IN, Content, contents_of, foreign_kind, without_prefix
+from .report import label_of
+from .shapes import PartShape, part_of
 
-IP_LAYERS = "ip_layers"
-RESAMPLER = "resampler"
-HOST_PREFIX = "diffusion_model."
-OFFICIAL_KEY = re.compile(r"(?P<index>\d+)\.(?P<layer>to_[kv]_ip)\.weight")  # n-th adapter, on block 2n
-BLOCK_KEY = re.compile(r"blocks\.(?P<index>\d+)\.cross_attn\.ip_adapter\.(?P<layer>to_[kv]_ip)\.weight")
-OFFICIAL_BLOCK_STEP = 2
-FACE_D = 512  # numbers in a face embedding
-SPACE_KEY = "wancast_space_sha256"  # in a resampler file's metadata: hash of the recogniser that it was trained with
-
-# The weights that the resampler's sizes are read from, and their number of axes.
-DERIVED_FROM = {
-    "latents": 3,
-    "proj_in.weight": 2,
-    "layers.0.0.to_q.weight": 2,
-    "layers.0.1.1.weight": 2,
-    "proj_out.weight": 2,
-}
-
-# What tells a known file of another kind, in this order.
-OTHER_KINDS = {
-    "Stand-In weights": re.compile(r"[qkv]_loras\."),
-    "the reference layers of Lynx full": re.compile(r"to_[kv]_ref\."),
-    "the IP layers of Lynx full": re.compile(r"registers|to_[kv]_ip\.bias"),
-}
+SPACE_KEY = "wancast_space_sha256"  # in a file's metadata: hash of the recogniser that it was trained with
+EXPERT_KEY = "wancast_expert"  # in a Stand-In file's metadata: "high" or "low"
+VERSION_KEY, VERSION = "format_version", "1"  # in the metadata of our own files, which may hold both parts of Lynx
+EXPERT_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 
-def load_lynx_lite(
-    ip_layers: StateDict,
-    resampler: StateDict,
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterFile:
+    """A weight file as it was read."""
+
+    name: str  # as the user picked it
+    state_dict: StateDict
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One part of an adapter as a file holds it."""
+
+    slot: str  # the input that the file was picked in
+    shape: PartShape
+    weights: dict[str, Tensor]  # by the keys of the part's network
+
+
+def load_adapter(
+    files: Mapping[str, AdapterFile],
     *,
-    metadata: dict[str, str],
-    ip_layers_name: str,
-    resampler_name: str,
+    content_sha256: str,
     operations: Operations,
     make_patcher: Callable[[nn.Module], Any],
-) -> LynxAdapter:
-    """Builds a Lynx-lite adapter from its two files and the resampler's ``metadata``.
+) -> Adapter:
+    """Builds an adapter from its files by the inputs that they were picked in: ip_layers, resampler, ref_layers,
+    stand_in.
 
     ``make_patcher`` gives the host's way to load the network. Raises InputError naming what does not fit.
     """
-    layers = _ip_weights(_without_prefix(ip_layers))
-    perceiver = _resampler_weights(_without_prefix(resampler))
-    shape = _derive_shape(layers, perceiver)
-    weights = {f"ip_layers.{block}.{layer}.weight": tensor for (block, layer), tensor in layers.items()}
-    weights |= {f"resampler.{key}": tensor for key, tensor in perceiver.items()}
-    if problem := difference(weights, LynxLite(shape, operations=nn, device="meta").state_dict()):
-        raise _unusable(RESAMPLER, f"a file {problem}", "the resampler of Lynx-lite", "Copy or download it again.")
-    network = LynxLite(shape, operations=operations, device="meta")
+    parts = _parts(files)
+    width_d = _require_fit(parts)
+    shape = AdapterShape(**{name: part.shape for name, part in parts.items()})
+    network = AdapterNetwork(shape, operations=operations, device="meta")
+    weights = {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in part.weights.items()}
     network.load_state_dict(weights, assign=True)
     network.eval().requires_grad_(False)
-    return LynxAdapter(
+    expert = _expert(files[STAND_IN.slot]) if STAND_IN.slot in files else None
+    return Adapter(
         network=network,
         patcher=make_patcher(network),
-        shape=shape,
-        ip_layers_name=ip_layers_name,
-        resampler_name=resampler_name,
-        space_sha256=metadata.get(SPACE_KEY),
-    )
-
-
-# IP layers
-
-
-def _ip_weights(state_dict: StateDict) -> dict[tuple[int, str], Tensor]:
-    """The layers by (block, "to_k_ip" or "to_v_ip"), from the official key layout or from the one by block."""
-    _refuse_other_kinds(IP_LAYERS, state_dict)
-    if _is_resampler(state_dict):
-        raise _unusable(IP_LAYERS, "the resampler", "the IP layers of Lynx-lite", "Swap the two files.")
-    official = {key: match for key in state_dict if (match := OFFICIAL_KEY.fullmatch(key))}
-    by_block = {key: match for key in state_dict if (match := BLOCK_KEY.fullmatch(key))}
-    matches = official or by_block
-    unknown = sorted(state_dict.keys() - matches.keys())
-    if unknown or not matches:
-        raise _unusable(
-            IP_LAYERS,
-            f"unknown keys: {shown(unknown)}" if unknown else "an empty file",
-            "only <n>.to_k_ip.weight and <n>.to_v_ip.weight (or blocks.<n>.cross_attn.ip_adapter. in front of them)",
-            "Pick the IP layers of Lynx-lite.",
-        )
-    step = OFFICIAL_BLOCK_STEP if official else 1
-    layers = {(int(match["index"]) * step, match["layer"]): state_dict[key] for key, match in matches.items()}
-    _require_complete(layers, consecutive_step=step if official else 0)
-    return layers
-
-
-def _require_complete(layers: dict[tuple[int, str], Tensor], *, consecutive_step: int) -> None:
-    """Every block has both layers; with a step, no block between the first and the last is missing."""
-    blocks = {block for block, _ in layers}
-    if consecutive_step:
-        blocks = set(range(0, max(blocks) + 1, consecutive_step))
-    wanted = [(block, layer) for block in sorted(blocks) for layer in ("to_k_ip", "to_v_ip")]
-    lacking = [f"{layer} of block {block}" for block, layer in wanted if (block, layer) not in layers]
-    if lacking:
-        raise _unusable(IP_LAYERS, f"a file without {shown(lacking)}", "a complete file", "Copy or download it again.")
-    shapes = sorted({tuple(tensor.shape) for tensor in layers.values()})
-    if len(shapes) > 1 or len(shapes[0]) != 2:
-        raise _unusable(
-            IP_LAYERS, f"layers of shapes {shapes}", "one matrix shape for all", "Pick the IP layers of Lynx-lite."
-        )
-
-
-# Resampler
-
-
-def _resampler_weights(state_dict: StateDict) -> StateDict:
-    _refuse_other_kinds(RESAMPLER, state_dict)
-    if any(OFFICIAL_KEY.fullmatch(key) or BLOCK_KEY.fullmatch(key) for key in state_dict):
-        raise _unusable(RESAMPLER, "IP layers", "the resampler of Lynx-lite", "Swap the two files.")
-    if not _is_resampler(state_dict):
-        wanted = [key for key in ("latents", "proj_in.weight", "norm_out.weight") if key not in state_dict]
-        raise _unusable(
-            RESAMPLER,
-            f"a file without {', '.join(wanted)} (it has {shown(sorted(state_dict))})",
-            "the resampler of Lynx-lite",
-            "Pick that file.",
-        )
-    return state_dict
-
-
-def _is_resampler(state_dict: StateDict) -> bool:
-    return {"latents", "proj_in.weight", "norm_out.weight"} <= state_dict.keys()
-
-
-# Shapes
-
-
-def _derive_shape(layers: dict[tuple[int, str], Tensor], perceiver: StateDict) -> LynxShape:
-    width_d, token_d = next(iter(layers.values())).shape
-    resampler = _derive_resampler(perceiver)
-    if resampler.token_d != token_d:
-        raise _unusable(
-            RESAMPLER,
-            f"tokens of {resampler.token_d} numbers",
-            f"{token_d}, as the IP layers take them",
-            "Pick the resampler that belongs to the IP layers.",
-        )
-    if resampler.embedding_d != FACE_D:
-        raise _unusable(
-            RESAMPLER, f"embeddings of {resampler.embedding_d} numbers", f"{FACE_D}", "Pick the resampler of Lynx-lite."
-        )
-    return LynxShape(width_d=width_d, blocks=tuple(sorted({block for block, _ in layers})), resampler=resampler)
-
-
-def _derive_resampler(state_dict: StateDict) -> ResamplerShape:
-    lacking = [key for key, rank in DERIVED_FROM.items() if key not in state_dict or state_dict[key].ndim != rank]
-    if lacking:
-        raise _unusable(
-            RESAMPLER, f"a file without a usable {shown(lacking)}", "a complete file", "Copy or download it again."
-        )
-    inner_d = state_dict["layers.0.0.to_q.weight"].shape[0]
-    if inner_d % HEAD_D:
-        raise _unusable(
-            RESAMPLER, f"attention of width {inner_d}", f"a multiple of {HEAD_D}", "Pick the resampler of Lynx-lite."
-        )
-    _, tokens, width_d = state_dict["latents"].shape
-    depths = (re.match(r"layers\.(\d+)\.", key) for key in state_dict)
-    return ResamplerShape(
         width_d=width_d,
-        depth=1 + max(int(match[1]) for match in depths if match),
-        inner_d=inner_d,
-        feed_forward_d=state_dict["layers.0.1.1.weight"].shape[0],
-        tokens=tokens,
-        embedding_d=state_dict["proj_in.weight"].shape[1],
-        token_d=state_dict["proj_out.weight"].shape[0],
+        blocks=tuple(sorted({block for part in parts.values() for block in getattr(part.shape, "blocks", ())})),
+        names=tuple(file.name for file in files.values()),
+        content_sha256=content_sha256,
+        space_sha256=_space(files),
+        stand_in_expert=expert,
+        label=label_of(shape, expert),
     )
 
 
-# Messages
+# Parts
 
 
-def _without_prefix(state_dict: StateDict) -> StateDict:
-    return {key.removeprefix(HOST_PREFIX): tensor for key, tensor in state_dict.items()}
+def _parts(files: Mapping[str, AdapterFile]) -> dict[str, Part]:
+    """The parts of all files, by their names in the network."""
+    parts: dict[str, Part] = {}
+    for slot, file in files.items():
+        for content in _contents(slot, file):
+            if content.kind.part in parts:
+                raise InputError(
+                    slot, found="a resampler beside the one that the file in ip_layers holds", wanted="one resampler",
+                    fix="Set resampler to none.",
+                )  # fmt: skip
+            parts[content.kind.part] = Part(slot, *part_of(content))
+    return parts
 
 
-def _refuse_other_kinds(name: str, state_dict: StateDict) -> None:
-    for kind, pattern in OTHER_KINDS.items():
-        if any(pattern.search(key) for key in state_dict):
-            raise _unusable(name, kind, f"the {name} file of Lynx-lite", "Pick the files of Lynx-lite.")
+def _contents(slot: str, file: AdapterFile) -> list[Content]:
+    """What a file holds, if it belongs into this input."""
+    _require_version(slot, file)
+    _require_floats(slot, file.state_dict)
+    state_dict = without_prefix(file.state_dict)
+    contents, unknown = contents_of(state_dict)
+    wanted = BY_SLOT[slot]
+    if foreign := foreign_kind(state_dict):
+        raise InputError(slot, found=foreign[0], wanted=wanted.noun, fix=foreign[1])
+    if unknown or not contents:
+        examples = " or ".join(template.format(number="<n>", leaf="*") for template in wanted.templates)
+        raise InputError(
+            slot,
+            found=f"unknown keys: {shown(unknown)}" if unknown else "an empty file",
+            wanted=f"only keys of {wanted.noun}" + (f" ({examples})" if wanted is not RESAMPLER else ""),
+            fix=f"Pick {wanted.noun}.",
+        )
+    kinds = [content.kind for content in contents]
+    may_hold = [wanted, RESAMPLER] if slot == IP.slot and VERSION_KEY in file.metadata else [wanted]
+    if wanted in kinds and set(kinds) <= set(may_hold):
+        return contents
+    if len(kinds) > 1:
+        raise InputError(
+            slot, found=" and ".join(kind.noun for kind in kinds) + " in one file", wanted=f"{wanted.noun} alone",
+            fix="Use the separate files as they were published.",
+        )  # fmt: skip
+    raise InputError(slot, found=kinds[0].noun, wanted=wanted.noun, fix=f"Pick this file in {kinds[0].slot}.")
 
 
-def _unusable(name: str, found: str, wanted: str, fix: str) -> InputError:
-    return InputError(name, found=found, wanted=wanted, fix=fix)
+def _require_version(slot: str, file: AdapterFile) -> None:
+    if (version := file.metadata.get(VERSION_KEY, VERSION)) != VERSION:
+        raise InputError(
+            slot, found=f"a file of {VERSION_KEY} {version!r}", wanted=repr(VERSION), fix="Update WanCast to read it."
+        )
+
+
+def _require_floats(slot: str, state_dict: StateDict) -> None:
+    strange = sorted(key for key, tensor in state_dict.items() if not tensor.is_floating_point())
+    if strange:
+        kinds = sorted({str(state_dict[key].dtype).removeprefix("torch.") for key in strange})
+        raise InputError(
+            slot,
+            found=f"weights of type {', '.join(kinds)}: {shown(strange)}",
+            wanted="floating-point weights (fp32, fp16, bf16 or fp8)",
+            fix="Use a file that is not quantised to integers.",
+        )
+
+
+# Fit
+
+
+def _require_fit(parts: Mapping[str, Part]) -> int:
+    """The width of the Wan model that all parts fit; raises InputError when they do not fit each other."""
+    if not parts:
+        slots = ", ".join(kind.slot for kind in KINDS if kind is not RESAMPLER)
+        raise InputError(
+            IP.slot, found="no file in any input", wanted=f"a file in one of {slots}", fix="Pick at least one file."
+        )
+    _require_resampler(parts)
+    (first, width_d), *others = [
+        (part.slot, part.shape.width_d) for name, part in parts.items() if name != RESAMPLER.part
+    ]
+    for slot, other_d in others:
+        if other_d != width_d:
+            raise InputError(
+                slot,
+                found=f"weights for a model of width {other_d}",
+                wanted=f"width {width_d}, as the file in {first} has it",
+                fix="Use files that were made for the same Wan model.",
+            )
+    return width_d
+
+
+def _require_resampler(parts: Mapping[str, Part]) -> None:
+    """IP layers have a resampler, a resampler has IP layers, and its tokens are what they take."""
+    ip, resampler = parts.get(IP.part), parts.get(RESAMPLER.part)
+    if ip and not resampler:
+        raise InputError(
+            RESAMPLER.slot, found="none", wanted="the resampler that belongs to the file in ip_layers",
+            fix="Pick it here: it makes the tokens that the IP layers take.",
+        )  # fmt: skip
+    if resampler and not ip:
+        raise InputError(
+            IP.slot, found="none beside a resampler", wanted="the IP layers that the resampler belongs to",
+            fix="Pick them, or set resampler to none: only IP layers need one.",
+        )  # fmt: skip
+    if ip and resampler and resampler.shape.token_d != ip.shape.token_d:
+        raise InputError(
+            RESAMPLER.slot,
+            found=f"tokens of {resampler.shape.token_d} numbers",
+            wanted=f"{ip.shape.token_d}, as the IP layers take them",
+            fix="Pick the resampler that belongs to the IP layers; Lynx lite takes 2048, Lynx full 5120.",
+        )
+
+
+# Metadata
+
+
+def _space(files: Mapping[str, AdapterFile]) -> str | None:
+    """The recogniser that the files name; raises InputError when they name two."""
+    named = {slot: file.metadata[SPACE_KEY] for slot, file in files.items() if SPACE_KEY in file.metadata}
+    if len(set(named.values())) > 1:
+        (_, first), (slot, other) = list(named.items())[:2]
+        raise InputError(
+            slot,
+            found=f"a file for the recogniser with SHA-256 {other[:12]}",
+            wanted=f"{first[:12]}, as the file in {next(iter(named))} has it",
+            fix="Use files that were trained together.",
+        )
+    return next(iter(named.values()), None)
+
+
+def _expert(file: AdapterFile) -> str | None:
+    """The expert that a Stand-In file is for: by its metadata, else by its name; None if neither or both are named."""
+    base_name = re.split(r"[\\/]", file.name)[-1]
+    said = file.metadata.get(EXPERT_KEY, base_name)
+    experts = {EXPERT_WORDS[word] for word in re.split(r"[^a-z0-9]+", said.lower()) if word in EXPERT_WORDS}
+    return experts.pop() if len(experts) == 1 else None

@@ -1,135 +1,199 @@
-"""An identity as a second term of Wan's cross-attention: out = Attn(q, text) + strength * Attn(q, identity).
+"""Identities in one forward pass of a Wan model.
 
-It wraps one forward pass of the diffusion model. The host lets every attention call of that pass go through one
-override in ``transformer_options``; ours keeps an override that is there already, and adds its term to what that
-gives. Which call is which follows from the lengths: a call whose keys are as many as the text tokens is a text
-cross-attention, until the ``double_block`` patch marks the block's end (blocks of VACE and injected audio attend after
-it, with the same block index). Only when the video has as many tokens as the text does the order decide: in each block
-self-attention comes first. All state lives in the one pass.
+Lynx adds terms beside two attentions of a block: Attn(q, text) + s * Attn(q, identity) in cross-attention, and
+Attn(q, video) + s * Attn(q without rotary positions, reference) in self-attention. Stand-In lets self-attention see a
+portrait's keys and values. The host lets every attention call of a pass go through one override in
+``transformer_options``; ours lives in a copy of the options for one pass, keeps an override that is there already, and
+works on what that gives. All state lives in the one pass.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
-from .lynx import LynxLite
+from .calls import Call, CallOrder
+from .image_stream import unrotate
+from .kv_cache import KvCache
+from .lock import (
+    ActiveLock,
+    Lock,
+    Recall,
+    decoupled_sources,
+    ip_keys_values,
+    joint_rows,
+    ref_keys_values,
+    row_is_negative,
+    stand_in_of,
+)
+from .terms import Attention, AttentionCall, with_portraits, with_terms
+from .terms import require_no_mask as require_no_attention_mask
+from .tokens import Grid, token_weights, without_excess
 
+INJECTION = "wancast_id_lock"  # names the wrapper of a model that holds identities
 OVERRIDE = "optimized_attention_override"
 BLOCK_END = "double_block"
-SIGMA_TOLERANCE = 1e-6
 NEGATIVE_UUIDS = "wancast_negative_uuids"  # in transformer_options: the conditions that guidance pushes away from
-IDENTITY_ROW, NULL_ROW = 0, 1  # of the token batch
+WEIGHTS_OF = "wancast_weights_of"  # in transformer_options: () -> what tells the model's present weights from others
+PERSON_ON_ALL = "wancast_person_on_all"  # in transformer_options: the lock whose person acts on negative rows too
+CONTEXT_WINDOW = "context_window"  # in the host's transformer_options: the part of the video that this pass sees
 
 log = logging.getLogger(__name__)
 
-Attention = Callable[..., Tensor]  # (q, k, v, heads=..., ...) -> out, each b n d
 Options = dict[str, Any]  # the host's transformer_options
 
 
-# Kernels
-
-
-def row_sources(uuids: Sequence[object], negative: Collection[object], rows: int) -> list[int]:
-    """For each of ``rows`` batch rows, whether it takes the identity's tokens or the null identity's."""
-    if not uuids or rows % len(uuids):
-        raise InputError(
-            "IDLock: model",
-            found=f"a batch of {rows} rows for {len(uuids)} conditionings",
-            wanted="as many rows for each conditioning",
-            fix="Take away the node that splits the batch of conditionings.",
-        )
-    each = rows // len(uuids)
-    return [NULL_ROW if uuid in negative else IDENTITY_ROW for uuid in uuids for _ in range(each)]
-
-
-def negative_uuids(transformer_options: Options) -> Collection[object]:
-    """The ids of the negative conditions of this run; raises InputError when the sampler did not name them."""
-    if NEGATIVE_UUIDS not in transformer_options:
+def of_sampler(transformer_options: Options, key: str) -> Any:
+    """What our wrapper of the sampler left for the pass; raises InputError when the run did not go through it."""
+    if key not in transformer_options:
         raise InputError(
             "IDLock: model",
             found="a sampler that does not tell which conditioning is the negative one",
             wanted="a sampler that runs through ComfyUI's own guiders",
             fix="Use MoESampler, KSampler or SamplerCustomAdvanced.",
         )
-    return transformer_options[NEGATIVE_UUIDS]
+    return transformer_options[key]
+
+
+# Where the video lies
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The tokens of one pass: the video's, and how many the model puts in front of them."""
+
+    video: Grid  # as far as this pass sees it
+    whole: Grid  # of the whole video, of which a context window shows a part
+    in_front: int
+
+    @property
+    def span(self) -> slice:
+        """The video's tokens in a sequence."""
+        return slice(self.in_front, self.in_front + self.video.tokens)
+
+
+def layout_of(wan: nn.Module, x: Tensor, options: Options, extra: Options) -> Layout:
+    """The layout of a pass over x (b c t h w), as the host's WanModel makes it."""
+    latents, height, width = x.shape[2:]
+    grid = Grid(latents, -(-height // wan.patch_size[1]), -(-width // wan.patch_size[2]))
+    window = options.get(CONTEXT_WINDOW)
+    whole = grid if window is None else Grid(window.total_frames, grid.rows, grid.columns)
+    has_reference = wan.ref_conv is not None and extra.get("reference_latent") is not None
+    return Layout(grid, whole, in_front=grid.rows * grid.columns if has_reference else 0)
+
+
+def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options) -> Tensor:
+    """The rotary positions that the host gives the video's tokens, 1 n 1 d/2 2 2."""
+    frames_in_front = layout.in_front // (layout.video.rows * layout.video.columns)
+    latents, height, width = x.shape[2:]
+    positions = wan.rope_encode(
+        latents + frames_in_front, height, width, device=x.device, dtype=x.dtype, transformer_options=options
+    )
+    return positions[:, layout.span]
+
+
+def shown_weights(locks: Sequence[Lock], layout: Layout, options: Options, device: torch.device) -> list[Tensor | None]:
+    """The weight of each token that this pass sees, for each lock; None where all are 1."""
+    window = options.get(CONTEXT_WINDOW)
+    masks = without_excess([token_weights(lock.mask, (), layout.whole) for lock in locks])
+    times = [token_weights(None, lock.frame_weights, layout.whole) for lock in locks]
+    found: list[Tensor | None] = []
+    for mask, time in zip(masks, times, strict=True):
+        parts = [part for part in (mask, time) if part is not None]
+        if not parts:
+            found.append(None)
+            continue
+        weights = torch.stack(parts).prod(dim=0)  # t h w
+        seen = weights if window is None else window.get_tensor(weights, dim=0)
+        found.append(seen.flatten().to(device))
+    return found
 
 
 # One forward pass
-
-
-class CallOrder:
-    """Tells text cross-attention from the other attention calls of one forward pass."""
-
-    def __init__(self, text_tokens: int) -> None:
-        self.text_tokens = text_tokens
-        self.block: int | None = None
-        self.in_block = False
-        self.seen_self_attention = False  # in this block, with keys as many as the text tokens
-
-    def is_text_attention(self, q: Tensor, k: Tensor, block: int | None) -> bool:
-        """Notes the next attention call and says whether it is cross-attention to the text, if it is ``in_block``."""
-        if block != self.block:
-            self.block, self.in_block, self.seen_self_attention = block, block is not None, False
-        if q.ndim != 3 or k.shape[1] != self.text_tokens:
-            return False
-        is_text = q.shape[1] != k.shape[1] or self.seen_self_attention
-        self.seen_self_attention = True
-        return is_text
-
-    @torch.compiler.disable
-    def end_block(self, args: Options) -> Options:
-        """The ``double_block`` patch: whatever attends before the next block is not ours."""
-        self.in_block = False
-        return args
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassOverride:
     """The attention override of one forward pass."""
 
-    injection: IdentityInjection
-    tokens: Tensor  # b n d, fp32, each row's own
+    locks: tuple[ActiveLock, ...]
     order: CallOrder
+    layout: Layout
+    positions: Tensor | None  # rotary, of the video's tokens; None when no lock has a reference
     earlier: Attention | None  # the override that was there before; takes the host's attention first
-    attended: set[int] = field(default_factory=set)  # chosen blocks that called attention in this pass
-    served: set[int] = field(default_factory=set)  # those of them whose text attention got the identity
+    attended: set[int] = field(default_factory=set)  # blocks that called attention in this pass
+    served: dict[Call, set[int]] = field(default_factory=lambda: {Call.SELF: set(), Call.TEXT: set()})
 
     @torch.compiler.disable
     def __call__(self, attention: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **call: Any) -> Tensor:
-        """What the call gave without us, plus the identity's term in a text cross-attention of a chosen block."""
-        if self.earlier is None:
-            out = attention(q, k, v, *args, **call)
-        else:
-            out = self.earlier(attention, q, k, v, *args, **call)
-        block = call.get("transformer_options", {}).get("block_index")
-        is_text = self.order.is_text_attention(q, k, block)
-        if not self.order.in_block or block not in self.injection.blocks:
+        """What the call gives without us, with the identities in it if it is a text or self-attention."""
+        block = (call.get("transformer_options") or {}).get("block_index")
+        kind = self.order.kind(q, k, block)
+
+        def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return attention(q, k, v, *args, **call) if self.earlier is None else self.earlier(
+                attention, q, k, v, *args, **call
+            )
+
+        def beside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return attention(q, k, v, *args, **{**call, "mask": None})
+
+        if self.order.in_block:
+            self.attended.add(block)
+        if kind is Call.OTHER:
+            return run(q, k, v)
+        self.served[kind].add(block)
+        if kind is Call.TEXT:
+            return self.text_attention(run(q, k, v), q, block, beside)
+        heads = call["heads"] if "heads" in call else args[0]
+        return self.self_attention(AttentionCall(run, q, k, v, self.layout.span), block, heads, call, beside)
+
+    def text_attention(self, out: Tensor, q: Tensor, block: int, attend: Attention) -> Tensor:
+        """Cross-attention with the terms of the identity tokens, b n d."""
+        terms = [(lock.strength, lock, pair) for lock in self.locks if (pair := lock.of(lock.ip, block))]
+        return self._on_video(out, q, terms, attend)
+
+    def self_attention(
+        self, call: AttentionCall, block: int, heads: int, options: Options, attend: Attention
+    ) -> Tensor:
+        """Self-attention with the portraits' keys and values in it and the terms of the references beside it, b n d."""
+        portraits = [(lock, pair) for lock in self.locks if (pair := lock.of(lock.stand_in, block))]
+        if portraits:
+            require_no_attention_mask(options)
+        out = with_portraits(call, portraits) if portraits else call.run(call.q, call.k, call.v)
+        terms = [(lock.ref_strength, lock, pair) for lock in self.locks if (pair := lock.of(lock.ref, block))]
+        if not terms:
             return out
-        self.attended.add(block)
-        if not is_text:
-            return out
-        self.served.add(block)
-        identity_k, identity_v = self.injection.network.keys_values(block, self.tokens)  # b n d
-        unmasked = {"heads": args[0] if args else None, **call, "mask": None}
-        return out + self.injection.strength * attention(q, identity_k.to(q), identity_v.to(q), **unmasked)
+        q = unrotate(call.q[:, call.video].unflatten(-1, (heads, -1)), self.positions).flatten(2)
+        return self._on_video(out, q, terms, attend)
+
+    def _on_video(self, out: Tensor, q: Tensor, terms: list[Any], attend: Attention) -> Tensor:
+        """Adds terms on the video's tokens; q is of the video, or of all tokens of ``out``."""
+        span = self.layout.span
+        if not terms or out.shape[1] == self.layout.video.tokens:
+            return with_terms(out, q, terms, attend)
+        q = q[:, span] if q.shape[1] == out.shape[1] else q
+        return torch.cat((out[:, : span.start], with_terms(out[:, span], q, terms, attend), out[:, span.stop :]), dim=1)
 
     @torch.compiler.disable
     def warn_of_missed_blocks(self) -> None:
-        """Says in the log when a chosen block attended, but never to the text through the host's attention."""
-        missed = sorted(self.attended - self.served)
-        if missed:
-            log.warning(
-                "IDLock: the identity did not act in blocks %s: no text attention was seen there. "
-                "Another node replaces the attention of this model.",
-                ", ".join(str(block) for block in missed),
-            )
+        """Says in the log when a block attended, but never in the way in which an identity was to act there."""
+        for kind, parts in ((Call.TEXT, ("ip",)), (Call.SELF, ("ref", "stand_in"))):
+            wanted = {block for lock in self.locks for part in parts for block in getattr(lock, part)
+                      if block in lock.blocks}  # fmt: skip
+            missed = sorted((wanted & self.attended) - self.served[kind])
+            if missed:
+                log.warning(
+                    "IDLock: the identity did not act in blocks %s: no %s attention was seen there. "
+                    "Another node replaces the attention of this model.",
+                    ", ".join(str(block) for block in missed), kind.value,
+                )  # fmt: skip
 
 
 # The wrapper
@@ -137,14 +201,10 @@ class PassOverride:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityInjection:
-    """A wrapper of the host's diffusion model that adds one identity to it."""
+    """A wrapper of the host's diffusion model that puts identities into it."""
 
-    network: LynxLite
-    z: Tensor  # 512, fp32
-    strength: float  # > 0; 1 is what the adapter was trained with
-    blocks: frozenset[int]  # of the Wan model
-    first_sigma: float  # it acts while last_sigma < sigma <= first_sigma
-    last_sigma: float
+    locks: tuple[Lock, ...]
+    cache: KvCache
 
     def __call__(
         self,
@@ -157,32 +217,64 @@ class IdentityInjection:
         transformer_options: Options,
         **kwargs: Any,
     ) -> Tensor:
-        """Runs ``forward`` with the identity in it."""
-        if not self.acts_at(transformer_options["sigmas"]):
+        """Runs ``forward`` with the identities in it."""
+        locks = self.acting(transformer_options["sigmas"])
+        if not locks:
             return forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
-        override = self.override_for(transformer_options, x, context)
+        override = self.override_for(locks, forward.class_obj, x, context, transformer_options, kwargs)
         transformer_options = installed(transformer_options, override)
         out = forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
         override.warn_of_missed_blocks()
         return out
 
     @torch.compiler.disable
-    def acts_at(self, sigmas: Tensor) -> bool:
-        """Whether the step of this pass lies in the range; a step on the last sigma belongs to the range after it."""
+    def acting(self, sigmas: Tensor) -> list[Lock]:
+        """The locks in whose range the step of this pass lies."""
         sigma = sigmas.max().item()
-        return self.last_sigma + SIGMA_TOLERANCE < sigma <= self.first_sigma + SIGMA_TOLERANCE
+        return [lock for lock in self.locks if lock.acts_at(sigma)]
 
     @torch.compiler.disable
-    def override_for(self, transformer_options: Options, x: Tensor, context: Tensor) -> PassOverride:
-        """The override of one pass: person for the rows of every condition but the negative ones, nobody for those."""
-        sources = row_sources(transformer_options["uuids"], negative_uuids(transformer_options), len(x))
-        z = self.z.to(x.device)
+    def override_for(
+        self, locks: Sequence[Lock], wan: nn.Module, x: Tensor, context: Tensor, options: Options, extra: Options
+    ) -> PassOverride:
+        """The override of one pass, with all keys and values that it needs."""
+        layout = layout_of(wan, x, options, extra)
+        active = self.activate(locks, wan, x, layout, options)
+        has_reference = any(lock.ref for lock in active)
         return PassOverride(
-            injection=self,
-            tokens=self.network.tokens(torch.stack((z, torch.zeros_like(z))))[sources],
+            locks=active,
             order=CallOrder(text_tokens=context.shape[1]),
-            earlier=transformer_options.get(OVERRIDE),
+            layout=layout,
+            positions=video_positions(wan, layout, x, options) if has_reference else None,
+            earlier=options.get(OVERRIDE),
         )
+
+    def activate(
+        self, locks: Sequence[Lock], wan: nn.Module, x: Tensor, layout: Layout, options: Options
+    ) -> tuple[ActiveLock, ...]:
+        """The locks as they act in this pass."""
+        is_negative = row_is_negative(options["uuids"], of_sampler(options, NEGATIVE_UUIDS), len(x))
+        model_weights: Hashable = of_sampler(options, WEIGHTS_OF)()
+        recall: Recall = lambda key, build: self.cache.get(key, x.device, build)  # noqa: E731
+        found, place = [], 0
+        for lock, weights in zip(locks, shown_weights(locks, layout, options, x.device), strict=True):
+            negative = [False] * len(x) if options.get(PERSON_ON_ALL) is lock else is_negative
+            parts = {"wan": wan, "like": x, "weights": model_weights, "recall": recall}
+            found.append(
+                ActiveLock(
+                    strength=lock.strength,
+                    ref_strength=lock.ref_strength,
+                    blocks=lock.blocks,
+                    sources=decoupled_sources(lock.apply_to, negative),
+                    rows=joint_rows(lock.apply_to, negative),
+                    weights=weights,
+                    ip=ip_keys_values(lock, **parts) if lock.ip else {},
+                    ref=ref_keys_values(lock, **parts) if lock.ref else {},
+                    stand_in=stand_in_of(lock, **parts, grid=layout.video, place=place) if lock.stand_in else {},
+                )
+            )
+            place += lock.stand_in is not None and lock.mask is None
+        return tuple(found)
 
 
 def installed(transformer_options: Options, override: PassOverride) -> Options:

@@ -6,10 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ..errors import InputError
 
 EVERY_BLOCK = "all"
 TRAINED_FAMILY = "IR-SE"  # of recognisers; every Lynx is trained with facexlib's IR-SE50
+AGAIN = "Encode the pictures again, with the faces found by a detector or by landmarks."
 RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
 
 
@@ -55,11 +58,11 @@ def _bad_blocks(found: str, wanted: str) -> InputError:
     return InputError("blocks", found=found, wanted=wanted, fix=f'Write "{EVERY_BLOCK}" if in doubt.')
 
 
-def require_strength(strength: float) -> None:
+def require_strength(name: str, strength: float) -> None:
     """Raises InputError unless ``strength`` is a finite number of 0 or more."""
     if not (math.isfinite(strength) and strength >= 0):
         raise InputError(
-            "strength", found=strength, wanted="a finite number of 0 or more", fix="Adapters are trained with 1."
+            name, found=strength, wanted="a finite number of 0 or more", fix="Adapters are trained with 1."
         )
 
 
@@ -85,12 +88,98 @@ def require_width(adapter_d: int, model_d: int) -> None:
         )
 
 
+def require_expert(trained_for: str | None, model_name: str | None) -> None:
+    """Raises InputError when a Stand-In file and the name of the model's file say different experts."""
+    if None not in (trained_for, model_name) and trained_for != model_name:
+        raise InputError(
+            "adapter",
+            found=f"the Stand-In file of the {trained_for}-noise expert on the {model_name}-noise model",
+            wanted=f"the one of the {model_name}-noise expert",
+            fix="Load one adapter for each expert, with the Stand-In file of that expert.",
+        )
+
+
+def require_pictures(
+    *, needs_portrait: bool, needs_reference: bool, has_portrait: bool, has_reference: bool, has_vae: bool,
+    has_text: bool,
+) -> None:
+    """Raises InputError for what Stand-In (portrait) or reference layers (face crop, text) lack: picture, vae, text."""
+    if needs_portrait and not has_portrait:
+        raise _lacking("identity", "an identity without a portrait", "one with a portrait, for Stand-In", AGAIN)
+    if needs_reference and not has_reference:
+        raise _lacking("identity", "an identity of crops that were aligned already",
+                       "one with a wider crop, for the reference layers", AGAIN)  # fmt: skip
+    if (needs_portrait or needs_reference) and not has_vae:
+        raise _lacking("vae", "nothing", "the model's VAE, for the pictures of the identity", "Connect Load VAE.")
+    if needs_reference and not has_text:
+        raise _lacking(
+            "ref_text", "nothing", "a text for the reference layers", 'Connect CLIP Text Encode with "image of a face".'
+        )
+
+
+def require_vectors(count: int) -> None:
+    """Raises InputError for an identity without vectors, which only Stand-In can use."""
+    if not count:
+        raise _lacking("identity", "an identity without a face", "one with a face, for Lynx", AGAIN)
+
+
+def require_text(text: Tensor, text_d: int) -> Tensor:
+    """The embedded text, 1 n d; raises InputError when the model cannot read it."""
+    if text.ndim != 3 or len(text) != 1 or text.shape[-1] != text_d:
+        raise _lacking(
+            "ref_text", f"a text of shape {tuple(text.shape)}", f"one text of width {text_d}, as this model reads it",
+            "Encode it with the text encoder of the model.",
+        )
+    return text
+
+
+def _lacking(name: str, found: str, wanted: str, fix: str) -> InputError:
+    return InputError(name, found=found, wanted=wanted, fix=fix)
+
+
+def require_layout(network: str, *, is_plain: bool, needs: Sequence[str]) -> None:
+    """Raises InputError when something that acts on places in the video is used with a model that arranges it anew."""
+    if needs and not is_plain:
+        raise InputError(
+            "model", found=f"a {network}, which arranges the video's tokens in its own way",
+            wanted=f"a plain Wan model for {' and '.join(needs)}",
+            fix=f"Use another model, or do without {' and '.join(needs)}.",
+        )  # fmt: skip
+
+
+def require_guidance(scale: float, *, differs_by_prompt: bool) -> None:
+    """Raises InputError unless guidance is off, or a number above 0 with a negative side that lacks the person."""
+    if not (math.isfinite(scale) and scale >= 0):
+        raise InputError(
+            "identity_guidance", found=scale, wanted="a finite number of 0 or more",
+            fix="0 turns it off; Lynx was shown with 2.",
+        )  # fmt: skip
+    if scale and not differs_by_prompt:
+        raise InputError(
+            "identity_guidance", found=f"{scale:g} with the person on both prompts",
+            wanted="a negative prompt without the person",
+            fix='Set apply_to to "positive", or identity_guidance to 0.',
+        )  # fmt: skip
+
+
+def require_mask(mask: Tensor) -> None:
+    """Raises InputError unless a mask is frames, height, width of finite numbers from 0 to 1."""
+    if mask.ndim != 3 or not mask.numel():
+        raise _bad_mask(f"a tensor of shape {tuple(mask.shape)}", "masks as frames, height, width")
+    if not (mask.isfinite().all() and mask.min() >= 0 and mask.max() <= 1):
+        raise _bad_mask("values outside of 0 to 1", "values from 0 to 1")
+
+
+def _bad_mask(found: str, wanted: str) -> InputError:
+    return InputError("mask", found=found, wanted=wanted, fix="Connect a MASK, for example from Load Image (as Mask).")
+
+
 def require_space(trained_sha256: str | None, *, family: str, name: str, sha256: str) -> None:
     """Raises InputError unless an identity's recogniser (family, file name, hash) is the one that the adapter expects.
 
-    An adapter that does not say which file it was trained with takes every recogniser of its family.
+    An adapter that does not say which file it was trained with is a published Lynx: it takes every IR-SE recogniser.
     """
-    if family != TRAINED_FAMILY:
+    if trained_sha256 is None and family != TRAINED_FAMILY:
         raise _other_space(f"{name} (family {family})", f"a recogniser of the family {TRAINED_FAMILY}")
     if trained_sha256 not in (None, sha256):
         raise _other_space(

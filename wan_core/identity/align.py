@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from .images import require_face_size
-from .record import CROP_PX
+from .record import CROP_PX, REFERENCE_CROP_PX
 
 # Left eye, right eye, nose, left and right mouth corner as seen in the image, in pixels of the crop.
 TEMPLATE_PX = (
@@ -31,6 +31,15 @@ SMALLEST_EYE_DISTANCE_PX = 8.0
 Points = tuple[complex, ...]  # x + y * i, in pixels
 
 TEMPLATE: Points = tuple(complex(x, y) for x, y in TEMPLATE_PX)
+
+# Where Lynx puts the five points in its 256 px crop (bytedance/lynx, modules/common/face_utils.py): 10 px lower, drawn
+# together to 0.8 about the middle of 112 px; then, as 256 is a multiple of 128, moved right and scaled by 256 / 128.
+LYNX_DOWN_PX, LYNX_RATIO, LYNX_RIGHT_PX = 10.0, 0.8, 8.0
+LYNX_SCALE = REFERENCE_CROP_PX / 128
+MIDDLE = complex(CROP_PX, CROP_PX) / 2
+LYNX_TEMPLATE: Points = tuple(
+    ((point + LYNX_DOWN_PX * 1j - MIDDLE) * LYNX_RATIO + MIDDLE + LYNX_RIGHT_PX) * LYNX_SCALE for point in TEMPLATE
+)
 
 
 # Kernels
@@ -78,9 +87,9 @@ def warp(image: Tensor, to_image: Similarity, size_px: int) -> Tensor:
     slope, shift = to_image.slope, to_image.shift
     image_x = slope.real * x - slope.imag * y + shift.real
     image_y = slope.imag * x + slope.real * y + shift.imag
-    grid = torch.stack((2 * image_x / (width_px - 1) - 1, 2 * image_y / (height_px - 1) - 1), dim=-1)  # h w 2
+    grid = torch.stack(((2 * image_x + 1) / width_px - 1, (2 * image_y + 1) / height_px - 1), dim=-1)  # h w 2
     sampled = functional.grid_sample(
-        image.movedim(-1, 0)[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True
+        image.movedim(-1, 0)[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False
     )  # 1 c h w
     return sampled[0].movedim(0, -1).contiguous()
 
@@ -163,3 +172,8 @@ def align_face(image: Tensor, points: Points) -> AlignedFace:
     face_px = CROP_PX / abs(to_crop.slope)
     require_face_size("landmarks", face_px)
     return AlignedFace(crop=warp(image, to_crop.inverse(), CROP_PX), face_px=face_px)
+
+
+def cut_reference(image: Tensor, points: Points) -> Tensor:
+    """Lynx's wider crop of one image (h w 3) around five landmarks: 256 256 3."""
+    return warp(image, fit_similarity(points, LYNX_TEMPLATE).inverse(), REFERENCE_CROP_PX)

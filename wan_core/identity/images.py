@@ -1,6 +1,8 @@
-"""What a reference image may be, and the crop that a user has aligned already."""
+"""What a reference picture may be: shape, range, number; and the crop that a user has aligned already."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,10 +13,48 @@ from .record import CROP_PX
 
 SMALLEST_FACE_PX = 24  # below this a recogniser sees noise
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
+MOST_PICTURES = 16  # of a longer batch, a video, so many are looked at
 
 
-def as_rgb(images: object) -> Tensor:
-    """Reference images as b h w 3, fp32 in [0, 1]: alpha dropped, grey repeated; raises InputError for other input."""
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The reference pictures that are looked at."""
+
+    rgb: Tensor  # b h w 3, fp32 in [0, 1]
+    opacity: Tensor | None  # b h w in [0, 1], 0 where a picture or its foreground mask is transparent
+    numbers: tuple[int, ...]  # of each picture in the batch, counted from 1
+    total: int  # pictures in the batch
+
+    def on_white(self, index: int) -> Tensor:
+        """One picture over white where it is transparent: h w 3."""
+        picture = self.rgb[index]
+        if self.opacity is None:
+            return picture
+        opacity = self.opacity[index, ..., None]  # h w 1
+        return picture * opacity + (1 - opacity)
+
+
+def read_pictures(images: object, foreground: object = None) -> Pictures:
+    """Checks an IMAGE and the MASK of its foreground, and samples a long batch; raises InputError for other input."""
+    batch = _require_images(images)
+    total = len(batch)
+    indices = sample_evenly(total, MOST_PICTURES)
+    chosen = batch[list(indices)]
+    opacity = _foreground(foreground, chosen, indices, total)
+    if batch.shape[-1] == 4:
+        alpha = chosen[..., 3].float().clamp(0, 1)
+        opacity = alpha if opacity is None else opacity * alpha
+    return Pictures(_as_rgb(chosen), opacity, tuple(index + 1 for index in indices), total)
+
+
+def sample_evenly(total: int, most: int) -> tuple[int, ...]:
+    """Indices of at most ``most`` of ``total`` items, evenly from the first to the last."""
+    if total <= most:
+        return tuple(range(total))
+    return tuple((2 * step * (total - 1) + most - 1) // (2 * (most - 1)) for step in range(most))
+
+
+def _require_images(images: object) -> Tensor:
     if not isinstance(images, Tensor):
         raise _unusable(type(images).__name__, "an IMAGE")
     if images.ndim != 4:
@@ -24,13 +64,40 @@ def as_rgb(images: object) -> Tensor:
         raise _unusable(f"an empty batch of shape {tuple(images.shape)}", "at least one image")
     if channels not in (1, 3, 4):
         raise _unusable(f"{channels} channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels")
-    rgb = (images.expand(-1, -1, -1, 3) if channels == 1 else images[..., :3]).float()  # b h w 3
-    if not torch.isfinite(rgb).all():
+    return images
+
+
+def _as_rgb(images: Tensor) -> Tensor:
+    """Pictures b h w c as fp32 RGB in [0, 1]: alpha dropped, grey repeated."""
+    if not torch.isfinite(images).all():
         raise _unusable("NaN or infinite pixels", "finite pixels")
+    rgb = (images.expand(-1, -1, -1, 3) if images.shape[-1] == 1 else images[..., :3]).float()  # b h w 3
     low, high = rgb.min().item(), rgb.max().item()
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise _unusable(f"pixels from {low:.3g} to {high:.3g}", "pixels from 0 to 1")
     return rgb.clamp(0, 1)
+
+
+def _foreground(mask: object, images: Tensor, indices: tuple[int, ...], total: int) -> Tensor | None:
+    """The mask of each chosen picture, b h w in [0, 1]; one mask serves all pictures."""
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor):
+        raise _unusable_mask(type(mask).__name__, "a MASK")
+    masks = mask[None] if mask.ndim == 2 else mask
+    height_px, width_px = images.shape[1:3]
+    if masks.ndim != 3 or tuple(masks.shape[1:]) != (height_px, width_px) or len(masks) not in (1, total):
+        count = "1" if total == 1 else f"1 or {total}"
+        raise _unusable_mask(
+            f"a mask of shape {tuple(mask.shape)}", f"{count} of {width_px} x {height_px} px, as the images"
+        )
+    chosen = masks.expand(len(indices), -1, -1) if len(masks) == 1 else masks[list(indices)]
+    if not torch.isfinite(chosen).all():
+        raise _unusable_mask("NaN or infinite values", "values from 0 to 1")
+    return chosen.to(images.device, torch.float32).clamp(0, 1)
+
+
+# Crops that are aligned already
 
 
 def square_crops(images: Tensor) -> Tensor:
@@ -41,7 +108,7 @@ def square_crops(images: Tensor) -> Tensor:
             "images",
             found=f"{width_px} x {height_px} px",
             wanted="a square crop that is aligned to the ArcFace template",
-            fix='Crop the image, or choose "landmarks" and give the five points.',
+            fix="Crop the image, or choose another way to find the face.",
         )
     require_face_size("images", width_px)
     if width_px == CROP_PX:
@@ -65,3 +132,9 @@ def require_face_size(name: str, face_px: float) -> None:
 
 def _unusable(found: str, wanted: str) -> InputError:
     return InputError("images", found=found, wanted=wanted, fix="Connect an IMAGE, for example from Load Image.")
+
+
+def _unusable_mask(found: str, wanted: str) -> InputError:
+    return InputError(
+        "foreground", found=found, wanted=wanted, fix="Connect a MASK of the person made from the same images."
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import av
 import numpy
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 BT709, UNKNOWN, RGB = 1, 2, 0  # code points of H.273 for the matrix; BT709 is also its primaries and its transfer
@@ -19,10 +20,18 @@ HD_LINES = 720  # a file that does not name its matrix is taken for BT.709 from 
 Pixels = numpy.ndarray | Tensor
 
 
-def rgb_picture(frame: Pixels) -> av.VideoFrame:
-    """A copy of the uint8 h w 3 pixels for PyAV."""
-    pixels = frame.numpy() if isinstance(frame, Tensor) else frame
-    return av.VideoFrame.from_ndarray(numpy.ascontiguousarray(pixels), format="rgb24")
+class Canvas:
+    """An RGB picture for PyAV that can be painted over again and again, so that no frame needs memory of its own."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.picture = av.VideoFrame(width, height, "rgb24")
+        (plane,) = self.picture.planes
+        self._pixels = numpy.ndarray((height, width, 3), numpy.uint8, plane, strides=(plane.line_size, 3, 1))  # h w 3
+
+    def paint(self, frame: Pixels) -> av.VideoFrame:
+        """The picture with a copy of the uint8 h w 3 pixels."""
+        self._pixels[:] = frame.numpy() if isinstance(frame, Tensor) else frame
+        return self.picture
 
 
 def matrix_and_range(pixel_format: str) -> tuple[int, int]:
@@ -36,13 +45,13 @@ def tag(context: av.VideoCodecContext) -> None:
     context.color_primaries = context.color_trc = BT709
 
 
-def encodable(picture: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
-    """The RGB picture in the encoder's pixel format."""
+def encodable(picture: av.VideoFrame, pixel_format: str, reformatter: VideoReformatter) -> av.VideoFrame:
+    """The RGB picture in the encoder's pixel format; a reformatter for all frames keeps its tables and threads."""
     if pixel_format == FFV1_RGB:
-        converted = picture.reformat(format=pixel_format)
+        converted = reformatter.reformat(picture, format=pixel_format)
     else:
-        converted = picture.reformat(
-            format=pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG", interpolation=ACCURATE
+        converted = reformatter.reformat(
+            picture, format=pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG", interpolation=ACCURATE
         )
     converted.colorspace, converted.color_range = matrix_and_range(pixel_format)
     return converted

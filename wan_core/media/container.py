@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from .colour import encodable
 from .encoders import Encoder, configure
@@ -68,6 +69,7 @@ class Recording:
             self._video.codec_context.codec_tag = CODEC_TAGS[encoder.codec]
         self._audio, self._blocks = (None, iter(())) if sound is None else self._add_sound(*sound)
         self._next_block = next(self._blocks, None)
+        self._reformatter = VideoReformatter()
         self._frames = 0
 
     def _add_sound(self, track: Soundtrack, plan: SoundPlan) -> tuple[av.AudioStream, Iterator[av.AudioFrame]]:
@@ -82,7 +84,7 @@ class Recording:
 
     def write(self, picture: av.VideoFrame) -> None:
         """Encodes one RGB picture, and the sound up to its end."""
-        frame = encodable(picture, self._encoder.pixel_format)
+        frame = encodable(picture, self._encoder.pixel_format, self._reformatter)
         frame.pts, frame.time_base = self._frames, 1 / self._encoder.fps
         self._output.mux(self._video.encode(frame))
         self._frames += 1

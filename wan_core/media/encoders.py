@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import av
 import numpy
+from av.video.reformatter import VideoReformatter
 
 from ..errors import InputError
-from .colour import FFV1_RGB, encodable, rgb_picture, tag
+from .colour import FFV1_RGB, Canvas, encodable, tag
 
 CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
 CHOICES = ("software", "hardware")
@@ -176,11 +177,11 @@ def configure(context: av.VideoCodecContext, encoder: Encoder, frames: int) -> N
 
 def trial(encoder: Encoder) -> str | None:
     """Encodes one black frame; returns why that did not work, or None."""
-    black = numpy.zeros((encoder.height, encoder.width, 3), dtype=numpy.uint8)  # h w 3
     try:
         context = av.CodecContext.create(encoder.name, "w")
         configure(context, encoder, frames=1)
-        picture = encodable(rgb_picture(black), encoder.pixel_format)
+        black = Canvas(encoder.width, encoder.height).paint(numpy.zeros(3, dtype=numpy.uint8))
+        picture = encodable(black, encoder.pixel_format, VideoReformatter())
         picture.pts, picture.time_base = 0, context.time_base
         packets = [*context.encode(picture), *context.encode(None)]
     except av.codec.codec.UnknownCodecError:

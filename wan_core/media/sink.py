@@ -15,7 +15,7 @@ import numpy
 import torch
 
 from ..errors import InputError
-from .colour import Pixels, rgb_picture
+from .colour import Canvas, Pixels
 from .container import Recording, copy_packets, tally
 from .encoders import Encoder
 from .files import DISK_FULL, Place, check_place, check_room, disk_full, publish, remove, reserve, size_bytes
@@ -58,6 +58,7 @@ class VideoSink:
         self.notes: tuple[str, ...] = (encoder.note, *(plan.notes if plan else ()))
         self.written = 0  # frames handed over
         self._waiting: deque[Future[None]] = deque()
+        self._canvases = [Canvas(encoder.width, encoder.height) for _ in range(min(QUEUE_FRAMES, frames))]
         self._undo = ExitStack()  # what removes every trace, last made first
 
     def __enter__(self) -> VideoSink:
@@ -83,8 +84,9 @@ class VideoSink:
     def write(self, frame: Pixels) -> None:
         """Hands over a copy of one uint8 h w 3 frame; waits while the queue is full. Raises what the encoder raised."""
         self._check_frame(frame)
-        self._collect(QUEUE_FRAMES - 1)
-        self._waiting.append(self._thread.submit(self._recording.write, rgb_picture(frame)))
+        self._collect(len(self._canvases) - 1)
+        canvas = self._canvases[self.written % len(self._canvases)]  # the one that has waited longest, and is done
+        self._waiting.append(self._thread.submit(self._recording.write, canvas.paint(frame)))
         self.written += 1
         if self.written % ROOM_CHECK_FRAMES == 0:
             check_room(self._place.folder, self._rest_bytes())

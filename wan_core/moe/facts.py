@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .notes import Note, on_context_windows, on_distilled, on_files, on_schedule, on_shifts
+from .notes import Note, on_context_windows, on_distilled, on_files, on_portraits, on_schedule, on_shifts
 from .split import Split
 
 
@@ -16,6 +16,7 @@ class ExpertFacts:
     file: str | None  # the path it was loaded from
     shift: float  # of its schedule
     has_context_windows: bool
+    portraits_for: frozenset[str] = frozenset()  # experts that its Stand-In files were trained for
 
 
 def notes_on_run(
@@ -28,5 +29,6 @@ def notes_on_run(
         *on_shifts(high.shift, low.shift),
         *on_schedule(sigmas, split, high.shift),
         *(on_distilled(sigmas, *cfgs) if None not in cfgs else ()),
+        *on_portraits(high.portraits_for, low.portraits_for),
         *on_context_windows(high.has_context_windows, low.has_context_windows),
     )

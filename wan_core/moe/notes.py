@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .noise_level import timestep_of, unshifted
@@ -113,7 +113,7 @@ def on_shifts(high_shift: float, low_shift: float) -> list[Note]:
 
 def on_files(high_file: str | None, low_file: str | None) -> list[Note]:
     """Notes on the files of the two models, by what their names say; None for a model without a known file."""
-    says = {"high": _level_in_name(high_file), "low": _level_in_name(low_file)}
+    says = {"high": level_in_name(high_file), "low": level_in_name(low_file)}
     names = {"high": _base_name(high_file), "low": _base_name(low_file)}
     crossed = [slot for slot in says if says[slot] == OTHER[slot]]
     if not crossed:
@@ -144,11 +144,24 @@ def on_files(high_file: str | None, low_file: str | None) -> list[Note]:
     ]
 
 
+def on_portraits(of_high: Collection[str], of_low: Collection[str]) -> list[Note]:
+    """Notes on Stand-In files that are locked into the other expert than the one that they were trained for."""
+    return [
+        Note(
+            "other_portrait_file",
+            f"the {slot}-noise expert has the Stand-In file of the {OTHER[slot]}-noise expert; load the one for "
+            f"{slot} noise there",
+        )
+        for slot, trained_for in (("high", of_high), ("low", of_low))
+        if OTHER[slot] in trained_for
+    ]
+
+
 def _base_name(file: str | None) -> str:
     return re.split(r"[/\\]", file or "")[-1]
 
 
-def _level_in_name(file: str | None) -> str | None:
+def level_in_name(file: str | None) -> str | None:
     """The noise level that a file name says; None if it says none or both."""
     words = re.split(r"[^a-z0-9]+", _base_name(file).lower())
     levels = {LEVEL_WORDS[word] for word in words if word in LEVEL_WORDS}

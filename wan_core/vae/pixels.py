@@ -10,8 +10,7 @@ from ..errors import InputError
 
 def require_finite(frames: Tensor, first: int) -> None:
     """Raises InputError when a frame (f h w c) holds NaN or an infinity; ``first`` is the number of the first one."""
-    lowest, highest = frames.aminmax()  # both are NaN where any value is
-    if lowest.isfinite() & highest.isfinite():
+    if frames.amin().isfinite() & frames.amax().isfinite():  # both are NaN where any value is; aminmax would copy
         return
     bad = next(i for i, frame in enumerate(frames) if not frame.isfinite().all())
     raise InputError(
@@ -26,5 +25,6 @@ def to_uint8(frames: Tensor) -> Tensor:
     """Frames (f h w c) from black -1 and white 1 to 0 and 255, rounded to the nearest and clamped."""
     pixels = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
     for pixel, frame in zip(pixels, frames, strict=True):  # one by one, to hold one of them in floating point
-        pixel.copy_(frame.float().add(1.0).mul_(127.5).add_(0.5).clamp_(0.0, 255.0))
+        for rows, source in zip(pixel.split(64), frame.split(64)):
+            rows.copy_(source.float().add(1.0).mul_(127.5).add_(0.5).clamp_(0.0, 255.0))
     return pixels

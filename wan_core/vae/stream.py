@@ -129,7 +129,9 @@ def _host_pieces(clip: _Clip, chunks: Iterator[Tensor], cache: HostCache) -> Ite
     slots = None if is_single else cache.slots  # the host's way with one latent
     for index, x in enumerate(chunks):
         for packed in _decode_chunk(clip, x, slots, is_first=index == 0):  # 1 c*patch^2 f h w
-            yield pictures(packed, clip.spec)
+            piece = [pictures(packed, clip.spec)]
+            del packed
+            yield piece.pop()
 
 
 def _decode_chunk(clip: _Clip, x: Tensor, slots: list[Any] | None, *, is_first: bool) -> Iterable[Tensor]:

@@ -16,7 +16,7 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import ComfyExtension, io
 
-from . import memory, moe, video
+from . import identity, memory, moe, video
 
 CATEGORY = "WanCast probe"
 PATCHER_PARTS = (
@@ -234,7 +234,7 @@ class WanCastProbeHash(io.ComfyNode):
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         own = [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash]
-        return [*own, *moe.NODES, *memory.NODES, *video.NODES]
+        return [*own, *moe.NODES, *memory.NODES, *video.NODES, *identity.NODES]
 
 
 async def comfy_entrypoint() -> ProbeExtension:

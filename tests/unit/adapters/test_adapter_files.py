@@ -1,184 +1,268 @@
+"""Every published layout loads with its sizes and its weights."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from wan_core.adapters.files import SPACE_KEY, load_lynx_lite
-from wan_core.adapters.lynx import LynxAdapter, LynxLite, LynxShape
+from demo.miniature import adapters
+from demo.miniature.table import Table
+from tests.unit.adapters.adapter_files import (
+    FULL,
+    KINDS,
+    LAYOUTS,
+    LITE,
+    REF,
+    STAND_IN,
+    StateDict,
+    by_block,
+    load,
+    meta,
+    named,
+    picked,
+    prefixed,
+    said,
+    weights,
+)
+from wan_core.adapters.adapter import AdapterShape
+from wan_core.adapters.files import AdapterFile
+from wan_core.adapters.lynx import LynxIpShape, LynxRefShape
+from wan_core.adapters.report import report_on
 from wan_core.adapters.resampler import ResamplerShape
-from wan_core.errors import InputError
-
-StateDict = dict[str, Tensor]
-
-
-def shape_of(
-    width_d: int = 32, blocks: tuple[int, ...] = (0, 2), depth: int = 1, inner_d: int = 64, tokens: int = 4
-) -> LynxShape:
-    resampler = ResamplerShape(
-        width_d=24, depth=depth, inner_d=inner_d, feed_forward_d=40, tokens=tokens, embedding_d=512, token_d=16
-    )
-    return LynxShape(width_d=width_d, blocks=blocks, resampler=resampler)
+from wan_core.adapters.shapes import shown_blocks
+from wan_core.adapters.stand_in import StandInShape
 
 
-def random_network(shape: LynxShape) -> LynxLite:
-    torch.manual_seed(0)
-    network = LynxLite(shape, operations=nn)
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.2)
-    return network.eval()
-
-
-def official(network: LynxLite) -> tuple[StateDict, StateDict]:
-    """The two files as ByteDance publishes them: the n-th adapter is on block 2n."""
-    layers = {}
-    for block, layer in network.ip_layers.items():
-        for key, value in layer.state_dict().items():
-            layers[f"{int(block) // 2}.{key}"] = value
-    return layers, network.resampler.state_dict()
-
-
-def by_block(network: LynxLite) -> tuple[StateDict, StateDict]:
-    """The two files in the layout by block."""
-    layers = {}
-    for block, layer in network.ip_layers.items():
-        for key, value in layer.state_dict().items():
-            layers[f"blocks.{block}.cross_attn.ip_adapter.{key}"] = value
-    return layers, network.resampler.state_dict()
-
-
-def prefixed(files: tuple[StateDict, StateDict]) -> tuple[StateDict, StateDict]:
-    layers, resampler = files
-    return {f"diffusion_model.{key}": value for key, value in layers.items()}, resampler
-
-
-def load(files: tuple[StateDict, StateDict], metadata: dict[str, str] | None = None) -> LynxAdapter:
-    layers, resampler = files
-    return load_lynx_lite(
-        layers,
-        resampler,
-        metadata=metadata or {},
-        ip_layers_name="a",
-        resampler_name="b",
-        operations=nn,
-        make_patcher=lambda network: ("loads", network),
+def small_resampler(token_d: int) -> ResamplerShape:
+    return ResamplerShape(
+        width_d=64, depth=2, inner_d=64, feed_forward_d=256, tokens=16, embedding_d=512, token_d=token_d
     )
 
 
-SHAPES = [
-    shape_of(),
-    shape_of(width_d=48, blocks=(0, 2, 4, 6, 8), depth=3),
-    shape_of(blocks=(0,), inner_d=192, tokens=1),
-]
-
-
-LAYOUTS = [official, by_block, lambda network: prefixed(official(network)), lambda network: prefixed(by_block(network))]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", SHAPES)
-@torch.no_grad()
-def test_sizes_and_output_survive_a_round_trip(
-    shape: LynxShape, layout: Callable[[LynxLite], tuple[StateDict, StateDict]]
-) -> None:
-    original = random_network(shape)
-    adapter = load(layout(original))
-    assert adapter.shape == shape
-    assert (adapter.width_d, adapter.blocks) == (shape.width_d, shape.blocks)
-    z = torch.randn(2, 512, generator=torch.Generator().manual_seed(1))
-    tokens = original.tokens(z)
-    assert torch.equal(adapter.network.tokens(z), tokens)
-    for block in shape.blocks:
-        for found, wanted in zip(
-            adapter.network.keys_values(block, tokens), original.keys_values(block, tokens), strict=True
-        ):
-            assert torch.equal(found, wanted)
-    assert not any(tensor.is_meta for tensor in adapter.network.state_dict().values())
-
-
-def test_the_adapter_carries_its_loader_and_the_space_that_its_file_names() -> None:
-    files = official(random_network(shape_of()))
-    adapter = load(files, {SPACE_KEY: "ab" * 32, "format": "pt"})
-    assert adapter.patcher == ("loads", adapter.network)
-    assert adapter.space_sha256 == "ab" * 32
-    assert load(files, {"format": "pt"}).space_sha256 is None
-
-
-def test_the_layout_by_block_may_hold_any_blocks() -> None:
-    assert load(by_block(random_network(shape_of(blocks=(1, 2, 7))))).blocks == (1, 2, 7)
-
-
-@torch.no_grad()
-def test_keys_are_normalised_and_values_are_not() -> None:
-    adapter = load(official(random_network(shape_of())))
-    tokens = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(2))
-    k, v = adapter.network.keys_values(2, tokens)
-    weights = official(adapter.network)[0]
-    raw = tokens @ weights["1.to_k_ip.weight"].T
-    torch.testing.assert_close(k, raw / torch.sqrt((raw**2).mean(-1, keepdim=True) + 1e-5))
-    torch.testing.assert_close(v, tokens @ weights["1.to_v_ip.weight"].T)
-
-
-Files = tuple[StateDict, StateDict]
-
-
-def layers_with(**changes: Tensor) -> Callable[[Files], Files]:
-    return lambda files: ({**files[0], **{key.replace("__", "."): value for key, value in changes.items()}}, files[1])
-
-
-def layers_without(*keys: str) -> Callable[[Files], Files]:
-    return lambda files: ({key: value for key, value in files[0].items() if key not in keys}, files[1])
-
-
-def resampler_with(**changes: Tensor) -> Callable[[Files], Files]:
-    return lambda files: (files[0], {**files[1], **{key.replace("__", "."): value for key, value in changes.items()}})
-
-
-def resampler_without(*keys: str) -> Callable[[Files], Files]:
-    return lambda files: (files[0], {key: value for key, value in files[1].items() if key not in keys})
-
-
-ONE = torch.zeros(1)
-BAD_FILES = {
-    "ip_layers: found the resampler; wanted the IP layers of Lynx-lite. Swap the two files.": lambda f: (f[1], f[0]),
-    "resampler: found IP layers; wanted the resampler of Lynx-lite. Swap the two files.": lambda f: (f[0], f[0]),
-    "ip_layers: found Stand-In weights; wanted the ip_layers file of Lynx-lite": lambda f: (
-        {"blocks.0.self_attn.q_loras.down.weight": ONE},
-        f[1],
-    ),
-    "ip_layers: found the reference layers of Lynx full": lambda f: ({"0.to_k_ref.weight": ONE}, f[1]),
-    "ip_layers: found the IP layers of Lynx full": layers_with(**{"0__registers": ONE}),
-    "found the IP layers of Lynx full; wanted": layers_with(**{"0__to_k_ip__bias": ONE}),
-    "resampler: found Stand-In weights": lambda f: (f[0], {"blocks.0.self_attn.v_loras.up.weight": ONE}),
-    "ip_layers: found unknown keys: extra, mask; wanted only <n>.to_k_ip.weight": layers_with(extra=ONE, mask=ONE),
-    "ip_layers: found an empty file": lambda f: ({}, f[1]),
-    "ip_layers: found a file without to_v_ip of block 2": layers_without("1.to_v_ip.weight"),
-    "found a file without to_k_ip of block 0, to_v_ip of block 0": layers_without(
-        "0.to_k_ip.weight", "0.to_v_ip.weight"
-    ),
-    "ip_layers: found layers of shapes [(32, 16), (48, 16)]": layers_with(
-        **{"1__to_v_ip__weight": torch.zeros(48, 16)}
-    ),
-    "resampler: found a file without latents, proj_in.weight, norm_out.weight (it has x)": lambda f: (f[0], {"x": ONE}),
-    "resampler: found a file without a usable layers.0.0.to_q.weight": resampler_without("layers.0.0.to_q.weight"),
-    "found a file without a usable latents": resampler_with(latents=ONE),
-    "resampler: found a file without layers.0.0.norm1.bias": resampler_without("layers.0.0.norm1.bias"),
-    "resampler: found a file with the unknown resampler.pos_emb.weight": resampler_with(pos_emb__weight=ONE),
-    "with a wrong shape of resampler.proj_out.bias": resampler_with(proj_out__bias=ONE),
-    "resampler: found attention of width 65; wanted a multiple of 64": resampler_with(
-        layers__0__0__to_q__weight=torch.zeros(65, 24)
-    ),
-    "resampler: found embeddings of 256 numbers; wanted 512": resampler_with(proj_in__weight=torch.zeros(24, 256)),
-    "resampler: found tokens of 20 numbers; wanted 16, as the IP layers take them": resampler_with(
-        proj_out__weight=torch.zeros(20, 24)
-    ),
+EVERY_BLOCK = (0, 1, 2, 3)
+LITE_SHAPE = AdapterShape(LynxIpShape(96, 80, (0, 2), 0), small_resampler(80))
+FULL_SHAPE = AdapterShape(LynxIpShape(96, 96, EVERY_BLOCK, 8), small_resampler(96))
+REF_SHAPE = LynxRefShape(96, EVERY_BLOCK)
+STAND_IN_SHAPE = StandInShape(96, 8, EVERY_BLOCK)
+SHAPES = {
+    "lite": LITE_SHAPE,
+    "full": FULL_SHAPE,
+    "ref": AdapterShape(ref=REF_SHAPE),
+    "stand-in": AdapterShape(stand_in=STAND_IN_SHAPE),
+    "full with ref": AdapterShape(FULL_SHAPE.ip, FULL_SHAPE.resampler, REF_SHAPE),
+    "everything": AdapterShape(FULL_SHAPE.ip, FULL_SHAPE.resampler, REF_SHAPE, STAND_IN_SHAPE),
 }
 
 
-@pytest.mark.parametrize(("message", "spoil"), BAD_FILES.items())
-def test_a_file_that_does_not_fit_is_named(message: str, spoil: Callable[[Files], Files]) -> None:
-    with pytest.raises(InputError) as caught:
-        load(spoil(official(random_network(shape_of()))))
-    assert message in str(caught.value).replace("without resampler.", "without ")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_loads_from_every_layout(kind: str, layout: Callable[[StateDict], StateDict]) -> None:
+    adapter = load(picked(KINDS[kind], layout))
+    assert adapter.network.shape == SHAPES[kind]
+    assert adapter.width_d == 96
+    assert adapter.blocks == ((0, 2) if kind == "lite" else EVERY_BLOCK)
+    assert adapter.names == tuple(f"{slot}.safetensors" for slot in KINDS[kind])
+    assert adapter.patcher == ("loads", adapter.network)
+    assert not any(parameter.requires_grad or parameter.is_meta for parameter in adapter.network.parameters())
+    assert adapter.network.training is False
+
+
+def file_key(key: str) -> str:
+    """The official key, with its prefix, of a key of a network of everything; the block is the number."""
+    part, rest = key.split(".", 1)
+    if part == "resampler":
+        return rest
+    _, block, leaf = rest.split(".", 2)
+    return f"blocks.{block}.self_attn.{leaf}" if part == "stand_in" else f"{block}.{leaf}"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_weight_comes_to_its_place(layout: Callable[[StateDict], StateDict]) -> None:
+    network = load(picked(KINDS["everything"], layout)).network
+    wanted = {key: tensor for table in KINDS["everything"].values() for key, tensor in weights(table).items()}
+    found = {file_key(key): tensor for key, tensor in network.state_dict().items()}
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_the_official_nth_lite_layer_is_for_block_2n() -> None:
+    files = weights(adapters.lite_ip_layers)
+    layers = load(picked(LITE)).network.ip.layers
+    assert torch.equal(layers["2"].to_k_ip.weight, files["1.to_k_ip.weight"])
+    assert torch.equal(layers["0"].to_v_ip.weight, files["0.to_v_ip.weight"])
+
+
+def test_lite_layers_by_block_may_be_in_any_blocks() -> None:
+    layers = by_block(weights(LITE["ip_layers"]))
+    layers = {key.replace("blocks.2.", "blocks.7."): value for key, value in layers.items()}
+    files = picked(LITE) | {"ip_layers": AdapterFile("a", layers, {})}
+    assert load(files).blocks == (0, 7)
+
+
+def test_parts_that_act_in_different_blocks_are_all_counted() -> None:
+    adapter = load(picked(LITE | STAND_IN))
+    assert adapter.blocks == EVERY_BLOCK
+    assert adapter.network.ip.blocks == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "stored", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+)
+@pytest.mark.parametrize("kind", ["lite", "full", "ref", "stand-in"])
+def test_weights_stay_as_they_are_stored(kind: str, stored: torch.dtype) -> None:
+    adapter = load(picked(KINDS[kind], lambda state_dict: {key: t.to(stored) for key, t in state_dict.items()}))
+    assert {parameter.dtype for parameter in adapter.network.parameters()} == {stored}
+    assert str(stored).removeprefix("torch.") in report_on(adapter)
+
+
+# Sizes
+
+
+WIDE = {"lite": (48, 5, 32), "one block": (96, 1, 16), "deep": (64, 9, 8)}
+
+
+@pytest.mark.parametrize(("width", "blocks", "inner"), WIDE.values(), ids=WIDE)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sizes_follow_from_shapes(
+    width: int, blocks: int, inner: int, layout: Callable[[StateDict], StateDict]
+) -> None:
+    def loaded(**tables: Table) -> AdapterShape:
+        return load({slot: AdapterFile(slot, layout(meta(table)), {}) for slot, table in tables.items()}).network.shape
+
+    every, second = tuple(range(blocks)), tuple(range(0, blocks, 2))
+    perceiver = adapters.resampler(inner, 128, 3)
+    resampler = ResamplerShape(128, 3, 128, 512, 16, 512, inner)
+    lite = loaded(ip_layers=adapters.lite_ip_layers(width, blocks, inner), resampler=perceiver)
+    assert lite == AdapterShape(LynxIpShape(width, inner, second, 0), resampler)
+    full = loaded(ip_layers=adapters.full_ip_layers(width, blocks, inner, 3), resampler=perceiver)
+    assert full == AdapterShape(LynxIpShape(width, inner, every, 3), resampler)
+    assert loaded(ref_layers=adapters.ref_layers(width, blocks)).ref == LynxRefShape(width, every)
+    assert loaded(stand_in=adapters.stand_in(width, blocks, inner)).stand_in == StandInShape(width, inner, every)
+
+
+REAL = {  # parameters of the published files; Stand-In's 16-bit file has 314,599,728 bytes with its header
+    "stand_in": ({"stand_in": adapters.stand_in(5120, 40, 128)}, {"stand_in": 157_286_400}),
+    "lite": (
+        {"ip_layers": adapters.lite_ip_layers(5120, 40, 2048), "resampler": adapters.resampler(2048, 1280, 4)},
+        {"ip": 419_430_400, "resampler": 81_978_624},
+    ),
+    "full": (
+        {"ip_layers": adapters.full_ip_layers(5120, 40, 5120, 16), "resampler": adapters.resampler(5120, 1280, 4)},
+        {"ip": 2_100_838_400, "resampler": 85_920_000},
+    ),
+    "ref": ({"ref_layers": adapters.ref_layers(5120, 40)}, {"ref": 2_097_561_600}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", REAL)
+def test_the_real_files_have_the_published_sizes(kind: str, layout: Callable[[StateDict], StateDict]) -> None:
+    tables, counts = REAL[kind]
+    adapter = load({slot: AdapterFile(slot, layout(meta(table)), {}) for slot, table in tables.items()})
+    found = {name: sum(p.numel() for p in part.parameters()) for name, part in adapter.network.named_children()}
+    assert found == counts
+    assert adapter.width_d == 5120
+    assert adapter.blocks == tuple(range(0, 40, 2 if kind == "lite" else 1))
+
+
+# Our own file
+
+
+def own(ip: dict[str, Callable[[], Table]], **metadata: str) -> dict[str, AdapterFile]:
+    both = {key: tensor for table in ip.values() for key, tensor in weights(table).items()}
+    return {"ip_layers": AdapterFile("own.safetensors", both, {"format_version": "1"} | metadata)}
+
+
+@pytest.mark.parametrize("tables", [LITE, FULL])
+def test_our_own_file_holds_both_parts(tables: dict[str, Callable[[], Table]]) -> None:
+    adapter, apart = load(own(tables, wancast_space_sha256="ab" * 32)), load(picked(tables))
+    assert adapter.network.shape == apart.network.shape
+    assert adapter.space_sha256 == "ab" * 32
+    wanted = apart.network.state_dict()
+    assert all(torch.equal(tensor, wanted[key]) for key, tensor in adapter.network.state_dict().items())
+
+
+def test_our_own_file_may_leave_the_resampler_to_a_file_of_its_own() -> None:
+    assert load(said(picked(LITE), "ip_layers", format_version="1")).network.shape == LITE_SHAPE
+
+
+# What files say
+
+
+@pytest.mark.parametrize("slot", ["ip_layers", "resampler"])
+def test_the_adapter_carries_the_space_that_a_file_names(slot: str) -> None:
+    assert load(said(picked(LITE), slot, wancast_space_sha256="ab" * 32, format="pt")).space_sha256 == "ab" * 32
+    assert load(said(picked(LITE), slot, format="pt")).space_sha256 is None
+
+
+EXPERTS = {
+    "Stand-In_wan2.2_T2V_A14B_high.ckpt": "high",
+    "Stand-In_wan2.2_T2V_A14B_low.ckpt": "low",
+    "standin/wan22_HighNoise_fp16.safetensors": "high",
+    "low\\Stand-In_wan2.1_T2V_14B_ver1.0_fp16.safetensors": None,
+    "Stand-In_wan2.1_T2V_14B.ckpt": None,
+    "stand_in_high_to_low.safetensors": None,
+    "slow_highlights.safetensors": None,
+}
+
+
+@pytest.mark.parametrize(("name", "expert"), EXPERTS.items())
+def test_a_stand_in_file_is_for_the_expert_that_its_name_says(name: str, expert: str | None) -> None:
+    assert load(named(picked(STAND_IN), "stand_in", name)).stand_in_expert == expert
+
+
+def test_the_metadata_of_a_stand_in_file_says_more_than_its_name() -> None:
+    files = named(picked(STAND_IN), "stand_in", "stand_in_high.safetensors")
+    assert load(said(files, "stand_in", wancast_expert="low")).stand_in_expert == "low"
+
+
+def test_no_other_file_has_an_expert() -> None:
+    assert load(named(picked(REF), "ref_layers", "ref_high.safetensors")).stand_in_expert is None
+
+
+def test_the_label_and_the_report_name_every_part() -> None:
+    adapter = load(named(picked(KINDS["everything"]), "stand_in", "s_high.ckpt"))
+    assert adapter.label == (
+        "Lynx full (4 blocks, 16 tokens) + Lynx reference layers (4 blocks) + Stand-In (4 blocks, rank 8, high noise)"
+    )
+    assert report_on(adapter).splitlines() == [
+        f"{adapter.label}: ip_layers.safetensors, resampler.safetensors, ref_layers.safetensors, s_high.ckpt",
+        "model width 96",
+        "IP layers of Lynx full: blocks 0-3, tokens of 96 numbers and 8 registers, 0.3 MB of float32",
+        "resampler: 16 tokens of 96 numbers, 2 layers, 0.6 MB of float32",
+        "reference layers of Lynx full: blocks 0-3, 0.3 MB of float32",
+        "Stand-In for the high-noise expert: blocks 0-3, rank 8, 0.1 MB of float32",
+        "expects identities of facexlib's IR-SE50; the files do not say which, so it is not checked",
+    ]
+
+
+def test_the_report_of_stand_in_alone_expects_no_recogniser() -> None:
+    adapter = load(picked(STAND_IN))
+    assert adapter.label == "Stand-In (4 blocks, rank 8)"
+    assert "whose file names no expert" in report_on(adapter)
+    assert "expects" not in report_on(adapter)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        (tuple(range(40)), "0-39"), (tuple(range(0, 40, 2)), "0, 2, ..., 38"), ((0, 2), "0, 2"), ((1, 2, 7), "1, 2, 7"),
+        ((0, 1, 2, 3), "0-3"), ((0, 1, 2, 5), "0, 1, 2, 5"), ((4,), "4"),
+    ],
+)  # fmt: skip
+def test_blocks_in_words(blocks: tuple[int, ...], words: str) -> None:
+    assert shown_blocks(blocks) == words
+
+
+def test_nothing_that_came_in_is_changed() -> None:
+    files = picked(KINDS["everything"], prefixed)
+    before = {slot: {key: tensor.clone() for key, tensor in file.state_dict.items()} for slot, file in files.items()}
+    load(files)
+    assert all(before[slot].keys() == file.state_dict.keys() for slot, file in files.items())
+    assert all(torch.equal(t, before[slot][key]) for slot, file in files.items() for key, t in file.state_dict.items())
+
+
+def test_the_content_hash_is_handed_on() -> None:
+    assert load(picked(LITE)).content_sha256 == "cd" * 32

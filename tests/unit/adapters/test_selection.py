@@ -4,12 +4,20 @@ import math
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from wan_core.adapters.selection import (
     parse_blocks,
+    require_expert,
+    require_guidance,
+    require_layout,
+    require_mask,
     require_percents,
+    require_pictures,
     require_space,
     require_strength,
+    require_text,
+    require_vectors,
     require_width,
 )
 from wan_core.errors import InputError
@@ -59,7 +67,7 @@ def test_an_adapter_for_a_deeper_model_is_refused() -> None:
 @pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf])
 def test_a_bad_strength_is_named(strength: float) -> None:
     with pytest.raises(InputError, match=f"strength: found {strength}; wanted a finite number of 0 or more"):
-        require_strength(strength)
+        require_strength("strength", strength)
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.6, 0.5), (-0.1, 1), (0, 1.1), (math.nan, 1)])
@@ -70,9 +78,14 @@ def test_a_bad_range_is_named(start: float, end: float) -> None:
 
 @pytest.mark.parametrize(
     ("require", "values"),
-    [(require_strength, (0,)), (require_strength, (2.0,)), (require_percents, (0.5, 0.5)), (require_width, (96, 96))],
+    [
+        (require_strength, ("strength", 0)),
+        (require_strength, ("strength", 2.0)),
+        (require_percents, (0.5, 0.5)),
+        (require_width, (96, 96)),
+    ],
 )
-def test_sound_values_pass(require: Callable[..., None], values: tuple[float, ...]) -> None:
+def test_sound_values_pass(require: Callable[..., None], values: tuple[object, ...]) -> None:
     assert require(*values) is None
 
 
@@ -91,7 +104,99 @@ def test_an_identity_of_another_recogniser_is_refused() -> None:
     assert "SHA-256 cdcdcdcdcdcd" in str(caught.value)
 
 
-@pytest.mark.parametrize("trained", [None, "ab" * 32])
-def test_an_identity_of_another_family_is_refused_whatever_the_adapter_says(trained: str | None) -> None:
-    with pytest.raises(InputError, match=r"recogniser mine.pth \(family IR\); wanted .* family IR-SE"):
-        require_space(trained, family="IR", name="mine.pth", sha256="ab" * 32)
+def test_an_adapter_that_names_no_recogniser_takes_only_the_family_of_lynx() -> None:
+    with pytest.raises(InputError, match=r"recogniser mine.onnx \(family iResNet\); wanted .* family IR-SE"):
+        require_space(None, family="iResNet", name="mine.onnx", sha256="ab" * 32)
+
+
+def test_an_adapter_that_names_its_recogniser_takes_it_whatever_its_family() -> None:
+    require_space("ab" * 32, family="iResNet", name="mine.onnx", sha256="ab" * 32)
+
+
+# What the parts of an adapter need
+
+EVERYTHING = {"needs_portrait": True, "needs_reference": True, "has_portrait": True, "has_reference": True,
+              "has_vae": True, "has_text": True}  # fmt: skip
+LACKING = {
+    "identity: found an identity without a portrait; wanted one with a portrait, for Stand-In": {"has_portrait": False},
+    "identity: found an identity of crops that were aligned already; wanted one with a wider crop": {
+        "has_reference": False
+    },
+    "vae: found nothing; wanted the model's VAE": {"has_vae": False},
+    "ref_text: found nothing; wanted a text for the reference layers": {"has_text": False},
+}
+
+
+@pytest.mark.parametrize(("message", "change"), LACKING.items())
+def test_what_pictures_need_is_asked_for(message: str, change: dict[str, bool]) -> None:
+    with pytest.raises(InputError) as caught:
+        require_pictures(**EVERYTHING | change)
+    assert message in str(caught.value)
+
+
+def test_nothing_is_asked_for_that_is_there_or_not_needed() -> None:
+    require_pictures(**EVERYTHING)
+    require_pictures(**dict.fromkeys(EVERYTHING, False))
+
+
+def test_an_identity_without_a_face_is_refused() -> None:
+    require_vectors(1)
+    with pytest.raises(InputError, match="identity: found an identity without a face; wanted one with a face"):
+        require_vectors(0)
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (2, 7, 64), (1, 7, 32)])
+def test_a_text_of_another_encoder_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"ref_text: found a text of shape .*; wanted one text of width 64"):
+        require_text(torch.ones(shape), 64)
+
+
+@pytest.mark.parametrize(("trained_for", "model_name"), [("high", "high"), ("high", None), (None, "low"), (None, None)])
+def test_a_portrait_file_fits_its_expert_and_models_that_do_not_say(
+    trained_for: str | None, model_name: str | None
+) -> None:
+    require_expert(trained_for, model_name)
+
+
+def test_a_portrait_file_of_the_other_expert_is_refused() -> None:
+    with pytest.raises(InputError, match="the Stand-In file of the high-noise expert on the low-noise model; wanted"):
+        require_expert("high", "low")
+
+
+def test_a_model_that_arranges_its_tokens_anew_is_refused_for_places() -> None:
+    require_layout("SCAILWanModel", is_plain=False, needs=[])
+    require_layout("WanModel", is_plain=True, needs=["masks"])
+    with pytest.raises(InputError, match="a SCAILWanModel, .*; wanted a plain Wan model for masks and ref_layers"):
+        require_layout("SCAILWanModel", is_plain=False, needs=["masks", "ref_layers"])
+
+
+@pytest.mark.parametrize("scale", [-1.0, math.nan, math.inf])
+def test_a_bad_guidance_scale_is_named(scale: float) -> None:
+    with pytest.raises(InputError, match=f"identity_guidance: found {scale}; wanted a finite number of 0 or more"):
+        require_guidance(scale, differs_by_prompt=True)
+
+
+def test_guidance_needs_a_negative_side_without_the_person() -> None:
+    require_guidance(0.0, differs_by_prompt=False)
+    require_guidance(2.0, differs_by_prompt=True)
+    with pytest.raises(InputError, match="identity_guidance: found 2 with the person on both prompts; wanted"):
+        require_guidance(2.0, differs_by_prompt=False)
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        (torch.ones(4, 4), r"a tensor of shape \(4, 4\)"),
+        (torch.ones(0, 4, 4), r"a tensor of shape \(0, 4, 4\)"),
+        (torch.full((1, 4, 4), math.nan), "values outside of 0 to 1"),
+        (torch.full((1, 4, 4), 1.1), "values outside of 0 to 1"),
+        (torch.full((1, 4, 4), -0.1), "values outside of 0 to 1"),
+    ],
+)
+def test_a_bad_mask_is_named(mask: torch.Tensor, found: str) -> None:
+    with pytest.raises(InputError, match=f"mask: found {found}"):
+        require_mask(mask)
+
+
+def test_a_sound_mask_passes() -> None:
+    require_mask(torch.rand(3, 4, 4))

@@ -10,10 +10,12 @@ import torch
 
 from wan_core.errors import InputError
 from wan_core.identity.align import (
+    LYNX_TEMPLATE,
     TEMPLATE,
     TEMPLATE_PX,
     Similarity,
     align_face,
+    cut_reference,
     fit_similarity,
     is_mirrored,
     parse_landmarks,
@@ -101,6 +103,65 @@ def test_the_template_is_the_published_one() -> None:
     fit = fit_similarity(points, TEMPLATE)
     assert fit.slope == pytest.approx(complex(0.584173018, -0.00955278073), abs=1e-8)
     assert fit.shift == pytest.approx(complex(-21.2212422, -6.6553928), abs=1e-5)
+
+
+def lynx_template() -> np.ndarray:
+    """As the published code computes it for 256 px, step by step in fp32."""
+    points = np.array(TEMPLATE_PX, dtype=np.float32)
+    points[:, 1] = points[:, 1] + 10
+    points = (points - 112 / 2) * 0.8 + 112 / 2
+    points = points * (256 / 128.0)
+    points[:, 0] += 8.0 * (256 / 128.0)
+    return points
+
+
+def test_lynx_puts_the_five_points_where_its_published_code_does() -> None:
+    np.testing.assert_allclose([(p.real, p.imag) for p in LYNX_TEMPLATE], lynx_template(), atol=1e-4)
+
+
+def test_the_reference_crop_is_the_picture_at_every_place_that_the_template_says() -> None:
+    to_image = Similarity(cmath.rect(0.9, math.radians(12)), complex(60, 20))
+    y, x = torch.meshgrid(torch.arange(340.0), torch.arange(340.0), indexing="ij")
+    crop = cut_reference(pattern(x, y), tuple(to_image(complex(*p)) for p in lynx_template().tolist()))
+    crop_y, crop_x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+    image_x = to_image.slope.real * crop_x - to_image.slope.imag * crop_y + to_image.shift.real
+    image_y = to_image.slope.imag * crop_x + to_image.slope.real * crop_y + to_image.shift.imag
+    inside = (image_x >= 0) & (image_x <= 339) & (image_y >= 0) & (image_y <= 339)
+    assert crop.shape == (256, 256, 3)
+    assert inside.float().mean() > 0.9
+    assert (crop - pattern(image_x, image_y))[inside].abs().max() < 5e-3
+
+
+def random_face(seed: int) -> tuple[complex, ...]:
+    draw = random.Random(seed)
+    moved = Similarity(cmath.rect(draw.uniform(0.6, 2.5), draw.uniform(-0.6, 0.6)), complex(150, 140))
+    return tuple(moved(p - 56 - 56j) + complex(draw.gauss(0, 4), draw.gauss(0, 4)) for p in TEMPLATE)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_crops_are_those_of_insightface_and_of_lynx_up_to_their_rounding(seed: int) -> None:
+    """OpenCV's warpAffine rounds positions to 1/32 px and its answer to bytes; on a smooth picture that is little."""
+    face_align, cv2 = pytest.importorskip("insightface.utils.face_align"), pytest.importorskip("cv2")
+    transform = pytest.importorskip("skimage.transform")
+    y, x = torch.meshgrid(torch.arange(300.0), torch.arange(300.0), indexing="ij")
+    image, points = pattern(x, y), random_face(seed)
+    pixels = (image * 255).round().to(torch.uint8).numpy()
+    kps = np.array([(p.real, p.imag) for p in points])
+    aligned = torch.from_numpy(face_align.norm_crop(pixels, kps)).float() / 255
+    wider = transform.SimilarityTransform()
+    wider.estimate(kps, lynx_template())
+    reference = torch.from_numpy(cv2.warpAffine(pixels, wider.params[:2], (256, 256), borderValue=0.0)).float() / 255
+    for found, expected in ((align_face(image, points).crop, aligned), (cut_reference(image, points), reference)):
+        edge = (expected == 0).all(dim=-1) | (found == 0).all(dim=-1)
+        away = ~torch.nn.functional.max_pool2d(edge.float()[None], 5, 1, 2)[0].bool()
+        assert away.float().mean() > 0.4
+        assert (found - expected)[away].abs().max() < 0.012
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1)])
+def test_a_picture_of_one_pixel_does_not_break_the_warp(shape: tuple[int, int]) -> None:
+    assert torch.isfinite(warp(torch.ones(*shape, 3), Similarity(0.1, 0), 8)).all()
 
 
 def test_the_template_is_no_mirror_of_itself_and_swapped_sides_are() -> None:

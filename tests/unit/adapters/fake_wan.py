@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 WIDTH_D, HEADS, BLOCKS, TEXT_TOKENS, VIDEO_TOKENS = 12, 3, 4, 7, 7  # as many video as text tokens, on purpose
 
@@ -30,8 +30,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, options: Options, **call: Any)
     return raw_attention(q, k, v, heads=HEADS, **call)
 
 
-class FakeWan:
-    """Blocks of self- and text cross-attention; two ``text_calls`` as NAG does, ``vace`` attends after each block.
+class FakeWan(nn.Module):
+    """Blocks of self- and text cross-attention over video tokens, given and taken as b d t 1 1.
+
+    Two ``text_calls`` as NAG does; ``vace`` attends after each block.
 
     With ``own_self_attention`` the override never sees self-attention, as when a pack for sparse attention is there.
     """
@@ -46,6 +48,8 @@ class FakeWan:
         own_self_attention: bool = False,
         video_tokens: int = VIDEO_TOKENS,
     ) -> None:
+        super().__init__()
+        self.patch_size, self.ref_conv, self.blocks = (1, 1, 1), None, [None] * BLOCKS
         draw = torch.Generator().manual_seed(0)
         self.text_calls, self.image_tokens, self.vace = text_calls, image_tokens, vace
         self.own_self_attention, self.video_tokens = own_self_attention, video_tokens
@@ -53,7 +57,12 @@ class FakeWan:
         self.weights = torch.randn(BLOCKS, 6, WIDTH_D, WIDTH_D, generator=draw) * 0.15
         self.image = torch.randn(1, image_tokens, WIDTH_D, generator=draw)
 
-    def __call__(
+    @property
+    def class_obj(self) -> FakeWan:
+        """What the host's executor of wrappers has beside its call."""
+        return self
+
+    def forward(
         self,
         x: Tensor,
         timestep: Tensor,
@@ -64,6 +73,8 @@ class FakeWan:
         *,
         added: AddedTerm | None = None,
     ) -> Tensor:
+        shape = x.shape
+        x = x.flatten(2).transpose(1, 2)  # b n d
         for index, (wq, wk, wv, cq, ck, cv) in enumerate(self.weights):
             transformer_options["block_index"] = index
             heard_by = {} if self.own_self_attention else transformer_options
@@ -77,7 +88,7 @@ class FakeWan:
             if self.vace:
                 x = x + attention(x @ wk, x @ wq, x @ wv, options=transformer_options)
                 x = x + attention(x @ ck, context @ cq, context @ cv, options=transformer_options)
-        return x
+        return x.transpose(1, 2).reshape(shape)
 
     def text(
         self, index: int, q: Tensor, k: Tensor, v: Tensor, options: Options, added: AddedTerm | None

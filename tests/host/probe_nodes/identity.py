@@ -1,0 +1,289 @@
+"""Models with an identity that is computed in plain torch, identities made up from a seed, and one forward pass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import comfy.ldm.modules.attention
+import comfy.samplers
+import folder_paths
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.latest import io
+from torch import Tensor
+from torch.nn.functional import interpolate, linear
+
+from .two_stream import Pass, Person, by_block, forward, pass_of, read, resampled
+
+CATEGORY = "WanCast probe"
+KEY = "wancast_probe_oracle"
+WAYS = ("whole", "modules")
+GREY = 0.5
+RECOGNISER = "mini_ir_se.safetensors"  # whose vectors the made-up ones are said to be
+
+
+# Two ways to put persons into a model
+
+
+class Whole:
+    """A wrapper of the host's diffusion model that computes the whole pass itself."""
+
+    def __init__(self, persons: list[Person]) -> None:
+        self.persons = persons
+
+    def __call__(
+        self, executor: Any, x: Tensor, t: Tensor, context: Tensor, clip_fea: Any, concat: Any, options: dict[str, Any],
+        **extra: Any,
+    ) -> Tensor:
+        now = pass_of(executor.class_obj, self.persons, x, options)
+        if now is None:
+            return executor(x, t, context, clip_fea, concat, options, **extra)
+        return forward(executor.class_obj, now, x, t, context)
+
+
+class Modules(Whole):
+    """A wrapper that gives the attentions of each block another forward for as long as the pass runs.
+
+    It keeps whatever else a model or another node does, and every call of attention goes through the host's own.
+    """
+
+    def __call__(
+        self, executor: Any, x: Tensor, t: Tensor, context: Tensor, clip_fea: Any, concat: Any, options: dict[str, Any],
+        **extra: Any,
+    ) -> Tensor:
+        wan = executor.class_obj
+        now = pass_of(wan, self.persons, x, options)
+        with ExitStack() as stack:
+            for index, block in enumerate(wan.blocks if now else []):
+                own, cross = block.self_attn, block.cross_attn
+                stack.enter_context(replaced(own, self_attention(own, now, index)))
+                stack.enter_context(replaced(cross, cross_attention(cross, cross.forward, now, index)))
+            return executor(x, t, context, clip_fea, concat, options, **extra)
+
+
+@contextmanager
+def replaced(module: torch.nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """A module with another forward, and then with the one that it had."""
+    with mock.patch.object(module, "forward", forward):
+        yield
+
+
+def self_attention(own: Any, now: Pass, block: int) -> Callable[..., Tensor]:
+    """Self-attention with the portraits in it and the references beside it, before the output layer."""
+
+    def forward(x: Tensor, freqs: Tensor, transformer_options: dict[str, Any]) -> Tensor:
+        q, k, v = own.norm_q(own.q(x)), own.norm_k(own.k(x)), own.v(x)
+        done = []
+        for row in range(len(x)):
+            turned, keys = (matrices_applied(each[row], freqs, own.num_heads) for each in (q, k))
+
+            def run(k: Tensor, v: Tensor, turned: Tensor = turned) -> Tensor:
+                return comfy.ldm.modules.attention.optimized_attention(
+                    turned[None], k[None], v[None], heads=own.num_heads, transformer_options=transformer_options
+                )[0]
+
+            y = now.inside(block, row, keys, v[row], run)
+            done.append(y + now.beside(now.ref, "ref_strength", block, row, q[row]))
+        return own.o(torch.stack(done))
+
+    return forward
+
+
+def matrices_applied(x: Tensor, freqs: Tensor, heads: int) -> Tensor:
+    """x (n d) turned by the 2 x 2 matrices that the model made for it, 1 n 1 d/2 2 2."""
+    pairs = x.reshape(len(x), heads, -1, 2, 1).to(freqs.dtype)
+    return (freqs[0] @ pairs).reshape(x.shape).to(x.dtype)
+
+
+def cross_attention(cross: Any, inner: Callable[..., Tensor], now: Pass, block: int) -> Callable[..., Tensor]:
+    """Whatever cross-attention the model has, and beside it o(term): o(a + t) = o(a) + W t."""
+
+    def forward(x: Tensor, context: Tensor, **named: Any) -> Tensor:
+        q = cross.norm_q(cross.q(x))
+        terms = [now.beside(now.text, "strength", block, row, q[row]) for row in range(len(x))]
+        terms = torch.stack([torch.zeros_like(x[0]) + term for term in terms])
+        return inner(x, context, **named) + linear(terms, cross.o.weight.to(x.dtype))
+
+    return forward
+
+
+class WanCastProbeOracle(io.ComfyNode):
+    """A model with an identity in it, computed slowly; the specification names IDLock's inputs and the weight files."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeOracle",
+            category=CATEGORY,
+            inputs=[
+                io.Model.Input("model"),
+                io.AnyType.Input("identity"),
+                io.String.Input("spec", multiline=True),
+                io.Combo.Input("way", options=list(WAYS), default=WAYS[0]),
+                io.Vae.Input("vae", optional=True),
+                io.Conditioning.Input("ref_text", optional=True),
+                io.Mask.Input("mask", optional=True),
+            ],
+            outputs=[io.Model.Output("model")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, identity: Any, spec: str, way: str, vae: Any = None, ref_text: Any = None,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        model = model.clone()
+        person = person_of(model, identity, json.loads(spec), vae, ref_text, mask)
+        earlier = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
+        persons = [*(earlier[0].persons if earlier else []), person]
+        model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, KEY)
+        wrapper = {"whole": Whole, "modules": Modules}[way](persons)
+        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper)
+        return io.NodeOutput(model)
+
+
+def person_of(
+    model: Any, identity: Any, spec: dict[str, Any], vae: Any, ref_text: Any, mask: Tensor | None
+) -> Person:
+    """What the oracle needs of an identity and the weight files."""
+
+    def latent(picture: Tensor) -> Tensor:
+        return model.model.process_latent_in(vae.encode(picture[None]))[0].float()  # c 1 h w
+
+    def weights(slot: str) -> dict[int, dict[str, Tensor]]:
+        return by_block(spec[slot]) if spec.get(slot) else {}
+
+    sampling = model.get_model_object("model_sampling")
+    ip, ref, stand_in = weights("ip_layers"), weights("ref_layers"), weights("stand_in")
+    tokens: tuple[Tensor, ...] = ()
+    if ip:
+        network = read(spec["resampler"])
+        tokens = tuple(resampled(network, each) for each in (identity.embeddings, 0 * identity.embeddings))
+    crop = identity.reference_crop
+    every = sorted({*ip, *ref, *stand_in})
+    return Person(
+        ip=ip,
+        tokens=tokens,
+        ref=ref,
+        ref_latents=(latent(crop), latent(torch.full_like(crop, GREY))) if ref else (),
+        ref_text=ref_text[0][0][0] if ref else None,
+        stand_in=stand_in,
+        portrait=latent(identity.portrait) if stand_in else None,
+        strength=spec.get("strength", 1.0),
+        ref_strength=spec.get("ref_strength", 1.0),
+        blocks=spec.get("block_list", every),
+        first_sigma=float(sampling.percent_to_sigma(spec.get("start_percent", 0.0))),
+        last_sigma=float(sampling.percent_to_sigma(spec.get("end_percent", 1.0))),
+        apply_to=spec.get("apply_to", "auto"),
+        mask=mask,
+        frame_weights=spec.get("frame_weights", ""),
+    )
+
+
+# Identities and passes to compare
+
+
+def sha256_of(folder: str, name: str) -> str:
+    with open(folder_paths.get_full_path_or_raise(folder, name), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class WanCastProbeIdentity(io.ComfyNode):
+    """An identity with everything that an adapter can read, made up from a seed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeIdentity",
+            category=CATEGORY,
+            inputs=[io.Int.Input("seed", default=0), io.Int.Input("references", default=1, min=1)],
+            outputs=[io.AnyType.Output("identity")],
+        )
+
+    @classmethod
+    def execute(cls, seed: int, references: int) -> io.NodeOutput:
+        (record,) = (module for name, module in sys.modules.items() if name.endswith("wan_core.identity.record"))
+        generator = torch.Generator().manual_seed(seed)
+        vectors = torch.randn(references, 512, generator=generator)
+        vectors = vectors / vectors.norm(dim=1, keepdim=True)
+
+        def picture(side_px: int) -> Tensor:
+            coarse = torch.rand(1, 3, 8, 8, generator=generator)
+            return interpolate(coarse, size=(side_px, side_px), mode="bilinear")[0].movedim(0, -1).contiguous()
+
+        attributes = record.Attributes(None, None, None, None, None, None, 112.0)
+        identity = record.Identity(
+            z=vectors[0],
+            references=vectors,
+            embeddings=vectors,
+            crops=torch.zeros(references, 112, 112, 3),
+            reference_crop=picture(256),
+            portrait=picture(512),
+            attributes=(attributes,) * references,
+            space=record.Space(RECOGNISER, sha256_of("face_recognition", RECOGNISER), "IR-SE"),
+        )
+        return io.NodeOutput(identity)
+
+
+class OneCall(comfy.samplers.Sampler):
+    """A sampler that evaluates the model once, at the first sigma of its schedule."""
+
+    def __init__(self) -> None:
+        self.found: list[Tensor] = []
+
+    def sample(
+        self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
+        latent_image: Tensor, denoise_mask: Any, disable_pbar: bool,
+    ) -> Tensor:
+        x = model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise, latent_image)
+
+        def keep(args: dict[str, Any]) -> Tensor:
+            sides = (args["cond_denoised"], args["uncond_denoised"], args["denoised"])
+            self.found = [((x - side).double() / sigmas[0].double()).float() for side in sides if side is not None]
+            return args["denoised"]
+
+        options = extra_args["model_options"]
+        options["sampler_post_cfg_function"] = [*options.get("sampler_post_cfg_function", []), keep]
+        model_wrap(x, sigmas[0] * x.new_ones(len(x)), **extra_args)
+        return x
+
+
+class WanCastProbeForward(io.ComfyNode):
+    """The model's velocity at one sigma: for the positive prompt, for the negative one, and with guidance."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeForward",
+            category=CATEGORY,
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Latent.Input("latent_image"),
+                io.Float.Input("sigma", default=0.9, min=0.0, max=1.0, step=1e-6),
+                io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=1e-3),
+            ],
+            outputs=[io.Latent.Output("velocities")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Any, positive: Any, negative: Any, latent_image: dict[str, Tensor], sigma: float, cfg: float
+    ) -> io.NodeOutput:
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        guider.set_cfg(cfg)
+        latent, call = latent_image["samples"], OneCall()
+        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(1))
+        guider.sample(noise, latent, call, torch.tensor([sigma, 0.0]), seed=1)
+        return io.NodeOutput({"samples": torch.stack(call.found)})
+
+
+NODES = [WanCastProbeOracle, WanCastProbeIdentity, WanCastProbeForward]

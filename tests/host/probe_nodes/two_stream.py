@@ -1,0 +1,373 @@
+"""An identity in a Wan model written out from the published formulas, slow and plain, to compare IDLock with.
+
+Stand-In: arXiv 2508.07901 and WeChatCV/Stand-In. Lynx: arXiv 2509.15496 and bytedance/lynx. Nothing here imports our
+own adapters; the weight files are read by their keys, official or Kijai's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.utils
+import folder_paths
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, linear, pad
+
+TOKEN_PX = 16
+PICTURE_TOKENS = 32  # rows, and columns, of a portrait
+
+StateDict = dict[str, Tensor]
+Weights = dict[int, StateDict]  # by block of the model, then by the last part of the key
+
+# Weight files
+
+
+def read(name: str) -> StateDict:
+    path = folder_paths.get_full_path_or_raise("wan_id_adapters", name)
+    return {key: tensor.float() for key, tensor in comfy.utils.load_torch_file(path, safe_load=True).items()}
+
+
+def by_block(name: str) -> Weights:
+    """The tensors of a file by block: Kijai's keys and Stand-In's name it, the official ones of Lynx an ordinal."""
+    tensors, found = read(name), {}
+    is_lite = "0.to_k_ip.weight" in tensors and "0.registers" not in tensors
+    for key, tensor in tensors.items():
+        named = re.search(r"blocks\.(\d+)\.\w+_attn\.(?:\w+_adapter\.)?(.+)", key)
+        ordinal = re.fullmatch(r"(\d+)\.(.+)", key)
+        if named:
+            found.setdefault(int(named[1]), {})[named[2]] = tensor
+        elif ordinal:
+            found.setdefault(int(ordinal[1]) * (2 if is_lite else 1), {})[ordinal[2]] = tensor
+    return found
+
+
+# Kernels
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """softmax(q k / sqrt(d)) v of one row, n d."""
+    done = []
+    for q_head, k_head, v_head in zip(*(x.double().chunk(heads, dim=-1) for x in (q, k, v)), strict=True):
+        scores = q_head @ k_head.T / math.sqrt(q_head.shape[-1])
+        scores = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+        done.append(scores / scores.sum(dim=-1, keepdim=True) @ v_head)
+    return torch.cat(done, dim=-1).to(q.dtype)
+
+
+def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:
+    """x (n d) turned by its places (n 3: time, row, column), as Wan does it."""
+    head_d = x.shape[-1] // heads
+    spatial = 2 * (head_d // 6)
+    angles = []
+    for axis, size in enumerate((head_d - 2 * spatial, spatial, spatial)):
+        speeds = 10000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+        angles.append(ids[:, axis, None].double() * speeds)
+    turn = torch.polar(torch.ones(1, dtype=torch.float64), torch.cat(angles, dim=1))  # n head_d/2
+    pairs = torch.view_as_complex(x.double().reshape(len(x), heads, head_d // 2, 2))
+    return torch.view_as_real(pairs * turn[:, None]).reshape(x.shape).to(x.dtype)
+
+
+def places(starts: tuple[int, int, int], sizes: tuple[int, int, int]) -> Tensor:
+    """The integer places of a grid of tokens, n 3."""
+    found = [
+        (t, y, x)
+        for t in range(starts[0], starts[0] + sizes[0])
+        for y in range(starts[1], starts[1] + sizes[1])
+        for x in range(starts[2], starts[2] + sizes[2])
+    ]
+    return torch.tensor(found)
+
+
+def rms(x: Tensor, eps: float) -> Tensor:
+    return x / (x.pow(2).mean(dim=-1, keepdim=True) + eps).sqrt()
+
+
+def plain_norm(x: Tensor, eps: float) -> Tensor:
+    return layer_norm(x, x.shape[-1:], eps=eps)
+
+
+# Lynx's resampler
+
+
+def resampled(file: StateDict, embeddings: Tensor) -> Tensor:
+    """Tokens n d of embeddings m 512: bytedance/lynx modules/common/resampler.py, which has heads of 64."""
+
+    def dense(x: Tensor, name: str) -> Tensor:
+        return linear(x, file[f"{name}.weight"], file.get(f"{name}.bias"))
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        return layer_norm(x, x.shape[-1:], file[f"{name}.weight"], file[f"{name}.bias"])
+
+    latents, x = file["latents"][0], dense(embeddings, "proj_in")
+    for n in range(len({key.split(".")[1] for key in file if key.startswith("layers.")})):
+        name = f"layers.{n}"
+        queries = norm(latents, f"{name}.0.norm2")
+        q = dense(queries, f"{name}.0.to_q")
+        k, v = dense(torch.cat((norm(x, f"{name}.0.norm1"), queries)), f"{name}.0.to_kv").chunk(2, dim=-1)
+        latents = latents + dense(attend(q, k, v, q.shape[-1] // 64), f"{name}.0.to_out")
+        latents = latents + dense(gelu(dense(norm(latents, f"{name}.1.0"), f"{name}.1.1")), f"{name}.1.3")
+    return norm(dense(latents, "proj_out"), "norm_out")
+
+
+# One identity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """One identity as the oracle holds it; the names are those of IDLock's inputs."""
+
+    ip: Weights
+    tokens: tuple[Tensor, ...]  # of the person and of nobody
+    ref: Weights
+    ref_latents: tuple[Tensor, ...]  # c 1 h w, of the person and of a grey picture
+    ref_text: Tensor | None  # n d
+    stand_in: Weights
+    portrait: Tensor | None  # c 1 h w
+    strength: float
+    ref_strength: float
+    blocks: list[int]
+    first_sigma: float
+    last_sigma: float
+    apply_to: str
+    mask: Tensor | None  # f h w in pixels of the video
+    frame_weights: str
+
+    def acts_at(self, sigma: float) -> bool:
+        return self.last_sigma + 1e-6 < sigma <= self.first_sigma + 1e-6
+
+    def source(self, is_negative: bool) -> int | None:
+        """Whose tokens a row reads: the person's (0), nobody's (1), or no one's."""
+        if not is_negative or self.apply_to == "both":
+            return 0
+        return 1 if self.apply_to == "auto" else None
+
+    def has_portrait(self, block: int, is_negative: bool) -> bool:
+        return block in self.stand_in and block in self.blocks and not (is_negative and self.apply_to == "positive")
+
+
+def frame_weight(text: str, frame: int) -> float:
+    """The weight at a pixel frame of "0:1, 40:0.5"."""
+    points = [tuple(map(float, part.split(":"))) for part in text.split(",")]
+    if frame <= points[0][0]:
+        return points[0][1]
+    for (first, low), (last, high) in zip(points, points[1:]):  # noqa: B905
+        if frame <= last:
+            return low + (high - low) * (frame - first) / (last - first)
+    return points[-1][1]
+
+
+def token_mask(mask: Tensor, t: int, y: int, x: int) -> float:
+    """The largest value of a mask inside a token: 16 x 16 px of the frames that latent frame t shows."""
+    frames = [0] if len(mask) == 1 else [frame for frame in range(4 * t - 3, 4 * t + 1) if frame >= 0]
+    rows, columns = slice(TOKEN_PX * y, TOKEN_PX * y + TOKEN_PX), slice(TOKEN_PX * x, TOKEN_PX * x + TOKEN_PX)
+    return max(float(mask[frame, rows, columns].max()) for frame in frames)
+
+
+def token_weights(persons: list[Person], grid: tuple[int, int, int], shown: list[int]) -> list[Tensor | None]:
+    """Each person's weight of every token, where the pass sees the latent frames ``shown``."""
+    found = []
+    for person in persons:
+        if person.mask is None and not person.frame_weights:
+            found.append(None)
+            continue
+        weights = []
+        for t, y, x in places((0, 0, 0), grid).tolist():
+            weight, frame = 1.0, shown[t]
+            if person.mask is not None:
+                masks = [token_mask(each.mask, frame, y, x) for each in persons if each.mask is not None]
+                weight = token_mask(person.mask, frame, y, x) / max(1.0, sum(masks))
+            if person.frame_weights:
+                frames = range(0, 1) if frame == 0 else range(4 * frame - 3, 4 * frame + 1)
+                weight *= sum(frame_weight(person.frame_weights, each) for each in frames) / len(frames)
+            weights.append(weight)
+        found.append(torch.tensor(weights))
+    return found
+
+
+# Pictures through the model
+
+
+def modulation(wan: Any, t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The embedded time, b d, and its six rows for the blocks, b 6 d."""
+    half = wan.freq_dim // 2
+    angles = t.float()[:, None] * 10000.0 ** (-torch.arange(half, dtype=torch.float32) / half)
+    embedded = wan.time_embedding(torch.cat((angles.cos(), angles.sin()), dim=1).to(dtype))
+    return embedded, wan.time_projection(embedded).reshape(len(t), 6, -1)
+
+
+def patches(wan: Any, latent: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+    """Tokens n d of c t h w, and their grid; an odd side is filled up from the other end."""
+    missing = wan.in_dim - latent.shape[0]
+    latent = torch.cat((latent, latent.new_zeros(missing, *latent.shape[1:])))
+    latent = pad(latent[None], (0, latent.shape[-1] % 2, 0, latent.shape[-2] % 2, 0, 0), mode="circular").float()
+    x = wan.patch_embedding(latent)
+    return x[0].flatten(1).T, tuple(x.shape[2:])
+
+
+def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
+    """What each block's self-attention reads when the model sees one picture at time 0 with a text, n d."""
+    x, grid = patches(wan, latent)
+    x, ids, context = x.to(dtype), places((0, 0, 0), grid), wan.text_embedding(text.to(dtype))
+    _, e = modulation(wan, torch.zeros(1), dtype)
+    for block in wan.blocks:
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
+        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        yield h
+        own, cross = block.self_attn, block.cross_attn
+        q, k = (rotated(norm(layer(h)), ids, wan.num_heads)
+                for norm, layer in ((own.norm_q, own.q), (own.norm_k, own.k)))  # fmt: skip
+        x = x + own.o(attend(q, k, own.v(h), wan.num_heads)) * gate
+        q, k = cross.norm_q(cross.q(block.norm3(x))), cross.norm_k(cross.k(context))
+        x = x + cross.o(attend(q, k, cross.v(context), wan.num_heads))
+        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+
+
+def portrait_keys_values(
+    wan: Any, person: Person, start: tuple[int, int, int], dtype: torch.dtype
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Keys and values of the portrait in each block; it sees itself alone, and no text."""
+    x, grid = patches(wan, person.portrait)
+    x, ids = x.to(dtype), places(start, grid)
+    _, e = modulation(wan, torch.zeros(1), dtype)
+    for index, block in enumerate(wan.blocks):
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
+        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        own, lora = block.self_attn, person.stand_in.get(index)
+
+        def added(layer: str, h: Tensor = h, lora: StateDict | None = lora) -> Tensor | float:
+            if lora is None:
+                return 0.0
+            down, up = (lora[f"{layer}_loras.{half}.weight"].to(h.dtype) for half in ("down", "up"))
+            return h @ down.T @ up.T
+
+        q = rotated(own.norm_q(own.q(h) + added("q")), ids, wan.num_heads)
+        k = rotated(own.norm_k(own.k(h) + added("k")), ids, wan.num_heads)
+        v = own.v(h) + added("v")
+        yield k, v
+        x = x + own.o(attend(q, k, v, wan.num_heads)) * gate
+        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+
+
+# What the identities are in one pass
+
+
+@dataclass(slots=True, eq=False)
+class Pass:
+    """All that one forward pass needs to know of the persons that act in it."""
+
+    wan: Any
+    persons: list[Person]
+    is_negative: list[bool]  # by row
+    weights: list[Tensor | None]  # of the video's tokens, by person
+    text: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)  # (person, block, source)
+    ref: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    joint: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)  # (person, block)
+
+    def fill(self, grid: tuple[int, int, int], dtype: torch.dtype) -> Pass:
+        wan, place = self.wan, 0
+        for n, person in enumerate(self.persons):
+            for block, own in person.ip.items():
+                for source, tokens in enumerate(person.tokens):
+                    if "registers" in own:
+                        tokens = torch.cat((tokens, own["registers"][0]))
+                    k = linear(tokens, own["to_k_ip.weight"], own.get("to_k_ip.bias"))
+                    v = linear(tokens, own["to_v_ip.weight"], own.get("to_v_ip.bias"))
+                    k = wan.blocks[block].cross_attn.norm_k(k) if "registers" in own else rms(k, 1e-5)
+                    self.text[n, block, source] = k.to(dtype), v.to(dtype)
+            for source, latent in enumerate(person.ref_latents):
+                for block, f in enumerate(features(wan, latent, person.ref_text, dtype)):
+                    if own := {key: tensor.to(dtype) for key, tensor in person.ref.get(block, {}).items()}:
+                        k = linear(f, own["to_k_ref.weight"], own["to_k_ref.bias"])
+                        v = linear(f, own["to_v_ref.weight"], own["to_v_ref.bias"])
+                        self.ref[n, block, source] = wan.blocks[block].self_attn.norm_k(k), v
+            if person.stand_in:
+                start = (-1, grid[1] + PICTURE_TOKENS * place, grid[2] + PICTURE_TOKENS * place)
+                for block, pair in enumerate(portrait_keys_values(wan, person, start, dtype)):
+                    self.joint[n, block] = pair
+                place += person.mask is None
+        return self
+
+    def beside(
+        self, terms: dict[Any, Any], name: str, block: int, row: int, q: Tensor
+    ) -> Tensor | float:
+        """The sum of strength * weight * Attn(q, K, V) of one row, n d."""
+        total: Tensor | float = 0.0
+        for n, person in enumerate(self.persons):
+            source = person.source(self.is_negative[row])
+            if source is None or block not in person.blocks or (n, block, source) not in terms:
+                continue
+            term = getattr(person, name) * attend(q, *terms[n, block, source], self.wan.num_heads)
+            total = total + (term if self.weights[n] is None else term * self.weights[n][:, None].to(term))
+        return total
+
+    def inside(self, block: int, row: int, k: Tensor, v: Tensor, run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Self-attention of one row with the portraits in it; ``run`` attends to keys and values, n d."""
+        seen = [n for n, person in enumerate(self.persons) if person.has_portrait(block, self.is_negative[row])]
+        plain = [n for n in seen if self.persons[n].strength == 1 and self.weights[n] is None]
+        for n in plain:
+            k, v = torch.cat((k, self.joint[n, block][0])), torch.cat((v, self.joint[n, block][1]))
+        y = out = run(k, v)
+        for n in seen:
+            if n in plain:
+                continue
+            with_it = run(torch.cat((k, self.joint[n, block][0])), torch.cat((v, self.joint[n, block][1])))
+            weight = 1.0 if self.weights[n] is None else self.weights[n][:, None].to(y)
+            out = out + self.persons[n].strength * weight * (with_it - y)
+        return out
+
+
+def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any]) -> Pass | None:
+    """What acts in a pass over x, b c t h w; None where nobody does."""
+    sigma = float(options["sigmas"].max())
+    persons = [person for person in persons if person.acts_at(sigma)]
+    if not persons:
+        return None
+    sides = options["cond_or_uncond"]
+    is_negative = [side == 1 for side in sides for _ in range(len(x) // len(sides))]
+    grid = (x.shape[2], -(-x.shape[3] // 2), -(-x.shape[4] // 2))
+    shown, window = list(range(x.shape[2])), options.get("context_window")
+    if window is not None:
+        shown = list(window.index_list)
+        if len(shown) < x.shape[2]:  # the frame before the window comes first, so that it is not the video's first
+            shown.insert(0, shown[0] - 1)
+    weights = token_weights(persons, grid, shown)
+    return Pass(wan, persons, is_negative, weights).fill(grid, x.dtype)
+
+
+# The whole forward pass
+
+
+def forward(wan: Any, now: Pass, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    """The velocity b c t h w that the model predicts with the identities in it, row by row."""
+    return torch.stack([forward_row(wan, now, row, x[row], t[row], context[row]) for row in range(len(x))])
+
+
+def forward_row(wan: Any, now: Pass, row: int, latent: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    heads, dtype = wan.num_heads, latent.dtype
+    x, grid = patches(wan, latent)
+    x, ids, context = x.to(dtype), places((0, 0, 0), grid), wan.text_embedding(text)
+    embedded, e = modulation(wan, t.reshape(1), dtype)
+    for index, block in enumerate(wan.blocks):
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
+        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        own, cross = block.self_attn, block.cross_attn
+        q, k, v = own.norm_q(own.q(h)), rotated(own.norm_k(own.k(h)), ids, heads), own.v(h)
+        turned = rotated(q, ids, heads)
+        y = now.inside(index, row, k, v, lambda k, v, q=turned: attend(q, k, v, heads))
+        y = y + now.beside(now.ref, "ref_strength", index, row, q)
+        x = x + own.o(y) * gate
+        q = cross.norm_q(cross.q(block.norm3(x)))
+        y = attend(q, cross.norm_k(cross.k(context)), cross.v(context), heads)
+        x = x + cross.o(y + now.beside(now.text, "strength", index, row, q))
+        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+    shift, scale = wan.head.modulation.to(dtype)[0] + embedded
+    x = wan.head.head(plain_norm(x, wan.head.eps) * (1 + scale) + shift)
+    frames, rows, columns = grid
+    x = x.reshape(frames, rows, columns, 2, 2, -1).permute(5, 0, 1, 3, 2, 4)  # c t rows 2 columns 2
+    x = x.reshape(-1, frames, 2 * rows, 2 * columns)
+    return x[:, :, : latent.shape[2], : latent.shape[3]]

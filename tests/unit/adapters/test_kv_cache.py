@@ -1,0 +1,109 @@
+"""The cache of keys and values: what it keeps, what goes first, and what makes two keys equal."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+
+from wan_core.adapters.kv_cache import KeysValues, KvCache, Same, size_bytes
+
+CPU = torch.device("cpu")
+ENTRY_BYTES = 2 * 4 * 10
+
+
+def entry(value: float) -> KeysValues:
+    return {0: (torch.full((1, 1, 10), value), torch.full((1, 1, 10), -value))}
+
+
+def ask(cache: KvCache, key: str, built: list[str]) -> KeysValues:
+    def build() -> KeysValues:
+        built.append(key)
+        return entry(float(len(built)))
+
+    return cache.get(key, CPU, build)
+
+
+def test_the_size_of_an_entry_is_that_of_its_tensors() -> None:
+    assert size_bytes(entry(1.0)) == ENTRY_BYTES
+
+
+def test_an_entry_is_built_once_and_counted() -> None:
+    cache, built = KvCache(10 * ENTRY_BYTES, 0), []
+    first = ask(cache, "a", built)
+    assert ask(cache, "a", built) is first
+    counts = cache.counts
+    assert built == ["a"]
+    assert (counts.hits, counts.misses, counts.device_bytes, counts.ram_bytes) == (1, 1, ENTRY_BYTES, 0)
+
+
+def test_the_entry_used_longest_ago_goes_to_ram_and_comes_back_unbuilt() -> None:
+    cache, built = KvCache(2 * ENTRY_BYTES, ENTRY_BYTES), []
+    first = ask(cache, "a", built)
+    ask(cache, "b", built)
+    ask(cache, "a", built)
+    ask(cache, "c", built)  # b is the oldest
+    assert (cache.counts.device_bytes, cache.counts.ram_bytes) == (2 * ENTRY_BYTES, ENTRY_BYTES)
+    ask(cache, "b", built)  # a goes
+    assert built == ["a", "b", "c"]
+    again = ask(cache, "a", built)
+    assert built == ["a", "b", "c"]
+    assert torch.equal(again[0][0], first[0][0])
+
+
+def test_what_fits_nowhere_is_dropped_and_built_anew() -> None:
+    cache, built = KvCache(ENTRY_BYTES, 0), []
+    for key in ("a", "b", "a"):
+        ask(cache, key, built)
+    assert built == ["a", "b", "a"]
+    assert cache.counts.ram_bytes == 0
+
+
+def test_the_entry_in_use_stays_on_its_device_whatever_its_size() -> None:
+    cache, built = KvCache(0, 0), []
+    ask(cache, "a", built)
+    ask(cache, "a", built)
+    assert built == ["a"]
+
+
+def test_at_rest_nothing_is_left_on_the_device() -> None:
+    cache, built = KvCache(10 * ENTRY_BYTES, ENTRY_BYTES), []
+    ask(cache, "a", built)
+    ask(cache, "b", built)
+    cache.rest()
+    assert (cache.counts.device_bytes, cache.counts.ram_bytes) == (0, ENTRY_BYTES)
+    ask(cache, "b", built)
+    assert built == ["a", "b"]
+
+
+def test_an_error_while_building_leaves_nothing_behind() -> None:
+    cache, built = KvCache(10 * ENTRY_BYTES, 0), []
+
+    def fails() -> KeysValues:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get("a", CPU, fails)
+    assert cache.counts.device_bytes == 0
+    ask(cache, "a", built)
+    assert built == ["a"]
+
+
+class Thing:
+    """Something that can be referred to."""
+
+
+def test_a_living_object_is_the_same_as_itself_alone() -> None:
+    one, other = Thing(), Thing()
+    assert Same(one) == Same(one)
+    assert hash(Same(one)) == hash(Same(one))
+    assert Same(one) != Same(other)
+
+
+def test_an_object_that_is_gone_is_the_same_as_nothing() -> None:
+    one = Thing()
+    first, second = Same(one), Same(one)
+    del one
+    gc.collect()
+    assert first != second

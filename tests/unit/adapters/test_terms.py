@@ -1,0 +1,173 @@
+"""What identities add to an attention call, against attention written out token by token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.adapters.fake_wan import raw_attention
+from wan_core.adapters.guidance import with_identity_guidance
+from wan_core.adapters.kv_cache import KeysValues
+from wan_core.adapters.lock import (
+    ActiveLock,
+    decoupled_sources,
+    joint_rows,
+    row_is_negative,
+)
+from wan_core.adapters.terms import AttentionCall, require_no_mask, with_portraits, with_terms
+from wan_core.errors import InputError
+
+ROWS, TOKENS, WIDTH_D, HEADS, IDENTITY_TOKENS = 2, 6, 8, 2, 3
+WEIGHTS = torch.tensor([0.0, 1.0, 0.25, 0.0, 0.5, 1.0])
+NONE: KeysValues = {}
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return raw_attention(q, k, v, HEADS)
+
+
+def active(**changes: Any) -> ActiveLock:
+    plain = {"strength": 1.0, "ref_strength": 1.0, "blocks": frozenset({0}), "sources": [0] * ROWS}
+    return ActiveLock(**plain | {"rows": frozenset(range(ROWS)), "weights": None} | {"ip": NONE, "ref": NONE,
+                      "stand_in": NONE} | changes)  # fmt: skip
+
+
+def pair(seed: int, sources: int = 2) -> tuple[Tensor, Tensor]:
+    return draw(sources, IDENTITY_TOKENS, WIDTH_D, seed=seed), draw(sources, IDENTITY_TOKENS, WIDTH_D, seed=seed + 1)
+
+
+def call() -> AttentionCall:
+    q, k, v = (draw(ROWS, TOKENS, WIDTH_D, seed=seed) for seed in (10, 11, 12))
+    return AttentionCall(attend, q, k, v, slice(0, TOKENS))
+
+
+def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of a single query, d, head by head."""
+    out = []
+    for qh, kh, vh in zip(q.split(WIDTH_D // HEADS), k.split(WIDTH_D // HEADS, -1), v.split(WIDTH_D // HEADS, -1),
+                          strict=True):  # fmt: skip
+        scores = torch.tensor([float(qh @ key) / (WIDTH_D // HEADS) ** 0.5 for key in kh], dtype=q.dtype)
+        out.append(torch.softmax(scores, 0) @ vh)
+    return torch.cat(out)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("sources", [[0, 0], [1, 0], [None, 0], [None, None]])
+def test_a_term_is_added_to_each_row_and_token_by_its_weight(
+    weights: Tensor | None, sources: list[int | None]
+) -> None:
+    given, (k, v) = call(), pair(20)
+    out = attend(given.q, given.k, given.v)
+    found = with_terms(out, given.q, [(0.7, active(weights=weights, sources=sources), (k, v))], attend)
+    for row, source in enumerate(sources):
+        for token in range(TOKENS):
+            weight = 1.0 if weights is None else float(weights[token])
+            term = 0.0 if source is None else 0.7 * weight * one(given.q[row, token], k[source], v[source])
+            torch.testing.assert_close(found[row, token], out[row, token] + term)
+
+
+def test_a_term_changes_nothing_that_came_in() -> None:
+    given, out = call(), draw(ROWS, TOKENS, WIDTH_D)
+    before = out.clone()
+    with_terms(out, given.q, [(1.0, active(sources=[None, 0], weights=WEIGHTS), pair(20))], attend)
+    assert torch.equal(out, before)
+
+
+def test_a_portrait_joins_the_keys_of_self_attention() -> None:
+    given, (k, v) = call(), pair(30, sources=1)
+    found = with_portraits(given, [(active(), (k, v))])
+    for row in range(ROWS):
+        keys, values = torch.cat((given.k[row], k[0])), torch.cat((given.v[row], v[0]))
+        for token in range(TOKENS):
+            torch.testing.assert_close(found[row, token], one(given.q[row, token], keys, values))
+
+
+def test_two_portraits_join_together() -> None:
+    given, first, second = call(), pair(30, sources=1), pair(40, sources=1)
+    found = with_portraits(given, [(active(), first), (active(), second)])
+    keys, values = (torch.cat((part, a.expand(ROWS, -1, -1), b.expand(ROWS, -1, -1)), dim=1)
+                    for part, a, b in zip((given.k, given.v), first, second, strict=True))  # fmt: skip
+    torch.testing.assert_close(found, attend(given.q, keys, values))
+
+
+@pytest.mark.parametrize(("strength", "weights"), [(0.4, None), (1.0, WEIGHTS), (1.5, WEIGHTS)])
+@pytest.mark.parametrize("rows", [frozenset({0, 1}), frozenset({1}), frozenset()])
+def test_any_other_portrait_moves_each_token_towards_what_it_would_be_with_it(
+    strength: float, weights: Tensor | None, rows: frozenset[int]
+) -> None:
+    given, (k, v), (k_other, v_other) = call(), pair(30, sources=1), pair(40, sources=1)
+    lock, other = active(strength=strength, weights=weights, rows=rows), active()
+    found = with_portraits(given, [(lock, (k, v)), (other, (k_other, v_other))])
+    for row in range(ROWS):
+        keys, values = torch.cat((given.k[row], k_other[0])), torch.cat((given.v[row], v_other[0]))
+        for token in range(TOKENS):
+            q = given.q[row, token]
+            without, with_it = one(q, keys, values), one(q, torch.cat((keys, k[0])), torch.cat((values, v[0])))
+            weight = 1.0 if weights is None else float(weights[token])
+            share = strength * weight if row in rows else 0.0
+            torch.testing.assert_close(found[row, token], without + share * (with_it - without))
+
+
+def test_two_masked_portraits_do_not_see_each_other() -> None:
+    """What the left person's tokens become does not depend on who the right person is."""
+    given, left = call(), pair(30, sources=1)
+    halves = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    outs = [with_portraits(given, [(active(weights=halves), left), (active(weights=1 - halves), right)])
+            for right in (pair(40, sources=1), pair(50, sources=1))]  # fmt: skip
+    assert torch.equal(outs[0][:, :3], outs[1][:, :3])
+    assert not torch.equal(outs[0][:, 3:], outs[1][:, 3:])
+
+
+def test_an_empty_mask_leaves_self_attention_as_it_is() -> None:
+    given = call()
+    found = with_portraits(given, [(active(weights=torch.zeros(TOKENS)), pair(30, sources=1))])
+    assert torch.equal(found, attend(given.q, given.k, given.v))
+
+
+def test_self_attention_with_a_mask_is_refused() -> None:
+    require_no_mask({"mask": None})
+    with pytest.raises(InputError, match="found a model whose self-attention has a mask; wanted one without"):
+        require_no_mask({"mask": torch.ones(1)})
+
+
+# Rows
+
+
+@pytest.mark.parametrize(
+    ("uuids", "rows", "wanted"),
+    [(["n", "p"], 2, [True, False]), (["p", "n"], 4, [False, False, True, True]), (["p"], 1, [False])],
+)
+def test_rows_follow_their_conditions(uuids: list[str], rows: int, wanted: list[bool]) -> None:
+    assert row_is_negative(uuids, {"n"}, rows) == wanted
+
+
+@pytest.mark.parametrize(("uuids", "rows"), [(["n", "p"], 3), ([], 1)])
+def test_a_batch_that_is_not_split_evenly_is_refused(uuids: list[str], rows: int) -> None:
+    with pytest.raises(InputError, match=f"found a batch of {rows} rows for {len(uuids)} conditionings"):
+        row_is_negative(uuids, {"n"}, rows)
+
+
+@pytest.mark.parametrize(
+    ("apply_to", "sources", "rows"),
+    [("auto", [1, 0], {0, 1}), ("both", [0, 0], {0, 1}), ("positive", [None, 0], {1})],
+)
+def test_who_acts_on_the_negative_row(apply_to: str, sources: list[int | None], rows: set[int]) -> None:
+    assert decoupled_sources(apply_to, [True, False]) == sources
+    assert joint_rows(apply_to, [True, False]) == rows
+
+
+# Guidance
+
+
+def test_identity_guidance_is_the_formula_of_three_predictions() -> None:
+    u, i, c = (draw(4, seed=seed) for seed in (1, 2, 3))
+    plain = u + 5.0 * (c - u)
+    found = with_identity_guidance(plain, u, i, text_scale=5.0, identity_scale=2.0)
+    torch.testing.assert_close(found, u + 2.0 * (i - u) + 5.0 * (c - i))

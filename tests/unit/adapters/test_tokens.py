@@ -1,0 +1,121 @@
+"""Masks and frame weights as numbers for tokens, against loops over pixels and frames."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wan_core.adapters.tokens import (
+    Grid,
+    latent_weights,
+    parse_frame_weights,
+    pixel_frames,
+    token_mask,
+    token_weights,
+    weight_at,
+    without_excess,
+)
+from wan_core.errors import InputError
+
+GRID = Grid(latents=3, rows=2, columns=4)  # 9 frames of 64 x 32 px
+
+
+def test_the_latent_frames_share_out_the_pixel_frames_one_then_four_each() -> None:
+    assert [list(pixel_frames(latent)) for latent in range(3)] == [[0], [1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", ()),
+        ("0:1", ((0, 1.0),)),
+        (" 0 : 1 , 40:.5,80:2. ", ((0, 1.0), (40, 0.5), (80, 2.0))),
+    ],
+)
+def test_frame_weights_are_read(text: str, found: tuple[tuple[int, float], ...]) -> None:
+    assert parse_frame_weights(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1", "frame_weights: found '1'; wanted frame and weight, as in \"0:1, 40:0.5\""),
+        ("0:x", "frame_weights: found '0:x'; wanted frame and weight"),
+        ("0:-1", "frame_weights: found '0:-1'; wanted frame and weight"),
+        ("0:nan", "frame_weights: found '0:nan'; wanted frame and weight"),
+        ("8:1, 4:1", "frame_weights: found the frames 8, 4; wanted each frame once, in rising order"),
+        ("4:1, 4:0", "frame_weights: found the frames 4, 4; wanted each frame once, in rising order"),
+    ],
+)
+def test_bad_frame_weights_are_named(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_frame_weights(text)
+    assert message in str(caught.value)
+
+
+def test_weights_are_linear_between_keyframes_and_constant_outside() -> None:
+    keyframes = ((4, 1.0), (8, 0.0))
+    assert [weight_at(keyframes, frame) for frame in (0, 4, 5, 6, 8, 100)] == [1.0, 1.0, 0.75, 0.5, 0.0, 0.0]
+
+
+def test_a_latent_frame_has_the_mean_weight_of_its_pixel_frames() -> None:
+    assert latent_weights(((4, 1.0), (8, 0.0)), 4) == [1.0, 1.0, (0.75 + 0.5 + 0.25 + 0.0) / 4, 0.0]
+
+
+@pytest.mark.parametrize("frames", [1, 9])
+def test_a_token_has_the_largest_mask_value_inside_it(frames: int) -> None:
+    mask = torch.rand(frames, 32, 64, generator=torch.Generator().manual_seed(0))
+    found = token_mask(mask, GRID)
+    for latent in range(GRID.latents):
+        shown = [0] if frames == 1 else list(pixel_frames(latent))
+        for row in range(GRID.rows):
+            for column in range(GRID.columns):
+                inside = mask[shown, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+                assert found[latent, row, column] == inside.max()
+
+
+def test_tokens_outside_a_mask_have_exactly_none_of_it() -> None:
+    mask = torch.zeros(1, 32, 64)
+    mask[:, :, :32] = 1
+    found = token_mask(mask, GRID)
+    assert torch.equal(found[:, :, :2], torch.ones(3, 2, 2))
+    assert torch.equal(found[:, :, 2:], torch.zeros(3, 2, 2))
+
+
+def test_a_mask_of_another_size_of_the_same_shape_is_taken() -> None:
+    mask = torch.zeros(1, 320, 640)
+    mask[:, :160, 480:] = 0.5
+    wanted = torch.zeros(3, 2, 4)
+    wanted[:, 0, 3] = 0.5
+    assert torch.equal(token_mask(mask, GRID), wanted)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((2, 32, 64), "IDLock: mask: found 2 masks; wanted 1, or 9 as the video has frames"),
+        ((1, 64, 64), "IDLock: mask: found a mask of 64 x 64 px; wanted the shape of the video, 64 x 32 px"),
+        ((1, 1, 2), "IDLock: mask: found a mask of 2 x 1 px; wanted the shape of the video, 64 x 32 px"),
+    ],
+)
+def test_a_mask_that_does_not_fit_the_video_is_refused(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        token_mask(torch.ones(shape), GRID)
+    assert message in str(caught.value)
+
+
+def test_weights_are_mask_times_frame_weight_and_nothing_without_both() -> None:
+    assert token_weights(None, (), GRID) is None
+    mask = torch.full((1, 32, 64), 0.5)
+    found = token_weights(mask, ((0, 1.0), (8, 0.0)), GRID)
+    assert found is not None
+    times = torch.tensor([1.0, (0.875 + 0.75 + 0.625 + 0.5) / 4, (0.375 + 0.25 + 0.125) / 4])
+    torch.testing.assert_close(found, 0.5 * times[:, None, None].expand(3, 2, 4))
+
+
+def test_masks_that_overlap_share_what_is_there() -> None:
+    first, second = torch.tensor([1.0, 1.0, 0.5, 0.0]), torch.tensor([0.0, 1.0, 0.25, 0.0])
+    one, none, two = without_excess([first, None, second])
+    assert none is None
+    assert torch.equal(one, torch.tensor([1.0, 0.5, 0.5, 0.0]))
+    assert torch.equal(two, torch.tensor([0.0, 0.5, 0.25, 0.0]))

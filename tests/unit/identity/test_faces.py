@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import cmath
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.identity.some_faces import face_at
+from wan_core.errors import InputError
+from wan_core.identity.align import TEMPLATE
+from wan_core.identity.faces import (
+    Face,
+    Pick,
+    face_of_insightface,
+    face_of_mediapipe,
+    face_of_points,
+    face_problem,
+    five_of_mediapipe,
+    from_left,
+    mediapipe_angles,
+    parse_box,
+    pick_face,
+)
+
+
+FACES = [face_at(100, 100, 120), face_at(300, 250, 200), face_at(410, 90, 60)]
+
+
+def test_the_box_of_five_points_is_the_window_of_the_template() -> None:
+    assert face_at(300, 200, 112).box == pytest.approx((252, 144, 348, 256))
+    assert face_at(300, 200, 224).box == pytest.approx((204, 88, 396, 312))
+
+
+def test_roll_is_the_turn_of_the_eyes() -> None:
+    turned = tuple(200 + 200j + cmath.rect(1.5, math.radians(20)) * (point - 56 - 56j) for point in TEMPLATE)
+    upright = math.degrees(cmath.phase(TEMPLATE[1] - TEMPLATE[0]))
+    assert face_of_points(turned).roll_deg == pytest.approx(20 + upright)
+
+
+# Which face
+
+
+@pytest.mark.parametrize(
+    ("pick", "expected"),
+    [
+        (Pick(), 1),
+        (Pick("nearest to centre"), 1),
+        (Pick("index", index=0), 0),
+        (Pick("index", index=2), 2),
+        (Pick("index", index=3), "no face 3, only 0 to 2"),
+        (Pick("box", box="390 70 430 120"), 2),
+        (Pick("box", box="0, 0, 220, 400"), 0),
+        (Pick("box", box="450 400 500 500"), "no face in the box"),
+    ],
+)
+def test_the_face_that_is_meant(pick: Pick, expected: int | str) -> None:
+    assert pick_face(FACES, pick, 512, 512) == expected
+
+
+def test_the_nearest_to_the_centre_need_not_be_the_largest() -> None:
+    faces = [face_at(100, 100, 200), face_at(250, 270, 50)]
+    assert pick_face(faces, Pick("nearest to centre"), 512, 512) == 1
+    assert pick_face(faces, Pick("largest"), 512, 512) == 0
+
+
+def test_faces_are_numbered_from_the_left_and_none_is_said() -> None:
+    assert from_left([FACES[2], FACES[0], FACES[1]]) == FACES
+    assert pick_face([], Pick(), 512, 512) == "no face"
+
+
+BAD_BOXES = ("", "1 2 3", "1 2 3 x", "10 10 5 20", "10 20 30 20", "nan 1 2 3", "1 2 3 inf", "1 2 3 4 5")
+
+
+@pytest.mark.parametrize("text", BAD_BOXES)
+def test_a_box_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(InputError, match="box: found .*; wanted left, top, right and bottom of the face in pixels"):
+        parse_box(text)
+
+
+def test_a_box_is_read_with_spaces_or_commas() -> None:
+    assert parse_box(" 1, 2;3 4.5 ") == (1.0, 2.0, 3.0, 4.5)
+
+
+# Faces that cannot be aligned
+
+MIRRORED = tuple(TEMPLATE[index] * 2 for index in (1, 0, 2, 4, 3))
+
+
+@pytest.mark.parametrize(
+    ("face", "problem"),
+    [
+        (face_at(100, 100, 24.5), "eyes 7.7 px apart"),
+        (face_at(100, 100, 20), "a face of 20 px"),
+        (replace(FACES[0], points=MIRRORED), "points that are mirrored or lie on one line"),
+        (replace(FACES[0], points=tuple(complex(30 * i, 30 * i) for i in range(5))), "points that are mirrored or lie"),
+        (replace(FACES[0], points=(complex(5, 5),) * 5), "five points in one place"),
+        (replace(FACES[0], points=(complex(math.nan, 1), *TEMPLATE[1:])), "points that are no finite numbers"),
+        (replace(FACES[0], box=(0.0, 0.0, math.inf, 1.0)), "points that are no finite numbers"),
+    ],
+)
+def test_why_a_face_cannot_be_aligned(face: Face, problem: str) -> None:
+    assert (face_problem(face) or "").startswith(problem)
+
+
+def test_a_sound_face_has_no_problem() -> None:
+    assert [face_problem(face) for face in FACES] == [None] * 3
+
+
+# What detectors give
+
+
+def test_a_face_of_insightface() -> None:
+    found = {
+        "bbox": np.array([1, 2, 3, 4], np.float32), "kps": np.arange(10, dtype=np.float32).reshape(5, 2),
+        "det_score": np.float32(0.75), "pose": np.array([-5, 12, 3], np.float32), "age": 41, "gender": np.int64(1),
+    }  # fmt: skip
+    face = face_of_insightface(found)
+    assert face.box == (1.0, 2.0, 3.0, 4.0)
+    assert face.points == (1j, 2 + 3j, 4 + 5j, 6 + 7j, 8 + 9j)
+    assert (face.pitch_deg, face.yaw_deg, face.age_years, face.sex, face.score) == (-5.0, 12.0, 41, "male", 0.75)
+    bare = face_of_insightface({key: found[key] for key in ("bbox", "kps", "det_score")} | {"gender": 0})
+    assert (bare.pitch_deg, bare.yaw_deg, bare.age_years, bare.sex) == (None, None, None, "female")
+
+
+def test_the_five_points_of_mediapipe() -> None:
+    landmarks = np.stack((np.arange(478), 1000 + np.arange(478)), axis=1)
+    assert five_of_mediapipe(landmarks) == (468 + 1468j, 473 + 1473j, 1 + 1001j, 61 + 1061j, 291 + 1291j)
+    found = {"bbox_xyxy": np.array([1.0, 2.0, 3.0, 4.0]), "landmarks_xy": landmarks, "score": 0.5}
+    face = face_of_mediapipe(found, np.eye(4).tolist())
+    assert (face.box, face.score, face.yaw_deg, face.pitch_deg) == ((1.0, 2.0, 3.0, 4.0), 0.5, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (30, 0, 0), (-50, 0, 10), (0, 20, 0), (25, -35, -15)])
+def test_the_angles_of_a_turned_face(yaw: float, pitch: float, roll: float) -> None:
+    """A rotation about z, then about x (down is positive), then about y, of a face that looks along z."""
+    y, p, r = (math.radians(angle) for angle in (yaw, pitch, roll))
+    about_y = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
+    about_z = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
+    assert mediapipe_angles((7.0 * about_y @ about_x @ about_z).tolist()) == pytest.approx((yaw, pitch), abs=1e-9)

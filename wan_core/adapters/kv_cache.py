@@ -1,0 +1,108 @@
+"""Projected keys and values that outlive a run, least recently used first to go."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from threading import Lock
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+KeysValues = dict[int, tuple[Tensor, Tensor]]  # by block of the Wan model: keys and values, b n d each
+
+
+def size_bytes(entry: KeysValues) -> int:
+    """The bytes of all tensors of an entry."""
+    return sum(tensor.nbytes for pair in entry.values() for tensor in pair)
+
+
+def moved(entry: KeysValues, device: torch.device) -> KeysValues:
+    """The same keys and values on a device."""
+    return {block: (k.to(device), v.to(device)) for block, (k, v) in entry.items()}
+
+
+class Same:
+    """A living object as a part of a key: equal to itself alone, and to nothing any more once it is gone."""
+
+    def __init__(self, value: object) -> None:
+        self._ref = ref(value)
+        self._hash = id(value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        value = self._ref()
+        return isinstance(other, Same) and value is not None and value is other._ref()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """What a cache did and holds."""
+
+    hits: int
+    misses: int
+    device_bytes: int
+    ram_bytes: int
+
+
+class KvCache:
+    """Entries by key: the latest stay on their device, older ones wait in RAM, the oldest are dropped.
+
+    The entry that was asked for last stays on its device whatever its size. Threads may share a cache.
+    """
+
+    def __init__(self, device_budget_bytes: int, ram_budget_bytes: int) -> None:
+        self._device_budget, self._ram_budget = device_budget_bytes, ram_budget_bytes
+        self._on_device: OrderedDict[Hashable, KeysValues] = OrderedDict()
+        self._in_ram: OrderedDict[Hashable, KeysValues] = OrderedDict()
+        self._hits = self._misses = 0
+        self._lock = Lock()
+
+    def get(self, key: Hashable, device: torch.device, build: Callable[[], KeysValues]) -> KeysValues:
+        """The entry of a key on ``device``, built if there is none; an error while building leaves nothing behind."""
+        key = (key, str(device))
+        with self._lock:
+            entry = self._on_device.pop(key, None) or self._from_ram(key, device)
+            self._hits += entry is not None
+            self._misses += entry is None
+        if entry is None:
+            entry = build()
+        with self._lock:
+            self._on_device[key] = entry
+            self._shrink()
+        return entry
+
+    @property
+    def counts(self) -> CacheCounts:
+        """Hits, misses and bytes so far."""
+        with self._lock:
+            return CacheCounts(self._hits, self._misses, _total(self._on_device), _total(self._in_ram))
+
+    def rest(self) -> None:
+        """Moves every entry to RAM, as far as the budget goes."""
+        with self._lock:
+            while self._on_device:
+                self._park()
+            self._shrink()
+
+    def _from_ram(self, key: Hashable, device: torch.device) -> KeysValues | None:
+        waiting = self._in_ram.pop(key, None)
+        return None if waiting is None else moved(waiting, device)
+
+    def _shrink(self) -> None:
+        while len(self._on_device) > 1 and _total(self._on_device) > self._device_budget:
+            self._park()
+        while self._in_ram and _total(self._in_ram) > self._ram_budget:
+            self._in_ram.popitem(last=False)
+
+    def _park(self) -> None:
+        key, entry = self._on_device.popitem(last=False)
+        self._in_ram[key] = moved(entry, torch.device("cpu"))
+
+
+def _total(entries: OrderedDict[Hashable, KeysValues]) -> int:
+    return sum(map(size_bytes, entries.values()))

@@ -1,0 +1,66 @@
+"""What an identity does in a model, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .lock import BOTH, POSITIVE, Lock
+
+BYTES_PER_NUMBER = 2  # of keys and values in bf16
+MB = 1_000_000
+
+
+def lock_lines(lock: Lock, locks: Sequence[Lock], label: str, *, width_d: int) -> list[str]:
+    """A report of one lock among all ``locks`` of a model; ``label`` names the adapter."""
+    terms = {"identity tokens": (lock.ip, lock.strength), "portrait": (lock.stand_in, lock.strength)}
+    terms |= {"reference picture": (lock.ref, lock.ref_strength)}
+    acting = [f"{name} with strength {strength:g}" for name, (term, strength) in terms.items() if term is not None]
+    return [
+        label,
+        f"acts by {', '.join(acting)}",
+        f"in {_counted(len(lock.blocks), 'block')}, sigma {lock.first_sigma:.3f} to {lock.last_sigma:.3f}",
+        _prompts(lock),
+        f"keeps {kept_bytes(lock, width_d) / MB:.1f} MB of keys and values in bf16",
+        *_notes(lock, locks),
+    ]
+
+
+def kept_bytes(lock: Lock, width_d: int, item_bytes: int = BYTES_PER_NUMBER) -> int:
+    """The bytes of the keys and values that a lock keeps while the model samples."""
+    rows = 0
+    if lock.ip:
+        rows += sum(len(k) * k.shape[1] for k, _ in lock.ip.keys_values.values())
+    if lock.ref:
+        rows += len(lock.ref.network.blocks) * _tokens(lock.ref.latents)
+    if lock.stand_in:
+        rows += len(lock.stand_in.network.blocks) * _tokens(lock.stand_in.latent)
+    return 2 * rows * width_d * item_bytes
+
+
+def _tokens(latents: Tensor) -> int:
+    count, _, _, height, width = latents.shape
+    return count * -(-height // 2) * -(-width // 2)
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _prompts(lock: Lock) -> str:
+    if lock.apply_to == BOTH:
+        return "the person on both prompts"
+    if lock.apply_to == POSITIVE:
+        return "the person on the positive prompt, nothing on the negative one"
+    sides = {
+        "the portrait on both prompts": lock.stand_in,
+        "the person on the positive prompt, nobody on the negative one": lock.ip or lock.ref,
+    }
+    return "; ".join(side for side, term in sides.items() if term)
+
+
+def _notes(lock: Lock, locks: Sequence[Lock]) -> list[str]:
+    if len(locks) > 1 and any(each.mask is None for each in locks) and len({each.content[1] for each in locks}) > 1:
+        return ["note: several persons without a mask for each blend into one another; give every ID Lock a mask"]
+    return []

@@ -1,0 +1,103 @@
+"""What an ONNX file must be to serve as a recogniser, and how it wants its pictures: as insightface decides both.
+
+Follows insightface's model_zoo (model_zoo.py, arcface_onnx.py): roles by the number of outputs and the size of the
+input, the normalisation by the names of the first nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from .record import CROP_PX, IDENTITY_D
+
+LOOKED_AT = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The outside of an ONNX network. A size that is not fixed is None."""
+
+    inputs: tuple[tuple[int | None, ...], ...]  # shape of each
+    outputs: tuple[tuple[int | None, ...], ...]  # shape of each
+    first_nodes: tuple[str, ...]  # names of the first LOOKED_AT nodes
+
+    @property
+    def role(self) -> str:
+        """What insightface would use it for: detection, landmarks, genderage, recognition, or unknown."""
+        if len(self.outputs) >= 5:
+            return "detection"
+        height, width = self.inputs[0][2:4] if self.inputs and len(self.inputs[0]) == 4 else (None, None)
+        if height == width and height in (192, 96):
+            return {192: "landmarks", 96: "genderage"}[height]
+        square = height is not None and height == width and height >= CROP_PX and height % 16 == 0
+        return "recognition" if square and len(self.inputs) == 1 else "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """What is taken off pixels from 0 to 255, and what they are divided by then."""
+
+    mean: float
+    std: float
+
+
+OUTSIDE = Normalisation(127.5, 127.5)
+EMBEDDED = Normalisation(0.0, 1.0)  # the graph begins with its own subtraction and multiplication
+
+
+def normalisation_of(outline: Outline) -> Normalisation:
+    """How the pictures must be normalised before the network."""
+    subtracts = any(name.startswith(("Sub", "_minus")) for name in outline.first_nodes)
+    multiplies = any(name.startswith(("Mul", "_mul")) for name in outline.first_nodes)
+    return EMBEDDED if subtracts and multiplies else OUTSIDE
+
+
+def require_recogniser(outline: Outline, name: str) -> None:
+    """Raises InputError unless the network takes one 112 px face and gives one vector of 512."""
+    found = None
+    if outline.role != "recognition":
+        sizes = ", ".join(_shape(shape) for shape in outline.inputs) or "nothing"
+        found = f"{name!r}, a network for {outline.role} (it takes {sizes} and has {len(outline.outputs)} outputs)"
+    elif outline.inputs[0][1] not in (3, None) or outline.inputs[0][2] != CROP_PX:
+        found = f"{name!r}, which takes {_shape(outline.inputs[0])}"
+    elif len(outline.outputs) != 1:
+        found = f"{name!r} with {len(outline.outputs)} outputs"
+    elif outline.outputs[0][-1:] not in ((IDENTITY_D,), (None,)):
+        found = f"{name!r}, whose output is {_shape(outline.outputs[0])}"
+    if found:
+        raise not_a_recogniser(found)
+
+
+def require_embedding(shape: Sequence[int], name: str) -> None:
+    """Raises InputError unless what a network gave for one face is one vector of 512."""
+    if tuple(shape) != (1, IDENTITY_D):
+        raise not_a_recogniser(f"{name!r}, which gave numbers of shape {_shape(tuple(shape))}")
+
+
+def not_a_recogniser(found: str) -> InputError:
+    """The error for an ONNX file that cannot serve as a recogniser."""
+    return InputError(
+        "encoder",
+        found=found,
+        wanted=f"a recogniser that makes {IDENTITY_D} numbers of one face of {CROP_PX} x {CROP_PX} px",
+        fix="Pick w600k_r50.onnx of buffalo_l, glintr100.onnx of antelopev2, or a network of the same kind.",
+    )
+
+
+def choose_providers(device_type: str, available: Collection[str]) -> tuple[list[str], str | None]:
+    """Where onnxruntime is to run for the host's device, and a line for the log where a faster way is missing."""
+    if device_type != "cuda":
+        return [CPU], None
+    if CUDA in available:
+        return [CUDA, CPU], None
+    return [CPU], (
+        "onnxruntime has no CUDA provider, so faces are looked at on the CPU. With the builds for CPU and GPU both "
+        "installed the CPU one wins: python -m pip install --force-reinstall --no-deps onnxruntime-gpu"
+    )
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape)

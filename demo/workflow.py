@@ -15,6 +15,8 @@ MINIATURE_FILES = {
     "wan2.2_s2v_14B_fp8_scaled.safetensors": "mini_s2v.safetensors",
     "wan_2.1_vae.safetensors": "mini_wan21_vae.safetensors",
     "wav2vec2_large_english_fp16.safetensors": "mini_wav2vec2.pt",
+    "Stand-In_wan2.2_T2V_A14B_high.ckpt": "mini_stand_in_high.safetensors",
+    "Stand-In_wan2.2_T2V_A14B_low.ckpt": "mini_stand_in_low.safetensors",
     "Wan2_1-T2V-14B-Lynx_lite_ip_layers_fp16.safetensors": "mini_lynx_lite_ip_layers.safetensors",
     "lynx_lite_resampler_fp32.safetensors": "mini_lynx_lite_resampler.safetensors",
     "recognition_arcface_ir_se50.pth": "mini_ir_se.safetensors",

@@ -147,14 +147,12 @@ def write_frames(
     sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int
 ) -> list[Tensor]:
     """Decodes every frame into the sink and returns the last ones: each h w c, uint8."""
-    report, done, kept = frames.progress_with_preview(count), 0, []
-    for piece in frames.in_ram(pixels(job, vae)):  # f h w c, uint8
-        for frame in piece:  # h w c
-            sink.write(frame)
-            done += 1
-            if done > count - keep_last:
-                kept.append(frame.clone())
-        report(done, piece[-1])
+    report, kept = frames.progress_with_preview(count), []
+    for done, frame in enumerate(frames.in_ram(pixels(job, vae)), start=1):  # h w c, uint8
+        sink.write(frame)
+        if done > count - keep_last:
+            kept.append(frame.clone())  # out of pinned memory
+        report(done, frame)
     return kept
 
 
@@ -169,13 +167,11 @@ def as_image(pictures: list[Tensor]) -> Tensor:
 
 
 def pixels(job: DecodeJob, vae: vaes.LoadedVae) -> Iterator[Tensor]:
-    """The decoded frames on the device, in eight bits: f h w c."""
+    """The decoded frames on the device, in eight bits: h w c."""
     done = 0
     clip, where = job.latent[0], {"device": vae.device, "dtype": vae.dtype}
     for decoded in stream_frames(vae.network, clip, job.spec, job.plan, **where, bounded=True):
         require_finite(decoded, first=done)
         done += len(decoded)
-        levels = to_uint8(decoded)
-        del decoded
-        yield levels
-        del levels
+        yield from map(to_uint8, decoded)
+        del decoded  # before the next are decoded

@@ -79,4 +79,5 @@ def decode_into(images: Tensor, latent: Tensor, spec: VaeSpec, plan: Plan, vae: 
             written = images[done : done + len(decoded)].copy_(decoded)
             vae.to_pixels_(written)
             done += len(decoded)
+            del decoded  # before the next are decoded
             report(done, written[-1])

@@ -18,16 +18,17 @@ from ..wan_core.adapters.selection import (
     require_guidance,
     require_layout,
     require_mask,
+    require_one_text,
     require_percents,
     require_pictures,
     require_space,
     require_strength,
-    require_text,
     require_vectors,
     require_width,
 )
 from ..wan_core.adapters.tokens import parse_frame_weights
 from ..wan_core.identity.record import Identity
+from ..wan_core.moe.inputs import require_choice, require_conditioning
 from ..wan_core.moe.notes import level_in_name
 from .host import locks, models
 from .types import WanIdAdapter, WanIdentity, names_its_errors, require_kind
@@ -92,6 +93,7 @@ class IDLock(io.ComfyNode):
         require_strength("strength", strength)
         require_strength("ref_strength", ref_strength)
         require_percents(start_percent, end_percent)
+        require_choice(apply_to, APPLY_TO, name="apply_to")
         if mask is not None:
             require_mask(mask)
         wan = models.wan_size(model)
@@ -121,7 +123,7 @@ class IDLock(io.ComfyNode):
         )
         require_guidance(identity_guidance, differs_by_prompt=lock.differs_by_prompt)
         locked = locks.with_lock(model, lock, adapter.patcher, identity_guidance=identity_guidance)
-        lines = lock_lines(lock, locked.locks, adapter.label, width_d=wan.width_d)
+        lines = lock_lines(lock, locked.locks, adapter.label, width_d=wan.width_d, model_blocks=wan.blocks)
         for line in lines:
             if line.startswith("note"):
                 log.warning("IDLock: %s", line)
@@ -196,10 +198,10 @@ def _ip_term(adapter: Adapter, identity: Identity) -> IpTerm:
 def _ref_term(
     model: io.Model.Type, adapter: Adapter, identity: Identity, vae: Any, ref_text: Any, text_d: int
 ) -> RefTerm:
-    text = require_text(ref_text[0][0], text_d)
+    require_conditioning(ref_text, text_d, name="ref_text")
     crop = identity.reference_crop
     pictures = torch.stack((crop, torch.full_like(crop, GREY)))  # 2 h w 3
-    return RefTerm(adapter.network.ref, locks.picture_latents(model, vae, pictures), text)
+    return RefTerm(adapter.network.ref, locks.picture_latents(model, vae, pictures), require_one_text(ref_text))
 
 
 def _stand_in_term(model: io.Model.Type, adapter: Adapter, identity: Identity, vae: Any) -> StandInTerm:

@@ -65,6 +65,7 @@ class IdentityEncode(io.ComfyNode):
                     tooltip="What becomes of several references. mean: one vector, weighted by the detection scores. "
                     "best: the frontal, sharp, large one. tokens: all of them side by side.",
                 ),
+                _pick_input(),
                 io.Mask.Input(
                     "foreground", optional=True,
                     tooltip="White on the person. Stand-In's portrait gets a white background outside of it.",
@@ -85,10 +86,10 @@ class IdentityEncode(io.ComfyNode):
     @names_its_errors
     def execute(
         cls, images: torch.Tensor, encoder: str, face: dict[str, Any] | None = None, combine: str = WAYS[0],
-        foreground: torch.Tensor | None = None,
+        pick: dict[str, Any] | None = None, foreground: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         require_way(combine)
-        source = Source.of(face or {}, encoder)
+        source = Source.of(face or {}, pick or {}, encoder)
         pictures = read_pictures(images, foreground)
         if source.kind == WHOLE:
             identity, report = identity_of_picture(pictures), describe_picture(pictures)
@@ -114,7 +115,7 @@ def _face_input() -> io.DynamicCombo.Input:
         tooltip="One line for each image: x y in pixels of left eye, right eye, nose, left and right mouth corner, "
         "left as seen in the image.",
     )
-    inputs = {LANDMARKS: [points], PACK: [pack, _pick_input()], LANDMARKER: [landmarker, _pick_input()]}
+    inputs = {LANDMARKS: [points], PACK: [pack], LANDMARKER: [landmarker]}
     return io.DynamicCombo.Input(
         "face",
         options=[io.DynamicCombo.Option(source, inputs.get(source, [])) for source in SOURCES],
@@ -131,7 +132,7 @@ def _pick_input() -> io.DynamicCombo.Input:
         "pick",
         options=[io.DynamicCombo.Option(way, inputs.get(way, [])) for way in PICKS],
         optional=True,
-        tooltip="Which of several faces in a picture is meant.",
+        tooltip="Which of several faces in a picture is meant, where faces are looked for.",
     )
 
 
@@ -142,10 +143,11 @@ class Source:
     kind: str  # one of SOURCES
     encoder: str
     inputs: dict[str, Any]  # that the choice of ``face`` brings
+    pick: Pick  # which of several faces is meant
 
     @classmethod
-    def of(cls, face: dict[str, Any], encoder: str) -> Source:
-        """Reads the choice; raises InputError for an unknown one, and for a pack's recogniser without a pack."""
+    def of(cls, face: dict[str, Any], pick: dict[str, Any], encoder: str) -> Source:
+        """Reads the choices; raises InputError for an unknown one, and for a pack's recogniser without a pack."""
         kind = face.get("face")
         if kind not in SOURCES:
             raise InputError(
@@ -161,13 +163,8 @@ class Source:
                 wanted=f"face {PACK!r} with it",
                 fix=f"Choose {PACK!r} in face, or a file of models/{files.FACE_RECOGNITION} here.",
             )
-        return cls(kind, encoder, face)
-
-    @property
-    def pick(self) -> Pick:
-        """Which of several faces is meant."""
-        chosen = self.inputs.get("pick") or {}
-        return Pick(chosen.get("pick") or PICKS[0], chosen.get("index") or 0, chosen.get("box") or "")
+        meant = Pick(pick.get("pick") or PICKS[0], pick.get("index") or 0, pick.get("box") or "")
+        return cls(kind, encoder, face, meant)
 
 
 # The run

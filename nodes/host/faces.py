@@ -44,8 +44,8 @@ def packs() -> dict[str, str]:
         names, _ = folder_paths.recursive_search(root)
         marks = (files.ONNX, MANIFEST)
         folders = {os.path.dirname(name) for name in names if name.lower().endswith(marks)}
-        for folder in sorted(folders, key=lambda folder: (folder.count(os.sep), folder)):
-            parts = folder.split(os.sep)
+        for folder in sorted(folders, key=lambda folder: (folder.count(os.path.sep), folder)):
+            parts = folder.split(os.path.sep)
             parts = parts[1:] if parts[0] == "models" else parts
             if 1 <= len(parts) <= 2 and parts[0]:
                 found.setdefault(parts[0], os.path.join(root, folder))
@@ -76,7 +76,7 @@ def read_pack(name: str) -> Pack:
     pack = Pack(name, folder)
     if MANIFEST in names:
         return pack
-    onnx_files = sorted(each for each in names if each.lower().endswith(files.ONNX) and os.sep not in each)
+    onnx_files = sorted(each for each in names if each.lower().endswith(files.ONNX) and os.path.sep not in each)
     outlines = {each: onnx_network.read_outline(os.path.join(folder, each), input_name="pack") for each in onnx_files}
     detectors = [outline for outline in outlines.values() if outline.role == "detection"]
     if not any(len(outline.outputs) in WITH_POINTS for outline in detectors):

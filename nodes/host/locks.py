@@ -136,6 +136,10 @@ def identity_keys_values(network: AdapterNetwork, embeddings: torch.Tensor) -> K
 def picture_latents(model: Model, vae: comfy.sd.VAE, pictures: Pictures) -> torch.Tensor:
     """Pictures (b h w 3) as latents in the model's scale, each for itself, b c 1 h w; raises InputError if unfit."""
     wanted = model.model.latent_format.latent_channels
+    if not isinstance(vae, comfy.sd.VAE):
+        raise InputError(
+            "vae", found=type(vae).__name__, wanted="the VAE of this model", fix="Connect Load VAE."
+        )  # fmt: skip
     latents = torch.cat([vae.encode(picture[None]) for picture in pictures])  # b c 1 h w
     if latents.ndim != 5 or latents.shape[1] != wanted:
         raise InputError(

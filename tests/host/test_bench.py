@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import bench_moe
+from tests.bench import bench_identity, bench_moe
 from tests.bench.bench_nodes import COMPARISONS, Comparison, compare
 from tests.host.live import ROOT, Client
 
@@ -44,3 +44,50 @@ def test_the_gpu_script_runs_at_toy_size_and_takes_no_figure_twice(host_dir: Pat
     step, swap = (figures[f"fp8_e4m3fn.static.{phase}.tiny"] for phase in ("step", "swap"))
     assert step["largest_difference"] == 0.0
     assert step["ours_s"] > 0.0 and swap["in_ram.step_s"] > 0.0 and swap["in_ram_warmed.step_s"] > 0.0
+
+
+@pytest.mark.parametrize("name", bench_identity.KINDS)
+def test_a_lock_costs_time(client: Client, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(bench_identity, "STEPS", 2)
+    monkeypatch.setattr(bench_identity, "VIDEO", {"size_px": 64, "frames": 5})
+    line = bench_identity.compare(client, name, rounds=1)
+    figures = re.search(r"plain +(\S+) ms +with +(\S+) ms +added +(\S+) ms .* first step +[+-]\S+ ms", line).groups()
+    plain_ms, with_ms, added_ms = map(float, figures)
+    assert plain_ms > 0 and with_ms > 0 and added_ms == pytest.approx(with_ms - plain_ms, abs=0.2)
+
+
+def test_the_memory_of_each_kind_is_what_its_tokens_take_at_14b() -> None:
+    tokens = {  # of one block, with nobody's for Lynx, times the blocks
+        "lynx_lite": 2 * 16 * 20, "lynx_full": 2 * (16 + 16) * 40, "lynx_ref": 2 * 256 * 40, "stand_in": 1024 * 40,
+    }  # fmt: skip
+    tokens["all_together"] = tokens["lynx_full"] + tokens["lynx_ref"] + tokens["stand_in"]
+    tokens["two_masked_stand_ins"] = 2 * tokens["stand_in"]
+    found = {name: bench_identity.kept_mb(kind) for name, kind in bench_identity.KINDS.items()}
+    assert found == pytest.approx({name: 2 * count * 5120 * 2 / 1e6 for name, count in tokens.items()})  # k, v; bf16
+    assert found["lynx_lite"] <= 20 and found["stand_in"] <= 900
+
+
+def test_a_cache_hit_takes_less_than_a_millisecond() -> None:
+    assert 0.0 < bench_identity.hit_us(hits=200) < bench_identity.HIT_GOAL_US
+
+
+def test_the_identity_gpu_script_runs_at_toy_size_and_takes_no_figure_twice(host_dir: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, ROOT / "tests" / "bench" / "gpu_identity.py", "--device", "cpu", "--tiny",
+        "--dtype", "fp8_e4m3fn", "--models", tmp_path, "--out", tmp_path,
+    ]
+    video = "cpu.fp8_e4m3fn.static.64x64.5"
+    results = tmp_path / "gpu_identity.json"
+    results.write_text(json.dumps({f"{video}.lynx_ref.tiny": {"figures": {"as it was": 1.0}}}), encoding="ascii")
+    environment = {**os.environ, "PYTHONPATH": str(host_dir)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert run.returncode == 0, run.stderr
+    figures = {key: entry["figures"] for key, entry in json.loads(results.read_text(encoding="ascii")).items()}
+    assert figures.pop(f"{video}.lynx_ref.tiny") == {"as it was": 1.0}
+    rows = {"stand_in": 1024, "lynx_lite": 2 * 16, "lynx_full": 2 * (16 + 4)}  # tokens; lite acts in one block of two
+    blocks = {"stand_in": 2, "lynx_lite": 1, "lynx_full": 2}
+    for kind in rows:
+        found = figures.pop(f"{video}.{kind}.tiny")
+        assert found["effect"] > 0.01 and found["plain_s"] > 0.0 and found["with_s"] > 0.0 and found["lock_s"] > 0.0
+        assert found["kept_gb"] == pytest.approx(2 * rows[kind] * blocks[kind] * 256 * 4 / 1e9)  # k, v; fp32 on a CPU
+    assert not figures

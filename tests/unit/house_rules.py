@@ -17,7 +17,8 @@ LINES_PER_FUNCTION = 80
 
 # What shipped code may import and use, as dotted names; a name stands for itself and for everything inside it.
 STANDARD = (
-    "__future__", "collections", "contextlib", "dataclasses", "enum", "fractions", "functools", "itertools",
+    "__future__", "collections", "contextlib", "dataclasses", "enum", "fractions", "functools",
+    "hashlib.sha256", "itertools",
     "logging.getLogger", "math", "numbers", "re", "threading.Lock", "types.ModuleType", "typing", "weakref.ref",
 )
 TENSORS = ("torch", "numpy", "einops")
@@ -25,6 +26,7 @@ HOST = (
     "comfy", "comfy_api", "folder_paths", "latent_preview", "PIL.Image", "copy", "hashlib", "json.dumps", "os.makedirs",
     "os.path", "threading", "time.monotonic", "time.perf_counter", "uuid", "torch",
 )
+OPTIONAL = ("comfy_extras", "insightface.app", "onnx", "onnxruntime")  # in nodes/host, inside functions
 MEDIA = ("PIL", "av", "concurrent.futures", "errno", "os", "shutil", "types.TracebackType")
 ONLY_INSIDE_FUNCTIONS = ("librosa",)
 SHARED = (".wan_core.errors", ".wan_core.media", ".wan_core.weights")  # by all packages of wan_core
@@ -175,7 +177,7 @@ def may_use(name: str) -> tuple[str, ...]:
     if name == "__init__.py":
         return (*STANDARD, ".nodes")
     if name.startswith("nodes/host/"):
-        return (*STANDARD, *HOST, ".nodes.host", ".wan_core")
+        return (*STANDARD, *HOST, *OPTIONAL, ".nodes.host", ".wan_core")
     if name == "nodes/types.py":
         return (*STANDARD, "torch", "comfy_api", ".wan_core")
     if name == "nodes/__init__.py":
@@ -193,7 +195,7 @@ def unlisted_imports(name: str, text: str) -> list[str]:
     for each in imports(name, text):
         if not is_in(each.dotted, may_use(name)) and not leads_to(each.dotted, may_use(name)):
             complaints.append(f"line {each.line} imports {each.dotted}")
-        if each.at_top and is_in(each.dotted, ONLY_INSIDE_FUNCTIONS):
+        if each.at_top and is_in(each.dotted, (*ONLY_INSIDE_FUNCTIONS, *OPTIONAL)):
             complaints.append(f"line {each.line} imports {each.dotted} at module level")
         if each.alias == "*":
             complaints.append(f"line {each.line} imports everything")

@@ -6,11 +6,18 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 import safetensors.torch
 import torch
 
 from demo.miniature import adapters, files, sound, table, wan
+
+# Their answers are constant, so that a test knows them.
+KNOWING = (
+    "detection/mini_landmarker.safetensors", "insightface/models/mini_pack/det_mini.onnx",
+    "insightface/models/mini_pack/genderage.onnx",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +30,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tensors_of(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".pt":
         return torch.load(path, weights_only=True)
+    if path.suffix == ".onnx":
+        weights = onnx.load(path).graph.initializer
+        return {each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy()) for each in weights}
     return safetensors.torch.load_file(path)
 
 
@@ -30,7 +40,8 @@ def tensors_of(path: Path) -> dict[str, torch.Tensor]:
 def test_every_number_is_finite_and_no_weight_is_constant(built: Path, name: str) -> None:
     tensors = tensors_of(built / name)
     assert all(torch.isfinite(tensor.float()).all() for tensor in tensors.values())
-    assert all(tensor.float().std() > 0 for tensor in tensors.values() if tensor.ndim > 1 and tensor.numel() > 128)
+    large = [tensor for tensor in tensors.values() if tensor.ndim > 1 and tensor.numel() > 128]
+    assert name in KNOWING or all(tensor.float().std() > 0 for tensor in large)
 
 
 @pytest.mark.parametrize("name", files.FILES)

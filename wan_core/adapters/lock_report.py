@@ -12,7 +12,7 @@ BYTES_PER_NUMBER = 2  # of keys and values in bf16
 MB = 1_000_000
 
 
-def lock_lines(lock: Lock, locks: Sequence[Lock], label: str, *, width_d: int) -> list[str]:
+def lock_lines(lock: Lock, locks: Sequence[Lock], label: str, *, width_d: int, model_blocks: int) -> list[str]:
     """A report of one lock among all ``locks`` of a model; ``label`` names the adapter."""
     terms = {"identity tokens": (lock.ip, lock.strength), "portrait": (lock.stand_in, lock.strength)}
     terms |= {"reference picture": (lock.ref, lock.ref_strength)}
@@ -20,10 +20,10 @@ def lock_lines(lock: Lock, locks: Sequence[Lock], label: str, *, width_d: int) -
     return [
         label,
         f"acts by {', '.join(acting)}",
-        f"in {_counted(len(lock.blocks), 'block')}, sigma {lock.first_sigma:.3f} to {lock.last_sigma:.3f}",
+        f"in {len(lock.blocks)} of {model_blocks} blocks, sigma {lock.first_sigma:.3f} to {lock.last_sigma:.3f}",
         _prompts(lock),
         f"keeps {kept_bytes(lock, width_d) / MB:.1f} MB of keys and values in bf16",
-        *_notes(lock, locks),
+        *_notes(lock, locks, model_blocks),
     ]
 
 
@@ -44,10 +44,6 @@ def _tokens(latents: Tensor) -> int:
     return count * -(-height // 2) * -(-width // 2)
 
 
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def _prompts(lock: Lock) -> str:
     if lock.apply_to == BOTH:
         return "the person on both prompts"
@@ -60,7 +56,16 @@ def _prompts(lock: Lock) -> str:
     return "; ".join(side for side, term in sides.items() if term)
 
 
-def _notes(lock: Lock, locks: Sequence[Lock]) -> list[str]:
+def _notes(lock: Lock, locks: Sequence[Lock], model_blocks: int) -> list[str]:
+    notes = []
+    for term in (lock.stand_in, lock.ref):
+        if term is not None and len(term.network.blocks) < model_blocks:
+            notes.append(
+                f"note: the adapter has weights for {len(term.network.blocks)} of the model's {model_blocks} blocks; "
+                "the file may be incomplete, or made for another model"
+            )
     if len(locks) > 1 and any(each.mask is None for each in locks) and len({each.content[1] for each in locks}) > 1:
-        return ["note: several persons without a mask for each blend into one another; give every ID Lock a mask"]
-    return []
+        notes.append(
+            "note: several persons without a mask for each blend into one another; give every ID Lock a mask"
+        )
+    return notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -123,13 +124,11 @@ def require_vectors(count: int) -> None:
         raise _lacking("identity", "an identity without a face", "one with a face, for Lynx", AGAIN)
 
 
-def require_text(text: Tensor, text_d: int) -> Tensor:
-    """The embedded text, 1 n d; raises InputError when the model cannot read it."""
-    if text.ndim != 3 or len(text) != 1 or text.shape[-1] != text_d:
-        raise _lacking(
-            "ref_text", f"a text of shape {tuple(text.shape)}", f"one text of width {text_d}, as this model reads it",
-            "Encode it with the text encoder of the model.",
-        )
+def require_one_text(texts: Sequence[Sequence[Any]]) -> Tensor:
+    """The one embedded text, 1 n d, of a CONDITIONING that was checked; raises InputError for several."""
+    (text, *_), *others = texts
+    if others or len(text) != 1:
+        raise _lacking("ref_text", "several texts", "one", 'Connect one CLIP Text Encode with "image of a face".')
     return text
 
 
@@ -152,7 +151,7 @@ def require_guidance(scale: float, *, differs_by_prompt: bool) -> None:
     if not (math.isfinite(scale) and scale >= 0):
         raise InputError(
             "identity_guidance", found=scale, wanted="a finite number of 0 or more",
-            fix="0 turns it off; Lynx was shown with 2.",
+            fix="Set it to 0 to turn it off; Lynx was shown with 2.",
         )  # fmt: skip
     if scale and not differs_by_prompt:
         raise InputError(
@@ -162,8 +161,10 @@ def require_guidance(scale: float, *, differs_by_prompt: bool) -> None:
         )  # fmt: skip
 
 
-def require_mask(mask: Tensor) -> None:
+def require_mask(mask: object) -> None:
     """Raises InputError unless a mask is frames, height, width of finite numbers from 0 to 1."""
+    if not isinstance(mask, Tensor):
+        raise _bad_mask(type(mask).__name__, "a MASK")
     if mask.ndim != 3 or not mask.numel():
         raise _bad_mask(f"a tensor of shape {tuple(mask.shape)}", "masks as frames, height, width")
     if not (mask.isfinite().all() and mask.min() >= 0 and mask.max() <= 1):

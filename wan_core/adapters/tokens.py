@@ -44,6 +44,8 @@ class Grid:
 
 def parse_frame_weights(text: str) -> Keyframes:
     """Reads "0:1, 40:0.5", weights by pixel frame; an empty text gives none. Raises InputError for anything else."""
+    if not isinstance(text, str):
+        raise _bad_weights(repr(text), 'a text like "0:1, 40:0.5"')
     keyframes = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = PAIR.fullmatch(part)

@@ -22,6 +22,7 @@ SIDE_LIMIT_PX = {"h264": 4096}  # the largest side of any H.264 level that playe
 BITS_PER_PIXEL = {"h264": 0.4, "hevc": 0.4, "av1": 0.4, "prores": 4.5, "ffv1": 17.0}  # grainy 720P, quality 18
 ESTIMATE_QUALITY, HALVING_STEPS = 18, 6  # six steps of crf halve the bits
 REORDERED_FRAMES = 3  # x265 invents the decoding times of clips shorter than this, unless they have no B-frames
+X264_THREADS = "4"  # keep up with any decode; left alone it takes 3 for 2 cores, each 12 MB of 720P, up to 22
 LARGEST_RATE = 2**31 - 1  # FFmpeg holds a rate as two 32-bit integers
 
 Options = Callable[[int], dict[str, str]]
@@ -88,7 +89,8 @@ def video_toolbox(quality: int) -> dict[str, str]:
 
 
 SOFTWARE = {
-    "h264": Candidate("libx264", "yuv420p", lambda quality: {"preset": "medium", "crf": str(quality)}),
+    "h264": Candidate("libx264", "yuv420p", lambda quality: {
+        "preset": "medium", "crf": str(quality), "threads": X264_THREADS}),
     "hevc": Candidate("libx265", "yuv420p", lambda quality: {
         "preset": "medium", "crf": str(quality), "x265-params": "open-gop=0:log-level=error"}),
     "av1": Candidate("libsvtav1", "yuv420p", lambda quality: {"preset": "8", "crf": av1_quality(quality)}),
@@ -177,10 +179,11 @@ def configure(context: av.VideoCodecContext, encoder: Encoder, frames: int) -> N
 
 def trial(encoder: Encoder) -> str | None:
     """Encodes one black frame; returns why that did not work, or None."""
+    nothing = numpy.zeros((encoder.height, encoder.width, 3), dtype=numpy.uint8)  # h w 3
     try:
         context = av.CodecContext.create(encoder.name, "w")
         configure(context, encoder, frames=1)
-        black = Canvas(encoder.width, encoder.height).paint(numpy.zeros(3, dtype=numpy.uint8))
+        black = Canvas(encoder.width, encoder.height).paint(nothing)
         picture = encodable(black, encoder.pixel_format, VideoReformatter())
         picture.pts, picture.time_base = 0, context.time_base
         packets = [*context.encode(picture), *context.encode(None)]

@@ -58,11 +58,12 @@ class VideoSink:
         self.notes: tuple[str, ...] = (encoder.note, *(plan.notes if plan else ()))
         self.written = 0  # frames handed over
         self._waiting: deque[Future[None]] = deque()
-        self._canvases = [Canvas(encoder.width, encoder.height) for _ in range(min(QUEUE_FRAMES, frames))]
+        self._canvases: list[Canvas] = []  # one for each place in the queue
         self._undo = ExitStack()  # what removes every trace, last made first
 
     def __enter__(self) -> VideoSink:
         check_room(self._place.folder, self._estimate_bytes())
+        self._canvases = [Canvas(self._encoder.width, self._encoder.height) for _ in range(QUEUE_FRAMES)]
         with ExitStack() as undo, plain_disk_errors():
             self._place, self._file = reserve(self._place)
             undo.callback(remove, self._place.partial)
@@ -84,9 +85,9 @@ class VideoSink:
     def write(self, frame: Pixels) -> None:
         """Hands over a copy of one uint8 h w 3 frame; waits while the queue is full. Raises what the encoder raised."""
         self._check_frame(frame)
-        self._collect(len(self._canvases) - 1)
-        canvas = self._canvases[self.written % len(self._canvases)]  # the one that has waited longest, and is done
-        self._waiting.append(self._thread.submit(self._recording.write, canvas.paint(frame)))
+        self._collect(QUEUE_FRAMES - 1)
+        picture = self._canvases[self.written % QUEUE_FRAMES].paint(frame)  # over the one that was written last time
+        self._waiting.append(self._thread.submit(self._recording.write, picture))
         self.written += 1
         if self.written % ROOM_CHECK_FRAMES == 0:
             check_room(self._place.folder, self._rest_bytes())

@@ -6,6 +6,7 @@ vae2_1.py and vae2_2.py). Here each has a store of exactly two frames, which is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,17 +16,24 @@ PAST_FRAMES = 2
 RAM = torch.device("cpu")
 
 
+def room_in_ram(frame: Tensor, *, pinned: bool) -> Tensor:
+    """Empty memory for a frame in RAM. Of pinned memory torch takes the next power of two, and gives none back."""
+    return torch.empty(frame.shape, dtype=frame.dtype, device=RAM, pin_memory=pinned)
+
+
 class DecoderCache:
     """The two input frames before the present one, for each convolution of one clip or of one tile of it.
 
     It has its full size from the second latent frame on, however long the clip. Parked, it lies in RAM (pinned, where
-    the device is a CUDA one); a convolution then reads its two frames from there, and its newest goes there.
+    the device is a CUDA one); a convolution then reads its two frames from there, and its newest goes there. Fetched,
+    it keeps its places in RAM, so that it takes them once however often it moves.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._parked = False
         self._pasts: dict[Any, list[Tensor]] = {}  # convolution -> the older and the newer frame, each b c 1 h w
+        self._places: dict[Any, list[Tensor]] = {}  # convolution -> room in RAM for its two frames
         self._begun: set[Any] = set()  # what doubles frames in time and has let its first frame pass
 
     @property
@@ -46,7 +54,7 @@ class DecoderCache:
         """
         past = self._pasts.get(conv)
         if past is None:
-            self._pasts[conv] = [self._kept(torch.zeros_like(x)), self._kept(x)]
+            self._pasts[conv] = self._copies(conv, [torch.zeros_like(x), x])
             return None
         b, c, _, h, w = x.shape
         window = x.new_empty(b, c, PAST_FRAMES + 1, h, w)
@@ -71,6 +79,7 @@ class DecoderCache:
     def clear(self) -> None:
         """Lets go of everything."""
         self._pasts.clear()
+        self._places.clear()
         self._begun.clear()
 
     @property
@@ -79,14 +88,20 @@ class DecoderCache:
         return self._parked and self._device.type == "cuda"
 
     def _move(self) -> None:
-        for past in self._pasts.values():
-            past[:] = [self._kept(frame) for frame in past]
+        if self._device != RAM:  # a CPU has them where they are wanted
+            for conv, past in self._pasts.items():
+                past[:] = self._copies(conv, past)
 
-    def _kept(self, frame: Tensor) -> Tensor:
-        """A copy of a frame where the cache lies."""
-        device = RAM if self._parked else self._device
-        kept = torch.empty(frame.shape, dtype=frame.dtype, device=device, pin_memory=self._is_pinned)
-        return kept.copy_(frame, non_blocking=self._device.type == "cuda")
+    def _copies(self, conv: Any, past: Sequence[Tensor]) -> list[Tensor]:
+        """Copies of a convolution's two frames where the cache lies."""
+        if not self._parked:
+            rooms = [torch.empty_like(frame, device=self._device) for frame in past]
+        elif conv in self._places:
+            rooms = self._places[conv]
+        else:
+            rooms = self._places[conv] = [room_in_ram(frame, pinned=self._is_pinned) for frame in past]
+        in_order = self._device.type == "cuda"
+        return [room.copy_(frame, non_blocking=in_order) for room, frame in zip(rooms, past, strict=True)]
 
 
 class HostCache:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
+from math import prod
 
 from ..errors import InputError
 from .spec import Stage, VaeSpec
@@ -23,10 +24,19 @@ RESERVE_BYTES = 2**29
 RESERVE_DIVISOR = 4  # the reserve is one in so many of a plan's bytes more
 GIB = 2**30
 
-# Time, in decodes of the whole frame in the host's schedule. Estimated for a GPU behind PCIe 4 x16, never measured.
-ONE_FRAME_TIME = 1.05
-CACHE_MOVE_TIME = 0.25  # to move all caches once over the bus, per latent frame
 MOVES_OF_PARKED_CACHE = 6  # per latent frame: read twice and written once for each of its four frames
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take on a kind of device, in decodes of the whole frame in the host's schedule."""
+
+    one_frame: float  # to decode the whole frame one frame at a time
+    cache_move: float  # to move all caches once to RAM or back, per latent frame
+
+
+GPU_PACE = Pace(one_frame=1.05, cache_move=0.25)  # estimated for PCIe 4 x16, never measured
+RAM_PACE = Pace(one_frame=1.0, cache_move=0.0)  # tests/bench/RESULTS.md; what lies in RAM already need not move
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,7 @@ class Work:
     height: int  # of the latent
     width: int
     item_bytes: int
+    device_is_ram: bool = False
 
     @property
     def channel_frame_bytes(self) -> int:
@@ -77,19 +88,21 @@ def plan_for(
 ) -> Plan:
     """The fastest plan that fits, for a latent of shape (... t h w) and modules that compute in items of this size.
 
-    ``free_bytes`` are the device's beside the weights, ``ram_bytes`` those of the RAM for caches that wait there (None:
-    as many as they want). With ``device_is_ram`` they wait in the free bytes too. ``rows`` and ``columns`` of tiles may
-    be given; 0 leaves them to this choice. Raises InputError when nothing fits.
+    Of two that are as fast it is the smaller one; when the whole frame is asked for, the host's own schedule comes
+    first. ``free_bytes`` are the device's beside the weights, ``ram_bytes`` those of the RAM for caches that wait there
+    (None: as many as they want). With ``device_is_ram`` the device is a CPU, and they wait in the free bytes too.
+    ``rows`` and ``columns`` of tiles may be given; 0 leaves them to this choice. Raises InputError when nothing fits.
     """
-    work = Work(spec, *latent_shape[-3:], item_bytes)
+    work = Work(spec, *latent_shape[-3:], item_bytes, device_is_ram)
     _check_tiles(work, rows, columns)
-    whole, *others = _plans(work)
-    plans = [plan for plan in (whole, *others) if rows in (0, plan.rows) and columns in (0, plan.columns)]
-    fitting = [plan for plan in plans if _fits(work, plan, free_bytes, ram_bytes, shared=device_is_ram)]
+    host_plan, *others = _plans(work)
+    plans = [plan for plan in (host_plan, *others) if rows in (0, plan.rows) and columns in (0, plan.columns)]
+    fitting = [plan for plan in plans if _fits(work, plan, free_bytes, ram_bytes)]
     if not fitting:
         raise _refusal(work, plans, free_bytes, ram_bytes)
-    best = min(fitting, key=lambda plan: _time(work, plan))
-    return replace(best, why=_reason(work, best, whole, free_bytes, asked=bool(rows or columns)))
+    exact_first = rows == columns == 1
+    best = min(fitting, key=lambda plan: (exact_first and plan.one_frame, _time(work, plan), _total_bytes(work, plan)))
+    return replace(best, why=_reason(work, best, host_plan, free_bytes, asked=bool(rows or columns)))
 
 
 def cache_bytes(spec: VaeSpec, latent_shape: Sequence[int], item_bytes: int) -> int:
@@ -99,7 +112,10 @@ def cache_bytes(spec: VaeSpec, latent_shape: Sequence[int], item_bytes: int) -> 
 
 
 def _plans(work: Work) -> Iterator[Plan]:
-    whole = (HOST_PLAN, ONE_FRAME_PLAN, replace(ONE_FRAME_PLAN, cache_in_ram=True))
+    """Every plan, the host's schedule first."""
+    whole = [HOST_PLAN, ONE_FRAME_PLAN]
+    if not work.device_is_ram:
+        whole.append(replace(ONE_FRAME_PLAN, cache_in_ram=True))
     yield from (replace(plan, peak_bytes=peak_bytes(work, plan)) for plan in whole)
     sides = [range(1, min(MOST_TILES_EACH_WAY, side) + 1) for side in (work.height, work.width)]
     for rows, columns, segment in product(*sides, SEGMENTS_LATENTS):
@@ -108,30 +124,42 @@ def _plans(work: Work) -> Iterator[Plan]:
             yield replace(tiled, peak_bytes=peak_bytes(work, tiled))
 
 
-def _fits(work: Work, plan: Plan, free_bytes: int, ram_bytes: int | None, *, shared: bool) -> bool:
-    parked = _parked_bytes(work, plan)
-    if shared:
-        return plan.needed_bytes + parked <= free_bytes
-    return plan.needed_bytes <= free_bytes and (ram_bytes is None or parked <= ram_bytes)
+def _fits(work: Work, plan: Plan, free_bytes: int, ram_bytes: int | None) -> bool:
+    if work.device_is_ram:
+        return _total_bytes(work, plan) <= free_bytes
+    return plan.needed_bytes <= free_bytes and (ram_bytes is None or parked_bytes(work, plan) <= ram_bytes)
 
 
-def _parked_bytes(work: Work, plan: Plan) -> int:
-    """What waits in RAM."""
+def _total_bytes(work: Work, plan: Plan) -> int:
+    """What has to be free, on the device and in RAM."""
+    return plan.needed_bytes + parked_bytes(work, plan)
+
+
+def parked_bytes(work: Work, plan: Plan) -> int:
+    """The most that waits in RAM: the allocator of pinned RAM takes a power of two for each frame of the caches."""
     if not plan.cache_in_ram:
         return 0
+    inputs = list(_stages_inputs(work.spec))
     if plan.rows * plan.columns == 1:
-        return (_entry_cache(work.spec) + _stages_cache(work.spec)) * work.channel_frame_bytes
-    return _stages_cache(work.spec) * _tiled_area(work, plan) * work.item_bytes
+        inputs += _entry_inputs(work.spec)
+    frames = (prod(sizes) * work.item_bytes for sizes in product(inputs, *_tile_sides(work, plan)))
+    return CACHE_FRAMES * sum(size if work.device_is_ram else _power_of_two(size) for size in frames)
+
+
+def _power_of_two(size: int) -> int:
+    """The smallest one that is no less than ``size``."""
+    return 1 << (size - 1).bit_length()
 
 
 def _time(work: Work, plan: Plan) -> float:
     """How long a plan takes, in decodes of the whole frame in the host's schedule."""
+    pace = RAM_PACE if work.device_is_ram else GPU_PACE
     if not plan.one_frame:
         return 1.0
     if plan.rows * plan.columns == 1:
-        return ONE_FRAME_TIME + MOVES_OF_PARKED_CACHE * CACHE_MOVE_TIME * plan.cache_in_ram
+        return pace.one_frame + MOVES_OF_PARKED_CACHE * pace.cache_move * plan.cache_in_ram
     frames = _tiled_area(work, plan) / (work.height * work.width)
-    return frames * (ONE_FRAME_TIME + 2 * CACHE_MOVE_TIME / plan.segment_latents)
+    return frames * (pace.one_frame + 2 * pace.cache_move / plan.segment_latents)
 
 
 def _tile_sides(work: Work, plan: Plan) -> tuple[list[int], list[int]]:
@@ -190,16 +218,27 @@ def _features(spec: VaeSpec) -> int:
     return spec.middle.blocks[-1][1]
 
 
+def _entry_inputs(spec: VaeSpec) -> Iterator[int]:
+    """One frame of the input of every causal convolution that works on latent pixels, before the stages."""
+    yield spec.latent_channels
+    yield from chain(*spec.middle.blocks)
+
+
+def _stages_inputs(spec: VaeSpec) -> Iterator[int]:
+    """The same of the stages and the head."""
+    for stage in spec.stages:
+        yield from (_area(stage) * channels for channels in chain(*stage.blocks))
+        if stage.doubles_time:
+            yield _area(stage) * _width(stage)
+    yield _area(spec.stages[-1]) * _width(spec.stages[-1])
+
+
 def _entry_cache(spec: VaeSpec) -> int:
-    """The causal caches of what works on latent pixels, before the stages."""
-    return CACHE_FRAMES * (spec.latent_channels + sum(map(sum, spec.middle.blocks)))
+    return CACHE_FRAMES * sum(_entry_inputs(spec))
 
 
 def _stages_cache(spec: VaeSpec) -> int:
-    """The causal caches of the stages and the head."""
-    channels = [sum(map(sum, stage.blocks)) + stage.doubles_time * _width(stage) for stage in spec.stages]
-    head = _area(spec.stages[-1]) * _width(spec.stages[-1])
-    return CACHE_FRAMES * (head + sum(_area(stage) * c for stage, c in zip(spec.stages, channels, strict=True)))
+    return CACHE_FRAMES * sum(_stages_inputs(spec))
 
 
 def _area(stage: Stage) -> int:
@@ -310,10 +349,20 @@ def _sizes(plan: Plan) -> str:
     return f"{plan.peak_bytes / GIB:.1f} GiB and {reserve / GIB:.1f} GiB in reserve"
 
 
+def _nearest(work: Work, plans: Sequence[Plan], free_bytes: int) -> Plan:
+    """Of plans that do not fit the one to name: with the least in RAM if the device has room, else the smallest."""
+    if work.device_is_ram:
+        return min(plans, key=lambda plan: _total_bytes(work, plan))
+    on_device = [plan for plan in plans if plan.needed_bytes <= free_bytes]
+    if on_device:
+        return min(on_device, key=lambda plan: parked_bytes(work, plan))
+    return min(plans, key=lambda plan: plan.needed_bytes)
+
+
 def _refusal(work: Work, plans: Sequence[Plan], free_bytes: int, ram_bytes: int | None) -> InputError:
-    smallest = min(plans, key=lambda plan: plan.needed_bytes)
+    smallest = _nearest(work, plans, free_bytes)
     width, height = work.width * work.spec.spatial_scale, work.height * work.spec.spatial_scale
-    needed, parked = smallest.needed_bytes, _parked_bytes(work, smallest)
+    needed, parked = smallest.needed_bytes, parked_bytes(work, smallest)
     ram = f" and {parked / GIB:.1f} GiB of RAM for its caches" if parked else ""
     ram_free = "" if ram_bytes is None else f" and {ram_bytes / GIB:.1f} GiB of RAM"
     return InputError(

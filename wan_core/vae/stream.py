@@ -129,9 +129,8 @@ def _host_pieces(clip: _Clip, chunks: Iterator[Tensor], cache: HostCache) -> Ite
     slots = None if is_single else cache.slots  # the host's way with one latent
     for index, x in enumerate(chunks):
         for packed in _decode_chunk(clip, x, slots, is_first=index == 0):  # 1 c*patch^2 f h w
-            piece = [pictures(packed, clip.spec)]
-            del packed
-            yield piece.pop()
+            yield pictures(packed, clip.spec)
+            del packed  # before the next is decoded
 
 
 def _decode_chunk(clip: _Clip, x: Tensor, slots: list[Any] | None, *, is_first: bool) -> Iterable[Tensor]:
@@ -152,6 +151,7 @@ def _single_frames(clip: _Clip, cache: DecoderCache, *, park: bool) -> Iterator[
         held = [through_middle(decoder, clip.entered(index, index + 1), cache)]
         for packed in through_stages(decoder, stages, held, cache):  # 1 c*patch^2 1 h w
             yield pictures(packed, clip.spec)
+            del packed  # before the next is decoded
 
 
 def _tiled_stream(clip: _Clip, tiles: Sequence[Tile], plan: Plan) -> FrameStream:
@@ -172,7 +172,9 @@ def _tiled_frames(
         for tile, cache in tiled:
             cache.fetch()
             decode_tile(decoder, stages, features, tile, cache, clip.spec, segment)
-            if plan.cache_in_ram:
+            if stop == latent_frames:
+                cache.clear()
+            elif plan.cache_in_ram:
                 cache.park()
         features.clear()
         while segment:

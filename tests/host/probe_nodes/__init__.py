@@ -16,7 +16,7 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import ComfyExtension, io
 
-from . import identity, memory, moe, video
+from . import foreign, identity, memory, moe, video
 
 CATEGORY = "WanCast probe"
 PATCHER_PARTS = (
@@ -106,6 +106,10 @@ def made(spec: Any) -> Any:
             return [[filled(shape, rest.get("fill", "noise"), "float32"), {}]]
         case {"sigmas": values}:
             return torch.tensor(values, dtype=torch.float32)
+        case {"box": shape, "left": left, "right": right, "value": value}:
+            mask = torch.zeros(shape)  # f h w
+            mask[..., left:right] = value
+            return mask
         case {"object": _}:
             return object()
         case {"nested": items}:
@@ -234,7 +238,7 @@ class WanCastProbeHash(io.ComfyNode):
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         own = [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash]
-        return [*own, *moe.NODES, *memory.NODES, *video.NODES, *identity.NODES]
+        return [*own, *moe.NODES, *memory.NODES, *video.NODES, *identity.NODES, *foreign.NODES]
 
 
 async def comfy_entrypoint() -> ProbeExtension:

@@ -52,11 +52,11 @@ def by_block(name: str) -> Weights:
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """softmax(q k / sqrt(d)) v of one row, n d."""
     done = []
-    for q_head, k_head, v_head in zip(*(x.double().chunk(heads, dim=-1) for x in (q, k, v)), strict=True):
+    for q_head, k_head, v_head in zip(*(x.chunk(heads, dim=-1) for x in (q, k, v)), strict=True):
         scores = q_head @ k_head.T / math.sqrt(q_head.shape[-1])
         scores = (scores - scores.amax(dim=-1, keepdim=True)).exp()
         done.append(scores / scores.sum(dim=-1, keepdim=True) @ v_head)
-    return torch.cat(done, dim=-1).to(q.dtype)
+    return torch.cat(done, dim=-1)
 
 
 def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:
@@ -204,8 +204,8 @@ def patches(wan: Any, latent: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
     """Tokens n d of c t h w, and their grid; an odd side is filled up from the other end."""
     missing = wan.in_dim - latent.shape[0]
     latent = torch.cat((latent, latent.new_zeros(missing, *latent.shape[1:])))
-    latent = pad(latent[None], (0, latent.shape[-1] % 2, 0, latent.shape[-2] % 2, 0, 0), mode="circular").float()
-    x = wan.patch_embedding(latent)
+    latent = pad(latent[None], (0, latent.shape[-1] % 2, 0, latent.shape[-2] % 2, 0, 0), mode="circular")
+    x = wan.patch_embedding(latent.to(wan.patch_embedding.weight.dtype))
     return x[0].flatten(1).T, tuple(x.shape[2:])
 
 
@@ -264,6 +264,7 @@ class Pass:
     persons: list[Person]
     is_negative: list[bool]  # by row
     weights: list[Tensor | None]  # of the video's tokens, by person
+    tokens: int  # of the video; a model may have others behind them
     text: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)  # (person, block, source)
     ref: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
     joint: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)  # (person, block)
@@ -272,13 +273,13 @@ class Pass:
         wan, place = self.wan, 0
         for n, person in enumerate(self.persons):
             for block, own in person.ip.items():
+                own = {key: tensor.to(dtype) for key, tensor in own.items()}
                 for source, tokens in enumerate(person.tokens):
-                    if "registers" in own:
-                        tokens = torch.cat((tokens, own["registers"][0]))
-                    k = linear(tokens, own["to_k_ip.weight"], own.get("to_k_ip.bias"))
-                    v = linear(tokens, own["to_v_ip.weight"], own.get("to_v_ip.bias"))
+                    seen = torch.cat((tokens.to(dtype), *own.get("registers", ())))
+                    k = linear(seen, own["to_k_ip.weight"], own.get("to_k_ip.bias"))
+                    v = linear(seen, own["to_v_ip.weight"], own.get("to_v_ip.bias"))
                     k = wan.blocks[block].cross_attn.norm_k(k) if "registers" in own else rms(k, 1e-5)
-                    self.text[n, block, source] = k.to(dtype), v.to(dtype)
+                    self.text[n, block, source] = k, v
             for source, latent in enumerate(person.ref_latents):
                 for block, f in enumerate(features(wan, latent, person.ref_text, dtype)):
                     if own := {key: tensor.to(dtype) for key, tensor in person.ref.get(block, {}).items()}:
@@ -302,6 +303,7 @@ class Pass:
             if source is None or block not in person.blocks or (n, block, source) not in terms:
                 continue
             term = getattr(person, name) * attend(q, *terms[n, block, source], self.wan.num_heads)
+            term[self.tokens :] = 0.0
             total = total + (term if self.weights[n] is None else term * self.weights[n][:, None].to(term))
         return total
 
@@ -336,7 +338,7 @@ def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any])
         if len(shown) < x.shape[2]:  # the frame before the window comes first, so that it is not the video's first
             shown.insert(0, shown[0] - 1)
     weights = token_weights(persons, grid, shown)
-    return Pass(wan, persons, is_negative, weights).fill(grid, x.dtype)
+    return Pass(wan, persons, is_negative, weights, math.prod(grid)).fill(grid, x.dtype)
 
 
 # The whole forward pass

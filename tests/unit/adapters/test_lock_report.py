@@ -12,6 +12,7 @@ from wan_core.adapters.lock import IpTerm, Lock, RefTerm, StandInTerm
 from wan_core.adapters.lock_report import kept_bytes, lock_lines
 
 WIDTH_D = 5120
+MODEL = {"width_d": WIDTH_D, "model_blocks": 40}
 
 
 def network(blocks: int) -> Any:
@@ -48,10 +49,10 @@ def test_the_kept_bytes_are_those_of_real_shapes(parts: dict[str, Any], wanted: 
 
 def test_the_report_says_what_acts_and_where() -> None:
     found = lock(stand_in=STAND_IN, ref=REF, first_sigma=0.9)
-    assert lock_lines(found, [found], "Stand-In + Lynx reference layers", width_d=WIDTH_D) == [
+    assert lock_lines(found, [found], "Stand-In + Lynx reference layers", **MODEL) == [
         "Stand-In + Lynx reference layers",
         "acts by portrait with strength 1, reference picture with strength 0.6",
-        "in 40 blocks, sigma 0.900 to 0.000",
+        "in 40 of 40 blocks, sigma 0.900 to 0.000",
         "the portrait on both prompts; the person on the positive prompt, nobody on the negative one",
         "keeps 1258.3 MB of keys and values in bf16",
     ]
@@ -66,7 +67,7 @@ def test_the_report_says_what_acts_and_where() -> None:
 )
 def test_the_report_says_which_prompts_get_the_person(apply_to: str, line: str) -> None:
     found = lock(stand_in=STAND_IN, apply_to=apply_to)
-    assert line in lock_lines(found, [found], "Stand-In", width_d=WIDTH_D)
+    assert line in lock_lines(found, [found], "Stand-In", **MODEL)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +80,18 @@ def test_the_report_says_which_prompts_get_the_person(apply_to: str, line: str) 
 )
 def test_persons_without_masks_are_noted(second: dict[str, Any], is_noted: bool) -> None:
     locks = [lock(stand_in=STAND_IN), lock(stand_in=STAND_IN, **second)]
-    lines = lock_lines(locks[1], locks, "Stand-In", width_d=WIDTH_D)
+    lines = lock_lines(locks[1], locks, "Stand-In", **MODEL)
     assert any(line.startswith("note: several persons without a mask") for line in lines) == is_noted
 
 
 def test_persons_with_a_mask_each_are_not_noted() -> None:
     mask = torch.ones(1, 4, 4)
     locks = [lock(stand_in=STAND_IN, mask=mask), lock("another", stand_in=STAND_IN, mask=mask)]
-    assert len(lock_lines(locks[1], locks, "Stand-In", width_d=WIDTH_D)) == 5
+    assert len(lock_lines(locks[1], locks, "Stand-In", **MODEL)) == 5
+
+
+@pytest.mark.parametrize("part", ["stand_in", "ref"])
+def test_an_adapter_for_fewer_blocks_than_the_model_has_is_noted(part: str) -> None:
+    found = lock(**{part: STAND_IN if part == "stand_in" else REF})
+    (note,) = lock_lines(found, [found], "half", width_d=WIDTH_D, model_blocks=48)[5:]
+    assert note.startswith("note: the adapter has weights for 40 of the model's 48 blocks; the file may be incomplete")

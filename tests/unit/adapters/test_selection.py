@@ -12,11 +12,11 @@ from wan_core.adapters.selection import (
     require_guidance,
     require_layout,
     require_mask,
+    require_one_text,
     require_percents,
     require_pictures,
     require_space,
     require_strength,
-    require_text,
     require_vectors,
     require_width,
 )
@@ -145,10 +145,12 @@ def test_an_identity_without_a_face_is_refused() -> None:
         require_vectors(0)
 
 
-@pytest.mark.parametrize("shape", [(1, 7), (2, 7, 64), (1, 7, 32)])
-def test_a_text_of_another_encoder_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"ref_text: found a text of shape .*; wanted one text of width 64"):
-        require_text(torch.ones(shape), 64)
+def test_one_text_is_taken_and_several_are_refused() -> None:
+    one, two = torch.ones(1, 7, 64), torch.ones(2, 7, 64)
+    assert require_one_text([[one, {}]]) is one
+    for several in ([[one, {}], [one, {}]], [[two, {}]]):
+        with pytest.raises(InputError, match="ref_text: found several texts; wanted one"):
+            require_one_text(several)
 
 
 @pytest.mark.parametrize(("trained_for", "model_name"), [("high", "high"), ("high", None), (None, "low"), (None, None)])
@@ -186,6 +188,7 @@ def test_guidance_needs_a_negative_side_without_the_person() -> None:
 @pytest.mark.parametrize(
     ("mask", "found"),
     [
+        ("text", "str"),
         (torch.ones(4, 4), r"a tensor of shape \(4, 4\)"),
         (torch.ones(0, 4, 4), r"a tensor of shape \(0, 4, 4\)"),
         (torch.full((1, 4, 4), math.nan), "values outside of 0 to 1"),
@@ -193,7 +196,7 @@ def test_guidance_needs_a_negative_side_without_the_person() -> None:
         (torch.full((1, 4, 4), -0.1), "values outside of 0 to 1"),
     ],
 )
-def test_a_bad_mask_is_named(mask: torch.Tensor, found: str) -> None:
+def test_a_bad_mask_is_named(mask: object, found: str) -> None:
     with pytest.raises(InputError, match=f"mask: found {found}"):
         require_mask(mask)
 

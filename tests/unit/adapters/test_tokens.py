@@ -39,6 +39,7 @@ def test_frame_weights_are_read(text: str, found: tuple[tuple[int, float], ...])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (1.0, "frame_weights: found 1.0; wanted a text like"),
         ("1", "frame_weights: found '1'; wanted frame and weight, as in \"0:1, 40:0.5\""),
         ("0:x", "frame_weights: found '0:x'; wanted frame and weight"),
         ("0:-1", "frame_weights: found '0:-1'; wanted frame and weight"),
@@ -47,7 +48,7 @@ def test_frame_weights_are_read(text: str, found: tuple[tuple[int, float], ...])
         ("4:1, 4:0", "frame_weights: found the frames 4, 4; wanted each frame once, in rising order"),
     ],
 )
-def test_bad_frame_weights_are_named(text: str, message: str) -> None:
+def test_bad_frame_weights_are_named(text: object, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_frame_weights(text)
     assert message in str(caught.value)

@@ -24,7 +24,6 @@ from wan_core.identity.faces import (
     pick_face,
 )
 
-
 FACES = [face_at(100, 100, 120), face_at(300, 250, 200), face_at(410, 90, 60)]
 
 

@@ -86,12 +86,18 @@ def test_the_window_is_the_published_one(seed: int) -> None:
         ((10.0, 9.0, 390.0, 492.0), True),
         ((5.0, 100.0, 395.0, 200.0), False),
         ((5.0, 5.0, 395.0, 300.0), False),
-        ((600.0, 9.0, 700.0, 92.0), True),
+        ((600.0, 9.0, 700.0, 92.0), True),  # beside the picture
         ((50.0, 50.0, 50.0, 50.0), True),
     ],
 )
 def test_a_face_that_fills_the_picture_and_a_box_beside_it_take_it_whole(box: tuple[float, ...], whole: bool) -> None:
     assert (portrait_window(box, 400, 500) == (0, 0, 400, 500)) is whole
+
+
+def test_near_the_border_means_ten_pixels() -> None:
+    assert portrait_window((8.0, 10.0, 14.0, 14.0), 24, 24) == (0, 0, 24, 24)
+    assert portrait_window((11.0, 10.0, 14.0, 14.0), 24, 24) == (9, 9, 15, 15)
+    assert portrait_window((8.0, 10.0, 14.0, 13.0), 24, 24) == (7, 7, 15, 15)
 
 
 def test_the_portrait_is_the_window_in_a_white_square_at_512_px() -> None:

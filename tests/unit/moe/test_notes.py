@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wan_core.moe.notes import Note, on_context_windows, on_distilled, on_files, on_schedule, on_shifts
+from wan_core.moe.notes import Note, on_context_windows, on_distilled, on_files, on_portraits, on_schedule, on_shifts
 from wan_core.moe.schedule import aligned_sigmas, even_sigmas
 from wan_core.moe.split import boundary_after_step, split_schedule
 
@@ -302,3 +302,21 @@ def test_another_shift_is_noted() -> None:
     text = "model_low has another shift; the schedule is that of model_high"
     assert on_shifts(8.0, 5.0) == on_shifts(5.0, 8.0) == [Note("other_shift", text)]
     assert on_shifts(8.0, 8.0) == []
+
+
+@pytest.mark.parametrize(
+    ("of_high", "of_low", "slots"),
+    [
+        ({"high"}, {"low"}, []),
+        (set(), set(), []),
+        ({"low"}, {"low"}, ["high"]),
+        ({"high"}, {"high"}, ["low"]),
+        ({"low"}, {"high"}, ["high", "low"]),
+    ],
+)
+def test_a_portrait_file_of_the_other_expert_is_noted(of_high: set[str], of_low: set[str], slots: list[str]) -> None:
+    notes = on_portraits(of_high, of_low)
+    assert [note.code for note in notes] == ["other_portrait_file"] * len(slots)
+    for note, slot in zip(notes, slots, strict=True):
+        other = "low" if slot == "high" else "high"
+        assert f"the {slot}-noise expert has the Stand-In file of the {other}-noise expert" in note.text

@@ -80,6 +80,17 @@ def test_a_parked_cache_lies_in_ram_and_a_fetched_one_on_the_device(monkeypatch:
     assert places(cache) == {"meta"}
 
 
+def test_on_a_cpu_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wan_core.vae.cache.RAM", CPU)
+    cache, clip = DecoderCache(CPU), frames(3)
+    for frame in clip:
+        cache.window("conv", frame)
+    lie_at = [frame.data_ptr() for frame in cache._pasts["conv"]]
+    cache.park()
+    cache.fetch()
+    assert [frame.data_ptr() for frame in cache._pasts["conv"]] == lie_at
+
+
 def places(cache: DecoderCache) -> set[str]:
     return {frame.device.type for past in cache._pasts.values() for frame in past}
 

@@ -19,6 +19,7 @@ from wan_core.vae.plan import (
     Plan,
     Work,
     cache_bytes,
+    parked_bytes,
     peak_bytes,
     plan_for,
 )
@@ -162,6 +163,23 @@ def test_what_is_chosen_fits_and_a_byte_less_chooses_a_smaller_plan_until_nothin
 
 
 @BOTH
+def test_on_a_cpu_one_frame_at_a_time_is_chosen_and_the_hosts_schedule_when_the_whole_frame_is_asked_for(
+    spec: VaeSpec,
+) -> None:
+    """It is as fast there and smaller; what would wait in RAM is no choice of its own."""
+    shape = latent(spec, 832, 480)
+    auto = plan_for(spec, shape, FP32, 10**12, device_is_ram=True)
+    whole = plan_for(spec, shape, FP32, 10**12, rows=1, columns=1, device_is_ram=True)
+    assert (auto.one_frame, auto.rows, auto.columns, auto.cache_in_ram) == (True, 1, 1, False)
+    assert (whole.one_frame, whole.rows, whole.columns) == (False, 1, 1)
+    assert auto.why.startswith("Whole frame, one frame at a time: needs ")
+    assert "; the host's own schedule needs " in auto.why
+    tight = plan_for(spec, shape, FP32, whole.needed_bytes - 1, rows=1, columns=1, device_is_ram=True)
+    assert (tight.one_frame, tight.rows, tight.columns, tight.cache_in_ram) == (True, 1, 1, False)
+    assert not plan_for(spec, shape, FP32, 10**12).one_frame
+
+
+@BOTH
 @pytest.mark.parametrize(("size", "across"), [((1920, 1088), "columns"), ((1088, 1920), "rows")])
 def test_the_first_cut_goes_across_the_longer_side(spec: VaeSpec, size: tuple[int, int], across: str) -> None:
     shape = latent(spec, *size)
@@ -198,9 +216,13 @@ def test_a_segment_is_no_longer_than_the_clip(spec: VaeSpec) -> None:
 def test_caches_go_to_ram_only_as_far_as_there_is_any(spec: VaeSpec) -> None:
     shape, free = latent(spec, 1280, 704), 2 * GIB
     assert plan_for(spec, shape, BF16, free).cache_in_ram
-    assert plan_for(spec, shape, BF16, free, ram_bytes=cache_bytes(spec, shape, BF16)).cache_in_ram
-    with pytest.raises(InputError, match="and 0.0 GiB of RAM that are free"):
+    work = Work(spec, *shape[-3:], BF16)
+    waiting = parked_bytes(work, IN_RAM_PLAN)
+    assert plan_for(spec, shape, BF16, free, ram_bytes=waiting).cache_in_ram
+    with pytest.raises(InputError, match=f"and {waiting / GIB:.1f} GiB of RAM for its caches; .* and 0.0 GiB of RAM"):
         plan_for(spec, shape, BF16, free, ram_bytes=0)
+    with pytest.raises(InputError):
+        plan_for(spec, shape, BF16, free, ram_bytes=waiting - 1)
     assert not plan_for(spec, shape, BF16, 16 * GIB, ram_bytes=0).cache_in_ram
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.vae.tiny_wan import WAN21, WAN22, TinyWan, latent_of
+from tests.unit.vae.tiny_wan import WAN21, WAN22, CausalConv, TinyWan, latent_of
 from wan_core.vae.blocks import through_middle
-from wan_core.vae.plan import Plan
-from wan_core.vae.spec import VaeSpec
+from wan_core.vae.plan import Plan, Work, parked_bytes
+from wan_core.vae.spec import VaeSpec, detect_vae
 from wan_core.vae.stream import FrameStream, stream_frames
 
 CPU = torch.device("cpu")
@@ -131,9 +132,67 @@ def test_tiles_decode_one_segment_ahead_and_no_more(segment_latents: int, calls_
     ],
 )
 def test_the_caches_wait_where_the_plan_says(name: str, parked: list[bool]) -> None:
-    stream = streamed(TinyWan(WAN21), latent_of(WAN21, 2), PLANS[name])
+    stream = streamed(TinyWan(WAN21), latent_of(WAN21, 4, 2, 2), PLANS[name])
     next(stream)
     assert [cache._parked for cache in stream._caches] == parked
+
+
+@pytest.mark.parametrize("name", ["tiles", "tiles, cache in RAM"])
+def test_in_the_last_segment_a_tile_lets_its_cache_go_instead_of_parking_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[Tensor] = []
+    monkeypatch.setattr("wan_core.vae.cache.room_in_ram", lambda frame, pinned: copied.append(frame))
+    stream = streamed(TinyWan(WAN21), latent_of(WAN21, 2, 2, 2), replace(PLANS[name], segment_latents=2))
+    next(stream)
+    whole, *of_tiles = [cache.nbytes for cache in stream._caches]
+    assert whole > 0
+    assert of_tiles and not any(of_tiles)
+    assert copied == []
+
+
+# The RAM of the caches
+
+
+class RoundingRam:
+    """Stands in for torch's pinned memory: each tensor takes the next power of two, as long as it lives."""
+
+    def __init__(self) -> None:
+        self.live_bytes = self.most_bytes = self.taken = 0
+
+    def room(self, frame: Tensor, *, pinned: bool) -> Tensor:
+        size = 1
+        while size < frame.nbytes:
+            size *= 2
+        self.taken += 1
+        self.live_bytes += size
+        self.most_bytes = max(self.most_bytes, self.live_bytes)
+        room = torch.empty_like(frame)
+        weakref.finalize(room, self._free, size)
+        return room
+
+    def _free(self, size: int) -> None:
+        self.live_bytes -= size
+
+
+@pytest.mark.parametrize("plan", [PLANS["cache in RAM"], PLANS["tiles, cache in RAM"], Plan(True, 3, 2, 2, True, 0, "")])
+@both_families
+def test_the_plan_counts_the_ram_that_pinned_caches_take(
+    spec: VaeSpec, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each place is taken once, however often a cache moves."""
+    vae, ram = TinyWan(spec), RoundingRam()
+    monkeypatch.setattr("wan_core.vae.cache.room_in_ram", ram.room)
+    latent = latent_of(spec, 7, 3, 5)
+    assert sum(len(frames) for frames in streamed(vae, latent, plan)) == 25
+    detected = detect_vae({name: tuple(weight.shape) for name, weight in vae.named_parameters()})
+    work = Work(detected, *latent.shape[1:], latent.dtype.itemsize)
+    assert ram.most_bytes == parked_bytes(work, plan) > parked_bytes(replace(work, device_is_ram=True), plan)
+    assert ram.live_bytes == 0
+    tiles = plan.rows * plan.columns
+    inside = vae.decoder if tiles == 1 else torch.nn.ModuleList([vae.decoder.upsamples, vae.decoder.head])
+    convolutions = sum(isinstance(each, CausalConv) and each.kernel_size[0] == 3 for each in inside.modules())
+    assert ram.taken == 2 * convolutions * tiles
 
 
 def test_a_segments_input_is_free_when_its_frames_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

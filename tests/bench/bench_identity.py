@@ -1,0 +1,267 @@
+"""What an identity costs: time a step, in the first step and for encoding; the memory of its keys and values.
+
+Usage: python dev.py bench identity. The time of a step is KSampler's on one live host with the miniature models,
+without and with each kind of lock in turn, as medians. A miniature video has fewer tokens than a portrait (576 and
+1024), a real one of 832x480 and 81 frames has 32760: the shares say nothing of the real model, which
+tests/bench/gpu_identity.py times. Memory is computed for the published adapters and a model of 14B, without any.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from demo.miniature import adapters  # noqa: E402
+from demo.miniature.table import Table  # noqa: E402
+from demo.server import HostServer  # noqa: E402
+from tests.bench.bench_identity_encode import encode_cost, median_ms, report  # noqa: E402
+from tests.host import recipes  # noqa: E402
+from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec, locked, person  # noqa: E402
+from tests.host.live import Client, Graph, prepare_base  # noqa: E402
+from wan_core.adapters.adapter import Adapter  # noqa: E402
+from wan_core.adapters.files import AdapterFile, load_adapter  # noqa: E402
+from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
+from wan_core.adapters.lock import APPLY_TO, IpTerm, Lock, RefTerm, StandInTerm  # noqa: E402
+from wan_core.adapters.lock_report import MB, kept_bytes  # noqa: E402
+from wan_core.adapters.tokens import Grid, token_weights  # noqa: E402
+from wan_core.identity.record import IDENTITY_D, PORTRAIT_PX, REFERENCE_CROP_PX  # noqa: E402
+
+ROUNDS = 5
+STEPS = 6
+VIDEO = {"size_px": 128, "frames": 33}
+HIT_GOAL_US = 1000.0
+ENTRIES, HITS = 6, 2000  # identity tokens, reference and portrait for each of two experts
+META = torch.device("meta")
+
+
+def half(side: int) -> Spec:
+    """A mask of the left (0) or the right (1) half of the video."""
+    middle, size_px = VIDEO["size_px"] // 2, VIDEO["size_px"]
+    return {"box": [1, size_px, size_px], "left": side * middle, "right": (side + 1) * middle, "value": 1.0}
+
+
+# The locks of each kind: the inputs of IDLock and the files of its adapter, and the mask if it has one.
+Kind = tuple[tuple[Spec, Spec | None], ...]
+KINDS: dict[str, Kind] = {
+    "lynx_lite": ((LITE, None),),
+    "lynx_full": ((FULL, None),),
+    "lynx_ref": ((REF, None),),
+    "stand_in": ((PORTRAIT, None),),
+    "all_together": ((FULL | REF | PORTRAIT, None),),
+    "two_masked_stand_ins": ((PORTRAIT, half(0)), (PORTRAIT, half(1))),
+}
+
+
+# Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of a Wan model and of adapters for it."""
+
+    width_d: int  # of the model
+    blocks: int
+    rank_d: int  # of Stand-In
+    lite_token_d: int
+    full_token_d: int
+    registers: int  # of Lynx full
+    resampler_d: int
+    resampler_layers: int
+
+
+PUBLISHED = Sizes(5120, 40, rank_d=128, lite_token_d=2048, full_token_d=5120, registers=16, resampler_d=1280,
+                  resampler_layers=4)  # fmt: skip
+
+
+def tables(sizes: Sizes) -> dict[str, Table]:
+    """The contents of the adapters' files at these sizes, by the names of the miniature ones."""
+    model, resampler = (sizes.width_d, sizes.blocks), (sizes.resampler_d, sizes.resampler_layers)
+    return {
+        LITE["ip_layers"]: adapters.lite_ip_layers(*model, sizes.lite_token_d),
+        LITE["resampler"]: adapters.resampler(sizes.lite_token_d, *resampler),
+        FULL["ip_layers"]: adapters.full_ip_layers(*model, sizes.full_token_d, sizes.registers),
+        FULL["resampler"]: adapters.resampler(sizes.full_token_d, *resampler),
+        REF["ref_layers"]: adapters.ref_layers(*model),
+        PORTRAIT["stand_in"]: adapters.stand_in(*model, sizes.rank_d),
+    }
+
+
+def picked(spec: Spec) -> dict[str, str]:
+    """The adapter's files in a lock's specification, by the loader's inputs."""
+    return {slot: spec[slot] for slot in FILES if slot in spec}
+
+
+def empty_adapter(spec: Spec, contents: Mapping[str, Table]) -> Adapter:
+    """The adapter of these files without memory for its weights."""
+    files = {slot: AdapterFile(name, {key: torch.empty(entry.shape, device=META)
+                                      for key, entry in contents[name].items()}, {})
+             for slot, name in picked(spec).items()}  # fmt: skip
+    return load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None)
+
+
+def empty_lock(adapter: Adapter) -> Lock:
+    """A lock of one person by every part of an adapter, without memory for its tensors."""
+    network = adapter.network
+
+    def latents(count: int, side_px: int) -> torch.Tensor:
+        return torch.empty(count, 16, 1, side_px // 8, side_px // 8, device=META)
+
+    tokens = network.resampler(torch.empty(2, 1, IDENTITY_D, device=META)) if network.ip else None  # 2 n d
+    return Lock(
+        content=("", ""),
+        ip=IpTerm({n: network.ip.keys_values(n, tokens) for n in network.ip.blocks}, False) if network.ip else None,
+        ref=RefTerm(network.ref, latents(2, REFERENCE_CROP_PX), torch.empty(1, device=META)) if network.ref else None,
+        stand_in=StandInTerm(network.stand_in, latents(1, PORTRAIT_PX), None) if network.stand_in else None,
+        strength=1.0, ref_strength=1.0, blocks=frozenset(adapter.blocks), first_sigma=1.0, last_sigma=0.0,
+        apply_to=APPLY_TO[0], mask=None, frame_weights=(),
+    )  # fmt: skip
+
+
+def kept_mb(kind: Kind, sizes: Sizes = PUBLISHED) -> float:
+    """Megabytes of keys and values in bf16 that the locks of a kind keep for one expert."""
+    contents = tables(sizes)
+    every = (empty_lock(empty_adapter(spec, contents)) for spec, _ in kind)
+    return sum(kept_bytes(lock, sizes.width_d) for lock in every) / MB
+
+
+# Once a pass
+
+
+def hit_us(hits: int = HITS) -> float:
+    """Microseconds to find what a cache holds, when it holds Stand-In's keys and values ENTRIES times."""
+    portrait = torch.empty(1, (PORTRAIT_PX // 16) ** 2, PUBLISHED.width_d, dtype=torch.bfloat16, device=META)  # 1 n d
+    entry = dict.fromkeys(range(PUBLISHED.blocks), (portrait, portrait))
+    cache = KvCache(ENTRIES * size_bytes(entry), 0)
+    keys = [("stand-in", ("adapter", n), ("weights", (), ()), torch.bfloat16, (-1, 30, 52)) for n in range(ENTRIES)]
+    for key in keys:
+        cache.get(key, META, lambda: entry)
+    start_s = time.perf_counter()
+    for n in range(hits):
+        cache.get(keys[n % ENTRIES], META, dict)
+    took_us = (time.perf_counter() - start_s) / hits * 1e6
+    if cache.counts.hits != hits:
+        raise RuntimeError(f"{cache.counts.hits} of {hits} were in the cache")
+    return took_us
+
+
+def mask_ms(height_px: int, width_px: int, frames: int, loops: int = 5) -> float:
+    """Milliseconds to make token weights of a mask for each frame, which a lock does in every pass."""
+    mask = torch.rand(frames, height_px, width_px)
+    grid = Grid((frames - 1) // 4 + 1, height_px // 16, width_px // 16)
+    return median_ms(lambda: token_weights(mask, (), grid), loops)
+
+
+# A step
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Seconds of one KSampler."""
+
+    first_s: float  # from the node's start to the end of its first step
+    later_s: float  # a later step, the mean
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a kind of lock adds, from medians."""
+
+    plain_s: float  # a later step without it
+    with_s: float
+    one_off_s: float  # the first step with a new person, beyond the same with one whose keys and values are kept
+
+    def __str__(self) -> str:
+        added_s = self.with_s - self.plain_s
+        return (
+            f"plain {self.plain_s * 1e3:7.1f} ms   with {self.with_s * 1e3:7.1f} ms   added {added_s * 1e3:+7.1f} ms "
+            f"{100 * added_s / self.plain_s:+7.1f} %   first step {self.one_off_s * 1e3:+7.1f} ms"
+        )
+
+
+def sampling(graph: Graph, kind: Kind, *, persons: int, seed: int) -> list[Any]:
+    """KSampler's latent with the locks of a kind; ``persons`` is the seed of the first one's identity."""
+    model = recipes.model(graph)
+    for n, (spec, mask) in enumerate(kind):
+        parts = {"identity": person(graph, persons + n)} | ({} if mask is None else {"mask": graph.make(**mask)})
+        model = locked(graph, model, spec, **parts)
+    latent = recipes.latent(graph, **VIDEO)
+    return recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
+
+
+def taken(client: Client, kind: Kind, *, persons: int, seed: int) -> Taken:
+    """Times one run by when the host says that the sampler begins, ends its first step, and ends its last."""
+    graph = Graph()
+    sampler = sampling(graph, kind, persons=persons, seed=seed)
+    graph.hash(sampler)
+    begin_s, ends_s = 0.0, []
+    for event, data in client.events(graph):
+        now_s = time.perf_counter()
+        if event == "execution_error":
+            raise RuntimeError(data["exception_message"])
+        if event == "executing" and data["node"] == sampler[0]:
+            begin_s = now_s
+        if event == "progress" and data["node"] == sampler[0]:
+            ends_s.append(now_s)
+    return Taken(ends_s[0] - begin_s, (ends_s[-1] - ends_s[0]) / (STEPS - 1))
+
+
+def cost(client: Client, kind: Kind, rounds: int = ROUNDS) -> Cost:
+    """Runs without the locks, with them for new persons, and for the same again, in turn; one round to warm up."""
+    found = []
+    for n in range(rounds + 1):
+        plain = taken(client, (), persons=0, seed=n)
+        new = taken(client, kind, persons=1 + 2 * n, seed=n)
+        again = taken(client, kind, persons=1 + 2 * n, seed=rounds + 1 + n)
+        found.append((plain.later_s, again.later_s, new.first_s - again.first_s))
+    return Cost(*(statistics.median(side) for side in zip(*found[1:], strict=True)))
+
+
+# The report
+
+
+def lines_without_host() -> Iterable[str]:
+    """What needs no host: encoding, the cache, and the memory of each kind."""
+    yield report(encode_cost())
+    yield f"cache hit among {ENTRIES} entries: {hit_us():.1f} us   (goal {HIT_GOAL_US:.0f} us)"
+    yield f"weights of 81 masks of 832x480, a pass: {mask_ms(480, 832, 81):.1f} ms"
+    for name, kind in KINDS.items():
+        yield f"{name:<22} keeps {kept_mb(kind):7.1f} MB of keys and values in bf16 for one expert of 14B"
+
+
+def compare(client: Client, name: str, rounds: int = ROUNDS) -> str:
+    """One line: what a kind of lock costs on the miniature model."""
+    return f"{name:<22} {cost(client, KINDS[name], rounds)}"
+
+
+def say(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """Prints every line as soon as it is known."""
+    say(lines_without_host())
+    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
+    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
+    with tempfile.TemporaryDirectory() as folder:
+        base = prepare_base(Path(folder), models)
+        with HostServer(sys.executable, host, base) as server:
+            say(compare(Client(server.url), name) for name in KINDS)
+
+
+if __name__ == "__main__":
+    main()

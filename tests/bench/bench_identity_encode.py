@@ -1,0 +1,110 @@
+"""Time to encode a face on the CPU, without finding it: alignment, both crops for the adapters, and the recogniser.
+
+Usage: python dev.py bench identity_encode. The recogniser is an IR-SE50 of the published size with random weights.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from wan_core.identity.align import TEMPLATE, align_face, cut_reference  # noqa: E402
+from wan_core.identity.encode import embed, ir_recogniser  # noqa: E402
+from wan_core.identity.encoder import IrBackbone, IrShape, IrUnit, build_encoder  # noqa: E402
+from wan_core.identity.faces import face_of_points  # noqa: E402
+from wan_core.identity.portrait import cut_portrait  # noqa: E402
+
+WIDTHS, UNITS, STEM, REDUCTION = (64, 128, 256, 512), (3, 4, 14, 3), 64, 16
+GOAL_MS = 50.0
+PICTURE_PX = (720, 1280)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds for one face, each the median of several."""
+
+    align_ms: float  # 112 px crop
+    pictures_ms: float  # Lynx's reference crop and Stand-In's portrait
+    embed_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """All of it."""
+        return self.align_ms + self.pictures_ms + self.embed_ms
+
+
+def real_shape() -> IrShape:
+    """The sizes of facexlib's recognition_arcface_ir_se50.pth."""
+    units, width_in = [], STEM
+    for width, count in zip(WIDTHS, UNITS, strict=True):
+        for index in range(count):
+            units.append(IrUnit(width_in, width, 2 if index == 0 else 1, width // REDUCTION))
+            width_in = width
+    return IrShape(STEM, tuple(units), 512)
+
+
+def random_weights(shape: IrShape) -> dict[str, Tensor]:
+    """Weights that keep the size of what goes through them."""
+    draw = torch.Generator().manual_seed(0)
+    weights = {}
+    for key, empty in IrBackbone(shape, operations=nn, device="meta").state_dict().items():
+        if empty.ndim < 2:
+            weights[key] = torch.ones(empty.shape, dtype=empty.dtype)
+        else:
+            weights[key] = torch.randn(empty.shape, generator=draw) / empty[0].numel() ** 0.5
+    return weights
+
+
+def median_ms(job: Callable[[], object], loops: int) -> float:
+    """The median time of a job, after one run that does not count."""
+    job()
+    taken = []
+    for _ in range(loops):
+        started = time.perf_counter()
+        job()
+        taken.append((time.perf_counter() - started) * 1000)
+    return statistics.median(taken)
+
+
+@torch.inference_mode()
+def encode_cost(loops: int = 10) -> Cost:
+    """What one face of a 720p picture costs."""
+    network, _ = build_encoder(random_weights(real_shape()), operations=nn)
+    recognise = ir_recogniser(network, torch.device("cpu"))
+    picture = torch.rand(*PICTURE_PX, 3, generator=torch.Generator().manual_seed(1))
+    points = tuple(point * 2 + complex(500, 250) for point in TEMPLATE)
+    face, crop = face_of_points(points), align_face(picture, points).crop
+
+    def pictures() -> None:
+        cut_reference(picture, points)
+        cut_portrait(picture, face.box)
+
+    return Cost(
+        align_ms=median_ms(lambda: align_face(picture, points), loops),
+        pictures_ms=median_ms(pictures, loops),
+        embed_ms=median_ms(lambda: embed(recognise, crop[None]), loops),
+    )
+
+
+def report(cost: Cost) -> str:
+    """The figures in one line."""
+    verdict = "met" if cost.total_ms <= GOAL_MS else "missed"
+    return (
+        f"encode a face on the CPU ({torch.get_num_threads()} threads): {cost.total_ms:.1f} ms = {cost.align_ms:.1f} "
+        f"alignment + {cost.pictures_ms:.1f} crops for the adapters + {cost.embed_ms:.1f} IR-SE50; "
+        f"goal {GOAL_MS:.0f} ms: {verdict}"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(report(encode_cost()) + "\n")

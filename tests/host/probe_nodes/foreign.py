@@ -1,0 +1,191 @@
+"""Probes that treat a model as other packs do: attention overrides, NAG, offloading, types, compiling, a fault."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import comfy.ldm.modules.attention
+import torch
+from comfy_api.latest import io
+from comfy_api.torch_helpers import set_torch_compile_wrapper
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+CATEGORY = "WanCast probe"
+OVERRIDES = ("call", "replace")
+LOW_VRAM_BYTES = 400_000  # of a miniature's 2.3 MB
+TYPES = ("bfloat16", "float32")
+
+
+def model_node(name: str, *inputs: Any) -> io.Schema:
+    """The schema of a node that changes a model."""
+    return io.Schema(
+        node_id=name, category=CATEGORY, inputs=[io.Model.Input("model"), *inputs], outputs=[io.Model.Output("model")]
+    )
+
+
+# Attention
+
+
+def call_attention(attention: Callable[..., Tensor], *args: Any, **named: Any) -> Tensor:
+    """An override that works on what the attention that it is given returns."""
+    return 0.9 * attention(*args, **named)
+
+
+def replace_attention(
+    _: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **named: Any
+) -> Tensor:
+    """An override that computes attention itself, as those of faster kernels do; with a scale of its own."""
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return scaled_dot_product_attention(q, k, v, scale=0.8 * q.shape[-1] ** -0.5).transpose(1, 2).flatten(2)
+
+
+class WanCastProbeOverride(io.ComfyNode):
+    """A model with an attention override in the one slot that the host has for it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return model_node("WanCastProbeOverride", io.Combo.Input("kind", options=list(OVERRIDES)))
+
+    @classmethod
+    def execute(cls, model: Any, kind: str) -> io.NodeOutput:
+        model = model.clone()
+        override = {"call": call_attention, "replace": replace_attention}[kind]
+        model.model_options["transformer_options"]["optimized_attention_override"] = override
+        return io.NodeOutput(model)
+
+
+class Nag:
+    """Cross-attention that guides away from a second text inside of each block, after KJNodes' NAG."""
+
+    def __init__(self, cross: Any, scale: float, text: Tensor) -> None:
+        self.cross, self.scale, self.text = cross, scale, text
+
+    def __call__(self, x: Tensor, context: Tensor, transformer_options: dict[str, Any] = {}, **_: Any) -> Tensor:  # noqa: B006
+        cross = self.cross
+        q = cross.norm_q(cross.q(x))
+
+        def attend(text: Tensor) -> Tensor:
+            k, v = cross.norm_k(cross.k(text)), cross.v(text)
+            return comfy.ldm.modules.attention.optimized_attention(
+                q, k, v, heads=cross.num_heads, transformer_options=transformer_options
+            )
+
+        text = self.text[:, : context.shape[1]].to(context).expand(len(x), -1, -1)
+        return cross.o(self.scale * attend(context) - (self.scale - 1.0) * attend(text))
+
+
+class WanCastProbeNag(io.ComfyNode):
+    """A model whose cross-attentions are replaced by ones that call attention twice."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return model_node("WanCastProbeNag", io.Float.Input("scale", default=2.0, min=1.0, max=20.0))
+
+    @classmethod
+    def execute(cls, model: Any, scale: float) -> io.NodeOutput:
+        model = model.clone()
+        wan = model.get_model_object("diffusion_model")
+        text = torch.randn(1, 512, wan.dim, generator=torch.Generator().manual_seed(3))
+        for index, block in enumerate(wan.blocks):
+            name = f"diffusion_model.blocks.{index}.cross_attn.forward"
+            model.add_object_patch(name, Nag(block.cross_attn, scale, text))
+        return io.NodeOutput(model)
+
+
+# Weights
+
+
+class WanCastProbeLowVram(io.ComfyNode):
+    """A model that is never loaded whole: most layers are cast, and patched, each time they are used."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return model_node("WanCastProbeLowVram")
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        model = model.clone(disable_dynamic=True)
+        kind = type(model)
+
+        class LowVram(kind):
+            def load(
+                self, device_to: Any = None, lowvram_model_memory: int = 0, force_patch_weights: bool = False,
+                full_load: bool = False,
+            ) -> Any:
+                done = super().load(device_to, LOW_VRAM_BYTES, force_patch_weights, full_load=False)
+                if not self.model.model_lowvram:
+                    raise RuntimeError("the model fitted")
+                return done
+
+        model.__class__ = LowVram
+        model.patches_uuid = uuid.uuid4()  # so that the host loads it anew
+        return io.NodeOutput(model)
+
+
+class WanCastProbeComputeType(io.ComfyNode):
+    """A model that computes in another type."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return model_node("WanCastProbeComputeType", io.Combo.Input("dtype", options=list(TYPES)))
+
+    @classmethod
+    def execute(cls, model: Any, dtype: str) -> io.NodeOutput:
+        model = model.clone()
+        model.set_model_compute_dtype(getattr(torch, dtype))
+        return io.NodeOutput(model)
+
+
+# Running
+
+
+class WanCastProbeCompile(io.ComfyNode):
+    """A model as TorchCompileModel makes it, with a backend that needs no compiler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return model_node("WanCastProbeCompile")
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        model = model.clone(disable_dynamic=True)
+        set_torch_compile_wrapper(model=model, backend="eager")
+        return io.NodeOutput(model)
+
+
+class WanCastProbeRaise(io.ComfyNode):
+    """A model that fails in the middle of a block, when the block runs for the nth time for whatever stream."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return model_node(
+            "WanCastProbeRaise", io.Int.Input("block", default=0, min=0), io.Int.Input("at_call", default=1, min=1)
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex  # a count belongs to one prompt
+
+    @classmethod
+    def execute(cls, model: Any, block: int, at_call: int) -> io.NodeOutput:
+        model, calls = model.clone(), 0
+        intact = model.get_model_object("diffusion_model").blocks[block].norm2.forward
+
+        def failing(x: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            if calls == at_call:
+                raise RuntimeError(f"block {block} failed at call {at_call}")
+            return intact(x)
+
+        model.add_object_patch(f"diffusion_model.blocks.{block}.norm2.forward", failing)
+        return io.NodeOutput(model)
+
+
+NODES = [
+    WanCastProbeOverride, WanCastProbeNag, WanCastProbeLowVram, WanCastProbeComputeType, WanCastProbeCompile,
+    WanCastProbeRaise,
+]  # fmt: skip

@@ -1,0 +1,265 @@
+"""IDLock beside other nodes: each graph gives what the same graph gives around the oracle's model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from demo.miniature import wan
+from demo.miniature.table import fill, layer, prefixed
+from demo.server import HostServer
+from tests.host import recipes
+from tests.host.id_lock_runs import (
+    FULL,
+    LITE,
+    PORTRAIT,
+    REF,
+    Pair,
+    compared,
+    pair,
+    person,
+    velocity,
+)
+from tests.host.live import Client, Graph
+from tests.host.recipes import Link
+
+SAMPLED = 2e-4  # relative, after a run in fp32 with a guidance of 3
+EFFECT = 0.05
+STEPS = 2
+EVERYTHING = LITE | REF | PORTRAIT
+LORA, VACE = "probe_lora.safetensors", "probe_vace.safetensors"
+VACE_LAYERS = 2
+SIDES = ("ours", "oracle", "plain")
+
+Rows = dict[str, Callable[[Graph], list[Link]]]
+
+
+# Files
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files(live_host: HostServer) -> None:
+    """A LoRA and a VACE model for the miniatures."""
+    models = live_host.base_dir / "models"
+    for folder, name, tensors, metadata in (
+        ("loras", LORA, fill(lora(), LORA), None),
+        ("diffusion_models", VACE, fill(vace(), VACE), wan.config(speech=False)),
+    ):
+        (models / folder).mkdir(exist_ok=True)
+        safetensors.torch.save_file(tensors, models / folder / name, metadata=metadata)
+
+
+def lora(rank: int = 4) -> Any:
+    """Low-rank changes of every attention of a miniature."""
+    table = {}
+    for block in range(wan.BLOCKS):
+        for name in (f"{part}_attn.{each}" for part in ("self", "cross") for each in "qkvo"):
+            key = f"diffusion_model.blocks.{block}.{name}"
+            table |= prefixed(f"{key}.lora_down.", layer(wan.WIDTH, rank, bias=False))
+            table |= prefixed(f"{key}.lora_up.", layer(rank, wan.WIDTH, bias=False))
+    return table
+
+
+def vace() -> Any:
+    """A miniature with blocks for control pictures."""
+    table = wan.text_to_video()
+    table |= prefixed("vace_patch_embedding.", layer(2 * wan.LATENT_CHANNELS + 64, wan.WIDTH, *wan.PATCH))
+    for index in range(VACE_LAYERS):
+        table |= prefixed(f"vace_blocks.{index}.", wan.block())
+        table |= prefixed(f"vace_blocks.{index}.after_proj.", layer(wan.WIDTH, wan.WIDTH, gain=0.3))
+    return table | prefixed("vace_blocks.0.before_proj.", layer(wan.WIDTH, wan.WIDTH))
+
+
+# Models
+
+
+def locked(graph: Graph, model: Link, spec: Any = EVERYTHING, *, seed: int = 1, **parts: Link) -> dict[str, Link]:
+    """The model with an identity by both, and without."""
+    made = pair(graph, model, spec, way="modules", identity=person(graph, seed), **parts)
+    return {"ours": made.ours, "oracle": made.oracle, "plain": model}
+
+
+def each(models: dict[str, Link], change: Callable[[Link], Link]) -> dict[str, Link]:
+    return {side: change(models[side]) for side in SIDES}
+
+
+def node(graph: Graph, name: str, **inputs: Any) -> Callable[[Link], Link]:
+    """A node that changes a model."""
+    return lambda model: graph.add(name, model=model, **inputs)[0]
+
+
+def sampled(graph: Graph, models: dict[str, Link], **inputs: Any) -> list[Link]:
+    return [recipes.stock_sample(graph, models[side], **{"steps": STEPS} | inputs) for side in SIDES]
+
+
+# Samplers
+
+
+def two_advanced(graph: Graph) -> list[Link]:
+    high = locked(graph, recipes.model(graph))
+    low = locked(graph, recipes.model(graph, recipes.LOW), LITE | REF | {"stand_in": "mini_stand_in_low.safetensors"})
+    common = {"noise_seed": 42, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
+    common |= recipes.conditioning(graph)
+    made = []
+    for side in SIDES:
+        noisy = graph.add(
+            "KSamplerAdvanced", model=high[side], latent_image=recipes.latent(graph), add_noise="enable",
+            start_at_step=0, end_at_step=2, return_with_leftover_noise="enable", **common,
+        )[0]  # fmt: skip
+        made.append(graph.add(
+            "KSamplerAdvanced", model=low[side], latent_image=noisy, add_noise="disable",
+            start_at_step=2, end_at_step=10000, return_with_leftover_noise="disable", **common,
+        )[0])  # fmt: skip
+    return made
+
+
+def experts(graph: Graph) -> list[dict[str, Link]]:
+    """Each side's two models."""
+    high = locked(graph, recipes.model(graph), EVERYTHING)
+    low = locked(graph, recipes.model(graph, recipes.LOW), FULL, seed=2)
+    return [{"model_high": high[side], "model_low": low[side]} for side in SIDES]
+
+
+def moe_sampler(graph: Graph) -> list[Link]:
+    return [recipes.moe_sample(graph, steps=4, sampler_name="dpmpp_2m", **models) for models in experts(graph)]
+
+
+def moe_guider(graph: Graph) -> list[Link]:
+    made = []
+    for models in experts(graph):
+        guiders = {f"guider_{name}": recipes.guider(graph, models[f"model_{name}"]) for name in ("high", "low")}
+        guider = recipes.moe_guider(graph, **guiders)
+        made.append(recipes.sample_with_guider(graph, guider, sigmas=recipes.sigmas(graph, steps=4)))
+    return made
+
+
+def windows(graph: Graph) -> list[Link]:
+    """Seven latent frames in windows of four; the weight is by the frame of the whole video."""
+    parts = {"mask": graph.make(tensor=[25, 64, 64], fill="unit")}
+    models = locked(graph, recipes.model(graph), EVERYTHING | {"frame_weights": "0:1, 24:0.2"}, **parts)
+    inputs = {"context_length": 13, "context_overlap": 5, "context_schedule": "standard_static", "context_stride": 1}
+    inputs |= {"closed_loop": False, "fuse_method": "pyramid", "freenoise": False, "retain_first_frame": False}
+    inputs |= {"split_conds_to_windows": False}
+    models = each(models, node(graph, "WanContextWindowsManual", **inputs))
+    return sampled(graph, models, latent_image=recipes.latent(graph, frames=25), steps=2)
+
+
+# What others do to a model
+
+
+def user_lora(graph: Graph) -> Callable[[Link], Link]:
+    return node(graph, "LoraLoaderModelOnly", lora_name=LORA, strength_model=0.8)
+
+
+def hooked(graph: Graph) -> list[Link]:
+    """A LoRA on the positive prompt alone, whose strength changes in the run."""
+    frames = graph.add(
+        "CreateHookKeyframesInterpolated", strength_start=1.0, strength_end=0.2, interpolation="linear",
+        start_percent=0.0, end_percent=1.0, keyframes_count=5, print_keyframes=False,
+    )[0]  # fmt: skip
+    hooks = graph.add("CreateHookLoraModelOnly", lora_name=LORA, strength_model=0.8)[0]
+    hooks = graph.add("SetHookKeyframes", hooks=hooks, hook_kf=frames)[0]
+    texts = recipes.conditioning(graph)
+    inputs = {"strength": 1.0, "set_cond_area": "default", "hooks": hooks}
+    positive = graph.add("ConditioningSetProperties", cond_NEW=texts["positive"], **inputs)[0]
+    return sampled(graph, locked(graph, recipes.model(graph)), positive=positive)
+
+
+def control(graph: Graph) -> list[Link]:
+    """VACE, whose own blocks attend with the index of the block before them."""
+    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "strength": 0.7, "vae": recipes.vae21(graph)}
+    given |= {"control_video": graph.make(tensor=[9, 64, 64, 3], fill="unit")} | recipes.conditioning(graph)
+    video = graph.add("WanVaceToVideo", **given)
+    inputs = {"positive": video[0], "negative": video[1], "latent_image": video[2]}
+    return sampled(graph, locked(graph, recipes.model(graph, VACE), FULL | PORTRAIT), **inputs)
+
+
+def speech(graph: Graph) -> list[Link]:
+    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "vae": recipes.vae21(graph)}
+    given |= {"ref_image": recipes.portrait(graph)} | recipes.conditioning(graph)
+    video = graph.add("WanSoundImageToVideo", **given)
+    inputs = {"positive": video[0], "negative": video[1], "latent_image": video[2]}
+    return sampled(graph, locked(graph, recipes.model(graph, recipes.SPEECH_MODEL), LITE | PORTRAIT), **inputs)
+
+
+def two_locks(graph: Graph) -> list[Link]:
+    """With another node between them."""
+    first = pair(graph, recipes.model(graph), EVERYTHING, way="modules", identity=person(graph, 1))
+    shift = node(graph, "ModelSamplingSD3", shift=5.0)
+    second = pair(
+        graph, Pair(shift(first.ours), shift(first.oracle)), FULL | PORTRAIT | {"strength": 0.7}, way="modules",
+        identity=person(graph, 2),
+    )  # fmt: skip
+    return sampled(graph, {"ours": second.ours, "oracle": second.oracle, "plain": shift(recipes.model(graph))})
+
+
+def before(name: str, **inputs: Any) -> Callable[[Graph], list[Link]]:
+    """The other node first, then IDLock."""
+    return lambda graph: sampled(graph, locked(graph, node(graph, name, **inputs)(recipes.model(graph))))
+
+
+def after(name: str, **inputs: Any) -> Callable[[Graph], list[Link]]:
+    """IDLock first, then the other node."""
+    return lambda graph: sampled(graph, each(locked(graph, recipes.model(graph)), node(graph, name, **inputs)))
+
+
+def eight_bits(graph: Graph) -> list[Link]:
+    model = graph.add("UNETLoader", unet_name=recipes.HIGH, weight_dtype="fp8_e4m3fn")[0]
+    return sampled(graph, locked(graph, model))
+
+
+def low_vram(graph: Graph) -> list[Link]:
+    """With a LoRA, which then is added each time a layer runs."""
+    models = each(locked(graph, user_lora(graph)(recipes.model(graph))), node(graph, "WanCastProbeLowVram"))
+    return sampled(graph, models)
+
+
+def compiled(graph: Graph) -> list[Link]:
+    models = locked(graph, recipes.model(graph))
+    return sampled(graph, models | {"ours": graph.add("WanCastProbeCompile", model=models["ours"])[0]})
+
+
+ROWS: Rows = {
+    "KSampler": lambda graph: sampled(graph, locked(graph, recipes.model(graph))),
+    "KSampler with dpmpp_2m_sde": lambda graph: sampled(
+        graph, locked(graph, recipes.model(graph)), sampler_name="dpmpp_2m_sde", scheduler="beta"
+    ),
+    "KSamplerAdvanced over two experts": two_advanced,
+    "MoESampler": moe_sampler,
+    "WanCastMoEGuider with SamplerCustomAdvanced": moe_guider,
+    "user LoRA before": lambda graph: sampled(graph, locked(graph, user_lora(graph)(recipes.model(graph)))),
+    "user LoRA after": lambda graph: sampled(graph, each(locked(graph, recipes.model(graph)), user_lora(graph))),
+    "LoRA hooks on a conditioning": hooked,
+    "context windows": windows,
+    "VACE": control,
+    "S2V": speech,
+    "NAG before": before("WanCastProbeNag", scale=2.0),
+    "NAG after": after("WanCastProbeNag", scale=2.0),
+    "override that calls, before": before("WanCastProbeOverride", kind="call"),
+    "override that calls, after": after("WanCastProbeOverride", kind="call"),
+    "override that replaces, before": before("WanCastProbeOverride", kind="replace"),
+    "override that replaces, after": after("WanCastProbeOverride", kind="replace"),
+    "batch of two": lambda graph: sampled(
+        graph, locked(graph, recipes.model(graph)), latent_image=graph.make(latent=[2, 16, 3, 8, 8])
+    ),
+    "cfg 1": lambda graph: sampled(graph, locked(graph, recipes.model(graph)), cfg=1.0),
+    "two IDLocks": two_locks,
+    "fp8 weights": eight_bits,
+    "low VRAM with a LoRA": low_vram,
+    "compiled": compiled,
+}
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_it_composes(client: Client, name: str) -> None:
+    graph = Graph()
+    found = compared(client, graph, {name: ROWS[name](graph)})[name]
+    sys.stdout.write(f"{name}: {found}\n")
+    assert found.effect > EFFECT
+    assert found.relative < SAMPLED

@@ -1,14 +1,14 @@
 """The RAM that WanCast Decode To Video needs for a long video, beside the weights and the latent.
 
 The nodes run in this process, on the real host, with a decoder that costs nothing: it gives frames of the right size
-in fp32, one after the other, through the same calls as the decoder of the Wan2.1 VAE, so that what is left is the way of
-the frames to the file.
+in fp32, one after the other, by the same calls as the decoder of the Wan2.1 VAE, so that what is left is the way of the
+frames to the file.
 
     python tests/bench/decode_memory.py [--frames 961] [--width 1280] [--height 720] [--codec h264] [--images]
 
 It prints one JSON object a node: seconds, and the largest resident size less that before the node ran, in MB (10^6).
-A short run comes first, so that the libraries are loaded, as the weights and the latent are; what it has freed goes back
-to the system before the other begins, so that nothing is taken from there unseen. With --images also for the node that
+A short run comes first, because libraries count as little as the weights and the latent; what it has freed goes back to
+the system before the other begins, so that this can not take from it unseen. With --images also for the node that
 returns all frames at once. WANCAST_HOST names the host's folder. Linux with glibc only.
 """
 
@@ -92,7 +92,11 @@ class Doubling:
 
 
 class Screen:
-    """A picture that moves on with each call."""
+    """A picture that moves on with each call.
+
+    It is counted as long as it lives, but lies outside of malloc, as that of a GPU does: before 2.38 glibc leaves holes
+    between large aligned blocks, and those of an 11 MB picture a frame would hide what the node itself holds.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         across = torch.linspace(-1, 1, 4 * width).sin()  # long enough to move
@@ -184,7 +188,7 @@ def measured(name: str, run: Callable[[], int]) -> int:
 
 
 def main() -> None:
-    """One short run to load every library, then the one that counts."""
+    """The short run, then those that count."""
     with tempfile.TemporaryDirectory() as folder:
         folder_paths.set_output_directory(folder)
         to_video(9)

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 
+from demo.miniature import wan
+from demo.miniature.table import Table, fill, layer, prefixed
+from demo.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link
@@ -23,6 +27,8 @@ FULL = {"ip_layers": "mini_lynx_full_ip_layers.safetensors", "resampler": "mini_
 REF = {"ref_layers": "mini_lynx_full_ref_layers.safetensors"}
 PORTRAIT = {"stand_in": "mini_stand_in_high.safetensors"}
 FILES = ("ip_layers", "resampler", "ref_layers", "stand_in")
+LORA = "probe_lora.safetensors"
+LORA_RANK = 4
 
 
 def block_list(blocks: str) -> list[int]:
@@ -76,6 +82,19 @@ def pair(graph: Graph, model: Link | Pair, spec: Spec, *, way: str = "whole", **
     models = model if isinstance(model, Pair) else Pair(model, model)
     parts = {"identity": person(graph)} | parts
     return Pair(locked(graph, models.ours, spec, **parts), oracle(graph, models.oracle, spec, way=way, **parts))
+
+
+def write_lora(host: HostServer) -> None:
+    """Gives the host a LoRA for the miniatures: low-rank changes of every attention."""
+    table: Table = {}
+    for block in range(wan.BLOCKS):
+        for name in (f"{part}_attn.{each}" for part in ("self", "cross") for each in "qkvo"):
+            key = f"diffusion_model.blocks.{block}.{name}"
+            table |= prefixed(f"{key}.lora_down.", layer(wan.WIDTH, LORA_RANK, bias=False))
+            table |= prefixed(f"{key}.lora_up.", layer(LORA_RANK, wan.WIDTH, bias=False))
+    folder = host.base_dir / "models" / "loras"
+    folder.mkdir(exist_ok=True)
+    safetensors.torch.save_file(fill(table, LORA), folder / LORA)
 
 
 def velocity(graph: Graph, model: Link, **changes: Any) -> Link:

@@ -77,6 +77,7 @@ def test_a_killed_host_leaves_a_partial_that_plays(mortal: HostServer, after_fra
     assert finished == f"shot_{len(left) + 1:05}_.mp4"
     slow = graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault="none", from_call=1, pause_s=0.03)[0]
     inputs = {"samples": graph.make(latent=LONG), "vae": slow, "fps": float(FPS), "filename_prefix": "killed/shot"}
+    inputs |= {"tiling": "whole frame"}
     node, _ = recipes.decoded_to_video(graph, **inputs)
     kill_after(mortal, client, graph, node, after_frames)
     partial = f".shot_{len(left) + 2:05}_.mp4.partial"

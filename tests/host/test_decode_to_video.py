@@ -27,6 +27,7 @@ FRAMES, HEIGHT, WIDTH = 21, 64, 96
 SECONDS = Fraction(FRAMES, 16)
 RATE_HZ, AAC_FRAME = 48000, 1024  # samples
 LEVEL = 1 / 255
+ROUNDING_LEVELS = 1e-5 * 255  # between one frame at a time, which a CPU takes, and the stock decoder
 RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722  # BT.709's luma
 WORKFLOW = {"nodes": [], "name": "of the artist"}
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -139,12 +140,12 @@ def test_every_codec_holds_every_frame(shots: Shots, codec: str) -> None:
     assert (shown["subfolder"], shown["type"]) == ("video", "output")
     assert shots.reports[codec].startswith(f"file: output/video/{shown['filename']}\n")
     assert f"{codec} in {CONTAINERS[codec]}, {WIDTH} x {HEIGHT}" in shots.reports[codec]
-    assert shots.reports[codec].splitlines()[-1].startswith("Whole frame, the host's own schedule")
+    assert shots.reports[codec].splitlines()[-1].startswith("Whole frame, one frame at a time")
 
 
 def test_a_lossless_file_holds_the_pictures_of_stock_decoding_to_the_nearest_level(shots: Shots) -> None:
     frames = np.stack(shots.streams["ffv1"].frames).astype(np.float64)
-    assert np.abs(frames - shots.images.astype(np.float64) * 255).max() <= 0.5 + 1e-4
+    assert np.abs(frames - shots.images.astype(np.float64) * 255).max() <= 0.5 + ROUNDING_LEVELS
     assert frames.std() > 5
 
 
@@ -153,7 +154,7 @@ def test_the_last_frames_are_those_of_stock_decoding(shots: Shots) -> None:
         expected = shots.images[-3:] if name in CONTAINERS else shots.images[-1:]
         assert last.array.shape == expected.shape
         assert last.array.dtype == np.float32
-        assert np.abs(last.array - expected).max() <= LEVEL / 2 + 1e-6
+        assert np.abs(last.array - expected).max() <= (0.5 + ROUNDING_LEVELS) * LEVEL
 
 
 def test_the_colours_are_those_of_bt709(live_host: HostServer, shots: Shots) -> None:
@@ -193,7 +194,7 @@ def test_the_wan22_vae_and_a_prefix_with_the_size(client: Client) -> None:
     run = client.run(graph)
     frames = np.stack(streams(content(run, node)).frames)
     assert record(run, node)["subfolder"] == "96x64"
-    assert np.abs(frames - run.saved(stock).array.astype(np.float64) * 255).max() <= 0.5 + 1e-4
+    assert np.abs(frames - run.saved(stock).array.astype(np.float64) * 255).max() <= 0.5 + ROUNDING_LEVELS
 
 
 # Tags and sound
@@ -307,7 +308,8 @@ def files_below(folder: Path) -> list[str]:
 def faulty(fault: str) -> Callable[[Graph], dict[str, Any]]:
     """A VAE that has the fault from the third of its four calls on."""
     return lambda graph: {
-        "vae": graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault=fault, from_call=3, pause_s=0.05)[0]
+        "vae": graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault=fault, from_call=3, pause_s=0.05)[0],
+        "tiling": "whole frame",
     }
 
 
@@ -346,7 +348,8 @@ def test_an_interrupted_run_leaves_no_file(client: Client, live_host: HostServer
     graph, name = Graph(), uuid4().hex
     folder = live_host.base_dir / "output" / name
     slow = graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault="none", from_call=1, pause_s=0.1)[0]
-    node = film(graph, samples=graph.make(latent=[1, 16, 200, 8, 8]), vae=slow, filename_prefix=f"{name}/shot")
+    inputs = {"samples": graph.make(latent=[1, 16, 200, 8, 8]), "vae": slow, "tiling": "whole frame"}
+    node = film(graph, filename_prefix=f"{name}/shot", **inputs)
     during: list[str] = []
     steps: list[float] = []
     event, data = "", {}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
-import torch
 
 from demo.miniature import wan
 from demo.miniature.table import fill, layer, prefixed
@@ -18,13 +16,14 @@ from tests.host import recipes
 from tests.host.id_lock_runs import (
     FULL,
     LITE,
+    LORA,
     PORTRAIT,
     REF,
     Pair,
     compared,
     pair,
     person,
-    velocity,
+    write_lora,
 )
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
@@ -33,7 +32,7 @@ SAMPLED = 2e-4  # relative, after a run in fp32 with a guidance of 3
 EFFECT = 0.05
 STEPS = 2
 EVERYTHING = LITE | REF | PORTRAIT
-LORA, VACE = "probe_lora.safetensors", "probe_vace.safetensors"
+VACE = "probe_vace.safetensors"
 VACE_LAYERS = 2
 SIDES = ("ours", "oracle", "plain")
 
@@ -46,24 +45,9 @@ Rows = dict[str, Callable[[Graph], list[Link]]]
 @pytest.fixture(scope="module", autouse=True)
 def files(live_host: HostServer) -> None:
     """A LoRA and a VACE model for the miniatures."""
-    models = live_host.base_dir / "models"
-    for folder, name, tensors, metadata in (
-        ("loras", LORA, fill(lora(), LORA), None),
-        ("diffusion_models", VACE, fill(vace(), VACE), wan.config(speech=False)),
-    ):
-        (models / folder).mkdir(exist_ok=True)
-        safetensors.torch.save_file(tensors, models / folder / name, metadata=metadata)
-
-
-def lora(rank: int = 4) -> Any:
-    """Low-rank changes of every attention of a miniature."""
-    table = {}
-    for block in range(wan.BLOCKS):
-        for name in (f"{part}_attn.{each}" for part in ("self", "cross") for each in "qkvo"):
-            key = f"diffusion_model.blocks.{block}.{name}"
-            table |= prefixed(f"{key}.lora_down.", layer(wan.WIDTH, rank, bias=False))
-            table |= prefixed(f"{key}.lora_up.", layer(rank, wan.WIDTH, bias=False))
-    return table
+    write_lora(live_host)
+    file = live_host.base_dir / "models" / "diffusion_models" / VACE
+    safetensors.torch.save_file(fill(vace(), VACE), file, metadata=wan.config(speech=False))
 
 
 def vace() -> Any:

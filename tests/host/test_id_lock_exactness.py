@@ -176,11 +176,12 @@ def test_a_mask_may_have_the_odd_size_of_the_video(client: Client) -> None:
     assert too_far(one_pass(client, ["a mask of an odd size"], "modules"), lambda each: each.largest > ONE_PASS) == {}
 
 
-def test_one_pass_in_bf16_stays_near_double_precision(client: Client) -> None:
+@pytest.mark.parametrize("way", ["modules", "whole"])
+def test_one_pass_in_bf16_stays_near(client: Client, way: str) -> None:
     graph, rows = Graph(), {}
     for name in KINDS:
         model = graph.add("WanCastProbeComputeType", model=recipes.model(graph), dtype="bfloat16")[0]
-        made = locks(graph, model, CASES[name], "whole")
+        made = locks(graph, model, CASES[name], way)
         rows[name] = [velocity(graph, each) for each in (made.ours, made.oracle, model)]
     found = compared(client, graph, rows)
     assert too_far(found, lambda each: each.relative > HALF_PRECISION) == {}

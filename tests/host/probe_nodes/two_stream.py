@@ -50,13 +50,13 @@ def by_block(name: str) -> Weights:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """softmax(q k / sqrt(d)) v of one row, n d."""
-    done = []
-    for q_head, k_head, v_head in zip(*(x.chunk(heads, dim=-1) for x in (q, k, v)), strict=True):
+    """softmax(q k / sqrt(d)) v of one row, n d, in single precision at least."""
+    done, dtype = [], torch.promote_types(q.dtype, torch.float32)
+    for q_head, k_head, v_head in zip(*(x.to(dtype).chunk(heads, dim=-1) for x in (q, k, v)), strict=True):
         scores = q_head @ k_head.T / math.sqrt(q_head.shape[-1])
         scores = (scores - scores.amax(dim=-1, keepdim=True)).exp()
         done.append(scores / scores.sum(dim=-1, keepdim=True) @ v_head)
-    return torch.cat(done, dim=-1)
+    return torch.cat(done, dim=-1).to(q.dtype)
 
 
 def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -19,32 +19,56 @@ FAULTS = ("none", "nan", "encoder", "size")
 
 
 class FaultyNetwork:
-    """The network of a VAE whose decoder waits before each call and has a fault from one call on."""
+    """The network of a VAE whose decoder is a faulty one."""
 
-    def __init__(self, network: torch.nn.Module, fault: str, from_call: int, pause_s: float) -> None:
+    def __init__(self, network: torch.nn.Module, *fault: Any) -> None:
         self.named_parameters, self.conv2 = network.named_parameters, network.conv2
-        self._decoder, self._fault, self._from_call, self._pause_s = network.decoder, fault, from_call, pause_s
-        self._calls = 0
+        self.decoder = FaultyDecoder(network.decoder, *fault)
 
-    def decoder(self, x: torch.Tensor, **cache: Any) -> Any:
+
+class FaultyDecoder:
+    """A decoder that waits before each call and has a fault from one call on; as a walk through its modules begins with
+    the entry convolution, that counts as a call too."""
+
+    def __init__(self, decoder: torch.nn.Module, fault: str, from_call: int, pause_s: float) -> None:
+        self._decoder, self._fault, self._from_call, self._pause_s = decoder, fault, from_call, pause_s
+        self._calls = 0
+        self.conv1 = CountedEntry(decoder.conv1, self._count)
+        self.middle, self.upsamples, self.head = decoder.middle, decoder.upsamples, (*decoder.head, self._spoilt)
+
+    def __call__(self, x: torch.Tensor, **cache: Any) -> Any:
+        self._count()
+        decoded = self._decoder(x, **cache)
+        if isinstance(decoded, list):  # Wan2.1 gives a list of pieces, Wan2.2 one
+            return [self._spoilt(piece) for piece in decoded]
+        return self._spoilt(decoded)
+
+    def _count(self) -> None:
         self._calls += 1
         time.sleep(self._pause_s)
-        decoded = self._decoder(x, **cache)
-        if self._calls < self._from_call or self._fault == "none":
-            return decoded
-        if self._fault == "encoder":
-            break_encoder()
-            return decoded
-        is_list = isinstance(decoded, list)  # Wan2.1 gives a list of pieces, Wan2.2 one
-        pieces = [self._spoilt(piece) for piece in (decoded if is_list else [decoded])]
-        return pieces if is_list else pieces[0]
 
     def _spoilt(self, piece: torch.Tensor) -> torch.Tensor:
+        if self._calls < self._from_call or self._fault == "none":
+            return piece
+        if self._fault == "encoder":
+            break_encoder()
+            return piece
         if self._fault == "size":
             return piece[..., :-2]
         piece = piece.clone()
         piece[..., -1, -1] = float("nan")
         return piece
+
+
+class CountedEntry:
+    """A convolution that tells when it is called."""
+
+    def __init__(self, conv: torch.nn.Module, tell: Callable[[], None]) -> None:
+        self._conv, self._tell, self.kernel_size = conv, tell, conv.kernel_size
+
+    def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._tell()
+        return self._conv(*args, **kwargs)
 
 
 def break_encoder() -> None:

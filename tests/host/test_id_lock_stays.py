@@ -1,0 +1,224 @@
+"""What IDLock leaves as it is: a model where it does not act, inputs, the next run after a fault, tokens outside masks.
+
+A prompt that is to run anew names a token of its own in its latent: the host keeps the results of equal nodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo.server import HostServer
+from tests.host import recipes
+from tests.host.id_lock_runs import (
+    FULL,
+    LITE,
+    LORA,
+    ONE_PASS,
+    PORTRAIT,
+    REF,
+    Spec,
+    compared,
+    locked,
+    oracle,
+    person,
+    picture_parts,
+    velocity,
+    write_lora,
+)
+from tests.host.live import Client, Graph, Node, Run, Saved
+from tests.host.recipes import Link
+
+STEPS = 3
+EVERYTHING = LITE | REF | PORTRAIT
+IDLE: dict[str, Spec] = {
+    "no strength": {"strength": 0.0, "ref_strength": 0.0},
+    "no strength, but guidance": {"strength": 0.0, "ref_strength": 0.0, "identity_guidance": 2.0},
+    "an empty range": {"start_percent": 0.3, "end_percent": 0.3},
+    "a range between two steps": {"start_percent": 0.99, "end_percent": 1.0},
+}
+
+uses = (f"use {n}" for n in itertools.count())
+
+
+def fresh_latent(graph: Graph, size: tuple[int, ...] = (1, 16, 3, 8, 8)) -> Link:
+    """Noise that is the same every time, in a node that the host has not run before."""
+    return graph.make(latent=list(size), use=next(uses))
+
+
+def sample(graph: Graph, model: Link, **inputs: Any) -> Link:
+    return recipes.stock_sample(graph, model, **{"latent_image": fresh_latent(graph), "steps": STEPS} | inputs)
+
+
+def lock(graph: Graph, model: Link, spec: Spec = EVERYTHING, *, seed: int = 1, **parts: Link) -> Link:
+    return locked(graph, model, spec, identity=person(graph, seed), **parts)
+
+
+# Where it does not act
+
+
+def test_a_model_in_which_it_does_not_act_gives_the_same_bits(client: Client) -> None:
+    graph = Graph()
+    plain = graph.save(sample(graph, recipes.model(graph)))
+    idle = {name: graph.save(sample(graph, lock(graph, recipes.model(graph), EVERYTHING | spec)))
+            for name, spec in IDLE.items()}  # fmt: skip
+    run = client.run(graph)
+    assert [name for name, node in idle.items() if run.saved(node) != run.saved(plain)] == []
+
+
+def test_steps_outside_of_its_range_give_the_same_bits(client: Client) -> None:
+    """At a flow's sigma of 0.5 a range that ends at 0.9 of the schedule has begun to act: its sigma is 0.47."""
+    graph = Graph()
+    model = recipes.model(graph)
+    early = lock(graph, model, EVERYTHING | {"end_percent": 0.5})  # sigma 0.889
+    nodes = {sigma: [graph.save(velocity(graph, each, sigma=sigma)) for each in (early, model)] for sigma in (0.88, 0.9)}
+    run = client.run(graph)
+    assert {sigma: run.saved(ours) == run.saved(plain) for sigma, (ours, plain) in nodes.items()} == {
+        0.88: True, 0.9: False,
+    }  # fmt: skip
+
+
+# After a fault
+
+
+def plain_and_locked(client: Client) -> list[Saved]:
+    """A run of the plain model and one of the locked one."""
+    graph = Graph()
+    model = recipes.model(graph)
+    latents = [graph.save(sample(graph, each)) for each in (model, lock(graph, model))]
+    run = client.run(graph)
+    assert not {node.id for node in latents} & run.cached_nodes()
+    return [run.saved(node) for node in latents]
+
+
+def broken(graph: Graph, *, block: int, at_call: int) -> Link:
+    model = graph.add("WanCastProbeRaise", model=recipes.model(graph), block=block, at_call=at_call)[0]
+    return sample(graph, lock(graph, model))
+
+
+def interrupted(graph: Graph) -> Link:
+    model = graph.add("WanCastProbeInterrupt", model=recipes.model(graph), at_call=2)[0]
+    return sample(graph, lock(graph, model))
+
+
+FAULTS: dict[str, Callable[[Graph], Link]] = {
+    "a picture is on its way": lambda graph: broken(graph, block=2, at_call=1),
+    "the first block": lambda graph: broken(graph, block=0, at_call=3),
+    "a later step": lambda graph: broken(graph, block=3, at_call=5),
+    "an interrupt": interrupted,
+}
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_runs_after_a_fault_know_nothing_of_it(client: Client, fault: str) -> None:
+    """The second run after it is a locked one with everything that the host still has."""
+    client.forget()
+    before = plain_and_locked(client)
+    client.forget()
+    graph = Graph()
+    link = FAULTS[fault](graph)
+    graph.save(link)
+    *_, (event, data) = client.events(graph)
+    wanted = "execution_interrupted" if fault == "an interrupt" else "execution_error"
+    assert (event, data["node_id"]) == (wanted, link[0])
+    assert plain_and_locked(client) == before
+
+
+@pytest.mark.parametrize("fault", [False, True], ids=["a run", "a fault"])
+def test_it_leaves_its_inputs_as_they_were(client: Client, fault: bool) -> None:
+    def inputs(graph: Graph) -> dict[str, Link]:
+        parts = picture_parts(graph, EVERYTHING)
+        parts |= {"identity": person(graph), "mask": graph.make(tensor=[1, 64, 64], fill="unit")}
+        return parts | {"model": recipes.model(graph)}
+
+    def digests() -> dict[str, str]:
+        graph = Graph()
+        token = graph.make(value=next(uses))
+        hashed = {name: graph.hash(value, after=token) for name, value in inputs(graph).items()}
+        run = client.run(graph)
+        return {name: run.digest(node) for name, node in hashed.items()}
+
+    before = digests()
+    graph = Graph()
+    given = inputs(graph)
+    model = given.pop("model")
+    if fault:
+        model = graph.add("WanCastProbeRaise", model=model, block=1, at_call=4)[0]
+    graph.save(sample(graph, locked(graph, model, EVERYTHING | {"frame_weights": "0:1, 8:0.5"}, **given)))
+    if fault:
+        client.fails(graph)
+    else:
+        client.run(graph)
+    assert digests() == before
+
+
+# Keys and values of an earlier run
+
+
+def test_nothing_of_another_size_lora_strength_or_person_is_used_again(client: Client, live_host: HostServer) -> None:
+    """Each run comes after the others in the same host, which keeps keys and values."""
+    write_lora(live_host)
+    changes = {  # strength of the LoRA, side of the latent, person
+        "first": (0.5, 8, 1), "stronger": (1.0, 8, 1), "larger": (1.0, 12, 1), "another": (1.0, 12, 2),
+        "first again": (0.5, 8, 1),
+    }  # fmt: skip
+    for name, (strength, side, seed) in changes.items():
+        graph = Graph()
+        model = graph.add(
+            "LoraLoaderModelOnly", model=recipes.model(graph), lora_name=LORA, strength_model=strength
+        )[0]
+        own = person(graph, seed)
+        slow = oracle(graph, model, EVERYTHING, way="modules", identity=own)
+        latent = fresh_latent(graph, (1, 16, 2, side, side))
+        models = (locked(graph, model, EVERYTHING, identity=own), slow, model)
+        rows = [velocity(graph, each, latent_image=latent) for each in models]
+        assert compared(client, graph, {name: rows})[name].largest < ONE_PASS, name
+
+
+# Tokens outside of masks
+
+
+COLUMNS = {"left": slice(0, 4), "gap": slice(4, 8), "right": slice(8, 12)}  # of the latent
+LEFT, RIGHT = ({"box": [1, 64, 96], "left": first, "right": last, "value": 1.0} for first, last in ((0, 32), (64, 96)))
+
+
+def different(run: Run, first: Node, second: Node) -> set[str]:
+    """The parts of the picture in which two velocities are not the same bits."""
+    arrays = [run.saved(node).arrays["/samples"] for node in (first, second)]
+    return {name for name, part in COLUMNS.items() if not np.array_equal(*(each[..., part] for each in arrays))}
+
+
+@pytest.mark.parametrize("spec", [FULL, REF, PORTRAIT, FULL | REF | PORTRAIT], ids=["ip", "ref", "stand-in", "all"])
+def test_two_persons_stay_in_their_masks(client: Client, spec: Spec) -> None:
+    """Only in the last block, after which nothing goes from token to token: what differs there came directly."""
+    graph = Graph()
+    model, spec = recipes.model(graph), spec | {"blocks": "3"}
+    left, right = graph.make(**LEFT), graph.make(**RIGHT)
+
+    def couple(first: int, second: int) -> Link:
+        return lock(graph, lock(graph, model, spec, seed=first, mask=left), spec, seed=second, mask=right)
+
+    models = {
+        "none": model, "1 and 2": couple(1, 2), "2 and 1": couple(2, 1), "1 and 3": couple(1, 3), "3 and 2": couple(3, 2),
+        "1 unmasked": lock(graph, model, spec), "1 left": lock(graph, model, spec, mask=left),
+    }  # fmt: skip
+    latent = graph.make(latent=[1, 16, 2, 8, 12])
+    nodes = {name: graph.save(velocity(graph, each, latent_image=latent)) for name, each in models.items()}
+    run = client.run(graph)
+    found = {pair: different(run, *(nodes[name] for name in pair)) for pair in (
+        ("none", "1 and 2"), ("1 and 2", "2 and 1"), ("1 and 2", "1 and 3"), ("1 and 2", "3 and 2"), ("none", "1 left"),
+        ("none", "1 unmasked"), ("1 and 2", "1 left"),
+    )}  # fmt: skip
+    assert found == {
+        ("none", "1 and 2"): {"left", "right"},
+        ("1 and 2", "2 and 1"): {"left", "right"},
+        ("1 and 2", "1 and 3"): {"right"},
+        ("1 and 2", "3 and 2"): {"left"},
+        ("none", "1 left"): {"left"},
+        ("none", "1 unmasked"): {"left", "gap", "right"},
+        ("1 and 2", "1 left"): {"right"},
+    }

@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..wan_core.adapters.adapter import Adapter
-from ..wan_core.adapters.lock import APPLY_TO, IpTerm, Lock, RefTerm, StandInTerm
+from ..wan_core.adapters.lock import APPLY_TO, KEPT_AS, IpTerm, Lock, RefTerm, StandInTerm
 from ..wan_core.adapters.lock_report import lock_lines
 from ..wan_core.adapters.lynx import MODEL as BY_MODEL
 from ..wan_core.adapters.selection import (
@@ -86,7 +86,7 @@ class IDLock(io.ComfyNode):
         cls, model: io.Model.Type, identity: Identity, adapter: Adapter, strength: float, start_percent: float,
         end_percent: float, blocks: str, ref_strength: float = 1.0, apply_to: str = APPLY_TO[0],
         identity_guidance: float = 0.0, frame_weights: str = "", mask: torch.Tensor | None = None,
-        vae: Any = None, ref_text: Any = None,
+        vae: Any = None, ref_text: Any = None, kept_as: str = KEPT_AS[0],
     ) -> io.NodeOutput:
         require_kind(identity, Identity, name="identity", maker="IdentityEncode")
         require_kind(adapter, Adapter, name="adapter", maker="WanCastAdapterLoader")
@@ -94,6 +94,7 @@ class IDLock(io.ComfyNode):
         require_strength("ref_strength", ref_strength)
         require_percents(start_percent, end_percent)
         require_choice(apply_to, APPLY_TO, name="apply_to")
+        require_choice(kept_as, KEPT_AS, name="kept_as")
         if mask is not None:
             require_mask(mask)
         wan = models.wan_size(model)
@@ -107,11 +108,14 @@ class IDLock(io.ComfyNode):
         _require_parts(acting, identity, adapter, vae, ref_text)
         _require_model(acting, model, wan, adapter, has_places=mask is not None or bool(keyframes))
         first_sigma, last_sigma = models.sigma_range(model, start_percent, end_percent)
+        ref = _ref_term(model, adapter, identity, vae, ref_text, wan.text_d) if "ref" in acting else None
+        stand_in = _stand_in_term(model, adapter, identity, vae) if "stand_in" in acting else None
+        read = [*((ref.latents, ref.text) if ref else ()), *((stand_in.latent,) if stand_in else ())]
         lock = Lock(
-            content=(adapter.content_sha256, identity.content_sha256),
+            content=(adapter.content_sha256, identity.content_sha256, locks.content_of(*read)),
             ip=_ip_term(adapter, identity) if "ip" in acting else None,
-            ref=_ref_term(model, adapter, identity, vae, ref_text, wan.text_d) if "ref" in acting else None,
-            stand_in=_stand_in_term(model, adapter, identity, vae) if "stand_in" in acting else None,
+            ref=ref,
+            stand_in=stand_in,
             strength=strength,
             ref_strength=ref_strength,
             blocks=chosen,
@@ -120,6 +124,7 @@ class IDLock(io.ComfyNode):
             apply_to=apply_to,
             mask=mask,
             frame_weights=keyframes,
+            kept_as=kept_as,
         )
         require_guidance(identity_guidance, differs_by_prompt=lock.differs_by_prompt)
         locked = locks.with_lock(model, lock, adapter.patcher, identity_guidance=identity_guidance)
@@ -161,6 +166,11 @@ def _finer_inputs() -> list[Any]:
         io.Conditioning.Input(
             "ref_text", optional=True,
             tooltip='The text "image of a face", encoded; only Lynx\'s reference layers need it.',
+        ),
+        io.Combo.Input(
+            "kept_as", options=list(KEPT_AS), default=KEPT_AS[0], optional=True,
+            tooltip="The type in which keys and values of the identity are kept. fp8 halves their memory and is no "
+            "longer exact.",
         ),
     ]  # fmt: skip
 

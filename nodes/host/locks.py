@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -123,14 +124,25 @@ def identity_guide(lock: Lock, identity_scale: float) -> Callable[[dict[str, Any
 
 
 def identity_keys_values(network: AdapterNetwork, embeddings: torch.Tensor) -> KeysValues:
-    """Keys (before their norm) and values of a person's tokens and of nobody's, 2 n d in fp32, for each block.
+    """Keys (before their norm) and values of a person's tokens and of nobody's, 2 n d in fp32 and in RAM, by block.
 
     The layers stay where they rest; each is cast to the device for this one use.
     """
     device = comfy.model_management.get_torch_device()
     person = embeddings.to(device, torch.float32)  # m 512
     tokens = network.resampler(torch.stack((person, torch.zeros_like(person))))  # 2 n d
-    return {block: network.ip.keys_values(block, tokens) for block in network.ip.blocks}
+    return {
+        block: tuple(part.cpu() for part in network.ip.keys_values(block, tokens)) for block in network.ip.blocks
+    }
+
+
+def content_of(*tensors: torch.Tensor) -> str:
+    """The SHA-256 of what tensors hold, hexadecimal: equal contents give equal keys and values."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def picture_latents(model: Model, vae: comfy.sd.VAE, pictures: Pictures) -> torch.Tensor:

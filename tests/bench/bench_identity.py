@@ -34,7 +34,7 @@ from tests.host.live import Client, Graph, prepare_base  # noqa: E402
 from wan_core.adapters.adapter import Adapter  # noqa: E402
 from wan_core.adapters.files import AdapterFile, load_adapter  # noqa: E402
 from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
-from wan_core.adapters.lock import APPLY_TO, IpTerm, Lock, RefTerm, StandInTerm  # noqa: E402
+from wan_core.adapters.lock import APPLY_TO, KEPT_AS, IpTerm, Lock, RefTerm, StandInTerm  # noqa: E402
 from wan_core.adapters.lock_report import MB, kept_bytes  # noqa: E402
 from wan_core.adapters.tokens import Grid, token_weights  # noqa: E402
 from wan_core.identity.record import IDENTITY_D, PORTRAIT_PX, REFERENCE_CROP_PX  # noqa: E402
@@ -126,7 +126,7 @@ def empty_lock(adapter: Adapter) -> Lock:
         ref=RefTerm(network.ref, latents(2, REFERENCE_CROP_PX), torch.empty(1, device=META)) if network.ref else None,
         stand_in=StandInTerm(network.stand_in, latents(1, PORTRAIT_PX), None) if network.stand_in else None,
         strength=1.0, ref_strength=1.0, blocks=frozenset(adapter.blocks), first_sigma=1.0, last_sigma=0.0,
-        apply_to=APPLY_TO[0], mask=None, frame_weights=(),
+        apply_to=APPLY_TO[0], mask=None, frame_weights=(), kept_as=KEPT_AS[0],
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def locked(graph: Graph, model: Link, spec: Spec, **parts: Link) -> Link:
     inputs |= {name: value for name, value in spec.items() if name not in FILES}
     files = {name: spec.get(name, "none") for name in FILES}
     adapter = graph.add("WanCastAdapterLoader", **files)[0]
-    return graph.add("IDLock", model=model, adapter=adapter, **inputs, **picture_parts(graph, spec), **parts)[0]
+    return graph.add("IDLock", model=model, adapter=adapter, **inputs, **picture_parts(graph, spec) | parts)[0]
 
 
 def oracle(graph: Graph, model: Link, spec: Spec, *, way: str = "whole", **parts: Link) -> Link:

@@ -46,6 +46,7 @@ ROWS = [
     *(Row(LITE_LOCK, name, number(float("nan")), "nan", "a finite number of 0 or more")
       for name in ("strength", "ref_strength", "identity_guidance")),
     Row(LITE_LOCK, "apply_to", {"value": "nobody"}, "'nobody'", "one of auto, both, positive"),
+    Row(LITE_LOCK, "kept_as", {"value": "int4"}, "'int4'", "one of model's type, fp8"),
     Row(LITE_LOCK, "identity_guidance", 2.0, "2 with the person on both prompts",
         "a negative prompt without the person", {"apply_to": "both"}),
     Row(PORTRAIT_LOCK, "identity_guidance", 2.0, "2 with the person on both prompts",

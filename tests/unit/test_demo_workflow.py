@@ -29,7 +29,8 @@ def test_the_miniature_keeps_every_node_title_and_link() -> None:
 
 def test_no_full_size_file_is_left_in_the_miniature() -> None:
     values = [value for node in workflow.miniature(SHIPPED).values() for value in node["inputs"].values()]
-    files = [value for value in values if isinstance(value, str) and value.endswith((".safetensors", ".pth", ".pt", ".ckpt"))]
+    endings = (".safetensors", ".pth", ".pt", ".ckpt")
+    files = [value for value in values if isinstance(value, str) and value.endswith(endings)]
     assert files
     assert all(name.startswith("mini_") for name in files)
 

@@ -98,21 +98,20 @@ def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options)
     return positions[:, layout.span]
 
 
-def shown_weights(locks: Sequence[Lock], layout: Layout, options: Options, device: torch.device) -> list[Tensor | None]:
-    """The weight of each token that this pass sees, for each lock; None where all are 1."""
+def whole_weights(locks: Sequence[Lock], whole: Grid) -> list[Tensor | None]:
+    """The weight of each token of the whole video for each lock, t h w; None where all are 1."""
+    masks = without_excess([token_weights(lock.mask, (), whole) for lock in locks])
+    times = [token_weights(None, lock.frame_weights, whole) for lock in locks]
+    both = ([part for part in parts if part is not None] for parts in zip(masks, times, strict=True))
+    return [torch.stack(parts).prod(dim=0) if parts else None for parts in both]
+
+
+def seen_weights(whole: Tensor | None, options: Options, device: torch.device) -> Tensor | None:
+    """The weight of each token that this pass sees, n."""
+    if whole is None:
+        return None
     window = options.get(CONTEXT_WINDOW)
-    masks = without_excess([token_weights(lock.mask, (), layout.whole) for lock in locks])
-    times = [token_weights(None, lock.frame_weights, layout.whole) for lock in locks]
-    found: list[Tensor | None] = []
-    for mask, time in zip(masks, times, strict=True):
-        parts = [part for part in (mask, time) if part is not None]
-        if not parts:
-            found.append(None)
-            continue
-        weights = torch.stack(parts).prod(dim=0)  # t h w
-        seen = weights if window is None else window.get_tensor(weights, dim=0)
-        found.append(seen.flatten().to(device))
-    return found
+    return (whole if window is None else window.get_tensor(whole, dim=0)).flatten().to(device)
 
 
 # One forward pass
@@ -205,6 +204,7 @@ class IdentityInjection:
 
     locks: tuple[Lock, ...]
     cache: KvCache
+    weights: dict[Hashable, list[Tensor | None]] = field(default_factory=dict)  # of masks and frames, by locks and grid
 
     def __call__(
         self,
@@ -257,7 +257,7 @@ class IdentityInjection:
         model_weights: Hashable = of_sampler(options, WEIGHTS_OF)()
         recall: Recall = lambda key, build: self.cache.get(key, x.device, build)  # noqa: E731
         found, place = [], 0
-        for lock, weights in zip(locks, shown_weights(locks, layout, options, x.device), strict=True):
+        for lock, whole in zip(locks, self.whole_weights(locks, layout.whole), strict=True):
             negative = [False] * len(x) if options.get(PERSON_ON_ALL) is lock else is_negative
             parts = {"wan": wan, "like": x, "weights": model_weights, "recall": recall}
             found.append(
@@ -267,7 +267,7 @@ class IdentityInjection:
                     blocks=lock.blocks,
                     sources=decoupled_sources(lock.apply_to, negative),
                     rows=joint_rows(lock.apply_to, negative),
-                    weights=weights,
+                    weights=seen_weights(whole, options, x.device),
                     ip=ip_keys_values(lock, **parts) if lock.ip else {},
                     ref=ref_keys_values(lock, **parts) if lock.ref else {},
                     stand_in=stand_in_of(lock, **parts, grid=layout.video, place=place) if lock.stand_in else {},
@@ -275,6 +275,13 @@ class IdentityInjection:
             )
             place += lock.stand_in is not None and lock.mask is None
         return tuple(found)
+
+    def whole_weights(self, locks: Sequence[Lock], whole: Grid) -> list[Tensor | None]:
+        """The weights of these locks in a video of this size, computed once."""
+        key = (*locks, whole)
+        if key not in self.weights:
+            self.weights[key] = whole_weights(locks, whole)
+        return self.weights[key]
 
 
 def installed(transformer_options: Options, override: PassOverride) -> Options:

@@ -19,6 +19,12 @@ def size_bytes(entry: KeysValues) -> int:
     return sum(tensor.nbytes for pair in entry.values() for tensor in pair)
 
 
+def stored_as(entry: KeysValues, dtype: torch.dtype) -> KeysValues:
+    """The same keys and values in a narrower type; what it cannot hold takes its largest value."""
+    most = torch.finfo(dtype).max
+    return {block: (k.clamp(-most, most).to(dtype), v.clamp(-most, most).to(dtype)) for block, (k, v) in entry.items()}
+
+
 def moved(entry: KeysValues, device: torch.device) -> KeysValues:
     """The same keys and values on a device."""
     return {block: (k.to(device), v.to(device)) for block, (k, v) in entry.items()}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .image_stream import BEFORE_FIRST_FRAME, reference_keys_values, stand_in_keys_values
-from .kv_cache import KeysValues
+from .kv_cache import KeysValues, stored_as
 from .lynx import LynxRef, rms_normalise
 from .stand_in import StandIn
 from .tokens import Grid, Keyframes
@@ -18,6 +18,8 @@ from .tokens import Grid, Keyframes
 SIGMA_TOLERANCE = 1e-6
 PERSON, NOBODY = 0, 1  # of two identities, the locked one and the null one
 AUTO, BOTH, POSITIVE = APPLY_TO = ("auto", "both", "positive")
+AS_MODEL, FP8 = KEPT_AS = ("model's type", "fp8")
+FP8_TYPE = torch.float8_e4m3fn
 
 # Settings
 
@@ -52,7 +54,7 @@ class StandInTerm:
 class Lock:
     """One identity, the parts of an adapter that put it in, and where they act."""
 
-    content: Hashable  # tells identities and adapters apart: equal contents give equal keys and values
+    content: tuple[str, ...]  # of adapter, identity, and what is read of it: equal ones give equal keys and values
     ip: IpTerm | None
     ref: RefTerm | None
     stand_in: StandInTerm | None
@@ -64,6 +66,7 @@ class Lock:
     apply_to: str  # one of APPLY_TO; auto: stand_in on both prompts, the others with nobody on the negative one
     mask: Tensor | None  # f|1 h w in [0, 1], where in the picture; None: everywhere
     frame_weights: Keyframes  # when; empty: always
+    kept_as: str  # one of KEPT_AS: the type in which keys and values wait
 
     def acts_at(self, sigma: float) -> bool:
         """Whether a step lies in the range; a step on the last sigma belongs to the range after it."""
@@ -107,6 +110,13 @@ def joint_rows(apply_to: str, is_negative: Sequence[bool]) -> frozenset[int]:
 Recall = Callable[[Hashable, Callable[[], KeysValues]], KeysValues]  # a cache on the pass's device: key, build -> entry
 
 
+def _kept(lock: Lock, key: tuple[Hashable, ...], recall: Recall, build: Callable[[], KeysValues]) -> KeysValues:
+    """What ``build`` gives for this lock, from the cache if it is there, in the type in which it is kept."""
+    if lock.kept_as == FP8:
+        return recall((*key, lock.content, FP8), lambda: stored_as(build(), FP8_TYPE))
+    return recall((*key, lock.content), build)
+
+
 def ip_keys_values(lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable, recall: Recall) -> KeysValues:
     """Finished keys and values of the identity tokens, 2 n d, in the type of ``like`` and on its device."""
     term = lock.ip
@@ -115,7 +125,7 @@ def ip_keys_values(lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable, 
         return {block: (_normed(term, wan.blocks[block], k.to(like.device)).to(like), v.to(like))
                 for block, (k, v) in term.keys_values.items()}  # fmt: skip
 
-    return recall(("ip", lock.content, weights if term.is_normed_by_model else None, like.dtype), build)
+    return _kept(lock, ("ip", weights if term.is_normed_by_model else None, like.dtype), recall, build)
 
 
 def _normed(term: IpTerm, block: nn.Module, k: Tensor) -> Tensor:
@@ -125,8 +135,11 @@ def _normed(term: IpTerm, block: nn.Module, k: Tensor) -> Tensor:
 def ref_keys_values(lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable, recall: Recall) -> KeysValues:
     """Keys and values of the reference picture, 2 n d: one pass of it through the model."""
     term = lock.ref
-    key = ("ref", lock.content, weights, like.dtype)
-    return recall(key, lambda: reference_keys_values(wan, term.network, term.latents.to(like), term.text.to(like)))
+
+    def build() -> KeysValues:
+        return reference_keys_values(wan, term.network, term.latents.to(like), term.text.to(like))
+
+    return _kept(lock, ("ref", weights, like.dtype), recall, build)
 
 
 def stand_in_of(
@@ -136,8 +149,11 @@ def stand_in_of(
     term = lock.stand_in
     rows, columns = (-(-size // 2) for size in term.latent.shape[-2:])  # of the portrait
     start = BEFORE_FIRST_FRAME, grid.rows + place * rows, grid.columns + place * columns
-    key = ("stand-in", lock.content, weights, like.dtype, start)
-    return recall(key, lambda: stand_in_keys_values(wan, term.network, term.latent.to(like), start))
+
+    def build() -> KeysValues:
+        return stand_in_keys_values(wan, term.network, term.latent.to(like), start)
+
+    return _kept(lock, ("stand-in", weights, like.dtype, start), recall, build)
 
 
 # One forward pass

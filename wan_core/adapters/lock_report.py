@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .lock import BOTH, POSITIVE, Lock
+from .lock import AS_MODEL, BOTH, FP8, POSITIVE, Lock
 
-BYTES_PER_NUMBER = 2  # of keys and values in bf16
+ITEM_BYTES = {AS_MODEL: 2, FP8: 1}  # of a number of keys and values, in a model that computes in bf16
+NAMES = {AS_MODEL: "bf16", FP8: "fp8"}
 MB = 1_000_000
 
 
@@ -22,12 +23,12 @@ def lock_lines(lock: Lock, locks: Sequence[Lock], label: str, *, width_d: int, m
         f"acts by {', '.join(acting)}",
         f"in {len(lock.blocks)} of {model_blocks} blocks, sigma {lock.first_sigma:.3f} to {lock.last_sigma:.3f}",
         _prompts(lock),
-        f"keeps {kept_bytes(lock, width_d) / MB:.1f} MB of keys and values in bf16",
+        f"keeps {kept_bytes(lock, width_d) / MB:.1f} MB of keys and values in {NAMES[lock.kept_as]}",
         *_notes(lock, locks, model_blocks),
     ]
 
 
-def kept_bytes(lock: Lock, width_d: int, item_bytes: int = BYTES_PER_NUMBER) -> int:
+def kept_bytes(lock: Lock, width_d: int) -> int:
     """The bytes of the keys and values that a lock keeps while the model samples."""
     rows = 0
     if lock.ip:
@@ -36,7 +37,7 @@ def kept_bytes(lock: Lock, width_d: int, item_bytes: int = BYTES_PER_NUMBER) -> 
         rows += len(lock.ref.network.blocks) * _tokens(lock.ref.latents)
     if lock.stand_in:
         rows += len(lock.stand_in.network.blocks) * _tokens(lock.stand_in.latent)
-    return 2 * rows * width_d * item_bytes
+    return 2 * rows * width_d * ITEM_BYTES[lock.kept_as]
 
 
 def _tokens(latents: Tensor) -> int:

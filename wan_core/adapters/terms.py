@@ -53,7 +53,8 @@ def with_portraits(call: AttentionCall, portraits: Sequence[tuple[ActiveLock, Pa
     """Self-attention whose queries also see the portraits' keys and values, b n d.
 
     A portrait that acts everywhere with strength 1 joins the keys: Attn(q, [K; K_i], [V; V_i]). Any other moves the
-    result towards what it would be with it: y + strength * weight * (y_with - y), at the tokens that it reaches.
+    result towards what it would be with it: y + strength * weight * (y_with - y), at the tokens that it reaches. Where
+    that is y_with of one portrait alone, y is not computed: persons with hard masks cost one attention together.
     """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row in range(len(call.q)):
@@ -69,34 +70,57 @@ def with_portraits(call: AttentionCall, portraits: Sequence[tuple[ActiveLock, Pa
 
 
 def _with_portraits_of(call: AttentionCall, portraits: Sequence[tuple[ActiveLock, Pair]]) -> Tensor:
-    joined = [pair for lock, pair in portraits if lock.is_plain]
-    k, v = _joined(call.k, call.v, joined)
-    out = y = call.run(call.q, k, v)
-    for lock, pair in portraits:
-        if lock.is_plain:
-            continue
-        tokens, weights = _reached(call, lock)
-        if not len(tokens):
-            continue
-        with_it = call.run(call.q[:, tokens], *_joined(k, v, [pair]))
-        moved = lock.strength * weights.to(with_it)[:, None] * (with_it - y[:, tokens])
-        out = out.index_add(1, tokens, moved)
+    k, v = _joined(call.k, call.v, [pair for lock, pair in portraits if lock.is_plain])
+    moving = [(_shares(call, lock), pair) for lock, pair in portraits if not lock.is_plain]
+    if not moving:
+        return call.run(call.q, k, v)
+    shares = torch.stack([share for share, _ in moving])  # p n
+    is_whole = (shares == 1).any(dim=0) & ((shares != 0).sum(dim=0) == 1)  # n: these tokens are one portrait's alone
+    out = torch.empty_like(call.q)
+    _fill(out, ~is_whole, call, k, v)
+    for share, pair in moving:
+        _fill(out, is_whole & (share != 0), call, *_joined(k, v, [pair]))
+    is_moved = ~is_whole & (shares != 0).any(dim=0)  # n
+    if is_moved.any():
+        part = AttentionCall(call.run, call.q[:, is_moved], k, v, call.video)
+        out[:, is_moved] = _moved(part, out[:, is_moved], [(share[is_moved], pair) for share, pair in moving])
     return out
 
 
+def _moved(call: AttentionCall, y: Tensor, moving: Sequence[tuple[Tensor, Pair]]) -> Tensor:
+    """y moved by each portrait's share (n) towards what it would be with it, b n d."""
+    out = y.clone()
+    for share, pair in moving:
+        with_it = torch.zeros_like(y)
+        _fill(with_it, share != 0, call, *_joined(call.k, call.v, [pair]))
+        out += share.to(out)[:, None] * (with_it - y)
+    return out
+
+
+def _fill(out: Tensor, chosen: Tensor, call: AttentionCall, k: Tensor, v: Tensor) -> None:
+    """Writes the attention of the chosen queries (a mask, n) into ``out``, b n d; the others are not computed."""
+    if chosen.all():
+        out.copy_(call.run(call.q, k, v))
+    elif chosen.any():
+        out[:, chosen] = call.run(call.q[:, chosen], k, v)
+
+
 def _joined(k: Tensor, v: Tensor, pairs: Sequence[Pair]) -> Pair:
+    if not pairs:
+        return k, v
     keys = [k, *(pair[0].to(k).expand(len(k), -1, -1) for pair in pairs)]
     values = [v, *(pair[1].to(v).expand(len(v), -1, -1) for pair in pairs)]
     return torch.cat(keys, dim=1), torch.cat(values, dim=1)
 
 
-def _reached(call: AttentionCall, lock: ActiveLock) -> tuple[Tensor, Tensor]:
-    """The queries on which a portrait acts, and its weight on each."""
+def _shares(call: AttentionCall, lock: ActiveLock) -> Tensor:
+    """How far a portrait moves each query, n: strength * weight; tokens that are not the video's have no weight."""
     count, device = call.q.shape[1], call.q.device
     if lock.weights is None:
-        return torch.arange(count, device=device), torch.ones(count, device=device)
-    (inside,) = lock.weights.nonzero(as_tuple=True)
-    return inside + call.video.start, lock.weights[inside]
+        return torch.full((count,), lock.strength, device=device)
+    shares = torch.zeros(count, device=device)
+    shares[call.video] = lock.strength * lock.weights.to(shares)
+    return shares
 
 
 def require_no_mask(options: dict[str, Any]) -> None:

@@ -10,12 +10,19 @@ import numpy
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-BT709, UNKNOWN, RGB = 1, 2, 0  # code points of H.273 for the matrix; BT709 is also its primaries and its transfer
+from ..errors import InputError
+
+BT709, BT601, RGB = 1, 6, 0  # code points of H.273 for the matrix; BT709 is also its primaries and its transfer
+UNNAMED = (RGB, 2, 3)  # unspecified, reserved, and RGB, which a picture of brightness and colour can not be
 LIMITED_RANGE, FULL_RANGE = 1, 2
 FFV1_RGB = "bgr0"  # how ffv1 takes 8-bit RGB
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}  # code point: PyAV's name
+UNSUPPORTED = {
+    8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "Y'D'zD'x", 12: "chromaticity-derived",
+    13: "chromaticity-derived with constant luminance", 14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro",
+}  # fmt: skip
 ACCURATE = 2 | 0x40000  # swscale's SWS_BILINEAR and SWS_ACCURATE_RND: without it whole pictures come out a step darker
-HD_LINES = 720  # a file that does not name its matrix is taken for BT.709 from this height on, for BT.601 below
+SD_WIDTH, SD_LINES = 1279, 576  # players take a picture without a named matrix for BT.601 up to this size, else BT.709
 
 Pixels = numpy.ndarray | Tensor
 
@@ -61,13 +68,22 @@ def rgb_pixels(picture: av.VideoFrame) -> numpy.ndarray:
     """The uint8 h w 3 pixels of a decoded picture, by the matrix and the range that it names."""
     if picture.format.is_rgb:
         return picture.reformat(format="rgb24").to_ndarray()
-    matrix = picture.colorspace
-    if matrix == UNKNOWN:
-        matrix = BT709 if picture.height >= HD_LINES else 6
     full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     source_range = "JPEG" if full else "MPEG"
     planar = picture.reformat(
-        format="gbrp", src_colorspace=MATRICES[matrix], src_color_range=source_range, dst_color_range="JPEG",
-        interpolation=ACCURATE,
+        format="gbrp", src_colorspace=matrix_name(picture.colorspace, picture.width, picture.height),
+        src_color_range=source_range, dst_color_range="JPEG", interpolation=ACCURATE,
     )  # fmt: skip
     return planar.to_ndarray()  # h w 3
+
+
+def matrix_name(code: int, width: int, height: int) -> str:
+    """PyAV's name of a matrix by its code point, or by the picture's size; raises InputError for an unknown one."""
+    if code in UNNAMED:
+        code = BT601 if width <= SD_WIDTH and height <= SD_LINES else BT709
+    if code in MATRICES:
+        return MATRICES[code]
+    raise InputError(
+        "video", found=f"colours by the matrix {UNSUPPORTED.get(code, 'without a name')} (H.273 number {code})",
+        wanted="those of BT.709, BT.601, BT.2020, FCC or SMPTE 240M", fix="Convert the file to BT.709 first.",
+    )  # fmt: skip

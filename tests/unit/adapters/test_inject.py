@@ -69,8 +69,9 @@ def options_for(uuids: list[str], sigma: float = 0.7, **more: Any) -> Options:
 
 def lock(keys_values: KeysValues, strength: float = 0.8, blocks: tuple[int, ...] = IP_BLOCKS, **changes: Any) -> Lock:
     settings = {"ref_strength": 1.0, "first_sigma": 1.0, "last_sigma": 0.0, "apply_to": "auto", "mask": None}
+    settings |= {"kept_as": "model's type"}
     parts = {"ip": IpTerm(keys_values, is_normed_by_model=False), "ref": None, "stand_in": None, "frame_weights": ()}
-    given = {"content": object(), "strength": strength, "blocks": frozenset(blocks)}
+    given = {"content": (str(id(keys_values)),), "strength": strength, "blocks": frozenset(blocks)}
     return Lock(**settings | parts | given | changes)
 
 
@@ -200,6 +201,14 @@ def test_a_bf16_model_equals_two_plain_terms() -> None:
     found = injection(z)(wan, *call)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, wan(*call, added=two_terms(z, 0.8, {0, 2}, [False, True])), atol=2e-2, rtol=2e-2)
+
+
+def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
+    wan, injected, narrow = FakeWan(), injection(person(0)), injection(person(0), kept_as="fp8")
+    exact, found, plain = (run(each, options_for(BOTH), rows=2) for each in
+                           (through(injected, wan), through(narrow, wan), wan))  # fmt: skip
+    assert 1e-4 < (found - exact).abs().max() < 0.1 * (exact - plain).abs().max()
+    assert 2 * narrow.cache.counts.device_bytes * 2 == injected.cache.counts.device_bytes  # of fp32
 
 
 def test_a_compiled_model_gives_what_the_eager_one_gives() -> None:

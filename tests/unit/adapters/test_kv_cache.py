@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 
-from wan_core.adapters.kv_cache import KeysValues, KvCache, Same, size_bytes
+from wan_core.adapters.kv_cache import KeysValues, KvCache, Same, size_bytes, stored_as
 
 CPU = torch.device("cpu")
 ENTRY_BYTES = 2 * 4 * 10
@@ -27,6 +27,12 @@ def ask(cache: KvCache, key: str, built: list[str]) -> KeysValues:
 
 def test_the_size_of_an_entry_is_that_of_its_tensors() -> None:
     assert size_bytes(entry(1.0)) == ENTRY_BYTES
+
+
+def test_a_narrower_type_rounds_and_holds_its_largest_value_for_what_is_beyond() -> None:
+    found = stored_as({0: (torch.tensor([[[1.0, 1.03, -1e4]]]), torch.zeros(1, 1, 3))}, torch.float8_e4m3fn)
+    assert found[0][0].float().tolist() == [[[1.0, 1.0, -448.0]]]
+    assert found[0][1].dtype == torch.float8_e4m3fn
 
 
 def test_an_entry_is_built_once_and_counted() -> None:

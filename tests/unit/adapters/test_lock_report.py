@@ -30,7 +30,8 @@ STAND_IN = StandInTerm(network(40), torch.empty(1, 16, 1, 64, 64, device="meta")
 
 def lock(person: str = "a person", **changes: Any) -> Lock:
     parts = {"ip": None, "ref": None, "stand_in": None, "strength": 1.0, "ref_strength": 0.6, "mask": None}
-    where = {"blocks": frozenset(range(40)), "first_sigma": 1.0, "last_sigma": 0.0, "frame_weights": ()}
+    where = {"blocks": frozenset(range(40)), "first_sigma": 1.0, "last_sigma": 0.0, "frame_weights": (),
+             "kept_as": "model's type"}  # fmt: skip
     return Lock(**{"content": ("adapter", person), "apply_to": "auto"} | parts | where | changes)
 
 
@@ -45,6 +46,12 @@ def lock(person: str = "a person", **changes: Any) -> Lock:
 )
 def test_the_kept_bytes_are_those_of_real_shapes(parts: dict[str, Any], wanted: int) -> None:
     assert kept_bytes(lock(**parts), WIDTH_D) == wanted
+
+
+def test_fp8_keeps_half_of_it_and_the_report_says_so() -> None:
+    found = lock(stand_in=STAND_IN, kept_as="fp8")
+    assert kept_bytes(found, WIDTH_D) == 419_430_400
+    assert "keeps 419.4 MB of keys and values in fp8" in lock_lines(found, [found], "Stand-In", **MODEL)
 
 
 def test_the_report_says_what_acts_and_where() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import av
@@ -7,6 +8,7 @@ import numpy
 import pytest
 
 from tests.unit.media.films import CHART, chart, film, first_picture, noise, patch_colours
+from wan_core.errors import InputError
 from wan_core.media.colour import rgb_pixels
 from wan_core.media.source import VideoSource
 
@@ -66,11 +68,57 @@ def test_the_reader_makes_nothing_darker() -> None:
     assert abs(float((shown - exact).mean())) < 0.2
 
 
-@pytest.mark.parametrize(("matrix", "code", "lines"), [("ITU601", 5, 64), ("ITU601", 2, 64), ("ITU709", 2, 736)])
-@pytest.mark.parametrize(("range_name", "range_code"), [("MPEG", 1), ("JPEG", 2)])
-def test_the_reader_follows_the_tags(matrix: str, code: int, lines: int, range_name: str, range_code: int) -> None:
-    pixels = chart(lines // 4)
-    picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-    picture = picture.reformat(format="yuv444p", dst_colorspace=matrix, dst_color_range=range_name)
+SHARES = {  # of red and blue in the brightness, by the code points that have a matrix of this kind (H.273, table 4)
+    1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593),
+}  # fmt: skip
+
+
+def coded(pixels: numpy.ndarray, shares: tuple[float, float], *, full: bool) -> av.VideoFrame:
+    """RGB (h w 3) as an untagged picture of brightness and colour, by the formulas of H.273."""
+    red, green, blue = numpy.moveaxis(pixels / 255, -1, 0)
+    red_share, blue_share = shares
+    luma = red_share * red + (1 - red_share - blue_share) * green + blue_share * blue
+    chroma = [(colour - luma) / (1 - share) / 2 for colour, share in ((blue, blue_share), (red, red_share))]
+    luma_range, lowest, chroma_range = (255, 0, 255) if full else (219, 16, 224)
+    planes = [luma_range * luma + lowest, *(chroma_range * colour + 128 for colour in chroma)]
+    stacked = numpy.stack(planes).round().clip(0, 255).astype(numpy.uint8)  # 3 h w
+    return av.VideoFrame.from_ndarray(stacked, format="yuv444p", channel_last=False)
+
+
+@pytest.mark.parametrize("code", SHARES)
+@pytest.mark.parametrize("range_code", [0, LIMITED, FULL])
+def test_the_reader_follows_the_tags(code: int, range_code: int) -> None:
+    """A picture that does not say how far its levels go is in limited range."""
+    picture = coded(chart(), SHARES[code], full=range_code == FULL)
     picture.colorspace, picture.color_range = code, range_code
+    assert numpy.abs(rgb_pixels(picture).astype(int) - chart()).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "meant"),
+    [(832, 480, 6), (720, 576, 6), (1278, 576, 6), (480, 832, 1), (704, 578, 1), (1280, 544, 1), (1280, 704, 1)],
+)
+@pytest.mark.parametrize("code", [RGB, 2, 3])
+def test_a_picture_that_names_no_matrix_is_taken_for_what_players_take_it_for(
+    code: int, width: int, height: int, meant: int
+) -> None:
+    pixels = numpy.empty((height, width, 3), dtype=numpy.uint8)
+    pixels[:] = 200, 30, 60  # 20 levels apart by the two matrices
+    picture = coded(pixels, SHARES[meant], full=False)
+    picture.colorspace = code
     assert numpy.abs(rgb_pixels(picture).astype(int) - pixels).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (8, "YCgCo"), (10, "BT.2020 with constant luminance"), (11, "Y'D'zD'x"), (12, "chromaticity-derived"),
+        (13, "chromaticity-derived with constant luminance"), (14, "ICtCp"), (15, "IPT-C2"), (99, "without a name"),
+    ],
+)  # fmt: skip
+def test_a_matrix_that_can_not_be_read_is_said(code: int, name: str) -> None:
+    picture = coded(chart(), SHARES[1], full=False)
+    picture.colorspace = code
+    message = f"video: found colours by the matrix {name} (H.273 number {code}); wanted those of BT.709, BT.601"
+    with pytest.raises(InputError, match=re.escape(message)):
+        rgb_pixels(picture)

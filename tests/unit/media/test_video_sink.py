@@ -356,6 +356,29 @@ def test_writing_waits_when_the_queue_is_full(tmp_path: Path, monkeypatch: pytes
         written.finish()
 
 
+def test_a_frame_that_waits_is_not_painted_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are as many pictures as places in the queue, whatever the length of the film."""
+    gate, real, shades, pictures = threading.Event(), Recording.write, [], set()
+
+    def late(recording: Recording, picture: av.VideoFrame) -> None:
+        assert gate.wait(60)
+        shades.append(int(picture.to_ndarray()[0, 0, 0]))
+        pictures.add(id(picture))
+        real(recording, picture)
+
+    monkeypatch.setattr(Recording, "write", late)
+    frames = [numpy.full((48, 64, 3), shade, dtype=numpy.uint8) for shade in range(3 * QUEUE_FRAMES)]
+    with new_sink(tmp_path, len(frames)) as written:
+        for frame in frames[:QUEUE_FRAMES]:  # without a wait
+            written.write(frame)
+        gate.set()
+        for frame in frames[QUEUE_FRAMES:]:
+            written.write(frame)
+        written.finish()
+    assert shades == list(range(len(frames)))
+    assert len(pictures) == QUEUE_FRAMES
+
+
 def test_the_encoder_works_while_the_caller_does(tmp_path: Path) -> None:
     with new_sink(tmp_path, 2) as written:
         written.write(noise(1)[0])

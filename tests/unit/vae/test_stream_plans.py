@@ -175,7 +175,9 @@ class RoundingRam:
         self.live_bytes -= size
 
 
-@pytest.mark.parametrize("plan", [PLANS["cache in RAM"], PLANS["tiles, cache in RAM"], Plan(True, 3, 2, 2, True, 0, "")])
+@pytest.mark.parametrize(
+    "plan", [PLANS["cache in RAM"], PLANS["tiles, cache in RAM"], Plan(True, 3, 2, 2, True, 0, "")]
+)
 @both_families
 def test_the_plan_counts_the_ram_that_pinned_caches_take(
     spec: VaeSpec, plan: Plan, monkeypatch: pytest.MonkeyPatch

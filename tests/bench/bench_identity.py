@@ -161,7 +161,7 @@ def mask_ms(height_px: int, width_px: int, frames: int, loops: int = 5) -> float
     """Milliseconds to make token weights of a mask for each frame, which a lock does in every pass."""
     mask = torch.rand(frames, height_px, width_px)
     grid = Grid((frames - 1) // 4 + 1, height_px // 16, width_px // 16)
-    return median_ms(lambda: token_weights(mask, (), grid), loops)
+    return median_ms(lambda: token_weights(mask, (), grid, mask.shape[1:]), loops)
 
 
 # A step

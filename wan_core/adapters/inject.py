@@ -44,6 +44,8 @@ WEIGHTS_OF = "wancast_weights_of"  # in transformer_options: () -> what tells th
 PERSON_ON_ALL = "wancast_person_on_all"  # in transformer_options: the lock whose person acts on negative rows too
 CONTEXT_WINDOW = "context_window"  # in the host's transformer_options: the part of the video that this pass sees
 
+PIXELS_PER_LATENT = 8
+
 log = logging.getLogger(__name__)
 
 Options = dict[str, Any]  # the host's transformer_options
@@ -70,6 +72,7 @@ class Layout:
 
     video: Grid  # as far as this pass sees it
     whole: Grid  # of the whole video, of which a context window shows a part
+    size_px: tuple[int, int]  # height and width of the video
     in_front: int
 
     @property
@@ -85,7 +88,8 @@ def layout_of(wan: nn.Module, x: Tensor, options: Options, extra: Options) -> La
     window = options.get(CONTEXT_WINDOW)
     whole = grid if window is None else Grid(window.total_frames, grid.rows, grid.columns)
     has_reference = wan.ref_conv is not None and extra.get("reference_latent") is not None
-    return Layout(grid, whole, in_front=grid.rows * grid.columns if has_reference else 0)
+    size_px = PIXELS_PER_LATENT * height, PIXELS_PER_LATENT * width
+    return Layout(grid, whole, size_px, in_front=grid.rows * grid.columns if has_reference else 0)
 
 
 def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options) -> Tensor:
@@ -98,10 +102,10 @@ def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options)
     return positions[:, layout.span]
 
 
-def whole_weights(locks: Sequence[Lock], whole: Grid) -> list[Tensor | None]:
+def whole_weights(locks: Sequence[Lock], layout: Layout) -> list[Tensor | None]:
     """The weight of each token of the whole video for each lock, t h w; None where all are 1."""
-    masks = without_excess([token_weights(lock.mask, (), whole) for lock in locks])
-    times = [token_weights(None, lock.frame_weights, whole) for lock in locks]
+    masks = without_excess([token_weights(lock.mask, (), layout.whole, layout.size_px) for lock in locks])
+    times = [token_weights(None, lock.frame_weights, layout.whole, layout.size_px) for lock in locks]
     both = ([part for part in parts if part is not None] for parts in zip(masks, times, strict=True))
     return [torch.stack(parts).prod(dim=0) if parts else None for parts in both]
 
@@ -257,7 +261,7 @@ class IdentityInjection:
         model_weights: Hashable = of_sampler(options, WEIGHTS_OF)()
         recall: Recall = lambda key, build: self.cache.get(key, x.device, build)  # noqa: E731
         found, place = [], 0
-        for lock, whole in zip(locks, self.whole_weights(locks, layout.whole), strict=True):
+        for lock, whole in zip(locks, self.whole_weights(locks, layout), strict=True):
             negative = [False] * len(x) if options.get(PERSON_ON_ALL) is lock else is_negative
             parts = {"wan": wan, "like": x, "weights": model_weights, "recall": recall}
             found.append(
@@ -276,11 +280,11 @@ class IdentityInjection:
             place += lock.stand_in is not None and lock.mask is None
         return tuple(found)
 
-    def whole_weights(self, locks: Sequence[Lock], whole: Grid) -> list[Tensor | None]:
+    def whole_weights(self, locks: Sequence[Lock], layout: Layout) -> list[Tensor | None]:
         """The weights of these locks in a video of this size, computed once."""
-        key = (*locks, whole)
+        key = (*locks, layout.whole, layout.size_px)
         if key not in self.weights:
-            self.weights[key] = whole_weights(locks, whole)
+            self.weights[key] = whole_weights(locks, layout)
         return self.weights[key]
 
 

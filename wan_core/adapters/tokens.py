@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import InputError
 
@@ -82,15 +81,29 @@ def latent_weights(keyframes: Keyframes, latents: int) -> list[float]:
 # Masks
 
 
-def token_mask(mask: Tensor, grid: Grid) -> Tensor:
-    """The largest value of a mask (f|1 h w) inside each token of the whole video, t h w; raises InputError if unfit."""
-    frames, height_px, width_px = mask.shape
+def token_mask(mask: Tensor, grid: Grid, size_px: tuple[int, int]) -> Tensor:
+    """The largest value of a mask (f|1 h w) inside each token of the whole video, t h w; raises InputError if unfit.
+
+    ``size_px`` is the video's height and width; the last tokens of an odd size reach beyond it.
+    """
+    frames = len(mask)
     _require_frames(frames, grid.latents)
-    _require_aspect(height_px, width_px, grid)
-    spatial = functional.adaptive_max_pool2d(mask.float(), (grid.rows, grid.columns))  # f|1 h w
+    _require_aspect(mask.shape[1:], size_px, grid)
+    rows = _largest_in_parts(mask.float(), 1, grid.rows, size_px[0])  # f|1 rows w
+    spatial = _largest_in_parts(rows, 2, grid.columns, size_px[1])  # f|1 rows columns
     if frames == 1:
         return spatial.expand(grid.latents, -1, -1)
     return torch.stack([spatial[list(pixel_frames(latent))].amax(dim=0) for latent in range(grid.latents)])
+
+
+def _largest_in_parts(mask: Tensor, axis: int, tokens: int, video_px: int) -> Tensor:
+    """The largest value along an axis inside each token of 16 px, in a mask that shows ``video_px`` there."""
+    mask_px, parts = mask.shape[axis], []
+    for token in range(tokens):
+        first = TOKEN_PX * token * mask_px // video_px
+        last = min(-(-TOKEN_PX * (token + 1) * mask_px // video_px), mask_px)
+        parts.append(mask.narrow(axis, first, last - first).amax(dim=axis))
+    return torch.stack(parts, dim=axis)
 
 
 def _require_frames(frames: int, latents: int) -> None:
@@ -102,8 +115,8 @@ def _require_frames(frames: int, latents: int) -> None:
         )  # fmt: skip
 
 
-def _require_aspect(height_px: int, width_px: int, grid: Grid) -> None:
-    video_height_px, video_width_px = TOKEN_PX * grid.rows, TOKEN_PX * grid.columns
+def _require_aspect(mask_px: Sequence[int], size_px: tuple[int, int], grid: Grid) -> None:
+    (height_px, width_px), (video_height_px, video_width_px) = mask_px, size_px
     too_small = height_px < grid.rows or width_px < grid.columns
     if too_small or abs(width_px / height_px * video_height_px / video_width_px - 1) > ASPECT_TOLERANCE:
         raise InputError(
@@ -116,12 +129,14 @@ def _require_aspect(height_px: int, width_px: int, grid: Grid) -> None:
 # Both
 
 
-def token_weights(mask: Tensor | None, keyframes: Keyframes, grid: Grid) -> Tensor | None:
+def token_weights(
+    mask: Tensor | None, keyframes: Keyframes, grid: Grid, size_px: tuple[int, int]
+) -> Tensor | None:
     """The weight of each token of the whole video, t h w, fp32; None where all are 1."""
     if mask is None and not keyframes:
         return None
     shape = (grid.latents, grid.rows, grid.columns)
-    weights = torch.ones(shape) if mask is None else token_mask(mask, grid).cpu()
+    weights = torch.ones(shape) if mask is None else token_mask(mask, grid, size_px).cpu()
     if keyframes:
         weights = weights * torch.tensor(latent_weights(keyframes, grid.latents))[:, None, None]
     return weights

@@ -17,7 +17,7 @@ from wan_core.adapters.tokens import (
 )
 from wan_core.errors import InputError
 
-GRID = Grid(latents=3, rows=2, columns=4)  # 9 frames of 64 x 32 px
+GRID, SIZE_PX = Grid(latents=3, rows=2, columns=4), (32, 64)  # 9 frames
 
 
 def test_the_latent_frames_share_out_the_pixel_frames_one_then_four_each() -> None:
@@ -66,7 +66,7 @@ def test_a_latent_frame_has_the_mean_weight_of_its_pixel_frames() -> None:
 @pytest.mark.parametrize("frames", [1, 9])
 def test_a_token_has_the_largest_mask_value_inside_it(frames: int) -> None:
     mask = torch.rand(frames, 32, 64, generator=torch.Generator().manual_seed(0))
-    found = token_mask(mask, GRID)
+    found = token_mask(mask, GRID, SIZE_PX)
     for latent in range(GRID.latents):
         shown = [0] if frames == 1 else list(pixel_frames(latent))
         for row in range(GRID.rows):
@@ -78,7 +78,7 @@ def test_a_token_has_the_largest_mask_value_inside_it(frames: int) -> None:
 def test_tokens_outside_a_mask_have_exactly_none_of_it() -> None:
     mask = torch.zeros(1, 32, 64)
     mask[:, :, :32] = 1
-    found = token_mask(mask, GRID)
+    found = token_mask(mask, GRID, SIZE_PX)
     assert torch.equal(found[:, :, :2], torch.ones(3, 2, 2))
     assert torch.equal(found[:, :, 2:], torch.zeros(3, 2, 2))
 
@@ -88,7 +88,16 @@ def test_a_mask_of_another_size_of_the_same_shape_is_taken() -> None:
     mask[:, :160, 480:] = 0.5
     wanted = torch.zeros(3, 2, 4)
     wanted[:, 0, 3] = 0.5
-    assert torch.equal(token_mask(mask, GRID), wanted)
+    assert torch.equal(token_mask(mask, GRID, SIZE_PX), wanted)
+
+
+def test_the_last_tokens_of_an_odd_size_hold_what_is_left_of_the_mask() -> None:
+    mask = torch.rand(1, 24, 56, generator=torch.Generator().manual_seed(0))
+    found = token_mask(mask, GRID, (24, 56))
+    for row in range(2):
+        for column in range(4):
+            inside = mask[0, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+            assert found[0, row, column] == inside.max()
 
 
 @pytest.mark.parametrize(
@@ -101,14 +110,14 @@ def test_a_mask_of_another_size_of_the_same_shape_is_taken() -> None:
 )
 def test_a_mask_that_does_not_fit_the_video_is_refused(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        token_mask(torch.ones(shape), GRID)
+        token_mask(torch.ones(shape), GRID, SIZE_PX)
     assert message in str(caught.value)
 
 
 def test_weights_are_mask_times_frame_weight_and_nothing_without_both() -> None:
-    assert token_weights(None, (), GRID) is None
+    assert token_weights(None, (), GRID, SIZE_PX) is None
     mask = torch.full((1, 32, 64), 0.5)
-    found = token_weights(mask, ((0, 1.0), (8, 0.0)), GRID)
+    found = token_weights(mask, ((0, 1.0), (8, 0.0)), GRID, SIZE_PX)
     assert found is not None
     times = torch.tensor([1.0, (0.875 + 0.75 + 0.625 + 0.5) / 4, (0.375 + 0.25 + 0.125) / 4])
     torch.testing.assert_close(found, 0.5 * times[:, None, None].expand(3, 2, 4))

@@ -27,6 +27,7 @@ TILES = {  # rows and columns, and the odd grids; a tile decodes 13 to each side
 }  # fmt: skip
 TILE_TOLERANCE = 2e-5  # of the standard deviation
 ONE_FRAME_TOLERANCE = 1e-5
+BF16_TOLERANCE = 2**-6  # four steps of bf16 near white
 PREVIEW_EVENT, JPEG = 1, 1  # numbers of the host's binary messages
 
 
@@ -54,6 +55,29 @@ def test_whole_frames_equal_stock_decoding_bit_for_bit_and_auto_does_up_to_round
         assert run.saved(expected).array.shape[0] == 4 * latents - 3
         assert run.saved(whole) == run.saved(expected)
         assert np.abs(run.saved(auto).array - run.saved(expected).array).max() <= ONE_FRAME_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "latent"), [("2.1", "float32", [1, 16, 3, 6, 8]), ("2.2", "bfloat16", [1, 48, 3, 3, 4])]
+)
+def test_decoders_of_the_real_size_equal_stock_decoding_bit_for_bit(
+    client: Client, kind: str, dtype: str, latent: list[int]
+) -> None:
+    """With random weights; the Wan2.2 decoder is in bf16, because in fp32 it has 2.2 GB of them."""
+    graph = Graph()
+    inputs = {
+        "samples": graph.make(latent=latent), "vae": graph.add("WanCastProbeRandomVae", kind=kind, dtype=dtype)[0]
+    }
+    expected = graph.save(stock(graph, **inputs))
+    whole, auto = (graph.save(recipes.decoded(graph, **inputs, tiling=tiling)) for tiling in ("whole frame", "auto"))
+    run = client.run(graph)
+    pictures = run.saved(expected).array
+    assert pictures.shape[0] == 9
+    assert 0.05 < pictures.std() < 0.45
+    assert run.saved(whole) == run.saved(expected)
+    tolerance = ONE_FRAME_TOLERANCE if dtype == "float32" else BF16_TOLERANCE
+    assert 0 < np.abs(run.saved(auto).array - pictures).max() <= tolerance
+    client.forget()
 
 
 @EVERY_VAE
@@ -124,6 +148,26 @@ def test_the_report_says_the_plan(client: Client, tiling: dict[str, Any], words:
     (text,) = client.run(graph).output(report)["text"]
     assert text.startswith(words)
     assert " GiB free" in text
+
+
+@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
+@pytest.mark.parametrize("tiling", ["Auto", "half", "", 3])
+def test_a_tiling_that_there_is_not_is_refused(client: Client, build: Any, tiling: object) -> None:
+    """The host drops it and says nothing."""
+    graph = Graph()
+    node, _ = build(graph, tiling=tiling)
+    graph.hash([node, 0])
+    name = graph.prompt[node]["class_type"]
+    message = f"{name}: tiling: found {tiling}; wanted auto, whole frame, or tiles with rows and columns. Pick one"
+    assert client.fails(graph).message.startswith(message)
+
+
+@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
+def test_a_prompt_may_leave_the_tiling_out(client: Client, build: Any) -> None:
+    graph = Graph()
+    node, _ = build(graph)
+    assert "tiling" not in graph.prompt[node]["inputs"]
+    assert "one frame at a time" in client.value(graph, [node, 1 if build is recipes.decoded else 3]).tree[""]
 
 
 def frames_of(client: Client, graph: Graph) -> Iterator[bytes | tuple[str, Any]]:

@@ -219,7 +219,10 @@ def test_sound_and_picture_end_together(shots: Shots, codec: str) -> None:
     assert "sound: 0.69 s cut off its end, to end with the picture" in shots.reports[codec]
 
 
-@pytest.mark.parametrize(("seconds", "note"), [(0.5, "0.81 s of silence added"), (1.3125, ""), (3.0, "1.69 s cut off")])
+@pytest.mark.parametrize(
+    ("seconds", "note"),
+    [(1 / RATE_HZ, "1.31 s of silence added"), (0.5, "0.81 s of silence added"), (1.3125, ""), (3.0, "1.69 s cut off")],
+)
 def test_the_sound_is_cut_or_padded_to_the_sample(client: Client, seconds: float, note: str) -> None:
     """In Matroska the sound is lossless, so that it can be compared."""
     graph = Graph()

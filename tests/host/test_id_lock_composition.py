@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 
 from demo.miniature import wan
-from demo.miniature.table import fill, layer, prefixed
+from demo.miniature.table import Table, fill, layer, norm, prefixed
 from demo.server import HostServer
 from tests.host import recipes
 from tests.host.id_lock_runs import (
@@ -32,8 +32,9 @@ SAMPLED = 2e-4  # relative, after a run in fp32 with a guidance of 3
 EFFECT = 0.05
 STEPS = 2
 EVERYTHING = LITE | REF | PORTRAIT
-VACE = "probe_vace.safetensors"
+VACE, CLIP_READER = "probe_vace.safetensors", "probe_i2v_of_wan21.safetensors"
 VACE_LAYERS = 2
+CLIP_WIDTH = 1280
 SIDES = ("ours", "oracle", "plain")
 
 Rows = dict[str, Callable[[Graph], list[Link]]]
@@ -44,13 +45,14 @@ Rows = dict[str, Callable[[Graph], list[Link]]]
 
 @pytest.fixture(scope="module", autouse=True)
 def files(live_host: HostServer) -> None:
-    """A LoRA and a VACE model for the miniatures."""
+    """A LoRA for the miniatures, a VACE model, and a model that reads CLIP pictures."""
     write_lora(live_host)
-    file = live_host.base_dir / "models" / "diffusion_models" / VACE
-    safetensors.torch.save_file(fill(vace(), VACE), file, metadata=wan.config(speech=False))
+    for name, table in {VACE: vace(), CLIP_READER: clip_reader()}.items():
+        file = live_host.base_dir / "models" / "diffusion_models" / name
+        safetensors.torch.save_file(fill(table, name), file, metadata=wan.config(speech=False))
 
 
-def vace() -> Any:
+def vace() -> Table:
     """A miniature with blocks for control pictures."""
     table = wan.text_to_video()
     table |= prefixed("vace_patch_embedding.", layer(2 * wan.LATENT_CHANNELS + 64, wan.WIDTH, *wan.PATCH))
@@ -58,6 +60,18 @@ def vace() -> Any:
         table |= prefixed(f"vace_blocks.{index}.", wan.block())
         table |= prefixed(f"vace_blocks.{index}.after_proj.", layer(wan.WIDTH, wan.WIDTH, gain=0.3))
     return table | prefixed("vace_blocks.0.before_proj.", layer(wan.WIDTH, wan.WIDTH))
+
+
+def clip_reader() -> Table:
+    """An image-to-video miniature of Wan2.1: cross-attention reads a picture's 257 CLIP tokens beside the text."""
+    table = wan.image_to_video()
+    table |= prefixed("img_emb.proj.0.", norm(CLIP_WIDTH)) | prefixed("img_emb.proj.1.", layer(CLIP_WIDTH, CLIP_WIDTH))
+    table |= prefixed("img_emb.proj.3.", layer(CLIP_WIDTH, wan.WIDTH)) | prefixed("img_emb.proj.4.", norm(wan.WIDTH))
+    for block in range(wan.BLOCKS):
+        for name in ("k_img", "v_img"):
+            table |= prefixed(f"blocks.{block}.cross_attn.{name}.", layer(wan.WIDTH, wan.WIDTH))
+        table |= prefixed(f"blocks.{block}.cross_attn.norm_k_img.", norm(wan.WIDTH, bias=False))
+    return table
 
 
 # Models
@@ -172,6 +186,15 @@ def speech(graph: Graph) -> list[Link]:
     return sampled(graph, locked(graph, recipes.model(graph, recipes.SPEECH_MODEL), LITE | PORTRAIT), **inputs)
 
 
+def clip_picture(graph: Graph, *, with_clip: bool) -> list[Link]:
+    """A model whose cross-attention has a call for a picture and one for the text; identities belong to the second."""
+    given = recipes.image_conditioning(graph)
+    if with_clip:
+        given |= {side: graph.add("WanCastProbeClipPicture", conditioning=given[side])[0]
+                  for side in ("positive", "negative")}  # fmt: skip
+    return sampled(graph, locked(graph, recipes.model(graph, CLIP_READER), FULL | PORTRAIT), **given)
+
+
 def two_locks(graph: Graph) -> list[Link]:
     """With another node between them."""
     first = pair(graph, recipes.model(graph), EVERYTHING, way="modules", identity=person(graph, 1))
@@ -223,6 +246,8 @@ ROWS: Rows = {
     "context windows": windows,
     "VACE": control,
     "S2V": speech,
+    "image to video of Wan2.1 with a CLIP picture": lambda graph: clip_picture(graph, with_clip=True),
+    "image to video of Wan2.1 without one": lambda graph: clip_picture(graph, with_clip=False),
     "NAG before": before("WanCastProbeNag", scale=2.0),
     "NAG after": after("WanCastProbeNag", scale=2.0),
     "override that calls, before": before("WanCastProbeOverride", kind="call"),

@@ -1,7 +1,7 @@
 """IDLock against the two-stream forward pass written out from the published formulas.
 
 The oracle exists twice. "whole" computes a pass in double precision from end to end: its distance holds the rounding of
-the model itself, 1.4e-5 without any identity. "modules" changes only the attentions of the model: what is left is ours.
+the model itself, 1.3e-5 without any identity. "modules" changes only the attentions of the model: what is left is ours.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ from tests.host.recipes import Link
 
 SAMPLED = 2e-4  # relative, after a whole run in fp32 with a guidance of 3
 HALF_PRECISION = 2e-2  # relative, in bf16
+EIGHT_BITS = 0.1  # relative, with keys and values that are kept in fp8
 GUIDED = 5e-5  # of the largest value: guidance multiplies the rounding of each evaluation
 EFFECT = 0.05  # an identity that acts changes some value of a velocity by more
 
-EVERYTHING = LITE | REF | PORTRAIT
+DECOUPLED = LITE | REF
+EVERYTHING = DECOUPLED | PORTRAIT
 KIJAI = {"ip_layers": "kijai_full_ip_layers.safetensors", "resampler": FULL["resampler"]}
 KIJAI |= {"ref_layers": "kijai_ref_layers.safetensors", "stand_in": "kijai_stand_in.safetensors"}
 
@@ -78,22 +80,22 @@ CASES = {
     "three references as tokens, full": Case((FULL,), references=3),
     "strength, lite": Case((LITE | {"strength": 0.6},)),
     "strength, Stand-In": Case((PORTRAIT | {"strength": 1.4},)),
-    "strength, reference": Case((EVERYTHING | {"ref_strength": 0.35, "strength": 0.0},)),
+    "strength, reference": Case((DECOUPLED | {"ref_strength": 0.35, "strength": 0.0},)),
     "strength, one of two Stand-Ins": Case((PORTRAIT | {"strength": 0.5}, PORTRAIT)),
     "both prompts": Case((EVERYTHING | {"apply_to": "both"},)),
     "the positive prompt": Case((EVERYTHING | {"apply_to": "positive"},)),
     "one lock both, one positive": Case((PORTRAIT | {"apply_to": "both"}, EVERYTHING | {"apply_to": "positive"})),
     "some blocks": Case((EVERYTHING | {"blocks": "0-1, 3"},)),
     "one block": Case((PORTRAIT | {"blocks": "2"},)),
-    "inside of a range": Case((EVERYTHING | {"start_percent": 0.2, "end_percent": 0.8},), sigma=0.9),
+    "inside of a range": Case((DECOUPLED | {"start_percent": 0.2, "end_percent": 0.8},), sigma=0.9),
     "two ranges": Case((LITE | {"end_percent": 0.4}, REF | {"start_percent": 0.4}), sigma=0.9),
-    "frame weights": Case((EVERYTHING | {"frame_weights": "0:1, 4:0.2, 8:1.5"},)),
+    "frame weights": Case((DECOUPLED | {"frame_weights": "0:1, 4:0.2, 8:1.5"},)),
     "odd size": Case((EVERYTHING,), latent=(1, 16, 2, 7, 9)),
-    "one frame": Case((EVERYTHING,), latent=(1, 16, 1, 8, 8)),
+    "one frame": Case((DECOUPLED,), latent=(1, 16, 1, 8, 8)),
     "batch of two": Case((EVERYTHING,), latent=(2, 16, 3, 8, 8)),
     "a mask": Case((EVERYTHING,), masks=(box(64, 64, 20, 50, value=0.7),)),
-    "a mask for each frame": Case((EVERYTHING,), masks=({"tensor": [9, 64, 64], "fill": "unit"},)),
-    "a mask and frame weights": Case((EVERYTHING | {"frame_weights": "0:0.5, 8:1"},), masks=(LEFT,)),
+    "a mask for each frame": Case((DECOUPLED,), masks=({"tensor": [9, 64, 64], "fill": "unit"},)),
+    "a mask and frame weights": Case((DECOUPLED | {"frame_weights": "0:0.5, 8:1"},), masks=(LEFT,)),
     "two persons, left and right": Case((EVERYTHING, FULL | PORTRAIT), masks=(LEFT, RIGHT)),
     "two masks that overlap": Case((EVERYTHING, LITE), masks=(box(64, 64, 0, 48), box(64, 64, 16, 64, value=0.8))),
     "the low-noise expert": Case((LITE | REF,), model=recipes.LOW, sigma=0.4),
@@ -141,11 +143,12 @@ def locks(graph: Graph, model: Link, case: Case, way: str) -> Pair:
 
 def one_pass(client: Client, names: list[str], way: str) -> dict[str, Figures]:
     """The figures of one forward pass of each case."""
-    graph, rows = Graph(), {}
+    graph, rows, known = Graph(), {}, {}
     for name in names:
         case = (CASES | ODD)[name]
         model = recipes.model(graph, case.model)
-        made = locks(graph, model, case, way)
+        key = str((case.model, case.specs, case.references, case.masks))
+        made = known[key] = known.get(key) or locks(graph, model, case, way)
         changes = {"latent_image": graph.make(latent=list(case.latent)), "sigma": case.sigma}
         if case.model == recipes.IMAGE_HIGH:
             given = recipes.image_conditioning(graph)
@@ -179,7 +182,7 @@ def test_a_mask_may_have_the_odd_size_of_the_video(client: Client) -> None:
 @pytest.mark.parametrize("way", ["modules", "whole"])
 def test_one_pass_in_bf16_stays_near(client: Client, way: str) -> None:
     graph, rows = Graph(), {}
-    for name in KINDS:
+    for name in ("Lynx lite", "Lynx full and reference", "Lynx reference", "Stand-In", "Stand-In, lite and reference"):
         model = graph.add("WanCastProbeComputeType", model=recipes.model(graph), dtype="bfloat16")[0]
         made = locks(graph, model, CASES[name], way)
         rows[name] = [velocity(graph, each) for each in (made.ours, made.oracle, model)]
@@ -187,12 +190,23 @@ def test_one_pass_in_bf16_stays_near(client: Client, way: str) -> None:
     assert too_far(found, lambda each: each.relative > HALF_PRECISION) == {}
 
 
+def test_keys_and_values_in_fp8_act_nearly_the_same(client: Client) -> None:
+    graph, rows = Graph(), {}
+    model = recipes.model(graph)
+    for name, spec in {"lite": LITE, "full": FULL, "reference": REF, "Stand-In": PORTRAIT}.items():
+        made = pair(graph, model, spec)
+        eighth = locked(graph, model, spec | {"kept_as": "fp8"}, identity=person(graph))
+        rows[name] = [velocity(graph, each) for each in (eighth, made.oracle, model)]
+    found = compared(client, graph, rows)
+    assert too_far(found, lambda each: not ONE_PASS < each.relative < EIGHT_BITS) == {}
+
+
 # A whole run
 
 
 def test_a_run_of_a_sampler_equals_the_whole_model_in_double_precision(client: Client) -> None:
     graph, rows = Graph(), {}
-    for name in KINDS:
+    for name in ("Stand-In, lite and reference", "Lynx full and reference"):
         model = recipes.model(graph)
         made = locks(graph, model, CASES[name], "whole")
         rows[name] = [recipes.stock_sample(graph, each, steps=3) for each in (made.ours, made.oracle, model)]

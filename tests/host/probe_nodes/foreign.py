@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import comfy.clip_vision
 import comfy.ldm.modules.attention
 import torch
 from comfy_api.latest import io
@@ -139,6 +140,28 @@ class WanCastProbeComputeType(io.ComfyNode):
         return io.NodeOutput(model)
 
 
+# Inputs
+
+
+class WanCastProbeClipPicture(io.ComfyNode):
+    """A conditioning with what a CLIP vision model says of a picture, made up."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeClipPicture",
+            category=CATEGORY,
+            inputs=[io.Conditioning.Input("conditioning")],
+            outputs=[io.Conditioning.Output("conditioning")],
+        )
+
+    @classmethod
+    def execute(cls, conditioning: Any) -> io.NodeOutput:
+        seen = comfy.clip_vision.Output()
+        seen.penultimate_hidden_states = torch.randn(1, 257, 1280, generator=torch.Generator().manual_seed(4))
+        return io.NodeOutput([[text, {**more, "clip_vision_output": seen}] for text, more in conditioning])
+
+
 # Running
 
 
@@ -186,6 +209,6 @@ class WanCastProbeRaise(io.ComfyNode):
 
 
 NODES = [
-    WanCastProbeOverride, WanCastProbeNag, WanCastProbeLowVram, WanCastProbeComputeType, WanCastProbeCompile,
-    WanCastProbeRaise,
+    WanCastProbeOverride, WanCastProbeNag, WanCastProbeLowVram, WanCastProbeComputeType, WanCastProbeClipPicture,
+    WanCastProbeCompile, WanCastProbeRaise,
 ]  # fmt: skip

@@ -51,12 +51,12 @@ def by_block(name: str) -> Weights:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """softmax(q k / sqrt(d)) v of one row, n d, in single precision at least."""
-    done, dtype = [], torch.promote_types(q.dtype, torch.float32)
-    for q_head, k_head, v_head in zip(*(x.to(dtype).chunk(heads, dim=-1) for x in (q, k, v)), strict=True):
-        scores = q_head @ k_head.T / math.sqrt(q_head.shape[-1])
-        scores = (scores - scores.amax(dim=-1, keepdim=True)).exp()
-        done.append(scores / scores.sum(dim=-1, keepdim=True) @ v_head)
-    return torch.cat(done, dim=-1).to(q.dtype)
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    q_heads, k_heads, v_heads = (x.to(dtype).unflatten(-1, (heads, -1)).transpose(0, 1) for x in (q, k, v))  # heads n d
+    scores = q_heads @ k_heads.transpose(1, 2) / math.sqrt(q_heads.shape[-1])
+    scores = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    out = scores / scores.sum(dim=-1, keepdim=True) @ v_heads  # heads n d
+    return out.transpose(0, 1).flatten(1).to(q.dtype)
 
 
 def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import comfy.sd
 import torch
 from comfy_api.latest import io
 
@@ -22,7 +23,7 @@ class FaultyNetwork:
     """The network of a VAE whose decoder is a faulty one."""
 
     def __init__(self, network: torch.nn.Module, *fault: Any) -> None:
-        self.named_parameters, self.conv2 = network.named_parameters, network.conv2
+        self.named_parameters, self.modules, self.conv2 = network.named_parameters, network.modules, network.conv2
         self.decoder = FaultyDecoder(network.decoder, *fault)
 
 
@@ -129,6 +130,55 @@ class StrangeVae:
         self.first_stage_model = StrangeNetwork(names)
 
 
+REAL_SIZES = {  # what the host's loader tells the two kinds apart by, in their real widths
+    "2.1": {
+        "decoder.middle.0.residual.0.gamma": (384, 1, 1, 1), "decoder.head.0.gamma": (96, 1, 1, 1),
+        "decoder.head.2.weight": (3, 96, 3, 3, 3), "encoder.conv1.weight": (96, 3, 3, 3, 3),
+    },
+    "2.2": {
+        "decoder.middle.0.residual.0.gamma": (1024, 1, 1, 1),
+        "decoder.upsamples.0.upsamples.0.residual.2.weight": (1024, 1024, 3, 3, 3),
+    },
+}  # fmt: skip
+REPEATED = 2**20 - 3  # random numbers; odd, so that no two filters are the same
+
+
+class WanCastProbeRandomVae(io.ComfyNode):
+    """A VAE of the real size with random weights, as the host's loader makes it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeRandomVae",
+            category=CATEGORY,
+            inputs=[
+                io.Combo.Input("kind", options=list(REAL_SIZES)),
+                io.Combo.Input("dtype", options=["float32", "bfloat16"]),
+            ],
+            outputs=[io.Vae.Output("vae")],
+        )
+
+    @classmethod
+    def execute(cls, kind: str, dtype: str) -> io.NodeOutput:
+        marks = {name: torch.zeros(shape) for name, shape in REAL_SIZES[kind].items()}
+        vae = comfy.sd.VAE(sd=marks, dtype=getattr(torch, dtype))
+        noise = torch.randn(REPEATED, generator=torch.Generator().manual_seed(0))
+        for name, weight in vae.first_stage_model.named_parameters():
+            if name.startswith(("decoder.", "conv2.")):
+                fill(weight, noise, is_scale=name.endswith("gamma"))
+        return io.NodeOutput(vae)
+
+
+def fill(weight: torch.Tensor, noise: torch.Tensor, *, is_scale: bool) -> None:
+    """Weights that keep what goes through them at about its size."""
+    if is_scale:
+        weight.fill_(1.0)
+        return
+    spread = weight[0].numel() ** -0.5 if weight.ndim > 1 else 0.01
+    for part in weight.view(-1).split(len(noise)):
+        part.copy_(noise[: len(part)]).mul_(spread)
+
+
 class WanCastProbeTensors(io.ComfyNode):
     """Sends how many tensors live in the host and their bytes to the user interface after another node has run."""
 
@@ -155,4 +205,4 @@ class WanCastProbeTensors(io.ComfyNode):
         return io.NodeOutput(ui={"live": [json.dumps(live)]})
 
 
-NODES = [WanCastProbeFaultyVae, WanCastProbeTensors]
+NODES = [WanCastProbeFaultyVae, WanCastProbeRandomVae, WanCastProbeTensors]

@@ -13,11 +13,11 @@ from ..wan_core.adapters.lock import APPLY_TO, KEPT_AS, IpTerm, Lock, RefTerm, S
 from ..wan_core.adapters.lock_report import lock_lines
 from ..wan_core.adapters.lynx import MODEL as BY_MODEL
 from ..wan_core.adapters.selection import (
+    checked_mask,
     parse_blocks,
     require_expert,
     require_guidance,
     require_layout,
-    require_mask,
     require_one_text,
     require_percents,
     require_pictures,
@@ -29,7 +29,7 @@ from ..wan_core.adapters.selection import (
 from ..wan_core.adapters.tokens import parse_frame_weights
 from ..wan_core.identity.record import Identity
 from ..wan_core.moe.inputs import require_choice, require_conditioning
-from ..wan_core.moe.notes import level_in_name
+from ..wan_core.weights import level_in_name
 from .host import locks, models
 from .types import WanIdAdapter, WanIdentity, names_its_errors, require_kind
 
@@ -95,19 +95,19 @@ class IDLock(io.ComfyNode):
         require_percents(start_percent, end_percent)
         require_choice(apply_to, APPLY_TO, name="apply_to")
         require_choice(kept_as, KEPT_AS, name="kept_as")
-        if mask is not None:
-            require_mask(mask)
+        mask = None if mask is None else checked_mask(mask)
+        models.require_single(model, input_name="model")
         wan = models.wan_size(model)
         require_width(adapter.width_d, wan.width_d)
-        chosen = parse_blocks(blocks, adapter_blocks=adapter.blocks, model_blocks=wan.blocks)
         keyframes = parse_frame_weights(frame_weights)
         has_strength = {"ip": strength, "stand_in": strength, "ref": ref_strength}
         acting = {name for name, amount in has_strength.items() if amount and getattr(adapter.network, name)}
+        own_blocks = sorted({block for name in acting for block in getattr(adapter.network, name).blocks})
+        chosen = parse_blocks(blocks, adapter_blocks=own_blocks or adapter.blocks, model_blocks=wan.blocks)
         if not acting or start_percent == end_percent:
             return io.NodeOutput(model.clone(), NOT_ACTING)
         _require_parts(acting, identity, adapter, vae, ref_text)
         _require_model(acting, model, wan, adapter, has_places=mask is not None or bool(keyframes))
-        first_sigma, last_sigma = models.sigma_range(model, start_percent, end_percent)
         ref = _ref_term(model, adapter, identity, vae, ref_text, wan.text_d) if "ref" in acting else None
         stand_in = _stand_in_term(model, adapter, identity, vae) if "stand_in" in acting else None
         read = [*((ref.latents, ref.text) if ref else ()), *((stand_in.latent,) if stand_in else ())]
@@ -119,8 +119,8 @@ class IDLock(io.ComfyNode):
             strength=strength,
             ref_strength=ref_strength,
             blocks=chosen,
-            first_sigma=first_sigma,
-            last_sigma=last_sigma,
+            start_percent=start_percent,
+            end_percent=end_percent,
             apply_to=apply_to,
             mask=mask,
             frame_weights=keyframes,

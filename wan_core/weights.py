@@ -1,7 +1,8 @@
-"""What the builders of networks share: their types, and saying how a weight file differs from what is wanted."""
+"""What those who read weight files share: types, what a file's name says, and how it differs from what is wanted."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 KEYS_SHOWN = 8
+LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
 Operations = ModuleType | type  # has Linear, Conv2d, ...: torch.nn, or the host's operations
@@ -19,6 +21,18 @@ def shown(keys: Sequence[str]) -> str:
     """The first keys of a list in words, and how many more there are."""
     rest = len(keys) - KEYS_SHOWN
     return ", ".join(keys[:KEYS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def base_name(file: str | None) -> str:
+    """A file's name without its folders; empty for None."""
+    return re.split(r"[/\\]", file or "")[-1]
+
+
+def level_in_name(file: str | None) -> str | None:
+    """The noise level, "high" or "low", that the name of an expert's file says; None if it says none or both."""
+    words = re.split(r"[^a-z0-9]+", base_name(file).lower())
+    levels = {LEVEL_WORDS[word] for word in words if word in LEVEL_WORDS}
+    return levels.pop() if len(levels) == 1 else None
 
 
 def difference(found: StateDict, wanted: StateDict) -> str:

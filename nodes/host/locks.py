@@ -16,11 +16,12 @@ from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.adapters.adapter import AdapterNetwork
 from ...wan_core.adapters.guidance import with_identity_guidance
-from ...wan_core.adapters.inject import INJECTION, NEGATIVE_UUIDS, PERSON_ON_ALL, WEIGHTS_OF, IdentityInjection
+from ...wan_core.adapters.inject import INJECTION, PERSON_ON_ALL, IdentityInjection
 from ...wan_core.adapters.kv_cache import KeysValues, KvCache, Same
 from ...wan_core.adapters.lock import Lock
+from ...wan_core.adapters.run import RUN, Run
 from ...wan_core.errors import InputError
-from .models import Model
+from .models import Model, locks_in
 
 CACHE_SHARE = 0.1  # of a device's memory, and of the RAM, that keys and values may take
 SMALLEST_CACHE_BYTES = 2 << 30  # two portraits of Stand-In for one expert of 14B
@@ -52,8 +53,7 @@ def with_lock(model: Model, lock: Lock, patcher: Model, *, identity_guidance: fl
     While it samples, transformer_options names the negative conditions and the model's present weights.
     """
     model = model.clone()
-    earlier = [each for injection in model.get_wrappers(WrappersMP.DIFFUSION_MODEL, INJECTION)
-               for each in injection.locks]  # fmt: skip
+    earlier = locks_in(model)
     locks = (*earlier, lock)
     model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, INJECTION)
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, INJECTION, IdentityInjection(locks, CACHE))
@@ -69,7 +69,7 @@ def with_lock(model: Model, lock: Lock, patcher: Model, *, identity_guidance: fl
 
 def sample_informed(
     sample: Callable[..., torch.Tensor], guider: comfy.samplers.CFGGuider, sigmas: torch.Tensor,
-    extra_args: dict[str, Any], *rest: Any, **named: Any,
+    extra_args: dict[str, Any], callback: Any, noise: torch.Tensor, *rest: Any, **named: Any,
 ) -> torch.Tensor:
     """Samples with what the identities need to know of the run in its own transformer_options.
 
@@ -80,12 +80,17 @@ def sample_informed(
         for cond in conds:
             if cond["uuid"] not in own:
                 cond["uuid"] = uuid.uuid4()
-    negative = frozenset(cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds)
     patcher = guider.model_patcher
-    options = extra_args["model_options"]["transformer_options"]
-    options |= {NEGATIVE_UUIDS: negative, WEIGHTS_OF: lambda: weights_of(patcher)}
+    schedule = patcher.get_model_object("model_sampling")
+    extra_args["model_options"]["transformer_options"][RUN] = Run(
+        negative=frozenset(cond["uuid"] for name, conds in guider.conds.items() if "negative" in name
+                           for cond in conds),
+        weights_of=lambda: weights_of(patcher),
+        sigma_of=lambda percent: float(schedule.percent_to_sigma(percent)),
+        latent_shape=tuple(noise.shape[-3:]),
+    )  # fmt: skip
     try:
-        return sample(guider, sigmas, extra_args, *rest, **named)
+        return sample(guider, sigmas, extra_args, callback, noise, *rest, **named)
     finally:
         CACHE.rest()
 
@@ -95,6 +100,7 @@ def weights_of(patcher: Model) -> Hashable:
     hooks = patcher.current_hooks.hooks if patcher.current_hooks else ()
     injections = (injection for several in patcher.injections.values() for injection in several)
     return (
+        Same(patcher.model),
         patcher.patches_uuid,
         tuple((Same(hook.hook_ref), hook.strength) for hook in hooks),
         tuple(Same(injection) for injection in injections),
@@ -105,9 +111,10 @@ def identity_guide(lock: Lock, identity_scale: float) -> Callable[[dict[str, Any
     """The host's post-CFG function that guides towards the lock's person with a scale of its own."""
 
     def guide(args: dict[str, Any]) -> torch.Tensor:
-        if args["uncond"] is None or not lock.acts_at(args["sigma"].max().item()):
-            return args["denoised"]
         options = dict(args["model_options"])
+        run = options["transformer_options"][RUN]
+        if args["uncond"] is None or not lock.acts_at(args["sigma"].max().item(), run.sigma_of):
+            return args["denoised"]
         options["transformer_options"] = {**options["transformer_options"], PERSON_ON_ALL: lock}
         (with_person,) = comfy.samplers.calc_cond_batch(
             args["model"], [args["uncond"]], args["input"], args["sigma"], options

@@ -11,6 +11,7 @@ import comfy.model_patcher
 from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.adapters.inject import INJECTION
+from ...wan_core.adapters.lock import Lock
 from ...wan_core.errors import InputError
 from ...wan_core.moe.facts import ExpertFacts
 
@@ -65,11 +66,7 @@ def wan_pair(models: Mapping[str, Model]) -> WanSize:
     Raises InputError unless all have the same, each is an expert for itself, and each has the schedule of a flow.
     """
     for name, model in models.items():
-        if isinstance(model, Model) and model.get_wrappers(WrappersMP.OUTER_SAMPLE, TWO_IN_ONE):
-            raise InputError(
-                name, found="a model that WanCast MoE Model made of two", wanted="one expert",
-                fix="Connect the expert itself.",
-            )
+        require_single(model, input_name=name)
     sizes = {name: wan_size(model, input_name=name) for name, model in models.items()}
     for name, model in models.items():
         shift_of(model, input_name=name)
@@ -83,6 +80,15 @@ def wan_pair(models: Mapping[str, Model]) -> WanSize:
                 fix="Load the high-noise and the low-noise file of the same Wan2.2 model.",
             )
     return first
+
+
+def require_single(model: object, *, input_name: str) -> None:
+    """Raises InputError for a model that stands for two: what is put into it would reach the first alone."""
+    if isinstance(model, Model) and model.get_wrappers(WrappersMP.OUTER_SAMPLE, TWO_IN_ONE):
+        raise InputError(
+            input_name, found="a model that WanCast MoE Model made of two", wanted="one expert",
+            fix="Connect the expert itself.",
+        )
 
 
 def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple[float, float]:
@@ -113,16 +119,17 @@ def file_of(model: Model) -> str | None:
 
 def facts_of(model: Model) -> ExpertFacts:
     """What is known of a model that has the schedule of a flow, before it samples."""
+    locks = [lock for lock in locks_in(model) if lock.stand_in]
     return ExpertFacts(
         file=file_of(model),
         shift=shift_of(model),
         has_context_windows="context_handler" in model.model_options,
-        portraits_for=portraits_for(model),
+        portraits_for=frozenset(lock.stand_in.expert for lock in locks if lock.stand_in.expert),
+        portrait_files=frozenset(lock.content[0] for lock in locks),
     )
 
 
-def portraits_for(model: Model) -> frozenset[str]:
-    """The experts ("high", "low") for which the Stand-In files that are locked into a model were trained."""
+def locks_in(model: Model) -> list[Lock]:
+    """The identities that are locked into a model."""
     injections = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, INJECTION)
-    experts = (lock.stand_in.expert for injection in injections for lock in injection.locks if lock.stand_in)
-    return frozenset(expert for expert in experts if expert)
+    return [lock for injection in injections for lock in injection.locks]

@@ -125,7 +125,7 @@ def empty_lock(adapter: Adapter) -> Lock:
         ip=IpTerm({n: network.ip.keys_values(n, tokens) for n in network.ip.blocks}, False) if network.ip else None,
         ref=RefTerm(network.ref, latents(2, REFERENCE_CROP_PX), torch.empty(1, device=META)) if network.ref else None,
         stand_in=StandInTerm(network.stand_in, latents(1, PORTRAIT_PX), None) if network.stand_in else None,
-        strength=1.0, ref_strength=1.0, blocks=frozenset(adapter.blocks), first_sigma=1.0, last_sigma=0.0,
+        strength=1.0, ref_strength=1.0, blocks=frozenset(adapter.blocks), start_percent=0.0, end_percent=1.0,
         apply_to=APPLY_TO[0], mask=None, frame_weights=(), kept_as=KEPT_AS[0],
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def kept_mb(kind: Kind, sizes: Sizes = PUBLISHED) -> float:
     return sum(kept_bytes(lock, sizes.width_d) for lock in every) / MB
 
 
-# Once a pass
+# Once for a size of video
 
 
 def hit_us(hits: int = HITS) -> float:
@@ -158,7 +158,7 @@ def hit_us(hits: int = HITS) -> float:
 
 
 def mask_ms(height_px: int, width_px: int, frames: int, loops: int = 5) -> float:
-    """Milliseconds to make token weights of a mask for each frame, which a lock does in every pass."""
+    """Milliseconds to make token weights of a mask for each frame, which a lock does once for each size of video."""
     mask = torch.rand(frames, height_px, width_px)
     grid = Grid((frames - 1) // 4 + 1, height_px // 16, width_px // 16)
     return median_ms(lambda: token_weights(mask, (), grid, mask.shape[1:]), loops)

@@ -3,7 +3,8 @@
 A call whose keys are as many as the text tokens is a text cross-attention, until the ``double_block`` patch marks the
 block's end (blocks of VACE and injected audio attend after it, with the same block index). Self-attention is the first
 call of a block with as many keys as queries. Only when the video has as many tokens as the text does the order alone
-decide: in each block self-attention comes first. All state lives in one forward pass.
+decide: in each block self-attention comes first. A model that reads CLIP pictures and got none sends the text into that
+attention too, before the one that is for the text. All state lives in one forward pass.
 """
 
 from __future__ import annotations
@@ -26,23 +27,27 @@ class Call(Enum):
 class CallOrder:
     """Tells the attention calls of one forward pass apart."""
 
-    def __init__(self, text_tokens: int) -> None:
+    def __init__(self, text_tokens: int, *, picture_reads_text: bool = False) -> None:
         self.text_tokens = text_tokens
+        self.picture_reads_text = picture_reads_text  # the call for a CLIP picture that is not there gets the text
         self.block: int | None = None
         self.in_block = False
         self.seen_self_attention = False  # in this block
         self.seen_as_long_as_text = False  # in this block: a call with keys as many as the text tokens
+        self.text_calls = 0  # in this block
 
     def kind(self, q: Tensor, k: Tensor, block: int | None) -> Call:
         """Notes the next attention call and says what it is."""
         if block != self.block:
             self.block, self.in_block = block, block is not None
             self.seen_self_attention = self.seen_as_long_as_text = False
+            self.text_calls = 0
         if not self.in_block or q.ndim != 3:
             return Call.OTHER
         is_square = q.shape[1] == k.shape[1]
         if k.shape[1] == self.text_tokens and (not is_square or self.seen_as_long_as_text):
-            return Call.TEXT
+            self.text_calls += 1
+            return Call.OTHER if self.picture_reads_text and self.text_calls == 1 else Call.TEXT
         self.seen_as_long_as_text |= k.shape[1] == self.text_tokens
         if is_square and not self.seen_self_attention:
             self.seen_self_attention = True

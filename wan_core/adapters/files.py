@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..weights import Operations, StateDict, shown
+from ..weights import Operations, StateDict, level_in_name, shown
 from .adapter import Adapter, AdapterNetwork, AdapterShape
 from .layouts import BY_SLOT, IP, KINDS, RESAMPLER, STAND_IN, Content, contents_of, foreign_kind, without_prefix
 from .report import label_of
@@ -19,7 +18,6 @@ from .shapes import PartShape, part_of
 SPACE_KEY = "wancast_space_sha256"  # in a file's metadata: hash of the recogniser that it was trained with
 EXPERT_KEY = "wancast_expert"  # in a Stand-In file's metadata: "high" or "low"
 VERSION_KEY, VERSION = "format_version", "1"  # in the metadata of our own files, which may hold both parts of Lynx
-EXPERT_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +202,4 @@ def _space(files: Mapping[str, AdapterFile]) -> str | None:
 
 def _expert(file: AdapterFile) -> str | None:
     """The expert that a Stand-In file is for: by its metadata, else by its name; None if neither or both are named."""
-    base_name = re.split(r"[\\/]", file.name)[-1]
-    said = file.metadata.get(EXPERT_KEY, base_name)
-    experts = {EXPERT_WORDS[word] for word in re.split(r"[^a-z0-9]+", said.lower()) if word in EXPERT_WORDS}
-    return experts.pop() if len(experts) == 1 else None
+    return level_in_name(file.metadata.get(EXPERT_KEY, file.name))

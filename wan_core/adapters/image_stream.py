@@ -21,7 +21,8 @@ from .stand_in import StandIn
 from .tokens import Grid
 
 TOKENS_AT_ONCE = 4096  # whose rotation is computed in fp32 together
-BEFORE_FIRST_FRAME = -1  # time position of Stand-In's portrait, the video begins at 0
+
+Place = tuple[float, float, float]  # rotary position: time, row, column
 
 # Kernels
 
@@ -68,7 +69,7 @@ def modulation_at_zero(wan: nn.Module, x: Tensor) -> Tensor:
     return wan.time_projection(wan.time_embedding(sinusoids)).unflatten(1, (6, -1))
 
 
-def positions(wan: nn.Module, grid: Grid, start: tuple[int, int, int], device: torch.device) -> Tensor:
+def positions(wan: nn.Module, grid: Grid, start: Place, device: torch.device) -> Tensor:
     """Rotary positions of a grid that begins at ``start`` (time, row, column), 1 n 1 d/2 2 2."""
     axes = [torch.arange(n, device=device, dtype=torch.float32) + first
             for n, first in zip((grid.latents, grid.rows, grid.columns), start, strict=True)]  # fmt: skip
@@ -85,7 +86,7 @@ def block_modulation(block: nn.Module, at_zero: Tensor) -> tuple[Tensor, ...]:
 
 
 def stand_in_keys_values(
-    wan: nn.Module, stand_in: StandIn, latent: Tensor, start: tuple[int, int, int]
+    wan: nn.Module, stand_in: StandIn, latent: Tensor, start: Place
 ) -> KeysValues:
     """Keys (rotated to a grid from ``start``) and values of a portrait (1 c 1 h w) in each block, 1 n d."""
     x, grid = picture_tokens(wan, latent)
@@ -108,10 +109,15 @@ def _stand_in_qkv(
     if block in stand_in.blocks:
         low_rank = {layer: stand_in.delta(block, layer, h.float()).to(h) for layer in ("q", "k", "v")}
         q, k, v = q + low_rank["q"], k + low_rank["k"], v + low_rank["v"]
+    return *_rotated(attention, q, k, freqs), v
+
+
+def _rotated(attention: nn.Module, q: Tensor, k: Tensor, freqs: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys, normed and with their positions, b n d each."""
     heads = attention.num_heads
     q, k = (rotate(norm(x).unflatten(-1, (heads, -1)), freqs).flatten(2)
             for norm, x in ((attention.norm_q, q), (attention.norm_k, k)))  # fmt: skip
-    return q, k, v
+    return q, k
 
 
 def _feed_forward(block: nn.Module, x: Tensor, feed: list[Tensor]) -> Tensor:
@@ -147,6 +153,17 @@ def _features(wan: nn.Module, latent: Tensor, text: Tensor, *, last_block: int) 
         shift, scale, gate, *feed = block_modulation(block, at_zero)
         h = modulated(block.norm1(x), shift, scale)
         yield index, h
-        x = torch.addcmul(x, block.self_attn(h, freqs), gate)
-        x = x + block.cross_attn(block.norm3(x), context)
+        x = torch.addcmul(x, _self_attention(block.self_attn, h, freqs), gate)
+        x = x + _text_attention(block.cross_attn, block.norm3(x), context)
         x = _feed_forward(block, x, feed)
+
+
+def _self_attention(attention: nn.Module, h: Tensor, freqs: Tensor) -> Tensor:
+    """A block's self-attention by its layers alone: what other nodes put around it is for the video."""
+    heads = attention.num_heads
+    return attention.o(attend(*_rotated(attention, attention.q(h), attention.k(h), freqs), attention.v(h), heads))
+
+
+def _text_attention(attention: nn.Module, h: Tensor, context: Tensor) -> Tensor:
+    q, k = attention.norm_q(attention.q(h)), attention.norm_k(attention.k(context))
+    return attention.o(attend(q, k, attention.v(context), attention.num_heads))

@@ -10,7 +10,7 @@ works on what that gives. All state lives in the one pass.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .calls import Call, CallOrder
-from .image_stream import unrotate
+from .image_stream import Place, unrotate
 from .kv_cache import KvCache
 from .lock import (
     ActiveLock,
@@ -28,10 +28,12 @@ from .lock import (
     decoupled_sources,
     ip_keys_values,
     joint_rows,
+    places,
     ref_keys_values,
     row_is_negative,
     stand_in_of,
 )
+from .run import Run, run_of
 from .terms import Attention, AttentionCall, with_portraits, with_terms
 from .terms import require_no_mask as require_no_attention_mask
 from .tokens import Grid, token_weights, without_excess
@@ -39,8 +41,6 @@ from .tokens import Grid, token_weights, without_excess
 INJECTION = "wancast_id_lock"  # names the wrapper of a model that holds identities
 OVERRIDE = "optimized_attention_override"
 BLOCK_END = "double_block"
-NEGATIVE_UUIDS = "wancast_negative_uuids"  # in transformer_options: the conditions that guidance pushes away from
-WEIGHTS_OF = "wancast_weights_of"  # in transformer_options: () -> what tells the model's present weights from others
 PERSON_ON_ALL = "wancast_person_on_all"  # in transformer_options: the lock whose person acts on negative rows too
 CONTEXT_WINDOW = "context_window"  # in the host's transformer_options: the part of the video that this pass sees
 
@@ -49,18 +49,6 @@ PIXELS_PER_LATENT = 8
 log = logging.getLogger(__name__)
 
 Options = dict[str, Any]  # the host's transformer_options
-
-
-def of_sampler(transformer_options: Options, key: str) -> Any:
-    """What our wrapper of the sampler left for the pass; raises InputError when the run did not go through it."""
-    if key not in transformer_options:
-        raise InputError(
-            "IDLock: model",
-            found="a sampler that does not tell which conditioning is the negative one",
-            wanted="a sampler that runs through ComfyUI's own guiders",
-            fix="Use MoESampler, KSampler or SamplerCustomAdvanced.",
-        )
-    return transformer_options[key]
 
 
 # Where the video lies
@@ -102,6 +90,25 @@ def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options)
     return positions[:, layout.span]
 
 
+def corner_of(layout: Layout, options: Options) -> Place:
+    """The first position before the video in time, and behind it in rows and columns, as the host lays it out."""
+    rope = options.get("rope_options") or {}
+    behind = [rope.get(f"shift_{axis}", 0.0) + (count - 1) * rope.get(f"scale_{axis}", 1.0) + 1
+              for axis, count in (("y", layout.video.rows), ("x", layout.video.columns))]  # fmt: skip
+    return rope.get("shift_t", 0.0) - 1, behind[0], behind[1]
+
+
+def require_whole_picture(x: Tensor, run: Run, options: Options) -> None:
+    """Raises InputError when a pass sees a part of the picture or of the time that is no context window."""
+    seen, whole = tuple(x.shape[2:]), run.latent_shape
+    if seen[1:] != whole[1:] or (options.get(CONTEXT_WINDOW) is None and seen[0] != whole[0]):
+        raise InputError(
+            "IDLock: model", found="a prompt for an area of the video",
+            wanted="prompts for the whole of it, with masks and frame weights",
+            fix="Take the area off the prompt, or mask and frame_weights off ID Lock.",
+        )  # fmt: skip
+
+
 def whole_weights(locks: Sequence[Lock], layout: Layout) -> list[Tensor | None]:
     """The weight of each token of the whole video for each lock, t h w; None where all are 1."""
     masks = without_excess([token_weights(lock.mask, (), layout.whole, layout.size_px) for lock in locks])
@@ -130,6 +137,7 @@ class PassOverride:
     layout: Layout
     positions: Tensor | None  # rotary, of the video's tokens; None when no lock has a reference
     earlier: Attention | None  # the override that was there before; takes the host's attention first
+    said: set[str]  # warnings of this run
     attended: set[int] = field(default_factory=set)  # blocks that called attention in this pass
     served: dict[Call, set[int]] = field(default_factory=lambda: {Call.SELF: set(), Call.TEXT: set()})
 
@@ -186,17 +194,18 @@ class PassOverride:
 
     @torch.compiler.disable
     def warn_of_missed_blocks(self) -> None:
-        """Says in the log when a block attended, but never in the way in which an identity was to act there."""
+        """Says in the log, once a run, when a block attended, but not in the way in which an identity was to act."""
         for kind, parts in ((Call.TEXT, ("ip",)), (Call.SELF, ("ref", "stand_in"))):
             wanted = {block for lock in self.locks for part in parts for block in getattr(lock, part)
                       if block in lock.blocks}  # fmt: skip
             missed = sorted((wanted & self.attended) - self.served[kind])
-            if missed:
-                log.warning(
-                    "IDLock: the identity did not act in blocks %s: no %s attention was seen there. "
-                    "Another node replaces the attention of this model.",
-                    ", ".join(str(block) for block in missed), kind.value,
-                )  # fmt: skip
+            text = (
+                f"IDLock: the identity did not act in blocks {', '.join(map(str, missed))}: no {kind.value} attention "
+                "was seen there. Another node replaces the attention of this model."
+            )
+            if missed and text not in self.said:
+                self.said.add(text)
+                log.warning("%s", text)
 
 
 # The wrapper
@@ -208,7 +217,6 @@ class IdentityInjection:
 
     locks: tuple[Lock, ...]
     cache: KvCache
-    weights: dict[Hashable, list[Tensor | None]] = field(default_factory=dict)  # of masks and frames, by locks and grid
 
     def __call__(
         self,
@@ -222,48 +230,57 @@ class IdentityInjection:
         **kwargs: Any,
     ) -> Tensor:
         """Runs ``forward`` with the identities in it."""
-        locks = self.acting(transformer_options["sigmas"])
+        locks = self.acting(transformer_options)
         if not locks:
             return forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
-        override = self.override_for(locks, forward.class_obj, x, context, transformer_options, kwargs)
+        inputs = {"context": context, "clip_fea": clip_fea, **kwargs}
+        override = self.override_for(locks, forward.class_obj, x, inputs, transformer_options)
         transformer_options = installed(transformer_options, override)
         out = forward(x, timestep, context, clip_fea, time_dim_concat, transformer_options, **kwargs)
         override.warn_of_missed_blocks()
         return out
 
     @torch.compiler.disable
-    def acting(self, sigmas: Tensor) -> list[Lock]:
+    def acting(self, options: Options) -> list[Lock]:
         """The locks in whose range the step of this pass lies."""
-        sigma = sigmas.max().item()
-        return [lock for lock in self.locks if lock.acts_at(sigma)]
+        run, sigma = run_of(options), options["sigmas"].max().item()
+        return [lock for lock in self.locks if lock.acts_at(sigma, run.sigma_of)]
 
     @torch.compiler.disable
     def override_for(
-        self, locks: Sequence[Lock], wan: nn.Module, x: Tensor, context: Tensor, options: Options, extra: Options
+        self, locks: Sequence[Lock], wan: nn.Module, x: Tensor, inputs: Options, options: Options
     ) -> PassOverride:
         """The override of one pass, with all keys and values that it needs."""
-        layout = layout_of(wan, x, options, extra)
+        layout = layout_of(wan, x, options, inputs)
         active = self.activate(locks, wan, x, layout, options)
         has_reference = any(lock.ref for lock in active)
+        has_no_picture = getattr(wan, "img_emb", None) is not None and inputs["clip_fea"] is None
         return PassOverride(
             locks=active,
-            order=CallOrder(text_tokens=context.shape[1]),
+            order=CallOrder(text_tokens=inputs["context"].shape[1], picture_reads_text=has_no_picture),
             layout=layout,
             positions=video_positions(wan, layout, x, options) if has_reference else None,
             earlier=options.get(OVERRIDE),
+            said=run_of(options).said,
         )
 
     def activate(
         self, locks: Sequence[Lock], wan: nn.Module, x: Tensor, layout: Layout, options: Options
     ) -> tuple[ActiveLock, ...]:
         """The locks as they act in this pass."""
-        is_negative = row_is_negative(options["uuids"], of_sampler(options, NEGATIVE_UUIDS), len(x))
-        model_weights: Hashable = of_sampler(options, WEIGHTS_OF)()
+        run = run_of(options)
+        if any(lock.mask is not None or lock.frame_weights for lock in locks):
+            require_whole_picture(x, run, options)
+        is_negative = row_is_negative(options["uuids"], run.negative, len(x))
         recall: Recall = lambda key, build: self.cache.get(key, x.device, build)  # noqa: E731
-        found, place = [], 0
-        for lock, whole in zip(locks, self.whole_weights(locks, layout), strict=True):
+        parts = {"wan": wan, "like": x, "weights": run.weights_of(), "recall": recall}
+        place_of = dict(zip(self.locks, places(self.locks), strict=True))
+        corner = corner_of(layout, options)
+        self.cache.begin_pass(x.device)
+        found = []
+        for lock, whole in zip(locks, weights_once(run, locks, layout), strict=True):
             negative = [False] * len(x) if options.get(PERSON_ON_ALL) is lock else is_negative
-            parts = {"wan": wan, "like": x, "weights": model_weights, "recall": recall}
+            place = {"corner": corner, "place": place_of[lock]}
             found.append(
                 ActiveLock(
                     strength=lock.strength,
@@ -274,18 +291,18 @@ class IdentityInjection:
                     weights=seen_weights(whole, options, x.device),
                     ip=ip_keys_values(lock, **parts) if lock.ip else {},
                     ref=ref_keys_values(lock, **parts) if lock.ref else {},
-                    stand_in=stand_in_of(lock, **parts, grid=layout.video, place=place) if lock.stand_in else {},
+                    stand_in=stand_in_of(lock, **parts, **place) if lock.stand_in else {},
                 )
             )
-            place += lock.stand_in is not None and lock.mask is None
         return tuple(found)
 
-    def whole_weights(self, locks: Sequence[Lock], layout: Layout) -> list[Tensor | None]:
-        """The weights of these locks in a video of this size, computed once."""
-        key = (*locks, layout.whole, layout.size_px)
-        if key not in self.weights:
-            self.weights[key] = whole_weights(locks, layout)
-        return self.weights[key]
+
+def weights_once(run: Run, locks: Sequence[Lock], layout: Layout) -> list[Tensor | None]:
+    """The token weights of these locks in the run's video, computed once a run."""
+    key = (*locks, layout.whole, layout.size_px)
+    if key not in run.token_weights:
+        run.token_weights[key] = whole_weights(locks, layout)
+    return run.token_weights[key]
 
 
 def installed(transformer_options: Options, override: PassOverride) -> Options:

@@ -45,6 +45,17 @@ class Same:
         return isinstance(other, Same) and value is not None and value is other._ref()
 
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the object no longer lives."""
+        return self._ref() is None
+
+
+def is_gone(key: Hashable) -> bool:
+    """Whether some object that a key holds no longer lives: no key will ever be equal to it."""
+    return key.is_gone if isinstance(key, Same) else isinstance(key, tuple) and any(map(is_gone, key))
+
+
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
     """What a cache did and holds."""
@@ -58,15 +69,21 @@ class CacheCounts:
 class KvCache:
     """Entries by key: the latest stay on their device, older ones wait in RAM, the oldest are dropped.
 
-    The entry that was asked for last stays on its device whatever its size. Threads may share a cache.
+    What one pass uses stays on its device whatever its size. Threads may share a cache, one for each device.
     """
 
     def __init__(self, device_budget_bytes: int, ram_budget_bytes: int) -> None:
         self._device_budget, self._ram_budget = device_budget_bytes, ram_budget_bytes
         self._on_device: OrderedDict[Hashable, KeysValues] = OrderedDict()
         self._in_ram: OrderedDict[Hashable, KeysValues] = OrderedDict()
+        self._in_pass: dict[str, set[Hashable]] = {}  # by device: the keys that its present pass has asked for
         self._hits = self._misses = 0
         self._lock = Lock()
+
+    def begin_pass(self, device: torch.device) -> None:
+        """From here on only what is asked for anew must stay on the device."""
+        with self._lock:
+            self._in_pass[str(device)] = set()
 
     def get(self, key: Hashable, device: torch.device, build: Callable[[], KeysValues]) -> KeysValues:
         """The entry of a key on ``device``, built if there is none; an error while building leaves nothing behind."""
@@ -79,7 +96,8 @@ class KvCache:
             entry = build()
         with self._lock:
             self._on_device[key] = entry
-            self._shrink()
+            self._in_pass.setdefault(str(device), set()).add(key)
+            self._shrink(str(device))
         return entry
 
     @property
@@ -89,25 +107,32 @@ class KvCache:
             return CacheCounts(self._hits, self._misses, _total(self._on_device), _total(self._in_ram))
 
     def rest(self) -> None:
-        """Moves every entry to RAM, as far as the budget goes."""
+        """Moves every entry to RAM, as far as the budget goes, and drops those of models that are gone."""
         with self._lock:
-            while self._on_device:
-                self._park()
-            self._shrink()
+            for key in list(self._on_device):
+                self._park(key)
+            for key in [key for key in self._in_ram if is_gone(key)]:
+                del self._in_ram[key]
+            self._shrink_ram()
 
     def _from_ram(self, key: Hashable, device: torch.device) -> KeysValues | None:
         waiting = self._in_ram.pop(key, None)
         return None if waiting is None else moved(waiting, device)
 
-    def _shrink(self) -> None:
-        while len(self._on_device) > 1 and _total(self._on_device) > self._device_budget:
-            self._park()
+    def _shrink(self, device: str) -> None:
+        own = OrderedDict((key, entry) for key, entry in self._on_device.items() if key[1] == device)
+        for key in list(own):
+            if key not in self._in_pass[device] and _total(own) > self._device_budget:
+                del own[key]
+                self._park(key)
+        self._shrink_ram()
+
+    def _shrink_ram(self) -> None:
         while self._in_ram and _total(self._in_ram) > self._ram_budget:
             self._in_ram.popitem(last=False)
 
-    def _park(self) -> None:
-        key, entry = self._on_device.popitem(last=False)
-        self._in_ram[key] = moved(entry, torch.device("cpu"))
+    def _park(self, key: Hashable) -> None:
+        self._in_ram[key] = moved(self._on_device.pop(key), torch.device("cpu"))
 
 
 def _total(entries: OrderedDict[Hashable, KeysValues]) -> int:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .image_stream import BEFORE_FIRST_FRAME, reference_keys_values, stand_in_keys_values
+from .image_stream import Place, reference_keys_values, stand_in_keys_values
 from .kv_cache import KeysValues, stored_as
 from .lynx import LynxRef, rms_normalise
 from .stand_in import StandIn
-from .tokens import Grid, Keyframes
+from .tokens import Keyframes
 
 SIGMA_TOLERANCE = 1e-6
 PERSON, NOBODY = 0, 1  # of two identities, the locked one and the null one
@@ -61,16 +61,20 @@ class Lock:
     strength: float  # of ip and stand_in, above 0; 1 is what they were trained with
     ref_strength: float  # of ref
     blocks: frozenset[int]  # of the Wan model
-    first_sigma: float  # it acts while last_sigma < sigma <= first_sigma
-    last_sigma: float
+    start_percent: float  # of the model's schedule, 0 is pure noise
+    end_percent: float
     apply_to: str  # one of APPLY_TO; auto: stand_in on both prompts, the others with nobody on the negative one
     mask: Tensor | None  # f|1 h w in [0, 1], where in the picture; None: everywhere
     frame_weights: Keyframes  # when; empty: always
     kept_as: str  # one of KEPT_AS: the type in which keys and values wait
 
-    def acts_at(self, sigma: float) -> bool:
-        """Whether a step lies in the range; a step on the last sigma belongs to the range after it."""
-        return self.last_sigma + SIGMA_TOLERANCE < sigma <= self.first_sigma + SIGMA_TOLERANCE
+    def acts_at(self, sigma: float, sigma_of: Callable[[float], float]) -> bool:
+        """Whether a step lies in the range; ``sigma_of`` is the schedule by percent.
+
+        A step on the last sigma belongs to the range after it.
+        """
+        first_sigma, last_sigma = sigma_of(self.start_percent), sigma_of(self.end_percent)
+        return last_sigma + SIGMA_TOLERANCE < sigma <= first_sigma + SIGMA_TOLERANCE
 
     @property
     def differs_by_prompt(self) -> bool:
@@ -143,17 +147,25 @@ def ref_keys_values(lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable,
 
 
 def stand_in_of(
-    lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable, recall: Recall, *, grid: Grid, place: int
+    lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable, recall: Recall, *, corner: Place, place: int
 ) -> KeysValues:
-    """Keys and values of the portrait, 1 n d, beside a video of ``grid``; further portraits lie further outside."""
+    """Keys and values of the portrait, 1 n d; ``corner`` is the first position before the video in time, behind it in
+    rows and columns, and ``place`` says how many portraits lie between.
+    """
     term = lock.stand_in
     rows, columns = (-(-size // 2) for size in term.latent.shape[-2:])  # of the portrait
-    start = BEFORE_FIRST_FRAME, grid.rows + place * rows, grid.columns + place * columns
+    start = corner[0], corner[1] + place * rows, corner[2] + place * columns
 
     def build() -> KeysValues:
         return stand_in_keys_values(wan, term.network, term.latent.to(like), start)
 
     return _kept(lock, ("stand-in", weights, like.dtype, start), recall, build)
+
+
+def places(locks: Sequence[Lock]) -> list[int]:
+    """Where each lock's portrait lies: one after another those that act everywhere, those with a mask behind them."""
+    everywhere = [lock.stand_in is not None and lock.mask is None for lock in locks]
+    return [sum(everywhere[:n]) if everywhere[n] else sum(everywhere) for n in range(len(locks))]
 
 
 # One forward pass

@@ -21,7 +21,8 @@ def lock_lines(lock: Lock, locks: Sequence[Lock], label: str, *, width_d: int, m
     return [
         label,
         f"acts by {', '.join(acting)}",
-        f"in {len(lock.blocks)} of {model_blocks} blocks, sigma {lock.first_sigma:.3f} to {lock.last_sigma:.3f}",
+        f"in {len(lock.blocks)} of {model_blocks} blocks, from {lock.start_percent:.0%} to {lock.end_percent:.0%} of "
+        "the noise schedule",
         _prompts(lock),
         f"keeps {kept_bytes(lock, width_d) / MB:.1f} MB of keys and values in {NAMES[lock.kept_as]}",
         *_notes(lock, locks, model_blocks),

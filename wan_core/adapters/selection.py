@@ -13,6 +13,7 @@ from ..errors import InputError
 
 EVERY_BLOCK = "all"
 TRAINED_FAMILY = "IR-SE"  # of recognisers; every Lynx is trained with facexlib's IR-SE50
+MASK_TOLERANCE = 0.01
 AGAIN = "Encode the pictures again, with the faces found by a detector or by landmarks."
 RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
 
@@ -161,14 +162,18 @@ def require_guidance(scale: float, *, differs_by_prompt: bool) -> None:
         )  # fmt: skip
 
 
-def require_mask(mask: object) -> None:
-    """Raises InputError unless a mask is frames, height, width of finite numbers from 0 to 1."""
+def checked_mask(mask: object) -> Tensor:
+    """A mask, frames, height, width, in [0, 1]; raises InputError for anything but finite numbers in that range.
+
+    What resizing and feathering leave beyond it by rounding is cut off.
+    """
     if not isinstance(mask, Tensor):
         raise _bad_mask(type(mask).__name__, "a MASK")
     if mask.ndim != 3 or not mask.numel():
         raise _bad_mask(f"a tensor of shape {tuple(mask.shape)}", "masks as frames, height, width")
-    if not (mask.isfinite().all() and mask.min() >= 0 and mask.max() <= 1):
+    if not (mask.isfinite().all() and mask.min() >= -MASK_TOLERANCE and mask.max() <= 1 + MASK_TOLERANCE):
         raise _bad_mask("values outside of 0 to 1", "values from 0 to 1")
+    return mask.clamp(0, 1)
 
 
 def _bad_mask(found: str, wanted: str) -> InputError:

@@ -17,6 +17,7 @@ class ExpertFacts:
     shift: float  # of its schedule
     has_context_windows: bool
     portraits_for: frozenset[str] = frozenset()  # experts that its Stand-In files were trained for
+    portrait_files: frozenset[str] = frozenset()  # hashes of those files
 
 
 def notes_on_run(
@@ -29,6 +30,6 @@ def notes_on_run(
         *on_shifts(high.shift, low.shift),
         *on_schedule(sigmas, split, high.shift),
         *(on_distilled(sigmas, *cfgs) if None not in cfgs else ()),
-        *on_portraits(high.portraits_for, low.portraits_for),
+        *on_portraits(high.portraits_for, low.portraits_for, high.portrait_files, low.portrait_files),
         *on_context_windows(high.has_context_windows, low.has_context_windows),
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..weights import base_name, level_in_name
 from .noise_level import timestep_of, unshifted
 from .schedule import even_sigmas
 from .split import Split
@@ -22,8 +22,6 @@ OTHER = {"high": "low", "low": "high"}
 DISTILLED_STEPS = 8  # at most
 DISTILLED_SHIFT = 5.0  # trained timesteps of four steps: 1000, 937.5, 833.3, 625
 DISTILLED_TOLERANCE = 0.02  # in sigma
-
-LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def on_shifts(high_shift: float, low_shift: float) -> list[Note]:
 def on_files(high_file: str | None, low_file: str | None) -> list[Note]:
     """Notes on the files of the two models, by what their names say; None for a model without a known file."""
     says = {"high": level_in_name(high_file), "low": level_in_name(low_file)}
-    names = {"high": _base_name(high_file), "low": _base_name(low_file)}
+    names = {"high": base_name(high_file), "low": base_name(low_file)}
     crossed = [slot for slot in says if says[slot] == OTHER[slot]]
     if not crossed:
         return []
@@ -144,9 +142,11 @@ def on_files(high_file: str | None, low_file: str | None) -> list[Note]:
     ]
 
 
-def on_portraits(of_high: Collection[str], of_low: Collection[str]) -> list[Note]:
-    """Notes on Stand-In files that are locked into the other expert than the one that they were trained for."""
-    return [
+def on_portraits(
+    of_high: Collection[str], of_low: Collection[str], files_of_high: Collection[str], files_of_low: Collection[str]
+) -> list[Note]:
+    """Notes on Stand-In files in each expert: trained for the other expert, by what they say, or the same in both."""
+    crossed = [
         Note(
             "other_portrait_file",
             f"the {slot}-noise expert has the Stand-In file of the {OTHER[slot]}-noise expert; load the one for "
@@ -155,17 +155,10 @@ def on_portraits(of_high: Collection[str], of_low: Collection[str]) -> list[Note
         for slot, trained_for in (("high", of_high), ("low", of_low))
         if OTHER[slot] in trained_for
     ]
-
-
-def _base_name(file: str | None) -> str:
-    return re.split(r"[/\\]", file or "")[-1]
-
-
-def level_in_name(file: str | None) -> str | None:
-    """The noise level that a file name says; None if it says none or both."""
-    words = re.split(r"[^a-z0-9]+", _base_name(file).lower())
-    levels = {LEVEL_WORDS[word] for word in words if word in LEVEL_WORDS}
-    return levels.pop() if len(levels) == 1 else None
+    if crossed or not set(files_of_high) & set(files_of_low):
+        return crossed
+    text = "both experts have the same Stand-In file; Wan2.2 has one for each expert"
+    return [Note("same_portrait_file", text)]
 
 
 def on_context_windows(high: bool, low: bool) -> list[Note]:

@@ -33,7 +33,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, options: Options, **call: Any)
 class FakeWan(nn.Module):
     """Blocks of self- and text cross-attention over video tokens, given and taken as b d t 1 1.
 
-    Two ``text_calls`` as NAG does; ``vace`` attends after each block.
+    Two ``text_calls`` as NAG does; ``vace`` attends after each block; with ``picture_reads_text`` the attention for a
+    CLIP picture that is not there reads the text before the one for the text does.
 
     With ``own_self_attention`` the override never sees self-attention, as when a pack for sparse attention is there.
     """
@@ -43,6 +44,7 @@ class FakeWan(nn.Module):
         *,
         text_calls: int = 1,
         image_tokens: int = 0,
+        picture_reads_text: bool = False,
         vace: bool = False,
         text_mask: bool = False,
         own_self_attention: bool = False,
@@ -52,6 +54,7 @@ class FakeWan(nn.Module):
         self.patch_size, self.ref_conv, self.blocks = (1, 1, 1), None, [None] * BLOCKS
         draw = torch.Generator().manual_seed(0)
         self.text_calls, self.image_tokens, self.vace = text_calls, image_tokens, vace
+        self.picture_reads_text, self.img_emb = picture_reads_text, object() if picture_reads_text else None
         self.own_self_attention, self.video_tokens = own_self_attention, video_tokens
         self.mask = torch.randn(VIDEO_TOKENS, TEXT_TOKENS, generator=draw) if text_mask else None
         self.weights = torch.randn(BLOCKS, 6, WIDTH_D, WIDTH_D, generator=draw) * 0.15
@@ -82,6 +85,8 @@ class FakeWan(nn.Module):
             if self.image_tokens:
                 image = self.image.expand(len(x), -1, -1)
                 x = x + attention(x @ cq, image @ ck, image @ cv, options=transformer_options)
+            if self.picture_reads_text:
+                x = x + attention(x @ cq, context @ cv, context @ ck, options=transformer_options)
             x = x + self.text(index, x @ cq, context @ ck, context @ cv, transformer_options, added)
             for patch in transformer_options.get("patches", {}).get("double_block", []):
                 x = patch({"img": x, "block_index": index})["img"]

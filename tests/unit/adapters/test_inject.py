@@ -21,9 +21,11 @@ from tests.unit.adapters.fake_wan import (
     attention,
     raw_attention,
 )
-from wan_core.adapters.inject import NEGATIVE_UUIDS, WEIGHTS_OF, IdentityInjection
+from wan_core.adapters.inject import IdentityInjection, Layout, corner_of, require_whole_picture
 from wan_core.adapters.kv_cache import KeysValues, KvCache
-from wan_core.adapters.lock import IpTerm, Lock
+from wan_core.adapters.lock import IpTerm, Lock, places
+from wan_core.adapters.run import RUN, Run
+from wan_core.adapters.tokens import Grid
 from wan_core.errors import InputError
 
 NEGATIVE = frozenset({"negative", "another negative"})
@@ -63,12 +65,16 @@ def inputs(rows: int, video_tokens: int = VIDEO_TOKENS) -> tuple[Tensor, Tensor]
 
 
 def options_for(uuids: list[str], sigma: float = 0.7, **more: Any) -> Options:
-    of_sampler = {NEGATIVE_UUIDS: NEGATIVE, WEIGHTS_OF: lambda: "weights"}
-    return {"uuids": uuids, "sigmas": torch.full((1,), sigma), **of_sampler, **more}
+    return {"uuids": uuids, "sigmas": torch.full((1,), sigma), RUN: run_over(VIDEO_TOKENS), **more}
+
+
+def run_over(latents: int) -> Run:
+    """A run with a schedule that falls evenly from 1 to 0."""
+    return Run(NEGATIVE, lambda: "weights", lambda percent: 1.0 - percent, (latents, 1, 1))
 
 
 def lock(keys_values: KeysValues, strength: float = 0.8, blocks: tuple[int, ...] = IP_BLOCKS, **changes: Any) -> Lock:
-    settings = {"ref_strength": 1.0, "first_sigma": 1.0, "last_sigma": 0.0, "apply_to": "auto", "mask": None}
+    settings = {"ref_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "apply_to": "auto", "mask": None}
     settings |= {"kept_as": "model's type"}
     parts = {"ip": IpTerm(keys_values, is_normed_by_model=False), "ref": None, "stand_in": None, "frame_weights": ()}
     given = {"content": (str(id(keys_values)),), "strength": strength, "blocks": frozenset(blocks)}
@@ -112,6 +118,7 @@ WANS = {
     "two text calls": FakeWan(text_calls=2),
     "an image call first": FakeWan(image_tokens=5),
     "attention after the block": FakeWan(vace=True),
+    "no picture for image to video": FakeWan(picture_reads_text=True),
     "a mask over the text": FakeWan(text_mask=True),
 }
 LONGER = {  # more video than text tokens; "own" is a model that does its self-attention elsewhere
@@ -122,6 +129,7 @@ LONGER = {  # more video than text tokens; "own" is a model that does its self-a
         "two text calls": {"text_calls": 2},
         "an image call first": {"image_tokens": 5},
         "attention after the block": {"vace": True},
+        "no picture for image to video": {"picture_reads_text": True},
     }.items()
 }
 
@@ -186,9 +194,10 @@ def test_negative_conditions_get_the_null_identity_and_all_others_the_person(
     same(found, run(wan, options_for(uuids), rows, added=two_terms(z, 0.8, {0, 2}, is_person)))
 
 
-def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused() -> None:
+@pytest.mark.parametrize("key", [RUN, "sigmas", "uuids"])
+def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused(key: str) -> None:
     options = options_for(ONE)
-    del options[NEGATIVE_UUIDS]
+    del options[key]
     with pytest.raises(InputError, match="IDLock: model: found a sampler that does not tell which conditioning"):
         run(through(injection(person(0)), FakeWan()), options, rows=1)
 
@@ -232,7 +241,9 @@ def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> 
     compiled = torch.compile(text_attention, backend="eager", options={"guard_filter_fn": without_guards})
     for seed, strength, block in ((0, 0.3, 0), (0, 1.5, 0), (1, 1.5, 2)):
         injected = injection(person(seed), strength)
-        override = injected.override_for(injected.locks, FakeWan(), video, context, options_for(ONE), {})
+        override = injected.override_for(
+            injected.locks, FakeWan(), video, {"context": context, "clip_fea": None}, options_for(ONE)
+        )
         options = {"block_index": block, "optimized_attention_override": override}
         term = two_terms(person(seed), strength, {0, 2}, [True])(block, x)
         same(compiled(x, options), 2 * (raw_attention(x, context, context, HEADS) + term))
@@ -282,16 +293,16 @@ def test_two_identities_stack() -> None:
 )
 def test_it_acts_from_the_first_sigma_until_before_the_last(sigma: float, acts: bool) -> None:
     wan = FakeWan()
-    limited = injection(person(0), first_sigma=0.8, last_sigma=0.3)
+    limited = injection(person(0), start_percent=0.2, end_percent=0.7)
     found = run(through(limited, wan), options_for(ONE, sigma), rows=1)
     assert torch.equal(found, run(wan, options_for(ONE, sigma), rows=1)) != acts
 
 
 def test_every_step_belongs_to_one_of_two_adjoining_ranges() -> None:
-    early = lock(person(0), first_sigma=1.0, last_sigma=0.875)
-    late = lock(person(0), first_sigma=0.875, last_sigma=0.0)
+    early, late = lock(person(0), end_percent=0.125), lock(person(0), start_percent=0.125)
+    sigma_of = run_over(1).sigma_of
     for sigma in (1.0, 0.9, 0.875 + 1e-7, 0.875, 0.875 - 1e-7, 0.5, 0.002):
-        assert early.acts_at(sigma) != late.acts_at(sigma)
+        assert early.acts_at(sigma, sigma_of) != late.acts_at(sigma, sigma_of)
 
 
 def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
@@ -315,3 +326,67 @@ def test_a_pass_that_fails_leaves_no_trace_in_the_next() -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         run(through(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
     assert torch.equal(run(through(injected, wan), options_for(ONE), rows=1), wanted)
+
+
+# Where the video and the portraits lie
+
+
+GRID = Grid(latents=3, rows=4, columns=6)
+LAYOUT = Layout(GRID, GRID, (64, 96), in_front=0)
+
+
+@pytest.mark.parametrize(
+    ("rope", "corner"),
+    [
+        (None, (-1, 4, 6)),
+        ({"scale_y": 2.0, "scale_x": 2.0}, (-1, 7, 11)),
+        ({"shift_t": 3.0, "shift_y": 1.0, "shift_x": -2.0, "scale_t": 4.0}, (2, 5, 4)),
+    ],
+)
+def test_portraits_begin_behind_the_last_position_of_the_video(
+    rope: dict[str, float] | None, corner: tuple[float, ...]
+) -> None:
+    """Rows 0 to 3 and columns 0 to 5, stretched and shifted as the host does it."""
+    assert corner_of(LAYOUT, {"rope_options": rope} if rope else {}) == corner
+
+
+def test_portraits_lie_one_after_another_and_masked_ones_behind_those_that_act_everywhere() -> None:
+    portrait = {"ip": None, "stand_in": object()}
+    mask = torch.ones(1, 4, 4)
+    everywhere, masked, other = lock({}, **portrait), lock({}, mask=mask, **portrait), lock(person(0))
+    assert places([masked, everywhere, other, everywhere, masked]) == [2, 0, 2, 1, 2]
+
+
+class Window:
+    """A context window of the host."""
+
+    total_frames = 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "is_whole"),
+    [
+        ((5, 4, 6), None, True),
+        ((3, 4, 6), Window(), True),
+        ((3, 4, 6), None, False),
+        ((5, 4, 3), None, False),
+        ((3, 2, 6), Window(), False),
+    ],
+)
+def test_a_part_of_the_picture_or_of_the_time_is_told_from_a_context_window(
+    shape: tuple[int, ...], window: Window | None, is_whole: bool
+) -> None:
+    run = Run(NEGATIVE, lambda: "weights", lambda percent: 1.0 - percent, (5, 4, 6))
+    options = {"context_window": window} if window else {}
+    if is_whole:
+        require_whole_picture(torch.ones(1, 16, *shape), run, options)
+        return
+    with pytest.raises(InputError, match="found a prompt for an area of the video; wanted prompts for the whole of it"):
+        require_whole_picture(torch.ones(1, 16, *shape), run, options)
+
+
+def test_a_missed_block_is_said_once_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    options, injected = options_for(ONE), injection(person(0))
+    for _ in range(3):
+        run(through(injected, FakeWan(own_self_attention=True)), options, rows=1)
+    assert len(caplog.records) == 1

@@ -13,6 +13,10 @@ CPU = torch.device("cpu")
 ENTRY_BYTES = 2 * 4 * 10
 
 
+class Thing:
+    """Something that can be referred to."""
+
+
 def entry(value: float) -> KeysValues:
     return {0: (torch.full((1, 1, 10), value), torch.full((1, 1, 10), -value))}
 
@@ -23,6 +27,12 @@ def ask(cache: KvCache, key: str, built: list[str]) -> KeysValues:
         return entry(float(len(built)))
 
     return cache.get(key, CPU, build)
+
+
+def ask_alone(cache: KvCache, key: str, built: list[str]) -> KeysValues:
+    """In a pass of its own."""
+    cache.begin_pass(CPU)
+    return ask(cache, key, built)
 
 
 def test_the_size_of_an_entry_is_that_of_its_tensors() -> None:
@@ -46,14 +56,13 @@ def test_an_entry_is_built_once_and_counted() -> None:
 
 def test_the_entry_used_longest_ago_goes_to_ram_and_comes_back_unbuilt() -> None:
     cache, built = KvCache(2 * ENTRY_BYTES, ENTRY_BYTES), []
-    first = ask(cache, "a", built)
-    ask(cache, "b", built)
-    ask(cache, "a", built)
-    ask(cache, "c", built)  # b is the oldest
+    first = ask_alone(cache, "a", built)
+    for key in ("b", "a", "c"):  # then b is the oldest
+        ask_alone(cache, key, built)
     assert (cache.counts.device_bytes, cache.counts.ram_bytes) == (2 * ENTRY_BYTES, ENTRY_BYTES)
-    ask(cache, "b", built)  # a goes
+    ask_alone(cache, "b", built)  # a goes
     assert built == ["a", "b", "c"]
-    again = ask(cache, "a", built)
+    again = ask_alone(cache, "a", built)
     assert built == ["a", "b", "c"]
     assert torch.equal(again[0][0], first[0][0])
 
@@ -61,7 +70,7 @@ def test_the_entry_used_longest_ago_goes_to_ram_and_comes_back_unbuilt() -> None
 def test_what_fits_nowhere_is_dropped_and_built_anew() -> None:
     cache, built = KvCache(ENTRY_BYTES, 0), []
     for key in ("a", "b", "a"):
-        ask(cache, key, built)
+        ask_alone(cache, key, built)
     assert built == ["a", "b", "a"]
     assert cache.counts.ram_bytes == 0
 
@@ -71,6 +80,28 @@ def test_the_entry_in_use_stays_on_its_device_whatever_its_size() -> None:
     ask(cache, "a", built)
     ask(cache, "a", built)
     assert built == ["a"]
+
+
+def test_what_one_pass_uses_stays_together_beyond_the_budget() -> None:
+    cache, built = KvCache(2 * ENTRY_BYTES, 10 * ENTRY_BYTES), []
+    for _ in range(3):
+        cache.begin_pass(CPU)
+        for key in ("a", "b", "c"):
+            ask(cache, key, built)
+        assert (cache.counts.device_bytes, cache.counts.ram_bytes) == (3 * ENTRY_BYTES, 0)
+    assert built == ["a", "b", "c"]
+
+
+def test_at_rest_the_entries_of_what_is_gone_are_dropped() -> None:
+    cache, model = KvCache(10 * ENTRY_BYTES, 10 * ENTRY_BYTES), Thing()
+    for key in (("lite",), ("portrait", (Same(model), "weights"))):
+        cache.get(key, CPU, lambda: entry(1.0))
+    cache.rest()
+    assert cache.counts.ram_bytes == 2 * ENTRY_BYTES
+    del model
+    gc.collect()
+    cache.rest()
+    assert cache.counts.ram_bytes == ENTRY_BYTES
 
 
 def test_at_rest_nothing_is_left_on_the_device() -> None:
@@ -94,10 +125,6 @@ def test_an_error_while_building_leaves_nothing_behind() -> None:
     assert cache.counts.device_bytes == 0
     ask(cache, "a", built)
     assert built == ["a"]
-
-
-class Thing:
-    """Something that can be referred to."""
 
 
 def test_a_living_object_is_the_same_as_itself_alone() -> None:

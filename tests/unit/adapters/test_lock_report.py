@@ -30,7 +30,7 @@ STAND_IN = StandInTerm(network(40), torch.empty(1, 16, 1, 64, 64, device="meta")
 
 def lock(person: str = "a person", **changes: Any) -> Lock:
     parts = {"ip": None, "ref": None, "stand_in": None, "strength": 1.0, "ref_strength": 0.6, "mask": None}
-    where = {"blocks": frozenset(range(40)), "first_sigma": 1.0, "last_sigma": 0.0, "frame_weights": (),
+    where = {"blocks": frozenset(range(40)), "start_percent": 0.0, "end_percent": 1.0, "frame_weights": (),
              "kept_as": "model's type"}  # fmt: skip
     return Lock(**{"content": ("adapter", person), "apply_to": "auto"} | parts | where | changes)
 
@@ -55,11 +55,11 @@ def test_fp8_keeps_half_of_it_and_the_report_says_so() -> None:
 
 
 def test_the_report_says_what_acts_and_where() -> None:
-    found = lock(stand_in=STAND_IN, ref=REF, first_sigma=0.9)
+    found = lock(stand_in=STAND_IN, ref=REF, start_percent=0.2)
     assert lock_lines(found, [found], "Stand-In + Lynx reference layers", **MODEL) == [
         "Stand-In + Lynx reference layers",
         "acts by portrait with strength 1, reference picture with strength 0.6",
-        "in 40 of 40 blocks, sigma 0.900 to 0.000",
+        "in 40 of 40 blocks, from 20% to 100% of the noise schedule",
         "the portrait on both prompts; the person on the positive prompt, nobody on the negative one",
         "keeps 1258.3 MB of keys and values in bf16",
     ]

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from wan_core.adapters.selection import (
+    checked_mask,
     parse_blocks,
     require_expert,
     require_guidance,
     require_layout,
-    require_mask,
     require_one_text,
     require_percents,
     require_pictures,
@@ -198,8 +198,10 @@ def test_guidance_needs_a_negative_side_without_the_person() -> None:
 )
 def test_a_bad_mask_is_named(mask: object, found: str) -> None:
     with pytest.raises(InputError, match=f"mask: found {found}"):
-        require_mask(mask)
+        checked_mask(mask)
 
 
-def test_a_sound_mask_passes() -> None:
-    require_mask(torch.rand(3, 4, 4))
+def test_a_sound_mask_passes_and_rounding_is_cut_off() -> None:
+    mask = torch.rand(3, 4, 4)
+    assert torch.equal(checked_mask(mask), mask)
+    assert torch.equal(checked_mask(torch.full((1, 1, 1), 1.0000002)), torch.ones(1, 1, 1))

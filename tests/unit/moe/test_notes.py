@@ -315,8 +315,16 @@ def test_another_shift_is_noted() -> None:
     ],
 )
 def test_a_portrait_file_of_the_other_expert_is_noted(of_high: set[str], of_low: set[str], slots: list[str]) -> None:
-    notes = on_portraits(of_high, of_low)
+    notes = on_portraits(of_high, of_low, {"one"}, {"two"})
     assert [note.code for note in notes] == ["other_portrait_file"] * len(slots)
     for note, slot in zip(notes, slots, strict=True):
         other = "low" if slot == "high" else "high"
         assert f"the {slot}-noise expert has the Stand-In file of the {other}-noise expert" in note.text
+
+
+@pytest.mark.parametrize(
+    ("of_low", "is_noted"), [({"one"}, True), ({"two", "one"}, True), ({"two"}, False), (set(), False)]
+)
+def test_one_portrait_file_in_both_experts_is_noted(of_low: set[str], is_noted: bool) -> None:
+    notes = on_portraits(set(), set(), {"one"}, of_low)
+    assert [note.code for note in notes] == (["same_portrait_file"] if is_noted else [])

@@ -182,7 +182,7 @@ class Encoder:
 def _encode(pictures: Pictures, source: Source, way: str) -> tuple[Any, torch.Tensor, str, torch.Tensor]:
     networks = None
     if source.kind == PACK:
-        pack = faces.read_pack(source.inputs.get("pack"))
+        pack = faces.read_pack(source.inputs.get("pack") or "")
         networks = faces.load_pack(pack, with_recogniser=source.encoder == OF_THE_PACK)
     on_picture, on_face = faces.progress_of_two(len(pictures.rgb), len(pictures.rgb))
     sightings, references = _references(pictures, source, networks, on_picture)
@@ -217,7 +217,7 @@ def _references(
     elif networks is not None:
         found = faces.faces_by_insightface(networks, pictures.rgb, on_picture)
     else:
-        landmarker = faces.load_landmarker(source.inputs.get("landmarker"))
+        landmarker = faces.load_landmarker(source.inputs.get("landmarker") or "")
         found = faces.faces_by_landmarker(landmarker, pictures.rgb, on_picture)
     sightings = look(pictures, found, source.pick)
     return sightings, references_of(pictures, sightings)

@@ -24,6 +24,7 @@ from ...wan_core.moe.report import RunReport
 from ...wan_core.moe.route import Expert, Job, Tools, sample_once
 from ...wan_core.moe.setup import OnStep
 from ...wan_core.moe.split import split_schedule
+from .locks import CACHE
 from .memory import release, warmer
 from .models import TWO_IN_ONE, Model, facts_of
 from .sampling import Conditioning, ModelOptions
@@ -191,12 +192,13 @@ def experts_of(team: Team) -> Iterator[list[Expert]]:
 
 
 def make_room(guiders: Sequence[LazyGuider], index: int) -> None:
-    """Moves the models of the other guiders off the device of the one that is about to be loaded."""
+    """Moves the models of the other guiders, and what identities keep, off the device of the one that is coming."""
     coming = guiders[index]
     own = {each.model.clone_base_uuid for each in coming.put_off.values()}
     for other in (each.model for guider in guiders for each in guider.put_off.values()):
         if other.clone_base_uuid not in own and other.load_device == coming.model.load_device:
             release(other)
+    CACHE.rest()
 
 
 def with_sampler_additions(own: ModelOptions, base: ModelOptions, given: ModelOptions) -> ModelOptions:

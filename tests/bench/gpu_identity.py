@@ -11,9 +11,7 @@ that was cut off can be repeated.
         python tests/bench/gpu_identity.py --dtype $dtype --models MODELS --out OUT --size 1280x720 --kinds stand_in
     done
 
-On a machine with one H100 or H200 that is lent for 10 minutes a command, and that the project's folder was copied to
-together with .gpu (which the host and the wheels were packed into), give each of these lines a command of its own, one
-right after the other so that MODELS stays; before each:
+Where the host and its packages were packed into .gpu beside the project, this goes before each line:
 
     python3 -m pip install -q --no-index --no-deps --no-compile --target .gpu/site .gpu/whl/*.whl
     mkdir -p .gpu/host && tar xzf .gpu/host.tgz -C .gpu/host && export PYTHONPATH=$PWD/.gpu/site:$PWD/.gpu/host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -168,3 +169,58 @@ def test_an_adapter_that_names_no_recogniser_takes_any_of_the_family(client: Cli
     other = graph.edit(recipes.identity(graph), "space/sha256", value="ab" * 32)
     lock = recipes.locked(graph, recipes.model(graph), adapter=silent, identity=other)
     assert np.isfinite(client.value(graph, recipes.stock_sample(graph, lock, steps=2)).array).all()
+
+
+# The run's own facts
+
+
+@pytest.mark.parametrize("percents", [(0.0, 0.3), (0.3, 1.0)])
+def test_a_range_follows_the_shift_wherever_it_is_set(client: Client, percents: tuple[float, float]) -> None:
+    """The shift decides which sigma a percent is: before the lock or after it, the result is the same."""
+    graph = Graph()
+    plain, ends = recipes.model(graph), dict(zip(("start_percent", "end_percent"), percents, strict=True))
+    shifted = graph.add("ModelSamplingSD3", model=plain, shift=3.0)[0]
+    before = recipes.locked(graph, shifted, **ends)
+    after = graph.add("ModelSamplingSD3", model=recipes.locked(graph, plain, **ends), shift=3.0)[0]
+    latents = [graph.save(recipes.stock_sample(graph, each, steps=8)) for each in (before, after, shifted)]
+    run = client.run(graph)
+    first, second, without = (run.saved(latent) for latent in latents)
+    assert first == second != without
+
+
+def test_a_model_that_was_unloaded_between_runs_gives_the_same(client: Client) -> None:
+    """The same patcher comes back to the device, and the keys and values from RAM."""
+
+    def seen(after: str) -> Any:
+        graph = Graph()
+        parts = {"vae": recipes.vae21(graph)}
+        adapter = graph.add(
+            "WanCastAdapterLoader", ip_layers=recipes.IP_LAYERS, resampler=recipes.RESAMPLER, ref_layers="none",
+            stand_in="mini_stand_in_high.safetensors",
+        )[0]  # fmt: skip
+        lock = recipes.locked(graph, recipes.model(graph), adapter=adapter, **parts)
+        latent = graph.make(latent=[1, 16, 3, 8, 8], use=after)
+        return client.value(graph, recipes.stock_sample(graph, lock, steps=3, latent_image=latent))
+
+    first = seen("the model was loaded")
+    client.post("/free", {"unload_models": True})
+    assert seen("the model was unloaded") == first
+
+
+def test_prompts_that_wait_for_each_other_do_not_mix_their_persons(client: Client) -> None:
+    """Two clients submit at once; each gets what it gets alone."""
+
+    def prompt(fill: str | None) -> tuple[Graph, Any]:
+        graph = Graph()
+        picture = {"images": graph.make(tensor=[1, 1024, 1024, 3], fill=fill)} if fill else {}
+        lock = recipes.locked(graph, recipes.model(graph), identity=recipes.identity(graph, **picture))
+        return graph, graph.save(recipes.stock_sample(graph, lock, steps=4))
+
+    def result(job: tuple[Graph, Any]) -> Any:
+        return client.run(job[0]).saved(job[1])
+
+    alone = [result(prompt(fill)) for fill in ("unit", None)]
+    client.forget()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(result, [prompt("unit"), prompt(None)])) == alone
+    assert alone[0] != alone[1]

@@ -71,6 +71,7 @@ ROWS = [
     Row(REF_LOCK, "ref_text", TEXT, "str", "CONDITIONING"),
     Row(REF_LOCK, "ref_text", {"conditioning": [1, 7, 11]}, "text of shape [1, 7, 11]", OWN_TEXT),
     Row(REF_LOCK, "ref_text", {"conditioning": [2, 7, 64]}, "several texts", "one"),
+    Row(LITE_LOCK, "model", recipes.moe_model, "a model that WanCast MoE Model made of two", "one expert"),
     Row(PORTRAIT_LOCK, "model", lambda graph: recipes.model(graph, recipes.LOW), EXPERT,
         "the one of the low-noise expert", named="adapter"),
 ]  # fmt: skip
@@ -120,6 +121,18 @@ def test_a_mask_of_another_video_ends_the_run_in_words_and_the_next_run_is_whole
     graph = Graph()
     whole = recipes.stock_sample(graph, LITE_LOCK(graph), steps=2)
     assert np.isfinite(client.value(graph, whole).array).all()
+
+
+@pytest.mark.parametrize("size", [(1.0, 0.5), (0.5, 0.5)])
+def test_a_mask_beside_a_prompt_for_an_area_ends_the_run_in_words(client: Client, size: tuple[float, float]) -> None:
+    graph = Graph()
+    lock = LITE_LOCK(graph, mask=graph.make(tensor=[1, 64, 64], fill="unit"))
+    texts = recipes.conditioning(graph)
+    place = {"width": size[0], "height": size[1], "temporal": 1.0, "x": 0.0, "y": 0.5, "z": 0.0, "strength": 1.0}
+    area = graph.add("ConditioningSetAreaPercentageVideo", conditioning=texts["positive"], **place)[0]
+    graph.hash(recipes.stock_sample(graph, lock, steps=2, positive=area))
+    words = r"IDLock: model: found a prompt for an area of the video; wanted prompts for the whole of it"
+    assert re.search(words, str(client.fails(graph)))
 
 
 def test_the_host_itself_refuses_what_its_widgets_do_not_hold(client: Client) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -76,8 +75,3 @@ def warnings(face: Face | None, face_px: float) -> list[str]:
     if face.score is not None and face.score < WARN_SCORE:
         told.append(f"detection score only {face.score:.2f}: is something in front of the face?")
     return told
-
-
-def best_of(qualities: list[Quality]) -> int:
-    """The position of the best reference, the first of equals."""
-    return int(torch.tensor([quality.total for quality in qualities]).argmax())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 
 from wan_core.errors import InputError
@@ -86,3 +87,19 @@ def test_the_hash_is_of_what_an_adapter_reads_and_of_nothing_else() -> None:
         picture_only(),
     ]
     assert len({digest, *(identity.content_sha256 for identity in changed)}) == 7
+
+
+def test_an_identity_written_to_safetensors_and_read_again_is_the_same_to_the_last_bit() -> None:
+    draw = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(3, 512, generator=draw), dim=1)
+    pictures = {"crops": torch.rand(3, 112, 112, 3, generator=draw), "portrait": torch.rand(512, 512, 3, generator=draw)}
+    before = Identity(
+        vectors[0], vectors, vectors, pictures["crops"], torch.rand(256, 256, 3, generator=draw), pictures["portrait"],
+        (ABOUT,) * 3, SPACE,
+    )  # fmt: skip
+    names = ("z", "references", "embeddings", "crops", "reference_crop", "portrait")
+    read = safetensors.torch.load(safetensors.torch.save({name: getattr(before, name).clone() for name in names}))
+    after = replace(before, **read)
+    assert all(torch.equal(getattr(after, name), getattr(before, name)) for name in names)
+    assert after.content_sha256 == before.content_sha256
+    assert replace(after, embeddings=vectors[:1]).content_sha256 != before.content_sha256

@@ -92,11 +92,8 @@ def test_the_hash_is_of_what_an_adapter_reads_and_of_nothing_else() -> None:
 def test_an_identity_written_to_safetensors_and_read_again_is_the_same_to_the_last_bit() -> None:
     draw = torch.Generator().manual_seed(0)
     vectors = torch.nn.functional.normalize(torch.randn(3, 512, generator=draw), dim=1)
-    pictures = {"crops": torch.rand(3, 112, 112, 3, generator=draw), "portrait": torch.rand(512, 512, 3, generator=draw)}
-    before = Identity(
-        vectors[0], vectors, vectors, pictures["crops"], torch.rand(256, 256, 3, generator=draw), pictures["portrait"],
-        (ABOUT,) * 3, SPACE,
-    )  # fmt: skip
+    pictures = [torch.rand(*shape, generator=draw) for shape in ((3, 112, 112, 3), (256, 256, 3), (512, 512, 3))]
+    before = Identity(vectors[0], vectors, vectors, *pictures, (ABOUT,) * 3, SPACE)
     names = ("z", "references", "embeddings", "crops", "reference_crop", "portrait")
     read = safetensors.torch.load(safetensors.torch.save({name: getattr(before, name).clone() for name in names}))
     after = replace(before, **read)

@@ -10,7 +10,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..wan_core.audio.sound import read_audio
+from ..wan_core.audio.sound import read_recording
 from ..wan_core.audio.timing import exact_fps
 from ..wan_core.media.encoders import CHOICES, CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
@@ -21,7 +21,7 @@ from ..wan_core.vae.pixels import require_finite, to_uint8
 from ..wan_core.vae.plan import Plan
 from ..wan_core.vae.spec import VaeSpec, detect_vae
 from ..wan_core.vae.stream import stream_frames
-from .host import devices, frames, vaes, video
+from .host import devices, frames, prompts, vaes, video
 from .types import names_its_errors, tiling_input
 
 MOST_LAST_FRAMES = 1024
@@ -106,6 +106,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
         checked_count(last_frames, MOST_LAST_FRAMES, name="last_frames")
         latent = one_clip(video_latent(samples_of(samples), spec))  # 1 z t h w
         count, height_px, width_px, _ = spec.image_shape(latent.shape)
+        tiles = tiling_of(tiling or prompts.stated(cls.hidden, "tiling"))
         target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, exact_fps(fps))
         place = video.save_place(filename_prefix, width_px, height_px, keep=save_output)
         soundtrack = None if audio is None else soundtrack_of(audio)
@@ -114,18 +115,24 @@ class WanCastDecodeToVideo(io.ComfyNode):
             image_shape, item_bytes=devices.intermediate_dtype().itemsize,
             free_bytes=devices.free_bytes(devices.intermediate_device()),
         )
-        job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, tiling_of(tiling), image_bytes))
         tags = video.host_tags(cls.hidden) | AI_GENERATED
-        with (
-            vaes.loaded_for_decoding(vae, job.plan) as loaded,
-            VideoSink(target, place.folder, place.stem, frames=count, soundtrack=soundtrack, tags=tags,
-                      counter=place.counter) as sink,
-        ):
-            last = write_frames(sink, job, loaded, count, keep_last=last_frames)
-            path = sink.finish()
-        made_files.made(cls.hidden.unique_id, path)
-        report = "\n".join([f"file: {video.label(path, place)}", *sink.notes, job.plan.why, *notes_on(latent)])
-        return io.NodeOutput(video.as_video(path), as_image(last), count, report, ui=video.shown(path, place))
+
+        def decode(dtype: torch.dtype) -> Film:
+            """Makes the file, or leaves none."""
+            job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, tiles, image_bytes, dtype))
+            with (
+                vaes.loaded_for_decoding(vae, job.plan, dtype) as loaded,
+                VideoSink(target, place.folder, place.stem, frames=count, soundtrack=soundtrack, tags=tags,
+                          counter=place.counter) as sink,
+            ):
+                last = write_frames(sink, job, loaded, count, keep_last=last_frames)
+                return Film(sink.finish(), last, (*sink.notes, job.plan.why))
+
+        film, notes = vaes.without_overflow(vae, decode)
+        made_files.made(cls.hidden.unique_id, film.path)
+        report = "\n".join([f"file: {video.label(film.path, place)}", *film.notes, *notes, *notes_on(latent)])
+        output = video.as_video(film.path), as_image(film.last), count, report
+        return io.NodeOutput(*output, ui=video.shown(film.path, place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +144,18 @@ class DecodeJob:
     plan: Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A finished file."""
+
+    path: str
+    last: list[Tensor]  # the last frames: h w c, uint8
+    notes: tuple[str, ...]  # how it was made, for the user
+
+
 def soundtrack_of(audio: dict[str, Any]) -> Soundtrack:
     """The host's AUDIO as a sound track."""
-    sound = read_audio(audio)
+    sound = read_recording(audio)
     return Soundtrack(sound.waveform, sound.rate_hz)
 
 

@@ -14,7 +14,7 @@ from ..wan_core.vae.pixels import require_finite
 from ..wan_core.vae.plan import Plan
 from ..wan_core.vae.spec import VaeSpec, detect_vae
 from ..wan_core.vae.stream import stream_frames
-from .host import devices, frames, vaes
+from .host import devices, frames, prompts, vaes
 from .types import names_its_errors, tiling_input
 
 
@@ -47,6 +47,7 @@ class HighCompressionVAEDecode(io.ComfyNode):
                 ),
                 io.String.Output("report", tooltip="How it was decoded, and why so."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -56,11 +57,18 @@ class HighCompressionVAEDecode(io.ComfyNode):
     ) -> io.NodeOutput:
         spec = detect_vae(vaes.vae_weight_shapes(vae))
         latent = video_latent(samples_of(samples), spec)  # b z t h w
+        tiles = tiling_of(tiling or prompts.stated(cls.hidden, "tiling"))
         images = room_for_images(spec, latent)  # b*f h w c
-        plan = vaes.plan_decoding(vae, spec, latent.shape, tiling_of(tiling), images.nbytes)
-        with vaes.loaded_for_decoding(vae, plan) as loaded:
-            decode_into(images, latent, spec, plan, loaded)
-        return io.NodeOutput(images, "\n".join([plan.why, *notes_on(latent)]))
+
+        def decode(dtype: torch.dtype) -> str:
+            """Fills the images and says how."""
+            plan = vaes.plan_decoding(vae, spec, latent.shape, tiles, images.nbytes, dtype)
+            with vaes.loaded_for_decoding(vae, plan, dtype) as loaded:
+                decode_into(images, latent, spec, plan, loaded)
+            return plan.why
+
+        why, notes = vaes.without_overflow(vae, decode)
+        return io.NodeOutput(images, "\n".join([why, *notes, *notes_on(latent)]))
 
 
 def room_for_images(spec: VaeSpec, latent: Tensor) -> Tensor:

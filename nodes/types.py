@@ -134,7 +134,7 @@ def tiling_input() -> io.DynamicCombo.Input:
         ],
         optional=True,
         tooltip=(
-            "auto: the fastest way that fits into memory: whole frames, or exact tiles that overlap as far as a pixel "
-            "sees. Tiles need less memory and more time; the pictures are the same up to rounding."
+            "auto: the fastest way that fits into memory. whole frame: as VAE Decode, bit for bit, where that fits. "
+            "tiles: exact, as they overlap as far as a pixel sees; less memory, more time. All differ by rounding only."
         ),
     )

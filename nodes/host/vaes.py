@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.sd
 import torch
 
 from ...wan_core.errors import InputError
+from ...wan_core.vae.pixels import NotFiniteError
 from ...wan_core.vae.plan import Plan, plan_for
 from ...wan_core.vae.spec import VaeSpec
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +35,35 @@ def vae_weight_shapes(vae: comfy.sd.VAE) -> dict[str, tuple[int, ...]]:
     return {} if network is None else {name: tuple(weight.shape) for name, weight in network.named_parameters()}
 
 
+def without_overflow(vae: comfy.sd.VAE, decode: Callable[[torch.dtype], Made]) -> tuple[Made, list[str]]:
+    """What ``decode`` makes in the type of the VAE, and nothing to note.
+
+    Where that is fp16 and frames come out that are not finite, what it makes in fp32, all over again, and a note of it.
+    """
+    try:
+        return decode(vae.vae_dtype), []
+    except NotFiniteError as error:
+        if vae.vae_dtype != torch.float16:
+            raise
+        note = f"note: frame {error.frame} was not finite in fp16, so everything was decoded again in fp32"
+    return decode(torch.float32), [note]
+
+
 def plan_decoding(
-    vae: comfy.sd.VAE, spec: VaeSpec, latent_shape: Sequence[int], tiles: tuple[int, int], image_bytes: int
+    vae: comfy.sd.VAE, spec: VaeSpec, latent_shape: Sequence[int], tiles: tuple[int, int], image_bytes: int,
+    dtype: torch.dtype,
 ) -> Plan:
     """How to decode a latent (b z t h w) in the memory that is there beside an IMAGE of so many bytes in RAM.
 
-    ``tiles`` are rows and columns; 0 and 0 leave them to the planner. Raises InputError when no way fits.
+    ``tiles`` are rows and columns; 0 and 0 leave them to the planner. ``dtype`` is what the network computes in. Raises
+    InputError when no way fits.
     """
     rows, columns = tiles
     on_cpu = comfy.model_management.is_device_cpu(vae.device)
     ram_bytes = None if on_cpu else comfy.model_management.get_free_memory(torch.device("cpu")) - image_bytes
     free_bytes = budget_bytes(vae) - (image_bytes if on_cpu else 0)
     return plan_for(
-        spec, latent_shape, vae.vae_dtype.itemsize, free_bytes,
+        spec, latent_shape, dtype.itemsize, free_bytes,
         rows=rows, columns=columns, ram_bytes=ram_bytes, device_is_ram=on_cpu,
     )
 
@@ -60,7 +80,7 @@ def budget_bytes(vae: comfy.sd.VAE) -> int:
 
 
 @contextmanager
-def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan) -> Iterator[LoadedVae]:
+def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan, dtype: torch.dtype) -> Iterator[LoadedVae]:
     """Loads a VAE through the host's memory management, with the room that the plan needs beside it.
 
     Raises InputError when the device runs out of memory all the same.
@@ -70,7 +90,8 @@ def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan) -> Iterator[LoadedVae]:
             [vae.patcher], memory_required=plan.needed_bytes, force_full_load=vae.disable_offload
         )
         try:
-            yield LoadedVae(vae.first_stage_model, vae.device, vae.vae_dtype, vae.process_output)
+            with computing_in(dtype, vae):
+                yield LoadedVae(vae.first_stage_model, vae.device, dtype, vae.process_output)
         except Exception as error:
             if not comfy.model_management.is_oom(error):
                 raise
@@ -79,3 +100,20 @@ def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan) -> Iterator[LoadedVae]:
                 "tiling", found=f"too little device memory ({plan.why})", wanted="a way to decode that fits",
                 fix="Set tiling to tiles, and raise columns and rows until it fits.",
             ) from error
+
+
+@contextmanager
+def computing_in(dtype: torch.dtype, vae: comfy.sd.VAE) -> Iterator[None]:
+    """Lets the layers of a loaded VAE take inputs of a type that is not that of their weights.
+
+    The host has a switch for this in each of its layers, which it sets where weights are not on the device.
+    """
+    layers = [] if dtype == vae.vae_dtype else list(vae.first_stage_model.modules())
+    switched = [layer for layer in layers if getattr(layer, "comfy_cast_weights", None) is False]
+    for layer in switched:
+        layer.comfy_cast_weights = True
+    try:
+        yield
+    finally:
+        for layer in switched:
+            layer.comfy_cast_weights = False

@@ -127,12 +127,12 @@ def planned(
     spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
     images = decoding.room_for_images(spec, latent)
     if rows * columns > 1:
-        plan = vaes.plan_decoding(vae, spec, latent.shape, (rows, columns), images.nbytes)
+        plan = vaes.plan_decoding(vae, spec, latent.shape, (rows, columns), images.nbytes, vae.vae_dtype)
     else:
         plan = plans.replace(plans.ONE_FRAME_PLAN, cache_in_ram=cache_in_ram)
         work = plans.Work(spec, *latent.shape[-3:], vae.vae_dtype.itemsize)
         plan = plans.replace(plan, peak_bytes=plans.peak_bytes(work, plan))
-    with vaes.loaded_for_decoding(vae, plan) as loaded:
+    with vaes.loaded_for_decoding(vae, plan, vae.vae_dtype) as loaded:
         decoding.decode_into(images, latent, spec, plan, loaded)
     estimate = f"{plan.peak_bytes / 1e9:.2f} GB estimated"
     return images, f"{plan.rows}x{plan.columns}, {plan.segment_latents} latents a turn, {estimate}"
@@ -244,10 +244,10 @@ def video_figures(kind: str) -> Figures:
     module = pack_module("nodes.decode_to_video")
     vae, latent = random_vae(kind), soft_latent_of(kind)
     spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
-    plan = vaes.plan_decoding(vae, spec, latent.shape, (0, 0), 0)
+    plan = vaes.plan_decoding(vae, spec, latent.shape, (0, 0), 0, vae.vae_dtype)
 
     def decode() -> None:
-        with vaes.loaded_for_decoding(vae, plan) as loaded:
+        with vaes.loaded_for_decoding(vae, plan, vae.vae_dtype) as loaded:
             where = {"device": loaded.device, "dtype": loaded.dtype}
             for _ in module.stream_frames(loaded.network, latent[0], spec, plan, **where, bounded=True):
                 pass

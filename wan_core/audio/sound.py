@@ -43,8 +43,8 @@ class Sound:
 # Checks
 
 
-def read_audio(audio: object, *, name: str = "audio") -> Sound:
-    """The recording in the host's AUDIO; raises InputError for anything that cannot be measured."""
+def read_recording(audio: object, *, name: str = "audio") -> Sound:
+    """The recording in the host's AUDIO, of any length but none; raises InputError for anything else."""
     if audio is None:
         raise InputError(name, found="no sound", wanted="AUDIO", fix="Load audio, or a video that has a sound track.")
     if not isinstance(audio, Mapping) or not {"waveform", "sample_rate"} <= audio.keys():
@@ -52,7 +52,12 @@ def read_audio(audio: object, *, name: str = "audio") -> Sound:
             name, found=type(audio).__name__, wanted="AUDIO with 'waveform' and 'sample_rate'",
             fix="Link the AUDIO output of a loader.",
         )
-    sound = Sound(waveform=checked_waveform(audio["waveform"], name), rate_hz=checked_rate(audio["sample_rate"], name))
+    return Sound(waveform=checked_waveform(audio["waveform"], name), rate_hz=checked_rate(audio["sample_rate"], name))
+
+
+def read_audio(audio: object, *, name: str = "audio") -> Sound:
+    """The recording in the host's AUDIO; raises InputError for anything that cannot be measured."""
+    sound = read_recording(audio, name=name)
     if sound.samples * ANALYSIS_RATE_HZ < SHORTEST_SAMPLES * sound.rate_hz:
         raise InputError(
             name, found=f"{sound.samples} samples at {sound.rate_hz} Hz ({1000 * sound.duration_s:.1f} ms)",

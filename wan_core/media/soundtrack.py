@@ -11,11 +11,15 @@ import numpy
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}  # channels that are kept as they are
 ENCODERS = {"mp4": "aac", "mov": "aac", "mkv": "flac"}  # container: what encodes its sound; flac is lossless
 BIT_RATE_PER_CHANNEL = 96000  # of aac
 AAC_BITS_PER_SAMPLE = 4  # more than 6 a channel is not allowed
 USUAL_RATE_HZ = 48000
+LARGEST_RATE_HZ = 655350  # of flac
+RESAMPLER_REACH = 64  # samples on each side, at the lower one of both rates, that FFmpeg's resampler may look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,15 @@ def rate_for(encoder: str, rate_hz: int) -> int:
 
 
 def plan_sound(track: Soundtrack, container: str, frames: int, fps: Fraction) -> SoundPlan:
-    """What happens to a recording in a file of that container, with that many frames."""
+    """What happens to a recording in a file of that container, with that many frames.
+
+    Raises InputError for a rate that no encoder knows.
+    """
+    if track.rate_hz > LARGEST_RATE_HZ:
+        raise InputError(
+            "audio", found=f"a sample rate of {track.rate_hz} Hz", wanted=f"at most {LARGEST_RATE_HZ} Hz",
+            fix="Resample the recording to 48000 Hz.",
+        )
     encoder = ENCODERS[container]
     rate_hz = rate_for(encoder, track.rate_hz)
     channels, samples = track.waveform.shape
@@ -94,8 +106,10 @@ def at_rate(track: Soundtrack, plan: SoundPlan) -> Tensor:
     """The recording at the plan's rate, mixed down if the plan says so, by FFmpeg's resampler: c s."""
     if track.rate_hz == plan.rate_hz:
         return track.waveform
-    needed = -(-plan.samples * track.rate_hz // plan.rate_hz)
-    source = mixed(track.waveform[:, :needed].float(), plan.layout).cpu()  # c s
+    reach = RESAMPLER_REACH * max(1, -(-track.rate_hz // plan.rate_hz))
+    needed = -(-plan.samples * track.rate_hz // plan.rate_hz) + reach
+    recorded = mixed(track.waveform[:, :needed].float(), plan.layout).cpu()  # c s
+    source = torch.nn.functional.pad(recorded, (0, reach))  # of a sound shorter than its reach it would give nothing
     resampler = av.AudioResampler(format="fltp", layout=plan.layout, rate=plan.rate_hz)
     whole = audio_frame(source.numpy(), plan.layout, track.rate_hz, 0)
     pieces = [piece.to_ndarray() for piece in (*resampler.resample(whole), *resampler.resample(None))]

@@ -16,9 +16,9 @@ PAST_FRAMES = 2
 RAM = torch.device("cpu")
 
 
-def room_in_ram(frame: Tensor, *, pinned: bool) -> Tensor:
-    """Empty memory for a frame in RAM. Of pinned memory torch takes the next power of two, and gives none back."""
-    return torch.empty(frame.shape, dtype=frame.dtype, device=RAM, pin_memory=pinned)
+def room_for_past(frame: Tensor, device: torch.device, *, pinned: bool) -> Tensor:
+    """Empty memory for two frames like this one, p b c 1 h w. Of pinned memory torch takes the next power of two."""
+    return torch.empty((PAST_FRAMES, *frame.shape), dtype=frame.dtype, device=device, pin_memory=pinned)
 
 
 class DecoderCache:
@@ -33,7 +33,7 @@ class DecoderCache:
         self._device = device
         self._parked = False
         self._pasts: dict[Any, list[Tensor]] = {}  # convolution -> the older and the newer frame, each b c 1 h w
-        self._places: dict[Any, list[Tensor]] = {}  # convolution -> room in RAM for its two frames
+        self._places: dict[Any, Tensor] = {}  # convolution -> room in RAM for its two frames, p b c 1 h w
         self._begun: set[Any] = set()  # what doubles frames in time and has let its first frame pass
 
     @property
@@ -95,11 +95,11 @@ class DecoderCache:
     def _copies(self, conv: Any, past: Sequence[Tensor]) -> list[Tensor]:
         """Copies of a convolution's two frames where the cache lies."""
         if not self._parked:
-            rooms = [torch.empty_like(frame, device=self._device) for frame in past]
+            rooms = room_for_past(past[0], self._device, pinned=False)
         elif conv in self._places:
             rooms = self._places[conv]
         else:
-            rooms = self._places[conv] = [room_in_ram(frame, pinned=self._is_pinned) for frame in past]
+            rooms = self._places[conv] = room_for_past(past[0], RAM, pinned=self._is_pinned)
         in_order = self._device.type == "cuda"
         return [room.copy_(frame, non_blocking=in_order) for room, frame in zip(rooms, past, strict=True)]
 

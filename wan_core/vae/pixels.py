@@ -10,17 +10,24 @@ from ..errors import InputError
 BAND_ROWS = 64  # of a frame that are held in floating point a second time
 
 
+class NotFiniteError(InputError):
+    """Frames that hold NaN or an infinity, as where numbers grew too large for fp16."""
+
+    def __init__(self, frame: int) -> None:
+        super().__init__(
+            "vae",
+            found=f"NaN or infinite pixels in frame {frame} (counted from 0)",
+            wanted="finite pixels",
+            fix="Start ComfyUI with --fp32-vae or --bf16-vae, or load the VAE file again.",
+        )
+        self.frame = frame
+
+
 def require_finite(frames: Tensor, first: int) -> None:
-    """Raises InputError when a frame (f h w c) holds NaN or an infinity; ``first`` is the number of the first one."""
+    """Raises NotFiniteError for the first bad one of some frames (f h w c); ``first`` is the number of the first."""
     if frames.amin().isfinite() & frames.amax().isfinite():  # each is NaN where any value is; aminmax would copy
         return
-    bad = next(i for i, frame in enumerate(frames) if not frame.isfinite().all())
-    raise InputError(
-        "vae",
-        found=f"NaN or infinite pixels in frame {first + bad} (counted from 0)",
-        wanted="finite pixels",
-        fix="Start ComfyUI with --fp32-vae or --bf16-vae, or load the VAE file again.",
-    )
+    raise NotFiniteError(first + next(i for i, frame in enumerate(frames) if not frame.isfinite().all()))
 
 
 def to_uint8(frame: Tensor) -> Tensor:

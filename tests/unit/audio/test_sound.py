@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from wan_core.audio.sound import Sound, check_fits, fit_to_frames, mix_gain_db, mono, mono_at, read_audio, resample
+from wan_core.audio.sound import (
+    Sound,
+    check_fits,
+    fit_to_frames,
+    mix_gain_db,
+    mono,
+    mono_at,
+    read_audio,
+    read_recording,
+    resample,
+)
 from wan_core.errors import InputError, MissingDependencyError
 
 
@@ -58,6 +68,12 @@ def test_forty_five_milliseconds_are_enough(samples: int, rate: int) -> None:
     sound = read_audio(audio(torch.rand(1, 2, samples), rate))
     assert sound.waveform.shape == (2, samples)
     assert sound.as_audio()["waveform"].shape == (1, 2, samples)
+
+
+def test_a_recording_that_is_only_read_may_be_as_short_as_a_sample() -> None:
+    assert read_recording(audio(torch.ones(1, 2, 1), 48000)).waveform.shape == (2, 1)
+    with pytest.raises(InputError, match="audio: found 2 channels of 0 samples; wanted at least one sample"):
+        read_recording(audio(torch.ones(1, 2, 0)))
 
 
 def test_mono_is_the_mean_of_the_channels() -> None:

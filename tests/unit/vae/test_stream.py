@@ -247,6 +247,16 @@ def test_only_the_pieces_of_one_decoder_call_stay_alive(spec: VaeSpec, pieces_in
     assert all(piece() is None for piece in vae.decoder.given)
 
 
+def test_a_piece_that_the_caller_lets_go_is_free_before_the_next_call() -> None:
+    vae, alive = tiny(WAN22), []
+    pieces = vae.decoder.given
+    vae.decoder.register_forward_pre_hook(lambda *_: alive.append(sum(piece() is not None for piece in pieces)))
+    stream = stream_frames(vae, latent_of(WAN22, 6), WAN22, HOST_PLAN, device=CPU, dtype=torch.float64)
+    while next(stream, None) is not None:
+        continue
+    assert alive == [0] * 6
+
+
 def test_the_latent_is_read_and_not_written() -> None:
     latent = latent_of(WAN21, 5)
     before = latent.clone()

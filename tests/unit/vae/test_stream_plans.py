@@ -113,6 +113,17 @@ def test_an_interruption_inside_a_convolution_frees_the_cache(
     assert torch.equal(torch.cat(list(streamed(vae, latent, plan))), clean)
 
 
+@pytest.mark.parametrize("name", ["one frame", "cache in RAM"])
+def test_a_frame_that_the_caller_lets_go_is_free_before_the_next_is_decoded(name: str) -> None:
+    vae, given, alive = TinyWan(WAN21), [], []
+    head = vae.decoder.head[-1]
+    head.register_forward_pre_hook(lambda *_: alive.append(sum(frame() is not None for frame in given)))
+    stream = streamed(vae, latent_of(WAN21, 3), PLANS[name])
+    for _ in range(9):
+        given.append(weakref.ref(next(stream).untyped_storage()))
+    assert alive == [0] * 9
+
+
 @pytest.mark.parametrize(("segment_latents", "calls_for_first"), [(1, 1), (2, 5), (3, 9)])
 def test_tiles_decode_one_segment_ahead_and_no_more(segment_latents: int, calls_for_first: int) -> None:
     vae = TinyWan(WAN21)

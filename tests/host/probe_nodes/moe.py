@@ -170,13 +170,15 @@ class WanCastProbeReadLog(io.ComfyNode):
         return io.NodeOutput(ui={"log": [json.dumps(log)]})
 
 
-class WanCastProbeInterrupt(io.ComfyNode):
-    """A model that asks the host to interrupt the run when it is evaluated for the nth time."""
+class AtCall(io.ComfyNode):
+    """A model that does something when it is evaluated for the nth time."""
+
+    ACT: Callable[[], None]
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="WanCastProbeInterrupt",
+            node_id=cls.__name__,
             category=CATEGORY,
             inputs=[io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)],
             outputs=[io.Model.Output("model")],
@@ -188,49 +190,17 @@ class WanCastProbeInterrupt(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, at_call: int) -> io.NodeOutput:
-        calls = 0
+        calls, act = 0, cls.ACT
 
         def apply_model(inner: Any, *args: Any, **named: Any) -> Any:
             nonlocal calls
             calls += 1
             if calls == at_call:
-                comfy.model_management.interrupt_current_processing()
+                act()
             return inner(*args, **named)
 
         model = model.clone()
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "wancast_interrupt", apply_model)
-        return io.NodeOutput(model)
-
-
-class WanCastProbeHold(io.ComfyNode):
-    """A model that waits at its nth evaluation, and says so by an event, until the run is to be interrupted."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeHold",
-            category=CATEGORY,
-            inputs=[io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)],
-            outputs=[io.Model.Output("model")],
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # a count belongs to one prompt
-
-    @classmethod
-    def execute(cls, model: Any, at_call: int) -> io.NodeOutput:
-        calls = 0
-
-        def apply_model(inner: Any, *args: Any, **named: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == at_call:
-                wait_for_interrupt()
-            return inner(*args, **named)
-
-        model = model.clone()
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "wancast_hold", apply_model)
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "wancast_at_call", apply_model)
         return io.NodeOutput(model)
 
 
@@ -242,6 +212,18 @@ def wait_for_interrupt() -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"nobody interrupted the run in {HOLD_S:g} s")
         time.sleep(0.01)
+
+
+class WanCastProbeInterrupt(AtCall):
+    """A model that asks the host to interrupt the run when it is evaluated for the nth time."""
+
+    ACT = staticmethod(comfy.model_management.interrupt_current_processing)
+
+
+class WanCastProbeHold(AtCall):
+    """A model that waits at its nth evaluation, and says so by an event, until the run is to be interrupted."""
+
+    ACT = staticmethod(wait_for_interrupt)
 
 
 NODES = [

@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import InputError
 from .colour import FFV1_RGB, Canvas, encodable, tag
+from .threads import ordinary_threads
 
 CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
 CHOICES = ("software", "hardware")
@@ -172,7 +173,8 @@ def configure(context: av.VideoCodecContext, encoder: Encoder, frames: int) -> N
     context.thread_type = "AUTO"  # PyAV's own choice cuts every picture of x264 into one slice a processor
     tag(context)
     context.options = dict(encoder.options)
-    context.open()
+    with ordinary_threads():
+        context.open()
     if context.options:  # FFmpeg leaves what the encoder does not know
         raise ValueError(f"it has no option {', '.join(context.options)}")
 

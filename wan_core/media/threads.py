@@ -1,0 +1,36 @@
+"""Threads of an encoder that are no more urgent than those who called it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def ordinary_threads() -> Iterator[None]:
+    """Whatever happens inside, this thread keeps its scheduling, and threads that are started there get the same.
+
+    SVT-AV1 gives its threads and the one that opens it the highest real-time priority wherever it may, as in a
+    container that runs as root (svt_av1_enc_init of gitlab.com/AOMediaCodec/SVT-AV1). Nothing else would get a turn
+    beside them, and every thread and process that the caller starts afterwards would inherit it. Only Linux lets one
+    see and undo this.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    earlier = thread_ids()
+    try:
+        yield
+    finally:
+        for thread in {0, *(thread_ids() - earlier)}:  # 0: this one
+            with suppress(ProcessLookupError):  # it has ended
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, priority)
+
+
+def thread_ids() -> set[int]:
+    """The threads of this process, as Linux numbers them."""
+    return {int(name) for name in os.listdir("/proc/self/task")}

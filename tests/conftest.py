@@ -18,10 +18,6 @@ LOG_TAIL_BYTES = 6000
 running: list[HostServer] = []  # the live host, for the report of a failure
 
 
-# Beside a browser that draws without a GPU, OpenMP's threads wait for each other at every small operation.
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-
-
 @pytest.fixture(scope="session")
 def host_dir() -> Path:
     """The folder of the ComfyUI under test."""
@@ -51,7 +47,7 @@ def live_host(
 ) -> Iterator[HostServer]:
     """One live host with our pack, the demo nodes and the probes, for the whole run."""
     base = prepare_base(tmp_path_factory.mktemp("host"), models_dir)
-    with HostServer(sys.executable, host_dir, base, extra_env=ONE_THREAD) as server:
+    with HostServer(sys.executable, host_dir, base) as server:
         boots.append(server)
         running.append(server)
         yield server

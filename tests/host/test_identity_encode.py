@@ -364,7 +364,8 @@ def test_two_persons_are_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "needed_for"), [("insightface", "an insightface pack"), ("onnxruntime", "an insightface pack")]
+    ("package", "needed_for"),
+    [("insightface", "an insightface pack"), ("onnxruntime", "an insightface pack"), ("onnx", "an .onnx file")],
 )
 def test_a_missing_package_is_named(
     host_dir: Path, models_dir: Path, tmp_path: Path, package: str, needed_for: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+
+THREADS = "/proc/self/task"  # on Linux: a folder for each thread of this process
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def ordinary_threads() -> Iterator[None]:
     beside them, and every thread and process that the caller starts afterwards would inherit it. Only Linux lets one
     see and undo this.
     """
-    if sys.platform != "linux":
+    if not os.path.isdir(THREADS):
         yield
         return
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
@@ -26,11 +27,13 @@ def ordinary_threads() -> Iterator[None]:
         yield
     finally:
         for thread in {0, *(thread_ids() - earlier)}:  # 0: this one
-            with suppress(ProcessLookupError):  # it has ended
+            try:
                 if os.sched_getscheduler(thread) != policy:
                     os.sched_setscheduler(thread, policy, priority)
+            except ProcessLookupError:
+                continue  # it has ended
 
 
 def thread_ids() -> set[int]:
     """The threads of this process, as Linux numbers them."""
-    return {int(name) for name in os.listdir("/proc/self/task")}
+    return {int(name) for name in os.listdir(THREADS)}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 
 THREADS = "/proc/self/task"  # on Linux: a folder for each thread of this process
+
+logger = getLogger(__name__)
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def ordinary_threads() -> Iterator[None]:
                 if os.sched_getscheduler(thread) != policy:
                     os.sched_setscheduler(thread, policy, priority)
             except ProcessLookupError:
-                continue  # it has ended
+                logger.debug("Thread %d has ended already.", thread)
 
 
 def thread_ids() -> set[int]:

@@ -24,6 +24,7 @@ from ...wan_core.errors import InputError
 from .models import Model, locks_in
 
 CACHE_SHARE = 0.1  # of a device's memory, and of the RAM, that keys and values may take
+NETWORK = "diffusion_model"  # begins the names of a network and its parts in the host's models
 SMALLEST_CACHE_BYTES = 2 << 30  # two portraits of Stand-In for one expert of 14B
 
 Pictures = torch.Tensor  # b h w 3
@@ -95,8 +96,13 @@ def sample_informed(
         CACHE.rest()
 
 
+def same(part: object) -> Hashable:
+    """A part of a key: the object itself, or for a plain value, to which nothing can refer, what it says."""
+    return Same(part) if type(part).__weakrefoffset__ else repr(part)
+
+
 def weights_of(patcher: Model) -> Hashable:
-    """What tells the weights that a model has now from others: its patches, hooks and injections."""
+    """What tells the weights that a model has now from others: its patches, hooks, injections and replaced parts."""
     hooks = patcher.current_hooks.hooks if patcher.current_hooks else ()
     injections = (injection for several in patcher.injections.values() for injection in several)
     return (
@@ -104,6 +110,7 @@ def weights_of(patcher: Model) -> Hashable:
         patcher.patches_uuid,
         tuple((Same(hook.hook_ref), hook.strength) for hook in hooks),
         tuple(Same(injection) for injection in injections),
+        tuple((name, same(part)) for name, part in patcher.object_patches.items() if name.startswith(NETWORK)),
     )
 
 

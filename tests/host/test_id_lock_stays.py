@@ -162,8 +162,8 @@ def test_it_leaves_its_inputs_as_they_were(client: Client, fault: bool) -> None:
 def test_nothing_of_another_run_is_used_again(client: Client, live_host: HostServer) -> None:
     """Each run comes after the others in the same host, which keeps keys and values."""
     write_lora(live_host)
-    first = {"lora": 0.5, "side": 8, "seed": 1, "text": "image of a face"}
-    changes = [{}, {"lora": 1.0}, {"side": 12}, {"seed": 2}, {"text": "a dog"}, first]
+    first = {"lora": 0.5, "side": 8, "seed": 1, "text": "image of a face", "scale": 1.0}
+    changes = [{}, {"lora": 1.0}, {"side": 12}, {"seed": 2}, {"text": "a dog"}, {"scale": 1.5}, first]
     found, now = {}, first
     for change in changes:
         now = now | change
@@ -171,6 +171,8 @@ def test_nothing_of_another_run_is_used_again(client: Client, live_host: HostSer
         model = graph.add(
             "LoraLoaderModelOnly", model=recipes.model(graph), lora_name=LORA, strength_model=now["lora"]
         )[0]
+        if now["scale"] != 1.0:
+            model = graph.add("WanCastProbeObjectPatch", model=model, scale=now["scale"])[0]
         clip = graph.add("WanCastDemoTextEncoder", text_encoder="mini_umt5.safetensors")[0]
         text = graph.add("CLIPTextEncode", clip=clip, text=now["text"])[0]
         parts = {"identity": person(graph, now["seed"]), "ref_text": text}

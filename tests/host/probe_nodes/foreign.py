@@ -58,6 +58,32 @@ class WanCastProbeOverride(io.ComfyNode):
         return io.NodeOutput(model)
 
 
+class Scaled:
+    """Another forward of a layer: its output times a number."""
+
+    def __init__(self, layer: torch.nn.Module, scale: float) -> None:
+        self.forward, self.scale = type(layer).forward.__get__(layer), scale
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.scale * self.forward(x)
+
+
+class WanCastProbeObjectPatch(io.ComfyNode):
+    """A model in which another forward replaces that of one layer of values; its weights stay."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        scale = io.Float.Input("scale", default=1.5, min=0.0, max=10.0, step=0.1)
+        return model_node("WanCastProbeObjectPatch", scale)
+
+    @classmethod
+    def execute(cls, model: Any, scale: float) -> io.NodeOutput:
+        model = model.clone()
+        layer = model.get_model_object("diffusion_model.blocks.0.self_attn.v")
+        model.add_object_patch("diffusion_model.blocks.0.self_attn.v.forward", Scaled(layer, scale))
+        return io.NodeOutput(model)
+
+
 class Nag:
     """Cross-attention that guides away from a second text inside of each block, after KJNodes' NAG."""
 
@@ -210,5 +236,5 @@ class WanCastProbeRaise(io.ComfyNode):
 
 NODES = [
     WanCastProbeOverride, WanCastProbeNag, WanCastProbeLowVram, WanCastProbeComputeType, WanCastProbeClipPicture,
-    WanCastProbeCompile, WanCastProbeRaise,
+    WanCastProbeCompile, WanCastProbeRaise, WanCastProbeObjectPatch,
 ]  # fmt: skip

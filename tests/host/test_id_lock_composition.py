@@ -33,6 +33,7 @@ EFFECT = 0.05
 STEPS = 2
 EVERYTHING = LITE | REF | PORTRAIT
 VACE, CLIP_READER = "probe_vace.safetensors", "probe_i2v_of_wan21.safetensors"
+SCAIL, SCAIL_CHANNELS = "probe_scail.safetensors", 20
 VACE_LAYERS = 2
 CLIP_WIDTH = 1280
 SIDES = ("ours", "oracle", "plain")
@@ -45,9 +46,9 @@ Rows = dict[str, Callable[[Graph], list[Link]]]
 
 @pytest.fixture(scope="module", autouse=True)
 def files(live_host: HostServer) -> None:
-    """A LoRA for the miniatures, a VACE model, and a model that reads CLIP pictures."""
+    """A LoRA for the miniatures, a VACE model, a model that reads CLIP pictures, and SCAIL."""
     write_lora(live_host)
-    for name, table in {VACE: vace(), CLIP_READER: clip_reader()}.items():
+    for name, table in {VACE: vace(), CLIP_READER: clip_reader(wan.image_to_video()), SCAIL: scail()}.items():
         file = live_host.base_dir / "models" / "diffusion_models" / name
         safetensors.torch.save_file(fill(table, name), file, metadata=wan.config(speech=False))
 
@@ -62,9 +63,8 @@ def vace() -> Table:
     return table | prefixed("vace_blocks.0.before_proj.", layer(wan.WIDTH, wan.WIDTH))
 
 
-def clip_reader() -> Table:
-    """An image-to-video miniature of Wan2.1: cross-attention reads a picture's 257 CLIP tokens beside the text."""
-    table = wan.image_to_video()
+def clip_reader(table: Table) -> Table:
+    """A miniature as of Wan2.1's image to video: cross-attention reads a picture's 257 CLIP tokens beside the text."""
     table |= prefixed("img_emb.proj.0.", norm(CLIP_WIDTH)) | prefixed("img_emb.proj.1.", layer(CLIP_WIDTH, CLIP_WIDTH))
     table |= prefixed("img_emb.proj.3.", layer(CLIP_WIDTH, wan.WIDTH)) | prefixed("img_emb.proj.4.", norm(wan.WIDTH))
     for block in range(wan.BLOCKS):
@@ -72,6 +72,12 @@ def clip_reader() -> Table:
             table |= prefixed(f"blocks.{block}.cross_attn.{name}.", layer(wan.WIDTH, wan.WIDTH))
         table |= prefixed(f"blocks.{block}.cross_attn.norm_k_img.", norm(wan.WIDTH, bias=False))
     return table
+
+
+def scail() -> Table:
+    """A miniature that puts a reference's tokens before the video's, and those of poses behind them."""
+    table = clip_reader(wan.text_to_video(SCAIL_CHANNELS))
+    return table | prefixed("patch_embedding_pose.", layer(SCAIL_CHANNELS, wan.WIDTH, *wan.PATCH))
 
 
 # Models
@@ -186,6 +192,17 @@ def speech(graph: Graph) -> list[Link]:
     return sampled(graph, locked(graph, recipes.model(graph, recipes.SPEECH_MODEL), LITE | PORTRAIT), **inputs)
 
 
+def reference_first(graph: Graph) -> list[Link]:
+    """SCAIL, with a reference before the video and poses behind it."""
+    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "vae": recipes.vae21(graph)}
+    given |= {"pose_strength": 1.0, "pose_start": 0.0, "pose_end": 1.0, "replacement_mode": False}
+    given |= {"video_frame_offset": 0, "previous_frame_count": 5, "reference_image": recipes.portrait(graph)}
+    given |= {"pose_video": graph.make(tensor=[9, 64, 64, 3], fill="unit")} | recipes.conditioning(graph)
+    video = graph.add("WanSCAILToVideo", **given)
+    inputs = {"positive": video[0], "negative": video[1], "latent_image": video[2]}
+    return sampled(graph, locked(graph, recipes.model(graph, SCAIL), FULL), **inputs)
+
+
 def clip_picture(graph: Graph, *, with_clip: bool) -> list[Link]:
     """A model whose cross-attention has a call for a picture and one for the text; identities belong to the second."""
     given = recipes.image_conditioning(graph)
@@ -246,6 +263,7 @@ ROWS: Rows = {
     "context windows": windows,
     "VACE": control,
     "S2V": speech,
+    "SCAIL": reference_first,
     "image to video of Wan2.1 with a CLIP picture": lambda graph: clip_picture(graph, with_clip=True),
     "image to video of Wan2.1 without one": lambda graph: clip_picture(graph, with_clip=False),
     "NAG before": before("WanCastProbeNag", scale=2.0),

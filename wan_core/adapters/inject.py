@@ -45,6 +45,8 @@ PERSON_ON_ALL = "wancast_person_on_all"  # in transformer_options: the lock whos
 CONTEXT_WINDOW = "context_window"  # in the host's transformer_options: the part of the video that this pass sees
 
 PIXELS_PER_LATENT = 8
+# Parts that of the host's models only one has: SCAIL puts references in front, WanDancer reads no text for a picture.
+OF_SCAIL, OF_DANCER = "patch_embedding_pose", "img_emb_refimage"
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,18 @@ def layout_of(wan: nn.Module, x: Tensor, options: Options, extra: Options) -> La
     grid = Grid(latents, -(-height // wan.patch_size[1]), -(-width // wan.patch_size[2]))
     window = options.get(CONTEXT_WINDOW)
     whole = grid if window is None else Grid(window.total_frames, grid.rows, grid.columns)
-    has_reference = wan.ref_conv is not None and extra.get("reference_latent") is not None
     size_px = PIXELS_PER_LATENT * height, PIXELS_PER_LATENT * width
-    return Layout(grid, whole, size_px, in_front=grid.rows * grid.columns if has_reference else 0)
+    return Layout(grid, whole, size_px, in_front=frames_in_front(wan, extra) * grid.rows * grid.columns)
+
+
+def frames_in_front(wan: nn.Module, extra: Options) -> int:
+    """The latent frames of references that the host's models put before the video: none where it is plain or behind."""
+    reference = extra.get("reference_latent")  # b c h w, or b c t h w
+    if reference is None:
+        return 0
+    if wan.ref_conv is not None:  # Wan2.1 Fun
+        return 1
+    return reference.shape[2] if hasattr(wan, OF_SCAIL) else 0
 
 
 def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options) -> Tensor:
@@ -254,10 +265,11 @@ class IdentityInjection:
         layout = layout_of(wan, x, options, inputs)
         active = self.activate(locks, wan, x, layout, options)
         has_reference = any(lock.ref for lock in active)
-        has_no_picture = getattr(wan, "img_emb", None) is not None and inputs["clip_fea"] is None
+        lacks_picture = getattr(wan, "img_emb", None) is not None and inputs["clip_fea"] is None
+        picture_reads_text = lacks_picture and not hasattr(wan, OF_DANCER)
         return PassOverride(
             locks=active,
-            order=CallOrder(text_tokens=inputs["context"].shape[1], picture_reads_text=has_no_picture),
+            order=CallOrder(text_tokens=inputs["context"].shape[1], picture_reads_text=picture_reads_text),
             layout=layout,
             positions=video_positions(wan, layout, x, options) if has_reference else None,
             earlier=options.get(OVERRIDE),

@@ -63,6 +63,8 @@ class Modules(Whole):
     ) -> Tensor:
         wan = executor.class_obj
         now = pass_of(wan, self.persons, x, options)
+        if now and type(wan).__name__ == "SCAILWanModel":
+            now.before = now.tokens // x.shape[2] * extra["reference_latent"].shape[2]
         with ExitStack() as stack:
             for index, block in enumerate(wan.blocks if now else []):
                 own, cross = block.self_attn, block.cross_attn

@@ -264,7 +264,8 @@ class Pass:
     persons: list[Person]
     is_negative: list[bool]  # by row
     weights: list[Tensor | None]  # of the video's tokens, by person
-    tokens: int  # of the video; a model may have others behind them
+    tokens: int  # of the video; a model may have others behind them, and before them
+    before: int = 0
     text: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)  # (person, block, source)
     ref: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
     joint: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict)  # (person, block)
@@ -303,7 +304,7 @@ class Pass:
             if source is None or block not in person.blocks or (n, block, source) not in terms:
                 continue
             term = getattr(person, name) * attend(q, *terms[n, block, source], self.wan.num_heads)
-            term[self.tokens :] = 0.0
+            term[: self.before] = term[self.before + self.tokens :] = 0.0
             total = total + (term if self.weights[n] is None else term * self.weights[n][:, None].to(term))
         return total
 

@@ -45,6 +45,7 @@ class FakeWan(nn.Module):
         text_calls: int = 1,
         image_tokens: int = 0,
         picture_reads_text: bool = False,
+        dancer: bool = False,
         vace: bool = False,
         text_mask: bool = False,
         own_self_attention: bool = False,
@@ -55,6 +56,8 @@ class FakeWan(nn.Module):
         draw = torch.Generator().manual_seed(0)
         self.text_calls, self.image_tokens, self.vace = text_calls, image_tokens, vace
         self.picture_reads_text, self.img_emb = picture_reads_text, object() if picture_reads_text else None
+        if dancer:  # it reads pictures, but not the text in place of one that is not there
+            self.img_emb = self.img_emb_refimage = object()
         self.own_self_attention, self.video_tokens = own_self_attention, video_tokens
         self.mask = torch.randn(VIDEO_TOKENS, TEXT_TOKENS, generator=draw) if text_mask else None
         self.weights = torch.randn(BLOCKS, 6, WIDTH_D, WIDTH_D, generator=draw) * 0.15

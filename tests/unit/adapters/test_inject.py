@@ -119,6 +119,7 @@ WANS = {
     "an image call first": FakeWan(image_tokens=5),
     "attention after the block": FakeWan(vace=True),
     "no picture for image to video": FakeWan(picture_reads_text=True),
+    "no picture for WanDancer": FakeWan(dancer=True),
     "a mask over the text": FakeWan(text_mask=True),
 }
 LONGER = {  # more video than text tokens; "own" is a model that does its self-attention elsewhere

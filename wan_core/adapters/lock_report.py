@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from .lock import AS_MODEL, BOTH, FP8, POSITIVE, Lock
+from .shapes import LITE_BLOCK_STEP
 
 ITEM_BYTES = {AS_MODEL: 2, FP8: 1}  # of a number of keys and values, in a model that computes in bf16
 NAMES = {AS_MODEL: "bf16", FP8: "fp8"}
@@ -60,12 +61,16 @@ def _prompts(lock: Lock) -> str:
 
 def _notes(lock: Lock, locks: Sequence[Lock], model_blocks: int) -> list[str]:
     notes = []
-    for term in (lock.stand_in, lock.ref):
-        if term is not None and len(term.network.blocks) < model_blocks:
-            notes.append(
-                f"note: the adapter has weights for {len(term.network.blocks)} of the model's {model_blocks} blocks; "
-                "the file may be incomplete, or made for another model"
-            )
+    parts = [(term.network.blocks, model_blocks) for term in (lock.stand_in, lock.ref) if term is not None]
+    if lock.ip is not None:
+        every = 1 if lock.ip.is_normed_by_model else LITE_BLOCK_STEP
+        parts.append((lock.ip.keys_values, -(-model_blocks // every)))
+    notes += [
+        f"note: the adapter has weights for {len(found)} of {wanted} blocks of this model; the file may be incomplete, "
+        "or made for another model"
+        for found, wanted in parts
+        if len(found) < wanted
+    ]
     if len(locks) > 1 and any(each.mask is None for each in locks) and len({each.content[1] for each in locks}) > 1:
         notes.append(
             "note: several persons without a mask for each blend into one another; give every ID Lock a mask"

@@ -19,9 +19,9 @@ def network(blocks: int) -> Any:
     return SimpleNamespace(blocks=tuple(range(blocks)))
 
 
-def ip(blocks: int, tokens: int) -> IpTerm:
+def ip(blocks: int, tokens: int, *, is_normed_by_model: bool = False) -> IpTerm:
     k = torch.empty(2, tokens, WIDTH_D, device="meta")
-    return IpTerm(dict.fromkeys(range(blocks), (k, k)), is_normed_by_model=False)
+    return IpTerm(dict.fromkeys(range(blocks), (k, k)), is_normed_by_model=is_normed_by_model)
 
 
 REF = RefTerm(network(40), torch.empty(2, 16, 1, 32, 32, device="meta"), torch.empty(1, 512, 4096, device="meta"))
@@ -97,8 +97,20 @@ def test_persons_with_a_mask_each_are_not_noted() -> None:
     assert len(lock_lines(locks[1], locks, "Stand-In", **MODEL)) == 5
 
 
-@pytest.mark.parametrize("part", ["stand_in", "ref"])
-def test_an_adapter_for_fewer_blocks_than_the_model_has_is_noted(part: str) -> None:
-    found = lock(**{part: STAND_IN if part == "stand_in" else REF})
+FULL, LITE = ip(40, 32, is_normed_by_model=True), ip(20, 16)
+
+
+@pytest.mark.parametrize(
+    ("parts", "blocks"),
+    [
+        ({"stand_in": STAND_IN}, "40 of 48"),
+        ({"ref": REF}, "40 of 48"),
+        ({"ip": FULL}, "40 of 48"),
+        ({"ip": LITE}, "20 of 24"),  # it acts in every second block
+    ],
+)
+def test_an_adapter_for_fewer_blocks_than_the_model_has_is_noted(parts: dict[str, Any], blocks: str) -> None:
+    found = lock(**parts)
     (note,) = lock_lines(found, [found], "half", width_d=WIDTH_D, model_blocks=48)[5:]
-    assert note.startswith("note: the adapter has weights for 40 of the model's 48 blocks; the file may be incomplete")
+    assert note.startswith(f"note: the adapter has weights for {blocks} blocks of this model; the file may be")
+    assert len(lock_lines(found, [found], "whole", **MODEL)) == 5

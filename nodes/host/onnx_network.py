@@ -41,7 +41,9 @@ def providers() -> list[str]:
     """Where onnxruntime is to run; a line in the log says when that is not the host's GPU though there is one."""
     onnxruntime = load_onnxruntime(needed_for="an .onnx file")
     device = comfy.model_management.get_torch_device()
-    chosen, note = choose_providers(device.type, onnxruntime.get_available_providers())
+    chosen, note = choose_providers(
+        device.type, onnxruntime.get_available_providers(), is_amd=torch.version.hip is not None
+    )
     if note:
         logger.warning("IdentityEncode: %s", note)
     return chosen

@@ -57,7 +57,7 @@ class IDLock(io.ComfyNode):
                 io.Float.Input(
                     "strength", default=1.0, min=0.0, max=2.0, step=0.05,
                     tooltip="How strongly the portrait (Stand-In) and the identity tokens (Lynx) act. "
-                    "Adapters are trained with 1; 0 changes nothing.",
+                    "Adapters are trained with 1; at 0 they do nothing. Reference layers have ref_strength.",
                 ),
                 io.Float.Input(
                     "start_percent", default=0.0, min=0.0, max=1.0, step=0.01,

@@ -20,8 +20,9 @@ from ..wan_core.identity.faces import PICKS, Face, Pick, face_of_points
 from ..wan_core.identity.gather import (
     Reference,
     Sighting,
+    best_of,
     identity_of,
-    identity_of_picture,
+    identity_of_pictures,
     look,
     references_of,
     references_of_crops,
@@ -29,7 +30,7 @@ from ..wan_core.identity.gather import (
 from ..wan_core.identity.images import Pictures, read_pictures
 from ..wan_core.identity.iresnet import Normalisation, normalisation_of, require_recogniser
 from ..wan_core.identity.record import Space
-from ..wan_core.identity.report import describe, describe_picture
+from ..wan_core.identity.report import describe, describe_picture, describe_portrait
 from .host import devices, faces, files, onnx_network
 from .types import WanIdentity, names_its_errors
 
@@ -37,7 +38,7 @@ ALIGNED, LANDMARKS, PACK, LANDMARKER, WHOLE = (
     "aligned crop", "landmarks", "insightface pack", "mediapipe", "whole picture",
 )  # fmt: skip
 SOURCES = (ALIGNED, LANDMARKS, PACK, LANDMARKER, WHOLE)
-OF_THE_PACK = "recogniser of the insightface pack"
+OF_THE_PACK, NO_ENCODER = "recogniser of the insightface pack", "none (for Stand-In)"
 
 
 class IdentityEncode(io.ComfyNode):
@@ -55,9 +56,9 @@ class IdentityEncode(io.ComfyNode):
                 io.Image.Input("images", tooltip="Pictures of one person, or the frames of a video (16 are sampled)."),
                 io.Combo.Input(
                     "encoder",
-                    options=[*files.model_files(files.FACE_RECOGNITION), OF_THE_PACK],
+                    options=[*files.model_files(files.FACE_RECOGNITION), OF_THE_PACK, NO_ENCODER],
                     tooltip="A face recogniser from models/face_recognition: of the IR-SE50 family, or an iResNet as "
-                    ".onnx. Lynx adapters expect recognition_arcface_ir_se50.pth of facexlib.",
+                    ".onnx. Lynx adapters expect recognition_arcface_ir_se50.pth of facexlib; Stand-In needs none.",
                 ),
                 _face_input(),
                 io.Combo.Input(
@@ -68,7 +69,8 @@ class IdentityEncode(io.ComfyNode):
                 _pick_input(),
                 io.Mask.Input(
                     "foreground", optional=True,
-                    tooltip="White on the person. Stand-In's portrait gets a white background outside of it.",
+                    tooltip="White on the person. Stand-In's portrait gets a white background outside of it. The MASK "
+                    "of Load Image is the other way round: put Invert Mask between.",
                 ),
             ],
             outputs=[
@@ -92,7 +94,7 @@ class IdentityEncode(io.ComfyNode):
         source = Source.of(face or {}, pick or {}, encoder)
         pictures = read_pictures(images, foreground)
         if source.kind == WHOLE:
-            identity, report = identity_of_picture(pictures), describe_picture(pictures)
+            identity, report = identity_of_pictures(pictures, None), describe_picture(pictures)
             return io.NodeOutput(identity, _sent(identity.portrait[None]), report, _sent(pictures.rgb))
         return io.NodeOutput(*_encode(pictures, source, combine))
 
@@ -161,7 +163,7 @@ class Source:
                 "encoder",
                 found=f"{encoder!r} with face {kind!r}",
                 wanted=f"face {PACK!r} with it",
-                fix=f"Choose {PACK!r} in face, or a file of models/{files.FACE_RECOGNITION} here.",
+                fix=f"Choose {PACK!r} in face, or here a file of models/{files.FACE_RECOGNITION}, or {NO_ENCODER!r}.",
             )
         meant = Pick(pick.get("pick") or PICKS[0], pick.get("index") or 0, pick.get("box") or "")
         return cls(kind, encoder, face, meant)
@@ -184,8 +186,15 @@ def _encode(pictures: Pictures, source: Source, way: str) -> tuple[Any, torch.Te
     if source.kind == PACK:
         pack = faces.read_pack(source.inputs.get("pack") or "")
         networks = faces.load_pack(pack, with_recogniser=source.encoder == OF_THE_PACK)
-    on_picture, on_face = faces.progress_of_two(len(pictures.rgb), len(pictures.rgb))
+    embeds = source.encoder != NO_ENCODER
+    on_picture, on_face = faces.progress_of_two(len(pictures.rgb), len(pictures.rgb) if embeds else 0)
     sightings, references = _references(pictures, source, networks, on_picture)
+    drawn = _sent(_drawn(pictures, sightings))
+    if not embeds:
+        best = best_of(references)
+        identity = identity_of_pictures(pictures, best)
+        report = describe_portrait(pictures, sightings, references, best, source=_source_label(source))
+        return identity, _sent(best.crop[None]), report, drawn
     crops = torch.stack([reference.crop for reference in references])  # k 112 112 3
     with _encoder(source, networks) as encoder:
         embeddings = embed(encoder.recognise, crops, on_face)
@@ -202,8 +211,7 @@ def _encode(pictures: Pictures, source: Source, way: str) -> tuple[Any, torch.Te
         identity, pictures, sightings, references, embeddings, combined,
         encoder=encoder.label, source=_source_label(source), way=way,
     )  # fmt: skip
-    boxes = [_drawn(pictures.rgb[index], sighting) for index, sighting in enumerate(sightings)]
-    return identity, _sent(identity.crops), report, _sent(torch.stack(boxes) if boxes else pictures.rgb)
+    return identity, _sent(identity.crops), report, drawn
 
 
 def _references(
@@ -267,8 +275,10 @@ def _source_label(source: Source) -> str:
     return source.kind
 
 
-def _drawn(picture: torch.Tensor, sighting: Sighting) -> torch.Tensor:
-    return draw_faces(picture, sighting.faces, sighting.chosen)
+def _drawn(pictures: Pictures, sightings: list[Sighting]) -> torch.Tensor:
+    """The pictures, b h w 3, with the boxes of what was seen in them, if anything was looked for."""
+    boxes = [draw_faces(pictures.rgb[index], each.faces, each.chosen) for index, each in enumerate(sightings)]
+    return torch.stack(boxes) if boxes else pictures.rgb
 
 
 def _sent(pictures: torch.Tensor) -> torch.Tensor:

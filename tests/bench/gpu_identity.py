@@ -110,7 +110,7 @@ def random_identity() -> Any:
     """A person with everything that an adapter can read."""
     generator = torch.Generator().manual_seed(gpu_moe.SEED)
     vectors = torch.nn.functional.normalize(torch.randn(1, record.IDENTITY_D, generator=generator), dim=-1)
-    attributes = record.Attributes(None, None, None, None, None, None, float(record.CROP_PX))
+    attributes = record.Attributes(None, None, None, None, None, None, float(record.CROP_PX), 1.0)
     crop, reference, portrait = (
         torch.rand(side_px, side_px, 3, generator=generator)
         for side_px in (record.CROP_PX, record.REFERENCE_CROP_PX, record.PORTRAIT_PX)

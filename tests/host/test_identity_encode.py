@@ -276,16 +276,6 @@ def test_the_ways_to_combine(client: Client, way: str) -> None:
     np.testing.assert_array_equal(arrays["/embeddings"], arrays["/references"] if way == "tokens" else [arrays["/z"]])
 
 
-def test_a_mask_makes_the_background_of_the_portrait_white(client: Client) -> None:
-    graph = Graph()
-    mask = graph.add("SolidMask", value=0.0, width=512, height=512)[0]
-    node = encode(graph, "one", foreground=mask)
-    saves = graph.save(node[0]), graph.save(node[2])
-    run = client.run(graph)
-    assert (run.saved(saves[0]).arrays["/portrait"] == 1).all()
-    assert "its background white" in run.saved(saves[1]).tree[""]
-
-
 # What is refused, word for word
 
 

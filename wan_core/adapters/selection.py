@@ -122,7 +122,10 @@ def require_pictures(
 def require_vectors(count: int) -> None:
     """Raises InputError for an identity without vectors, which only Stand-In can use."""
     if not count:
-        raise _lacking("identity", "an identity without a face", "one with a face, for Lynx", AGAIN)
+        raise _lacking(
+            "identity", "an identity without vectors", "one with vectors, for Lynx",
+            "Encode the pictures again with a recogniser, and with the faces found by a detector or by landmarks.",
+        )  # fmt: skip
 
 
 def require_one_text(texts: Sequence[Sequence[Any]]) -> Tensor:

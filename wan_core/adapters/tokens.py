@@ -111,7 +111,8 @@ def _require_frames(frames: int, latents: int) -> None:
     if frames not in (1, wanted):
         raise InputError(
             "IDLock: mask", found=f"{frames} masks", wanted=f"1, or {wanted} as the video has frames",
-            fix="Make as many masks as the video has frames, or one for all.",
+            fix="Make as many masks as the video has frames, or one for all. A reference picture in the latent before "
+            "the video counts as four frames.",
         )  # fmt: skip
 
 

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .align import align_face, cut_reference
+from .align import TEMPLATE, align_face, cut_reference
 from .combine import Combined
 from .faces import Face, Pick, face_problem, from_left, pick_face
 from .images import SMALLEST_FACE_PX, Pictures, square_crops
 from .portrait import cut_portrait
 from .quality import Quality, assess
 from .record import CROP_PX, IDENTITY_D, Attributes, Identity, Space
+
+HALF = 0.5  # of a foreground mask: below it a pixel belongs to the background
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,10 @@ def references_of_crops(pictures: Pictures) -> list[Reference]:
 def identity_of(
     pictures: Pictures, references: Sequence[Reference], vectors: Tensor, combined: Combined, space: Space
 ) -> Identity:
-    """The record of the references that counted; Lynx's crop and Stand-In's portrait come from the best of them."""
+    """The record of the references that counted; Lynx's crop and Stand-In's portrait come from the best of them.
+
+    Raises InputError where the foreground leaves out the face of the best.
+    """
     kept = [references[index] for index in combined.kept]
     best = references[combined.best]
     return Identity(
@@ -90,35 +95,71 @@ def identity_of(
         references=vectors[list(combined.kept)],
         embeddings=combined.embeddings,
         crops=torch.stack([reference.crop for reference in kept]).to(vectors.device),
-        reference_crop=cut_reference(pictures.rgb[best.index], best.face.points) if best.face else None,
-        portrait=cut_portrait(pictures.on_white(best.index), best.face.box if best.face else None),
+        reference_crop=_reference_crop(pictures, best),
+        portrait=_portrait(pictures, best),
         attributes=tuple(attributes_of(reference) for reference in kept),
         space=space,
     )
 
 
-def identity_of_picture(pictures: Pictures) -> Identity:
-    """The record of a picture without a face: the first one whole, for Stand-In only."""
+def identity_of_pictures(pictures: Pictures, best: Reference | None) -> Identity:
+    """The record without vectors, for Stand-In only: of a reference, or of the first picture whole.
+
+    Raises InputError where the foreground leaves out the reference's face.
+    """
     nothing = pictures.rgb.new_zeros(0, IDENTITY_D)
     return Identity(
         z=None,
         references=nothing,
         embeddings=nothing,
         crops=pictures.rgb.new_zeros(0, CROP_PX, CROP_PX, 3),
-        reference_crop=None,
-        portrait=cut_portrait(pictures.on_white(0), None),
+        reference_crop=_reference_crop(pictures, best) if best else None,
+        portrait=_portrait(pictures, best) if best else cut_portrait(pictures.on_white(0), None),
         attributes=(),
         space=None,
     )
+
+
+def best_of(references: Sequence[Reference]) -> Reference:
+    """The reference of the highest quality; of equal ones the first."""
+    return max(references, key=lambda reference: reference.quality.total)
+
+
+def _reference_crop(pictures: Pictures, best: Reference) -> Tensor | None:
+    """Lynx's wider crop; None where there was only an aligned crop."""
+    return cut_reference(pictures.rgb[best.index], best.face.points) if best.face else None
+
+
+def _portrait(pictures: Pictures, best: Reference) -> Tensor:
+    """Stand-In's picture of a reference, over white where its background is known."""
+    _require_face_in_foreground(pictures, best)
+    return cut_portrait(pictures.on_white(best.index), best.face.box if best.face else None)
+
+
+def _require_face_in_foreground(pictures: Pictures, best: Reference) -> None:
+    if pictures.opacity is None:
+        return
+    opacity = pictures.opacity[best.index]  # h w
+    height_px, width_px = opacity.shape
+    points = best.face.points if best.face else tuple(point * width_px / CROP_PX for point in TEMPLATE)
+    rows = [min(max(round(point.imag), 0), height_px - 1) for point in points]
+    columns = [min(max(round(point.real), 0), width_px - 1) for point in points]
+    if opacity[rows, columns].median() < HALF:
+        raise InputError(
+            "foreground",
+            found=f"a mask that is black on the face of image {best.number}, or a picture that is transparent there",
+            wanted="white on the person",
+            fix="Put Invert Mask before it: the MASK of Load Image is white where the picture is transparent.",
+        )
 
 
 def attributes_of(reference: Reference) -> Attributes:
     """What was measured on a reference."""
     face = reference.face
     if face is None:
-        return Attributes(None, None, None, None, None, None, reference.face_px)
+        return Attributes(None, None, None, None, None, None, reference.face_px, reference.quality.total)
     angles = (face.yaw_deg, face.pitch_deg, face.roll_deg)
-    return Attributes(face.age_years, face.sex, *angles, face.score, reference.face_px)
+    return Attributes(face.age_years, face.sex, *angles, face.score, reference.face_px, reference.quality.total)
 
 
 def _no_face(sightings: Sequence[Sighting]) -> InputError:

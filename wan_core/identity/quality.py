@@ -14,7 +14,7 @@ from .record import CROP_PX
 
 LUMA = (0.299, 0.587, 0.114)
 HALF_SHARPNESS = 0.02  # mean Laplacian of an aligned face, in [0, 1] a pixel, that counts as half sharp
-WARN_YAW_DEG, WARN_PITCH_DEG, WARN_SCORE = 45.0, 30.0, 0.6
+WARN_YAW_DEG, WARN_PITCH_DEG, WARN_ROLL_DEG, WARN_SCORE = 45.0, 30.0, 30.0, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def warnings(face: Face | None, face_px: float) -> list[str]:
         told.append(f"turned aside by {abs(face.yaw_deg):.0f} degrees")
     if face.pitch_deg is not None and abs(face.pitch_deg) > WARN_PITCH_DEG:
         told.append(f"tilted up or down by {abs(face.pitch_deg):.0f} degrees")
+    if abs(face.roll_deg) > WARN_ROLL_DEG:
+        told.append(f"on its side by {abs(face.roll_deg):.0f} degrees: rotate the picture, Stand-In gets it as it is")
     if face.score is not None and face.score < WARN_SCORE:
         told.append(f"detection score only {face.score:.2f}: is something in front of the face?")
     return told

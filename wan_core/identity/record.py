@@ -37,13 +37,14 @@ class Attributes:
     roll_deg: float | None  # positive: it is turned clockwise in the picture
     detection_score: float | None  # 0..1
     face_px: float  # side of the square of the picture that became the aligned crop
+    quality: float  # 0..1: frontal, sharp, large and surely found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identity:
     """One person, as vectors and as the pictures that they came from; raises InputError when the parts do not fit."""
 
-    z: Tensor | None  # 512, fp32, unit norm; None: pictures without a face, which only Stand-In can use
+    z: Tensor | None  # 512, fp32, unit norm; None: pictures alone, which only Stand-In can use
     references: Tensor  # k 512, fp32, one unit vector for each kept reference
     embeddings: Tensor  # m 512, fp32, unit vectors that a resampler takes: z alone, or all references side by side
     crops: Tensor  # k 112 112 3, the aligned faces, in [0, 1]

@@ -12,6 +12,8 @@ from .images import Pictures
 from .quality import warnings
 from .record import PORTRAIT_PX, Identity
 
+WITHOUT_VECTORS = "this identity has no vectors, and only Stand-In can use it"
+
 
 def describe(
     identity: Identity, pictures: Pictures, sightings: Sequence[Sighting], references: Sequence[Reference],
@@ -37,9 +39,29 @@ def describe(
 def describe_picture(pictures: Pictures) -> str:
     """The report of an identity without a face."""
     lines = [
-        "no face was looked for: this identity has no vectors, and only Stand-In can use it",
+        f"no face was looked for: {WITHOUT_VECTORS}",
         *sampling_lines(pictures),
         f"portrait: image {pictures.numbers[0]} whole, {PORTRAIT_PX} px, {background_words(pictures)}",
+    ]
+    return "\n".join(lines)
+
+
+def describe_portrait(
+    pictures: Pictures, sightings: Sequence[Sighting], references: Sequence[Reference], best: Reference, *, source: str
+) -> str:
+    """The report of an identity of the face of ``best`` without a recogniser."""
+    lines = [
+        f"no recogniser: {WITHOUT_VECTORS}",
+        f"faces: {source}",
+        *sampling_lines(pictures),
+        *(line for sighting in sightings for line in sighting_lines(sighting)),
+        *(
+            f"image {reference.number}: {', '.join((*size_and_measures(reference), quality_words(reference)))}"
+            f"{warning_lines(reference)}"
+            for reference in references
+        ),
+        f"the best of {len(references)} references is image {best.number}",
+        portrait_line(pictures, best),
     ]
     return "\n".join(lines)
 
@@ -69,19 +91,32 @@ def box_words(face: Face) -> str:
 
 def reference_line(reference: Reference, norm: float, verdict: Verdict, references: Sequence[Reference]) -> str:
     """One reference: size, what was measured, how it agrees, and what speaks against it."""
-    told = [f"face {reference.face_px:.0f} px", *measured(reference.face)]
+    told = size_and_measures(reference)
     if verdict.cos is not None and verdict.same_as is None:
         told.append(f"cos {verdict.cos:.3f} to the mean of the others")
-    told += [f"embedding length {norm:.2f}", f"quality {reference.quality.total:.2f}"]
+    told += [f"embedding length {norm:.2f}", quality_words(reference)]
     line = f"image {reference.number}: {', '.join(told)}"
     if verdict.same_as is not None:
         twin = references[verdict.same_as].number
         line += f"; left out: it repeats image {twin} (cos {verdict.cos:.3f}), which counts once"
     elif not verdict.kept:
         line += "; left out: it shows another person"
-    for warning in warnings(reference.face, reference.face_px):
-        line += f"\n  warning: {warning}"
-    return line
+    return line + warning_lines(reference)
+
+
+def size_and_measures(reference: Reference) -> list[str]:
+    """How large a face is, and what was measured on it."""
+    return [f"face {reference.face_px:.0f} px", *measured(reference.face)]
+
+
+def quality_words(reference: Reference) -> str:
+    """The quality of a reference."""
+    return f"quality {reference.quality.total:.2f}"
+
+
+def warning_lines(reference: Reference) -> str:
+    """What speaks against a reference, each on a line of its own that begins with the line break."""
+    return "".join(f"\n  warning: {warning}" for warning in warnings(reference.face, reference.face_px))
 
 
 def measured(face: Face | None) -> Iterator[str]:

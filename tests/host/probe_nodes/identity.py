@@ -226,7 +226,7 @@ class WanCastProbeIdentity(io.ComfyNode):
             coarse = torch.rand(1, 3, 8, 8, generator=generator)
             return interpolate(coarse, size=(side_px, side_px), mode="bilinear")[0].movedim(0, -1).contiguous()
 
-        attributes = record.Attributes(None, None, None, None, None, None, 112.0)
+        attributes = record.Attributes(None, None, None, None, None, None, 112.0, 1.0)
         identity = record.Identity(
             z=vectors[0],
             references=vectors,

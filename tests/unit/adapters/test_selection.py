@@ -141,7 +141,7 @@ def test_nothing_is_asked_for_that_is_there_or_not_needed() -> None:
 
 def test_an_identity_without_a_face_is_refused() -> None:
     require_vectors(1)
-    with pytest.raises(InputError, match="identity: found an identity without a face; wanted one with a face"):
+    with pytest.raises(InputError, match="identity: found an identity without vectors; wanted one with vectors"):
         require_vectors(0)
 
 

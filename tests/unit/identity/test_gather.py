@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from tests.unit.identity.some_faces import face_at
 from wan_core.errors import InputError
-from wan_core.identity.align import align_face, cut_reference
+from wan_core.identity.align import Points, align_face, cut_reference
 from wan_core.identity.combine import combine
 from wan_core.identity.draw import CHOSEN, OTHER, draw_faces
 from wan_core.identity.encode import Embeddings
@@ -18,8 +20,9 @@ from wan_core.identity.faces import Face, Pick
 from wan_core.identity.gather import (
     Reference,
     Sighting,
+    best_of,
     identity_of,
-    identity_of_picture,
+    identity_of_pictures,
     look,
     references_of,
     references_of_crops,
@@ -28,7 +31,7 @@ from wan_core.identity.images import Pictures, read_pictures
 from wan_core.identity.portrait import cut_portrait
 from wan_core.identity.quality import assess, frontal_share, nose_offset, sharpness, warnings
 from wan_core.identity.record import Identity, Space
-from wan_core.identity.report import describe, describe_picture
+from wan_core.identity.report import describe, describe_picture, describe_portrait
 
 SPACE = Space("recogniser.onnx", "cd" * 32, "iResNet")
 SURE = {"score": 0.9, "yaw_deg": 0.0, "pitch_deg": 0.0}
@@ -40,6 +43,12 @@ def noise(*shape: int) -> Tensor:
 
 def seen(x: float, y: float, size: float = 150.0, **about: object) -> Face:
     return replace(face_at(x, y, size), **SURE | about)
+
+
+def turned(degrees: float) -> Points:
+    """The points of a face that is turned clockwise in its picture."""
+    turn = cmath.rect(1, math.radians(degrees))
+    return tuple((point - 200 - 200j) * turn + 200 + 200j for point in face_at(200, 200, 150.0).points)
 
 
 def made(
@@ -74,6 +83,7 @@ def test_the_parts_come_from_the_best_reference() -> None:
     assert torch.equal(identity.reference_crop, cut_reference(pictures.rgb[1], faces[1].points))
     assert torch.equal(identity.portrait, cut_portrait(pictures.rgb[1], faces[1].box))
     assert [about.face_px for about in identity.attributes] == pytest.approx([60, 180])
+    assert [about.quality for about in identity.attributes] == [each.quality.total for each in references]
     assert identity.space == SPACE
     assert "image 1: face 60 px, score 0.90, yaw 0, pitch 0, roll 0 degrees, cos 0.866 to the mean" in report
     assert "combined: 2 of 2 references, the mean of their vectors; the best is image 2" in report
@@ -83,10 +93,12 @@ def test_the_parts_come_from_the_best_reference() -> None:
 
 def test_the_portrait_is_on_white_and_the_crop_for_lynx_is_not() -> None:
     image, mask = noise(1, 300, 300, 3), torch.zeros(300, 300)
+    mask[120:180, 120:180] = 1.0
     pictures = read_pictures(image, mask)
     identity, _, _ = made(pictures, [[seen(150, 150)]], axis(0))
-    assert torch.equal(identity.portrait, torch.ones(512, 512, 3))
-    assert identity.reference_crop.std() > 0.1
+    assert identity.portrait[:100].min() == 1.0
+    assert identity.portrait[200:300, 200:300].std() > 0.1
+    assert identity.reference_crop[:60].std() > 0.1
 
 
 def test_what_is_left_out_is_told() -> None:
@@ -144,6 +156,11 @@ def test_a_choice_that_no_picture_has_is_told() -> None:
         ({"yaw_deg": -46.0}, 150.0, ["turned aside by 46 degrees"]),
         ({"yaw_deg": 45.0, "pitch_deg": -30.0, "score": 0.6}, 150.0, []),
         ({"pitch_deg": 31.0}, 150.0, ["tilted up or down by 31 degrees"]),
+        ({"points": turned(29)}, 150.0, []),
+        (
+            {"points": turned(-90)}, 150.0,
+            ["on its side by 90 degrees: rotate the picture, Stand-In gets it as it is"],
+        ),
         ({"score": 0.59}, 150.0, ["detection score only 0.59: is something in front of the face?"]),
         ({"yaw_deg": None, "pitch_deg": None, "score": None}, 150.0, []),
         (
@@ -177,13 +194,58 @@ def test_crops_have_no_reference_crop_and_are_their_own_portrait() -> None:
 
 def test_a_picture_without_a_face_has_a_portrait_and_no_vectors() -> None:
     pictures = read_pictures(noise(40, 30, 50, 3))
-    identity = identity_of_picture(pictures)
+    identity = identity_of_pictures(pictures, None)
     assert (identity.z, identity.space, len(identity.references)) == (None, None, 0)
     assert torch.equal(identity.portrait, cut_portrait(pictures.rgb[0], None))
     assert "only Stand-In can use it" in describe_picture(pictures)
     assert "sampled evenly: 16 of 40 images, these: 1, 4, 6, 9, 11, 14, 17, 19, 22, 24, 27, 30, 32, 35, 37, 40" in (
         describe_picture(pictures)
     )
+
+
+def test_faces_without_a_recogniser_give_the_pictures_of_the_best_and_no_vectors() -> None:
+    pictures = read_pictures(noise(2, 400, 300, 3))
+    faces = [seen(150, 150, 60), seen(160, 200, 180)]
+    sightings = look(pictures, [[faces[0]], [faces[1]]], Pick())
+    references = references_of(pictures, sightings)
+    best = best_of(references)
+    identity = identity_of_pictures(pictures, best)
+    assert best.number == 2
+    assert (identity.z, identity.space, len(identity.references), len(identity.crops)) == (None, None, 0, 0)
+    assert torch.equal(identity.portrait, cut_portrait(pictures.rgb[1], faces[1].box))
+    assert torch.equal(identity.reference_crop, cut_reference(pictures.rgb[1], faces[1].points))
+    lines = describe_portrait(pictures, sightings, references, best, source="test").splitlines()
+    assert lines[0] == "no recogniser: this identity has no vectors, and only Stand-In can use it"
+    assert lines[2].startswith("image 1: face 60 px, score 0.90, yaw 0, pitch 0, roll 0 degrees, quality ")
+    assert lines[3] == "  warning: small: 60 px, 112 px or more is better"
+    assert lines[5] == "the best of 2 references is image 2"
+    assert lines[6].startswith("portrait and reference crop: from image 2, with its background")
+
+
+@pytest.mark.parametrize("white", ["one eye", "all but the face", "a corner of a crop"])
+def test_a_foreground_without_the_face_is_refused(white: str) -> None:
+    mask = torch.zeros(300, 300)
+    if white == "one eye":
+        mask[100:150, 100:145] = 1.0
+    elif white == "all but the face":
+        mask = 1 - torch.nn.functional.pad(torch.ones(160, 160), (70,) * 4)
+    else:
+        mask[:80, :80] = 1.0
+    pictures = read_pictures(noise(1, 300, 300, 3), mask)
+    if white == "a corner of a crop":
+        (reference,) = references_of_crops(pictures)
+    else:
+        (reference,) = references_of(pictures, look(pictures, [[seen(150, 150)]], Pick()))
+    with pytest.raises(InputError, match="foreground: found a mask that is black on the face of image 1, .* Invert"):
+        identity_of_pictures(pictures, reference)
+
+
+def test_a_foreground_with_most_of_the_face_passes() -> None:
+    mask = torch.ones(300, 300)
+    mask[:, :140] = 0.0  # an eye and a corner of the mouth
+    pictures = read_pictures(noise(1, 300, 300, 3), mask)
+    (reference,) = references_of(pictures, look(pictures, [[seen(150, 150)]], Pick()))
+    assert identity_of_pictures(pictures, reference).portrait[:, -1].std() > 0.1
 
 
 # Quality

@@ -13,7 +13,7 @@ from wan_core.identity.record import Attributes, Identity, Space
 SPACE = Space("encoder.safetensors", "ab" * 32, "IR-SE")
 Z = torch.nn.functional.normalize(torch.arange(1.0, 513.0), dim=0)
 NOTHING = torch.zeros(0, 512)
-ABOUT = Attributes(30, "female", 1.0, 2.0, 3.0, 0.9, 200.0)
+ABOUT = Attributes(30, "female", 1.0, 2.0, 3.0, 0.9, 200.0, 0.5)
 
 
 def sound(count: int = 2) -> Identity:

@@ -93,10 +93,10 @@ def frames_in_front(wan: nn.Module, extra: Options) -> int:
 
 def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options) -> Tensor:
     """The rotary positions that the host gives the video's tokens, 1 n 1 d/2 2 2."""
-    frames_in_front = layout.in_front // (layout.video.rows * layout.video.columns)
+    before = layout.in_front // (layout.video.rows * layout.video.columns)
     latents, height, width = x.shape[2:]
     positions = wan.rope_encode(
-        latents + frames_in_front, height, width, device=x.device, dtype=x.dtype, transformer_options=options
+        latents + before, height, width, device=x.device, dtype=x.dtype, transformer_options=options
     )
     return positions[:, layout.span]
 

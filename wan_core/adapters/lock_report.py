@@ -66,8 +66,8 @@ def _notes(lock: Lock, locks: Sequence[Lock], model_blocks: int) -> list[str]:
         every = 1 if lock.ip.is_normed_by_model else LITE_BLOCK_STEP
         parts.append((lock.ip.keys_values, -(-model_blocks // every)))
     notes += [
-        f"note: the adapter has weights for {len(found)} of {wanted} blocks of this model; the file may be incomplete, "
-        "or made for another model"
+        f"note: the adapter has weights for {len(found)} of the {wanted} blocks of this model in which it acts; the "
+        "file may be incomplete, or made for another model"
         for found, wanted in parts
         if len(found) < wanted
     ]

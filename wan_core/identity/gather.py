@@ -103,7 +103,7 @@ def identity_of(
 
 
 def identity_of_pictures(pictures: Pictures, best: Reference | None) -> Identity:
-    """The record without vectors, for Stand-In only: of a reference, or of the first picture whole.
+    """The record without vectors, of a reference or of the first picture whole: for Stand-In, and Lynx's crop alone.
 
     Raises InputError where the foreground leaves out the reference's face.
     """
@@ -149,7 +149,8 @@ def _require_face_in_foreground(pictures: Pictures, best: Reference) -> None:
             "foreground",
             found=f"a mask that is black on the face of image {best.number}, or a picture that is transparent there",
             wanted="white on the person",
-            fix="Put Invert Mask before it: the MASK of Load Image is white where the picture is transparent.",
+            fix="If it is the wrong way round, as the MASK of Load Image is, put Invert Mask before it; if the images "
+            "differ, link one mask for each.",
         )
 
 

@@ -14,7 +14,6 @@ from .record import CROP_PX, IDENTITY_D
 
 LOOKED_AT = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-AMD = ("MIGraphXExecutionProvider", "ROCMExecutionProvider")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +92,12 @@ def choose_providers(
 ) -> tuple[list[str], str | None]:
     """Where onnxruntime is to run for the host's device, and a line for the log where a faster way is missing.
 
-    torch calls the GPUs of AMD "cuda" too.
+    torch calls the GPUs of AMD "cuda" too; onnxruntime would compile each network there for minutes.
     """
-    if device_type != "cuda":
+    if device_type != "cuda" or is_amd:
         return [CPU], None
-    fast = [provider for provider in (AMD if is_amd else (CUDA,)) if provider in available]
-    if fast:
-        return [fast[0], CPU], None
-    if is_amd:
-        return [CPU], "onnxruntime has no provider for AMD's GPUs, so faces are looked at on the CPU."
+    if CUDA in available:
+        return [CUDA, CPU], None
     return [CPU], (
         "onnxruntime has no CUDA provider, so faces are looked at on the CPU. With the builds for CPU and GPU both "
         "installed the CPU one wins: python -m pip install --force-reinstall --no-deps onnxruntime-gpu"

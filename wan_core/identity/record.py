@@ -44,7 +44,7 @@ class Attributes:
 class Identity:
     """One person, as vectors and as the pictures that they came from; raises InputError when the parts do not fit."""
 
-    z: Tensor | None  # 512, fp32, unit norm; None: pictures alone, which only Stand-In can use
+    z: Tensor | None  # 512, fp32, unit norm; None: pictures alone, for adapters that read no vectors
     references: Tensor  # k 512, fp32, one unit vector for each kept reference
     embeddings: Tensor  # m 512, fp32, unit vectors that a resampler takes: z alone, or all references side by side
     crops: Tensor  # k 112 112 3, the aligned faces, in [0, 1]

@@ -12,7 +12,7 @@ from .images import Pictures
 from .quality import warnings
 from .record import PORTRAIT_PX, Identity
 
-WITHOUT_VECTORS = "this identity has no vectors, and only Stand-In can use it"
+WITHOUT_VECTORS = "this identity has no vectors"
 
 
 def describe(
@@ -39,7 +39,7 @@ def describe(
 def describe_picture(pictures: Pictures) -> str:
     """The report of an identity without a face."""
     lines = [
-        f"no face was looked for: {WITHOUT_VECTORS}",
+        f"no face was looked for: {WITHOUT_VECTORS}, and only Stand-In can use it",
         *sampling_lines(pictures),
         f"portrait: image {pictures.numbers[0]} whole, {PORTRAIT_PX} px, {background_words(pictures)}",
     ]
@@ -51,7 +51,7 @@ def describe_portrait(
 ) -> str:
     """The report of an identity of the face of ``best`` without a recogniser."""
     lines = [
-        f"no recogniser: {WITHOUT_VECTORS}",
+        f"no recogniser: {WITHOUT_VECTORS}; Stand-In can use it, and Lynx's reference layers alone",
         f"faces: {source}",
         *sampling_lines(pictures),
         *(line for sighting in sightings for line in sighting_lines(sighting)),

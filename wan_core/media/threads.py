@@ -24,17 +24,22 @@ def ordinary_threads() -> Iterator[None]:
     if not os.path.isdir(THREADS):
         yield
         return
-    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    own = scheduling(0)
     earlier = thread_ids()
     try:
         yield
     finally:
         for thread in {0, *(thread_ids() - earlier)}:  # 0: this one
             try:
-                if os.sched_getscheduler(thread) != policy:
-                    os.sched_setscheduler(thread, policy, priority)
+                if scheduling(thread) != own:
+                    os.sched_setscheduler(thread, own[0], os.sched_param(own[1]))
             except ProcessLookupError:
                 logger.debug("Thread %d has ended already.", thread)
+
+
+def scheduling(thread: int) -> tuple[int, int]:
+    """The policy of a thread and its real-time priority, 0 without one; ``thread`` 0 is the calling one."""
+    return os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority
 
 
 def thread_ids() -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,14 @@ from tests.unit.adapters.fake_wan import (
     attention,
     raw_attention,
 )
-from wan_core.adapters.inject import IdentityInjection, Layout, corner_of, require_whole_picture
+from wan_core.adapters.inject import (
+    OF_SCAIL,
+    IdentityInjection,
+    Layout,
+    corner_of,
+    frames_in_front,
+    require_whole_picture,
+)
 from wan_core.adapters.kv_cache import KeysValues, KvCache
 from wan_core.adapters.lock import IpTerm, Lock, places
 from wan_core.adapters.run import RUN, Run
@@ -349,6 +357,25 @@ def test_portraits_begin_behind_the_last_position_of_the_video(
 ) -> None:
     """Rows 0 to 3 and columns 0 to 5, stretched and shifted as the host does it."""
     assert corner_of(LAYOUT, {"rope_options": rope} if rope else {}) == corner
+
+
+@pytest.mark.parametrize(
+    ("parts", "reference", "frames"),
+    [
+        ({"ref_conv": None}, None, 0),
+        ({"ref_conv": None}, (1, 16, 2, 4, 4), 0),  # S2V and HuMo put it behind the video
+        ({"ref_conv": object()}, None, 0),
+        ({"ref_conv": object()}, (1, 16, 4, 4), 1),
+        ({"ref_conv": None, OF_SCAIL: object()}, None, 0),
+        ({"ref_conv": None, OF_SCAIL: object()}, (1, 20, 1, 4, 4), 1),
+        ({"ref_conv": None, OF_SCAIL: object()}, (1, 20, 3, 4, 4), 3),
+    ],
+)
+def test_references_in_front_of_the_video_are_counted(
+    parts: dict[str, Any], reference: tuple[int, ...] | None, frames: int
+) -> None:
+    extra = {} if reference is None else {"reference_latent": torch.zeros(reference)}
+    assert frames_in_front(SimpleNamespace(**parts), extra) == frames
 
 
 def test_portraits_lie_one_after_another_and_masked_ones_behind_those_that_act_everywhere() -> None:

@@ -103,14 +103,14 @@ FULL, LITE = ip(40, 32, is_normed_by_model=True), ip(20, 16)
 @pytest.mark.parametrize(
     ("parts", "blocks"),
     [
-        ({"stand_in": STAND_IN}, "40 of 48"),
-        ({"ref": REF}, "40 of 48"),
-        ({"ip": FULL}, "40 of 48"),
-        ({"ip": LITE}, "20 of 24"),  # it acts in every second block
+        ({"stand_in": STAND_IN}, "40 of the 48"),
+        ({"ref": REF}, "40 of the 48"),
+        ({"ip": FULL}, "40 of the 48"),
+        ({"ip": LITE}, "20 of the 24"),  # it acts in every second block
     ],
 )
 def test_an_adapter_for_fewer_blocks_than_the_model_has_is_noted(parts: dict[str, Any], blocks: str) -> None:
     found = lock(**parts)
     (note,) = lock_lines(found, [found], "half", width_d=WIDTH_D, model_blocks=48)[5:]
-    assert note.startswith(f"note: the adapter has weights for {blocks} blocks of this model; the file may be")
+    assert note.startswith(f"note: the adapter has weights for {blocks} blocks of this model in which it acts; ")
     assert len(lock_lines(found, [found], "whole", **MODEL)) == 5

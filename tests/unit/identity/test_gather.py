@@ -215,7 +215,7 @@ def test_faces_without_a_recogniser_give_the_pictures_of_the_best_and_no_vectors
     assert torch.equal(identity.portrait, cut_portrait(pictures.rgb[1], faces[1].box))
     assert torch.equal(identity.reference_crop, cut_reference(pictures.rgb[1], faces[1].points))
     lines = describe_portrait(pictures, sightings, references, best, source="test").splitlines()
-    assert lines[0] == "no recogniser: this identity has no vectors, and only Stand-In can use it"
+    assert lines[0].startswith("no recogniser: this identity has no vectors; Stand-In can use it, and Lynx's ")
     assert lines[2].startswith("image 1: face 60 px, score 0.90, yaw 0, pitch 0, roll 0 degrees, quality ")
     assert lines[3] == "  warning: small: 60 px, 112 px or more is better"
     assert lines[5] == "the best of 2 references is image 2"

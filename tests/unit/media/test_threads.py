@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from threading import Event, Thread, get_native_id
 
 import av
@@ -15,12 +16,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 
 
 def policies() -> set[int]:
-    return {os.sched_getscheduler(thread) for thread in thread_ids()}
+    found = set()
+    for thread in thread_ids():
+        with suppress(ProcessLookupError):  # it has ended
+            found.add(os.sched_getscheduler(thread))
+    return found
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_no_encoder_has_threads_more_urgent_than_its_caller(codec: str) -> None:
-    """SVT-AV1 does, where it may: for root."""
+    if codec == "av1" and os.geteuid():
+        pytest.skip("SVT-AV1 makes its threads urgent only where it may, for root: would prove that they are put back")
     assert policies() == {os.SCHED_OTHER}
     chosen = encoder(codec)
     context = av.CodecContext.create(chosen.name, "w")

@@ -1,6 +1,7 @@
 // Places the nodes of the canvas in columns by depth, without overlap, and prepares them for being saved.
 ({ packFolder, registryName, version }) => {
     const COLUMN_GAP = 90, WIDEST_GAP = 300, ROW_GAP = 60, SWEEPS = 12, PREVIEW_WIDTH = 260, ASPECT = 16 / 9;
+    const DECODED_HEIGHT = 330;  // of the frame that our decode nodes show below while they run
     const nodes = app.graph.nodes;
 
     // Sizes: what the node needs, wide enough for its title, with room for a picture where one will be shown.
@@ -37,7 +38,8 @@
     for (const node of nodes) (columns[depths.get(node)] ??= []).push(node);
 
     // Rows: each node as near as it can be to the middle of its neighbours; a column keeps its gaps.
-    const height = (node) => node.size[1] + LiteGraph.NODE_TITLE_HEIGHT;
+    const shown = (node) => node.type === "HighCompressionVAEDecode" ? DECODED_HEIGHT : 0;
+    const height = (node) => node.size[1] + LiteGraph.NODE_TITLE_HEIGHT + shown(node);
     const middle = new Map(nodes.map((node) => [node, 0]));
     const pack = (column, wanted) => {
         column.sort((a, b) => wanted.get(a) - wanted.get(b) || Number(a.id) - Number(b.id));

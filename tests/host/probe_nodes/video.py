@@ -33,7 +33,7 @@ class FaultyDecoder:
 
     def __init__(self, decoder: torch.nn.Module, fault: str, from_call: int, pause_s: float) -> None:
         self._decoder, self._fault, self._from_call, self._pause_s = decoder, fault, from_call, pause_s
-        self._calls = 0
+        self._calls, self._has_broken = 0, False
         self.conv1 = CountedEntry(decoder.conv1, self._count)
         self.middle, self.upsamples, self.head = decoder.middle, decoder.upsamples, (*decoder.head, self._spoilt)
 
@@ -52,7 +52,9 @@ class FaultyDecoder:
         if self._calls < self._from_call or self._fault == "none":
             return piece
         if self._fault == "encoder":
-            break_encoder()
+            if not self._has_broken:  # a second time, the next run's encoder might be the one that breaks
+                break_encoder()
+            self._has_broken = True
             return piece
         if self._fault == "size":
             return piece[..., :-2]

@@ -120,7 +120,7 @@ def require_pictures(
 
 
 def require_vectors(count: int) -> None:
-    """Raises InputError for an identity without vectors, which only Stand-In can use."""
+    """Raises InputError for an identity without vectors, which identity tokens are made of."""
     if not count:
         raise _lacking(
             "identity", "an identity without vectors", "one with vectors, for Lynx",

@@ -92,7 +92,7 @@ def choose_providers(
 ) -> tuple[list[str], str | None]:
     """Where onnxruntime is to run for the host's device, and a line for the log where a faster way is missing.
 
-    torch calls the GPUs of AMD "cuda" too; onnxruntime would compile each network there for minutes.
+    torch calls the GPUs of AMD "cuda" too, for which onnxruntime's CUDA build is of no use.
     """
     if device_type != "cuda" or is_amd:
         return [CPU], None

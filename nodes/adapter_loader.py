@@ -49,14 +49,13 @@ class WanCastAdapterLoader(io.ComfyNode):
 
     @classmethod
     @names_its_errors
-    def execute(
-        cls, ip_layers: str, resampler: str, ref_layers: str = NONE, stand_in: str = NONE
-    ) -> io.NodeOutput:
+    def execute(cls, ip_layers: str, resampler: str, ref_layers: str = NONE, stand_in: str = NONE) -> io.NodeOutput:
         picked = {"ip_layers": ip_layers, "resampler": resampler, "ref_layers": ref_layers, "stand_in": stand_in}
         read = {
             slot: files.load_weights(files.ID_ADAPTERS, name, input_name=slot)
-            for slot, name in picked.items() if name != NONE
-        }  # fmt: skip
+            for slot, name in picked.items()
+            if name != NONE
+        }
         adapter = load_adapter(
             {slot: AdapterFile(file.name, file.state_dict, file.metadata) for slot, file in read.items()},
             content_sha256=files.content_sha256(read),

@@ -28,7 +28,9 @@ def encode(audio_encoder: AudioEncoder, audio: dict[str, object], tracks: TrackS
     """What the stock encoder says about the audio, unchanged, and our tracks beside it."""
     if not callable(getattr(audio_encoder, "encode_audio", None)):
         raise InputError(
-            "audio_encoder", found=type(audio_encoder).__name__, wanted="an audio encoder",
+            "audio_encoder",
+            found=type(audio_encoder).__name__,
+            wanted="an audio encoder",
             fix="Link the output of Load Audio Encoder.",
         )
     return {**audio_encoder.encode_audio(audio["waveform"], audio["sample_rate"]), TRACKS_KEY: tracks}
@@ -56,21 +58,31 @@ class AudioFeatures(io.ComfyNode):
             inputs=[
                 io.Audio.Input("audio", tooltip="One recording, mono or with several channels, at any sample rate."),
                 io.Float.Input(
-                    "fps", default=16.0, min=0.001, max=240.0, step=0.001, round=0.001,
+                    "fps",
+                    default=16.0,
+                    min=0.001,
+                    max=240.0,
+                    step=0.001,
+                    round=0.001,
                     tooltip="Frame rate of the video. Wan2.2 S2V is 16. 23.976 and 29.97 mean 24000/1001, 30000/1001.",
                 ),
                 io.Int.Input(
-                    "frames", default=0, min=0, max=1_000_000,
+                    "frames",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
                     tooltip="Frames of the video. The audio is cut or padded with silence. 0: as long as the audio.",
                 ),
                 io.AudioEncoder.Input(
-                    "audio_encoder", optional=True,
+                    "audio_encoder",
+                    optional=True,
                     tooltip="From Load Audio Encoder; wav2vec2 large for Wan2.2 S2V. Without it nothing is encoded.",
                 ),
             ],
             outputs=[
                 io.AudioEncoderOutput.Output(
-                    "audio_encoder_output", tooltip="For the stock S2V nodes. Empty when no encoder is linked.",
+                    "audio_encoder_output",
+                    tooltip="For the stock S2V nodes. Empty when no encoder is linked.",
                 ),
                 WanAudioFeatures.Output("features", tooltip="Tracks with one value for every frame."),
                 io.Audio.Output("audio", tooltip="The audio, cut or padded to the frames. Rate and channels are kept."),

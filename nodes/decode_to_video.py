@@ -51,30 +51,46 @@ class WanCastDecodeToVideo(io.ComfyNode):
                 io.Latent.Input("samples", tooltip="The Wan video latent, one clip."),
                 io.Vae.Input("vae", tooltip="The Wan2.1 VAE (for 14B models) or the Wan2.2 VAE (for the 5B model)."),
                 io.Float.Input(
-                    "fps", default=16.0, min=0.001, max=240.0, step=0.001, round=0.001,
+                    "fps",
+                    default=16.0,
+                    min=0.001,
+                    max=240.0,
+                    step=0.001,
+                    round=0.001,
                     tooltip="Frame rate: 16 for the 14B models, 24 for the 5B model. 23.976 means 24000/1001.",
                 ),
                 io.Combo.Input(
-                    "codec", options=list(CODECS), default="h264",
+                    "codec",
+                    options=list(CODECS),
+                    default="h264",
                     tooltip="h264 plays everywhere; hevc and av1 are smaller; prores is for editing; ffv1 is lossless.",
                 ),
                 io.Int.Input(
-                    "quality", default=18, min=0, max=51,
+                    "quality",
+                    default=18,
+                    min=0,
+                    max=51,
                     tooltip="0 is best and largest, 18 looks lossless, 28 is small. prores and ffv1 have none.",
                 ),
                 io.Combo.Input(
-                    "encoder", options=list(CHOICES), default="software",
+                    "encoder",
+                    options=list(CHOICES),
+                    default="software",
                     tooltip="software: best quality for its size. hardware: the GPU's encoder, where it works.",
                 ),
                 io.String.Input(
                     "filename_prefix", default="video/WanCast", tooltip="Name of the file; a subfolder may be in front."
                 ),
                 io.Boolean.Input(
-                    "save_output", default=True,
+                    "save_output",
+                    default=True,
                     tooltip="On: into the output folder. Off: into the temporary one, emptied at the next start.",
                 ),
                 io.Int.Input(
-                    "last_frames", default=1, min=1, max=MOST_LAST_FRAMES,
+                    "last_frames",
+                    default=1,
+                    min=1,
+                    max=MOST_LAST_FRAMES,
                     tooltip="How many of the last frames come out as an IMAGE too, to go on from them.",
                 ),
                 tiling_input(),
@@ -97,8 +113,17 @@ class WanCastDecodeToVideo(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, samples: io.Latent.Type, vae: io.Vae.Type, fps: float, codec: str, quality: int, encoder: str,
-        filename_prefix: str, save_output: bool, last_frames: int, tiling: dict[str, Any] | None = None,
+        cls,
+        samples: io.Latent.Type,
+        vae: io.Vae.Type,
+        fps: float,
+        codec: str,
+        quality: int,
+        encoder: str,
+        filename_prefix: str,
+        save_output: bool,
+        last_frames: int,
+        tiling: dict[str, Any] | None = None,
         audio: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         spec = detect_vae(vaes.vae_weight_shapes(vae))
@@ -112,7 +137,8 @@ class WanCastDecodeToVideo(io.ComfyNode):
         soundtrack = None if audio is None else soundtrack_of(audio)
         image_shape = (min(last_frames, count), height_px, width_px, 3)
         image_bytes = check_image_fits(
-            image_shape, item_bytes=devices.intermediate_dtype().itemsize,
+            image_shape,
+            item_bytes=devices.intermediate_dtype().itemsize,
             free_bytes=devices.free_bytes(devices.intermediate_device()),
         )
         tags = video.host_tags(cls.hidden) | AI_GENERATED
@@ -122,8 +148,15 @@ class WanCastDecodeToVideo(io.ComfyNode):
             job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, tiles, image_bytes, dtype))
             with (
                 vaes.loaded_for_decoding(vae, job.plan, dtype) as loaded,
-                VideoSink(target, place.folder, place.stem, frames=count, soundtrack=soundtrack, tags=tags,
-                          counter=place.counter) as sink,
+                VideoSink(
+                    target,
+                    place.folder,
+                    place.stem,
+                    frames=count,
+                    soundtrack=soundtrack,
+                    tags=tags,
+                    counter=place.counter,
+                ) as sink,
             ):
                 last = write_frames(sink, job, loaded, count, keep_last=last_frames)
                 return Film(sink.finish(), last, (*sink.notes, job.plan.why))
@@ -159,9 +192,7 @@ def soundtrack_of(audio: dict[str, Any]) -> Soundtrack:
     return Soundtrack(sound.waveform, sound.rate_hz)
 
 
-def write_frames(
-    sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int
-) -> list[Tensor]:
+def write_frames(sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int) -> list[Tensor]:
     """Decodes every frame into the sink and returns the last ones: each h w c, uint8."""
     report, kept = frames.progress_with_preview(count), []
     for done, frame in enumerate(frames.in_ram(pixels(job, vae)), start=1):  # h w c, uint8

@@ -52,9 +52,7 @@ class HighCompressionVAEDecode(io.ComfyNode):
 
     @classmethod
     @names_its_errors
-    def execute(
-        cls, samples: io.Latent.Type, vae: io.Vae.Type, tiling: dict[str, Any] | None = None
-    ) -> io.NodeOutput:
+    def execute(cls, samples: io.Latent.Type, vae: io.Vae.Type, tiling: dict[str, Any] | None = None) -> io.NodeOutput:
         spec = detect_vae(vaes.vae_weight_shapes(vae))
         latent = video_latent(samples_of(samples), spec)  # b z t h w
         tiles = tiling_of(tiling or prompts.stated(cls.hidden, "tiling"))

@@ -55,20 +55,33 @@ class IDLock(io.ComfyNode):
                 WanIdentity.Input("identity", tooltip="The person, from IdentityEncode."),
                 WanIdAdapter.Input("adapter", tooltip="The weights, from WanCast Adapter Loader."),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=2.0, step=0.05,
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
                     tooltip="How strongly the portrait (Stand-In) and the identity tokens (Lynx) act. "
                     "Adapters are trained with 1; at 0 they do nothing. Reference layers have ref_strength.",
                 ),
                 io.Float.Input(
-                    "start_percent", default=0.0, min=0.0, max=1.0, step=0.01,
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
                     tooltip="Where in the noise schedule the identity begins to act; 0 is pure noise.",
                 ),
                 io.Float.Input(
-                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01,
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
                     tooltip="Where it stops; 1 is the finished picture. Equal to start_percent: it never acts.",
                 ),
                 io.String.Input(
-                    "blocks", default="all",
+                    "blocks",
+                    default="all",
                     tooltip='The model\'s blocks in which it acts: "all", or numbers and ranges like "0-19, 25". '
                     "A range takes the blocks in it that the adapter has weights for.",
                 ),
@@ -78,15 +91,27 @@ class IDLock(io.ComfyNode):
                 io.Model.Output("model", tooltip="The model with the identity in it. IDLocks can be chained."),
                 io.String.Output("report", tooltip="What acts where, and the memory that it keeps."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     @names_its_errors
     def execute(
-        cls, model: io.Model.Type, identity: Identity, adapter: Adapter, strength: float, start_percent: float,
-        end_percent: float, blocks: str, ref_strength: float = 1.0, apply_to: str = APPLY_TO[0],
-        identity_guidance: float = 0.0, frame_weights: str = "", mask: torch.Tensor | None = None,
-        vae: Any = None, ref_text: Any = None, kept_as: str = KEPT_AS[0],
+        cls,
+        model: io.Model.Type,
+        identity: Identity,
+        adapter: Adapter,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        blocks: str,
+        ref_strength: float = 1.0,
+        apply_to: str = APPLY_TO[0],
+        identity_guidance: float = 0.0,
+        frame_weights: str = "",
+        mask: torch.Tensor | None = None,
+        vae: Any = None,
+        ref_text: Any = None,
+        kept_as: str = KEPT_AS[0],
     ) -> io.NodeOutput:
         require_kind(identity, Identity, name="identity", maker="IdentityEncode")
         require_kind(adapter, Adapter, name="adapter", maker="WanCastAdapterLoader")
@@ -138,41 +163,63 @@ class IDLock(io.ComfyNode):
 def _finer_inputs() -> list[Any]:
     return [
         io.Float.Input(
-            "ref_strength", default=1.0, min=0.0, max=2.0, step=0.05, optional=True,
+            "ref_strength",
+            default=1.0,
+            min=0.0,
+            max=2.0,
+            step=0.05,
+            optional=True,
             tooltip="How strongly Lynx's reference layers act. Without them it changes nothing.",
         ),
         io.Combo.Input(
-            "apply_to", options=list(APPLY_TO), default=APPLY_TO[0], optional=True,
+            "apply_to",
+            options=list(APPLY_TO),
+            default=APPLY_TO[0],
+            optional=True,
             tooltip="Which prompts get the person. auto, as the adapters were made: Stand-In both; Lynx the positive "
             "one, and nobody's identity the negative one.",
         ),
         io.Float.Input(
-            "identity_guidance", default=0.0, min=0.0, max=20.0, step=0.1, optional=True,
+            "identity_guidance",
+            default=0.0,
+            min=0.0,
+            max=20.0,
+            step=0.1,
+            optional=True,
             tooltip="A guidance scale for the identity, apart from cfg; 0 is off. It needs one more evaluation a "
             "step. Lynx used 2 with a cfg of 5.",
         ),
         io.String.Input(
-            "frame_weights", default="", optional=True,
+            "frame_weights",
+            default="",
+            optional=True,
             tooltip='Weight by frame of the video, as in "0:1, 40:0.5"; linear between them. Empty: 1 throughout.',
         ),
         io.Mask.Input(
-            "mask", optional=True,
+            "mask",
+            optional=True,
             tooltip="Where in the picture the person is: one mask, or one for each frame, as wide and high as the "
             "video. Several persons: one ID Lock with a mask for each.",
         ),
         io.Vae.Input(
-            "vae", optional=True, tooltip="The model's VAE; Stand-In and Lynx's reference layers read pictures.",
+            "vae",
+            optional=True,
+            tooltip="The model's VAE; Stand-In and Lynx's reference layers read pictures.",
         ),
         io.Conditioning.Input(
-            "ref_text", optional=True,
+            "ref_text",
+            optional=True,
             tooltip='The text "image of a face", encoded; only Lynx\'s reference layers need it.',
         ),
         io.Combo.Input(
-            "kept_as", options=list(KEPT_AS), default=KEPT_AS[0], optional=True,
+            "kept_as",
+            options=list(KEPT_AS),
+            default=KEPT_AS[0],
+            optional=True,
             tooltip="The type in which keys and values of the identity are kept. fp8 halves their memory and is no "
             "longer exact.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _require_parts(acting: set[str], identity: Identity, adapter: Adapter, vae: Any, ref_text: Any) -> None:
@@ -195,8 +242,11 @@ def _require_model(
 ) -> None:
     if "stand_in" in acting:
         require_expert(adapter.stand_in_expert, level_in_name(models.file_of(model)))
-    needs = [words for words, is_used in (("masks and frame weights", has_places), ("ref_layers", "ref" in acting))
-             if is_used]  # fmt: skip
+    needs = [
+        words
+        for words, is_used in (("masks and frame weights", has_places), ("ref_layers", "ref" in acting))
+        if is_used
+    ]
     require_layout(wan.network, is_plain=wan.has_plain_layout, needs=needs)
 
 

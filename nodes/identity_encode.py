@@ -35,8 +35,12 @@ from .host import devices, faces, files, onnx_network
 from .types import WanIdentity, names_its_errors
 
 ALIGNED, LANDMARKS, PACK, LANDMARKER, WHOLE = (
-    "aligned crop", "landmarks", "insightface pack", "mediapipe", "whole picture",
-)  # fmt: skip
+    "aligned crop",
+    "landmarks",
+    "insightface pack",
+    "mediapipe",
+    "whole picture",
+)
 SOURCES = (ALIGNED, LANDMARKS, PACK, LANDMARKER, WHOLE)
 OF_THE_PACK, NO_ENCODER = "recogniser of the insightface pack", "none (for Stand-In)"
 
@@ -62,13 +66,17 @@ class IdentityEncode(io.ComfyNode):
                 ),
                 _face_input(),
                 io.Combo.Input(
-                    "combine", options=list(WAYS), default=WAYS[0], optional=True,
+                    "combine",
+                    options=list(WAYS),
+                    default=WAYS[0],
+                    optional=True,
                     tooltip="What becomes of several references. mean: one vector, weighted by the detection scores. "
                     "best: the frontal, sharp, large one. tokens: all of them side by side.",
                 ),
                 _pick_input(),
                 io.Mask.Input(
-                    "foreground", optional=True,
+                    "foreground",
+                    optional=True,
                     tooltip="White on the person. Stand-In's portrait gets a white background outside of it. The MASK "
                     "of Load Image is the other way round: put Invert Mask between.",
                 ),
@@ -76,8 +84,9 @@ class IdentityEncode(io.ComfyNode):
             outputs=[
                 WanIdentity.Output("identity", tooltip="The identity: vectors, aligned faces, and the encoder's name."),
                 io.Image.Output(
-                    "aligned", tooltip="The aligned faces as the encoder saw them, 112 x 112 px; Stand-In's portrait "
-                    "where no face was looked for."
+                    "aligned",
+                    tooltip="The aligned faces as the encoder saw them, 112 x 112 px; Stand-In's portrait "
+                    "where no face was looked for.",
                 ),
                 io.String.Output("report", tooltip="What was seen, kept and left out, and how well the faces agree."),
                 io.Image.Output("boxes", tooltip="The pictures with the boxes and points of the faces in them."),
@@ -87,8 +96,13 @@ class IdentityEncode(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, images: torch.Tensor, encoder: str, face: dict[str, Any] | None = None, combine: str = WAYS[0],
-        pick: dict[str, Any] | None = None, foreground: torch.Tensor | None = None,
+        cls,
+        images: torch.Tensor,
+        encoder: str,
+        face: dict[str, Any] | None = None,
+        combine: str = WAYS[0],
+        pick: dict[str, Any] | None = None,
+        foreground: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         require_way(combine)
         source = Source.of(face or {}, pick or {}, encoder)
@@ -104,16 +118,20 @@ class IdentityEncode(io.ComfyNode):
 
 def _face_input() -> io.DynamicCombo.Input:
     pack = io.Combo.Input(
-        "pack", options=faces.pack_names(),
+        "pack",
+        options=faces.pack_names(),
         tooltip="A folder of models/insightface/models with insightface's .onnx files, for example buffalo_l. "
         "Nothing is downloaded.",
     )
     landmarker = io.Combo.Input(
-        "landmarker", options=faces.landmarker_files(),
+        "landmarker",
+        options=faces.landmarker_files(),
         tooltip="The weights of ComfyUI's MediaPipe face landmarker, from models/detection.",
     )
     points = io.String.Input(
-        "landmarks", multiline=True, default="",
+        "landmarks",
+        multiline=True,
+        default="",
         tooltip="One line for each image: x y in pixels of left eye, right eye, nose, left and right mouth corner, "
         "left as seen in the image.",
     )
@@ -208,9 +226,16 @@ def _encode(pictures: Pictures, source: Source, way: str) -> tuple[Any, torch.Te
     )
     identity = identity_of(pictures, references, vectors, combined, encoder.space)
     report = describe(
-        identity, pictures, sightings, references, embeddings, combined,
-        encoder=encoder.label, source=_source_label(source), way=way,
-    )  # fmt: skip
+        identity,
+        pictures,
+        sightings,
+        references,
+        embeddings,
+        combined,
+        encoder=encoder.label,
+        source=_source_label(source),
+        way=way,
+    )
     return identity, _sent(identity.crops), report, drawn
 
 

@@ -45,19 +45,28 @@ class LipSyncCheck(io.ComfyNode):
             search_aliases=["syncnet", "lse-c", "lse-d", "av offset", "talking head", "lip sync"],
             inputs=[
                 io.MultiType.Input(
-                    "frames", types=[io.Image, io.Video],
+                    "frames",
+                    types=[io.Image, io.Video],
                     tooltip="Crops of one face that fills the picture, forehead to chin. A VIDEO brings fps and sound.",
                 ),
                 io.Float.Input(
-                    "fps", default=16.0, min=0.001, max=240.0, step=0.001, round=0.001,
+                    "fps",
+                    default=16.0,
+                    min=0.001,
+                    max=240.0,
+                    step=0.001,
+                    round=0.001,
                     tooltip="Frame rate of the pictures; not used for a VIDEO, which brings its own.",
                 ),
                 io.Combo.Input(
-                    "weights", options=files.model_files(files.SYNCNET),
+                    "weights",
+                    options=files.model_files(files.SYNCNET),
                     tooltip="SyncNet v2 weights in models/syncnet. They are yours to get; nothing is downloaded.",
                 ),
                 io.Combo.Input(
-                    "mode", options=list(MODES), default="parity",
+                    "mode",
+                    options=list(MODES),
+                    default="parity",
                     tooltip="parity: as in published comparisons. robust: the ends of the clip do not bias the score.",
                 ),
                 io.Audio.Input(

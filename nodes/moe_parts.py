@@ -50,11 +50,16 @@ class WanCastMoEGuider(io.ComfyNode):
                 policy_input(),
                 memory_input(),
                 io.Int.Input(
-                    "start_steps", default=2, min=0, max=MOST_STEPS, optional=True,
+                    "start_steps",
+                    default=2,
+                    min=0,
+                    max=MOST_STEPS,
+                    optional=True,
                     tooltip="How many steps guider_start takes first; not read when it is not linked.",
                 ),
                 io.Guider.Input(
-                    "guider_start", optional=True,
+                    "guider_start",
+                    optional=True,
                     tooltip="Takes the first start_steps steps, for example without a distilled LoRA.",
                 ),
             ],
@@ -64,8 +69,13 @@ class WanCastMoEGuider(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, guider_high: StockGuider, guider_low: StockGuider, switch: dict[str, Any] | None = None,
-        policy: str = POLICIES[0], memory: str = MEMORY[0], start_steps: int = 2,
+        cls,
+        guider_high: StockGuider,
+        guider_low: StockGuider,
+        switch: dict[str, Any] | None = None,
+        policy: str = POLICIES[0],
+        memory: str = MEMORY[0],
+        start_steps: int = 2,
         guider_start: StockGuider | None = None,
     ) -> io.NodeOutput:
         named = {"guider_start": guider_start, "guider_high": guider_high, "guider_low": guider_low}
@@ -104,8 +114,14 @@ class MoEGuider:
         return self.guiders[0].model_patcher
 
     def sample(
-        self, noise: torch.Tensor, latent_image: torch.Tensor, sampler: Any, sigmas: torch.Tensor,
-        denoise_mask: torch.Tensor | None = None, callback: OnStep | None = None, disable_pbar: bool = False,
+        self,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor,
+        sampler: Any,
+        sigmas: torch.Tensor,
+        denoise_mask: torch.Tensor | None = None,
+        callback: OnStep | None = None,
+        disable_pbar: bool = False,
         seed: int | None = None,
     ) -> torch.Tensor:
         """Samples as a stock guider does; raises InputError where the parts do not fit the schedule."""
@@ -167,7 +183,11 @@ class WanCastMoEModel(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, model_high: Model, model_low: Model, switch: dict[str, Any] | None = None, policy: str = POLICIES[0],
+        cls,
+        model_high: Model,
+        model_low: Model,
+        switch: dict[str, Any] | None = None,
+        policy: str = POLICIES[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
         size = wan_pair({"model_high": model_high, "model_low": model_low})
@@ -205,16 +225,24 @@ class WanCastMoESigmas(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="One of the experts: its shift and its kind are read."),
                 io.Int.Input(
-                    "high_steps", default=10, min=0, max=MOST_STEPS,
+                    "high_steps",
+                    default=10,
+                    min=0,
+                    max=MOST_STEPS,
                     tooltip="Steps of the high-noise expert. 0 starts at the boundary, to refine (aligned only).",
                 ),
                 io.Int.Input(
-                    "low_steps", default=10, min=0, max=MOST_STEPS,
+                    "low_steps",
+                    default=10,
+                    min=0,
+                    max=MOST_STEPS,
                     tooltip="Steps of the low-noise expert. 0 ends at the boundary, with noise left (aligned only).",
                 ),
                 switch_input(UNITS_OF_SIGMAS),
                 io.Combo.Input(
-                    "spacing", options=list(SPACINGS), default=SPACINGS[0],
+                    "spacing",
+                    options=list(SPACINGS),
+                    default=SPACINGS[0],
                     tooltip=(
                         "aligned: the model's shift, with a step just below the boundary. shifted: one even schedule, "
                         "whose shift is chosen so that the boundary falls where you want it."
@@ -231,7 +259,11 @@ class WanCastMoESigmas(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, model: Model, high_steps: int, low_steps: int, switch: dict[str, Any] | None = None,
+        cls,
+        model: Model,
+        high_steps: int,
+        low_steps: int,
+        switch: dict[str, Any] | None = None,
         spacing: str = SPACINGS[0],
     ) -> io.NodeOutput:
         size = wan_pair({"model": model})

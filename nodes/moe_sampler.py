@@ -42,28 +42,51 @@ class MoESampler(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="What it should not show; an expert with cfg 1 ignores it."),
                 io.Latent.Input("latent_image", tooltip="The latent to denoise; its size is the size of the video."),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=2**64 - 1, control_after_generate=True,
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**64 - 1,
+                    control_after_generate=True,
                     tooltip="Decides the noise: the same seed and settings give the same latent.",
                 ),
                 io.Int.Input(
-                    "steps", default=20, min=1, max=MOST_STEPS,
+                    "steps",
+                    default=20,
+                    min=1,
+                    max=MOST_STEPS,
                     tooltip="Steps of the whole run, both experts together; not read when sigmas is linked.",
                 ),
                 io.Float.Input(
-                    "cfg_high", default=4.0, min=0.0, max=100.0, step=0.1, round=0.01,
+                    "cfg_high",
+                    default=4.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
                     tooltip="Classifier-free guidance of the high-noise expert. 1 halves its cost.",
                 ),
                 io.Float.Input(
-                    "cfg_low", default=3.0, min=0.0, max=100.0, step=0.1, round=0.01,
+                    "cfg_low",
+                    default=3.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
                     tooltip="Classifier-free guidance of the low-noise expert. 1 halves its cost.",
                 ),
                 io.Combo.Input("sampler_name", options=sampling.SAMPLERS, default="euler", tooltip="The solver."),
                 io.Combo.Input(
-                    "scheduler", options=sampling.SCHEDULERS, default="simple",
+                    "scheduler",
+                    options=sampling.SCHEDULERS,
+                    default="simple",
                     tooltip="How the noise levels are spread; not read when sigmas is linked.",
                 ),
                 io.Float.Input(
-                    "denoise", default=1.0, min=0.0, max=1.0, step=0.01,
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
                     tooltip="Below 1, the latent that comes in is kept in part; not read when sigmas is linked.",
                 ),
                 switch_input(),
@@ -71,19 +94,31 @@ class MoESampler(io.ComfyNode):
                     "sigmas", optional=True, tooltip="A schedule from outside, instead of scheduler, steps and denoise."
                 ),
                 io.Boolean.Input(
-                    "add_noise", default=True, optional=True,
+                    "add_noise",
+                    default=True,
+                    optional=True,
                     tooltip="Off: the latent that comes in has its noise already, left over by another sampler.",
                 ),
                 io.Int.Input(
-                    "start_at_step", default=0, min=0, max=MOST_STEPS, optional=True,
+                    "start_at_step",
+                    default=0,
+                    min=0,
+                    max=MOST_STEPS,
+                    optional=True,
                     tooltip="The first step to run; the steps before it are left to another sampler.",
                 ),
                 io.Int.Input(
-                    "end_at_step", default=MOST_STEPS, min=0, max=MOST_STEPS, optional=True,
+                    "end_at_step",
+                    default=MOST_STEPS,
+                    min=0,
+                    max=MOST_STEPS,
+                    optional=True,
                     tooltip="The step to stop before; the steps from there on are left to another sampler.",
                 ),
                 io.Boolean.Input(
-                    "return_with_leftover_noise", default=False, optional=True,
+                    "return_with_leftover_noise",
+                    default=False,
+                    optional=True,
                     tooltip="When it stops early: on keeps the noise for another sampler, off denoises to the end.",
                 ),
                 policy_input(),
@@ -99,11 +134,27 @@ class MoESampler(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, model_high: Model, model_low: Model, positive: Conditioning, negative: Conditioning, latent_image: Latent,
-        seed: int, steps: int, cfg_high: float, cfg_low: float, sampler_name: str, scheduler: str, denoise: float,
-        switch: dict[str, Any] | None = None, sigmas: torch.Tensor | None = None, add_noise: bool = True,
-        start_at_step: int = 0, end_at_step: int = MOST_STEPS, return_with_leftover_noise: bool = False,
-        policy: str = POLICIES[0], memory: str = MEMORY[0],
+        cls,
+        model_high: Model,
+        model_low: Model,
+        positive: Conditioning,
+        negative: Conditioning,
+        latent_image: Latent,
+        seed: int,
+        steps: int,
+        cfg_high: float,
+        cfg_low: float,
+        sampler_name: str,
+        scheduler: str,
+        denoise: float,
+        switch: dict[str, Any] | None = None,
+        sigmas: torch.Tensor | None = None,
+        add_noise: bool = True,
+        start_at_step: int = 0,
+        end_at_step: int = MOST_STEPS,
+        return_with_leftover_noise: bool = False,
+        policy: str = POLICIES[0],
+        memory: str = MEMORY[0],
     ) -> io.NodeOutput:
         size = require_inputs(model_high, model_low, positive, negative, latent_image)
         require_choice(policy, POLICIES, name="policy")
@@ -143,9 +194,7 @@ def own_schedule(model: Model, sampler_name: str, scheduler: str, steps: int, de
     return sampling.schedule(model, sampler_name, scheduler, steps, denoise)
 
 
-def job_of(
-    model: Model, latent: Latent, seed: int, sampler_name: str, sigmas: torch.Tensor, *, add_noise: bool
-) -> Job:
+def job_of(model: Model, latent: Latent, seed: int, sampler_name: str, sigmas: torch.Tensor, *, add_noise: bool) -> Job:
     """The run of the sampler, with the noise, mask and progress that the stock sampler would have."""
     samples = sampling.start_latent(model, latent)
     return Job(

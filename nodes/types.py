@@ -64,25 +64,43 @@ def switch_input(units: Sequence[str] = UNITS) -> io.DynamicCombo.Input:
         "auto": [],
         "snr_db": [
             io.Float.Input(
-                "snr_db", default=-16.9, min=-LARGEST_SNR_DB, max=LARGEST_SNR_DB, step=0.1, round=0.01,
+                "snr_db",
+                default=-16.9,
+                min=-LARGEST_SNR_DB,
+                max=LARGEST_SNR_DB,
+                step=0.1,
+                round=0.01,
                 tooltip="Signal-to-noise ratio at the boundary in decibels: -16.9 for text, -19.08 for image to video.",
             )
         ],
         "sigma": [
             io.Float.Input(
-                "sigma", default=0.875, min=0.0, max=1.0, step=0.001, round=0.0001,
+                "sigma",
+                default=0.875,
+                min=0.0,
+                max=1.0,
+                step=0.001,
+                round=0.0001,
                 tooltip="Noise level at the boundary: 0.875 for text, 0.9 for image to video.",
             )
         ],
         "timestep": [
             io.Float.Input(
-                "timestep", default=875.0, min=0.0, max=1000.0, step=1.0, round=0.1,
+                "timestep",
+                default=875.0,
+                min=0.0,
+                max=1000.0,
+                step=1.0,
+                round=0.1,
                 tooltip="Diffusion timestep at the boundary, 1000 is pure noise. It is not a step number.",
             )
         ],
         "step": [
             io.Int.Input(
-                "step", default=10, min=0, max=MOST_STEPS,
+                "step",
+                default=10,
+                min=0,
+                max=MOST_STEPS,
                 tooltip="How many steps come before the low-noise expert, counted in the whole schedule.",
             )
         ],
@@ -97,7 +115,10 @@ def switch_input(units: Sequence[str] = UNITS) -> io.DynamicCombo.Input:
 def policy_input() -> io.Combo.Input:
     """How a solver of several evaluations a step crosses the switch."""
     return io.Combo.Input(
-        "policy", options=list(POLICIES), default=POLICIES[0], optional=True,
+        "policy",
+        options=list(POLICIES),
+        default=POLICIES[0],
+        optional=True,
         tooltip=(
             "For solvers of several evaluations a step. strict: each by its noise level, as if both experts were one. "
             "latch: never back to the high-noise expert. per_step: as two samplers in a row."
@@ -111,7 +132,10 @@ MEMORY = ("auto", "one_expert")
 def memory_input() -> io.Combo.Input:
     """How many experts may be on a device at once."""
     return io.Combo.Input(
-        "memory", options=list(MEMORY), default=MEMORY[0], optional=True,
+        "memory",
+        options=list(MEMORY),
+        default=MEMORY[0],
+        optional=True,
         tooltip="auto: the experts stay on the device if they fit. one_expert: the others always leave first.",
     )
 

@@ -29,9 +29,7 @@ assert RESAMPLER_WIDTH % RESAMPLER_HEAD == 0
 # Lynx
 
 
-def resampler(
-    token_width: int = TOKEN_WIDTH, width: int = RESAMPLER_WIDTH, depth: int = RESAMPLER_DEPTH
-) -> Table:
+def resampler(token_width: int = TOKEN_WIDTH, width: int = RESAMPLER_WIDTH, depth: int = RESAMPLER_DEPTH) -> Table:
     """Embedding to 16 tokens: a Perceiver."""
     table = {"latents": Entry((1, QUERIES, width), std=1.0)} | prefixed("proj_in.", layer(EMBEDDING, width, gain=20.0))
     for index in range(depth):

@@ -90,10 +90,12 @@ def read_pack(name: str) -> Pack:
 
 def _no_pack(found: str, wanted: str) -> InputError:
     return InputError(
-        "pack", found=found, wanted=wanted,
+        "pack",
+        found=found,
+        wanted=wanted,
         fix="Unpack an insightface pack there (it is for research only, and nothing is downloaded) and refresh the "
         "page.",
-    )  # fmt: skip
+    )
 
 
 # insightface
@@ -177,9 +179,15 @@ def _as_bytes(pictures: torch.Tensor) -> torch.Tensor:
 # The host's landmarker
 
 LANDMARKER_PARTS = (
-    "detector_short.", "detector_full.", "mesh.", "blendshapes.", "topology.", "canonical_vertices",
-    "procrustes_indices", "procrustes_weights",
-)  # fmt: skip
+    "detector_short.",
+    "detector_full.",
+    "mesh.",
+    "blendshapes.",
+    "topology.",
+    "canonical_vertices",
+    "procrustes_indices",
+    "procrustes_weights",
+)
 
 
 def landmarker_files() -> list[str]:
@@ -226,9 +234,11 @@ def _with_angles(landmarker: Any, face: dict[str, Any], shape: Sequence[int]) ->
 
 def _no_landmarker(found: str) -> InputError:
     return InputError(
-        "landmarker", found=found, wanted="the weights of ComfyUI's MediaPipe face landmarker",
+        "landmarker",
+        found=found,
+        wanted="the weights of ComfyUI's MediaPipe face landmarker",
         fix="Put them into models/detection; ComfyUI's own node Load Face Detection Model (MediaPipe) takes the same.",
-    )  # fmt: skip
+    )
 
 
 def progress_of_two(first: int, second: int) -> tuple[OnPicture, OnPicture]:

@@ -75,7 +75,9 @@ def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
     except Exception as error:
         reason = error if is_safetensors else "it is damaged, or holds more than plain weights"
         raise InputError(
-            input_name, found=f"{name!r}, which cannot be read ({reason})", wanted="a complete weight file",
+            input_name,
+            found=f"{name!r}, which cannot be read ({reason})",
+            wanted="a complete weight file",
             fix="Copy or download the file again, best as .safetensors.",
         ) from error
     require_sound_weights(state_dict, name, input_name)

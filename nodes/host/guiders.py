@@ -163,9 +163,10 @@ def notes_on_team(team: Team, sigmas: tuple[float, ...]) -> tuple[Note, ...]:
     *firsts, low = team.guiders
     split = split_schedule(sigmas, team.sigma_mins[-2])
     found = [
-        note for first in firsts
+        note
+        for first in firsts
         for note in notes_on_run(facts_of(first.model), facts_of(low.model), sigmas, split, (first.cfg, low.cfg))
-    ]  # fmt: skip
+    ]
     return tuple(dict.fromkeys(found))
 
 
@@ -221,9 +222,16 @@ def two_in_one(high: Model, low: Model, run: Run) -> Model:
     """
 
     def sample_both(
-        go_on: comfy.patcher_extension.WrapperExecutor, noise: torch.Tensor, latent_image: torch.Tensor, sampler: Any,
-        sigmas: torch.Tensor, denoise_mask: torch.Tensor | None = None, callback: OnStep | None = None,
-        disable_pbar: bool = False, seed: int | None = None, **shapes: Any,
+        go_on: comfy.patcher_extension.WrapperExecutor,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor,
+        sampler: Any,
+        sigmas: torch.Tensor,
+        denoise_mask: torch.Tensor | None = None,
+        callback: OnStep | None = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        **shapes: Any,
     ) -> torch.Tensor:
         guider = go_on.class_obj
         first = LazyGuider(guider.model_patcher, cfg_of(guider), partial(go_on, **shapes), {})

@@ -69,8 +69,14 @@ def with_lock(model: Model, lock: Lock, patcher: Model, *, identity_guidance: fl
 
 
 def sample_informed(
-    sample: Callable[..., torch.Tensor], guider: comfy.samplers.CFGGuider, sigmas: torch.Tensor,
-    extra_args: dict[str, Any], callback: Any, noise: torch.Tensor, *rest: Any, **named: Any,
+    sample: Callable[..., torch.Tensor],
+    guider: comfy.samplers.CFGGuider,
+    sigmas: torch.Tensor,
+    extra_args: dict[str, Any],
+    callback: Any,
+    noise: torch.Tensor,
+    *rest: Any,
+    **named: Any,
 ) -> torch.Tensor:
     """Samples with what the identities need to know of the run in its own transformer_options.
 
@@ -84,12 +90,13 @@ def sample_informed(
     patcher = guider.model_patcher
     schedule = patcher.get_model_object("model_sampling")
     extra_args["model_options"]["transformer_options"][RUN] = Run(
-        negative=frozenset(cond["uuid"] for name, conds in guider.conds.items() if "negative" in name
-                           for cond in conds),
+        negative=frozenset(
+            cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds
+        ),
         weights_of=lambda: weights_of(patcher),
         sigma_of=lambda percent: float(schedule.percent_to_sigma(percent)),
         latent_shape=tuple(noise.shape[-3:]),
-    )  # fmt: skip
+    )
     try:
         return sample(guider, sigmas, extra_args, callback, noise, *rest, **named)
     finally:
@@ -127,9 +134,12 @@ def identity_guide(lock: Lock, identity_scale: float) -> Callable[[dict[str, Any
             args["model"], [args["uncond"]], args["input"], args["sigma"], options
         )
         return with_identity_guidance(
-            args["denoised"], args["uncond_denoised"], with_person,
-            text_scale=args["cond_scale"], identity_scale=identity_scale,
-        )  # fmt: skip
+            args["denoised"],
+            args["uncond_denoised"],
+            with_person,
+            text_scale=args["cond_scale"],
+            identity_scale=identity_scale,
+        )
 
     return guide
 
@@ -145,9 +155,7 @@ def identity_keys_values(network: AdapterNetwork, embeddings: torch.Tensor) -> K
     device = comfy.model_management.get_torch_device()
     person = embeddings.to(device, torch.float32)  # m 512
     tokens = network.resampler(torch.stack((person, torch.zeros_like(person))))  # 2 n d
-    return {
-        block: tuple(part.cpu() for part in network.ip.keys_values(block, tokens)) for block in network.ip.blocks
-    }
+    return {block: tuple(part.cpu() for part in network.ip.keys_values(block, tokens)) for block in network.ip.blocks}
 
 
 def content_of(*tensors: torch.Tensor) -> str:
@@ -163,14 +171,13 @@ def picture_latents(model: Model, vae: comfy.sd.VAE, pictures: Pictures) -> torc
     """Pictures (b h w 3) as latents in the model's scale, each for itself, b c 1 h w; raises InputError if unfit."""
     wanted = model.model.latent_format.latent_channels
     if not isinstance(vae, comfy.sd.VAE):
-        raise InputError(
-            "vae", found=type(vae).__name__, wanted="the VAE of this model", fix="Connect Load VAE."
-        )  # fmt: skip
+        raise InputError("vae", found=type(vae).__name__, wanted="the VAE of this model", fix="Connect Load VAE.")
     latents = torch.cat([vae.encode(picture[None]) for picture in pictures])  # b c 1 h w
     if latents.ndim != 5 or latents.shape[1] != wanted:
         raise InputError(
-            "vae", found=f"a VAE whose latents are {tuple(latents.shape[1:])}",
+            "vae",
+            found=f"a VAE whose latents are {tuple(latents.shape[1:])}",
             wanted=f"the VAE of this model, with {wanted} latent channels",
             fix="Load the Wan2.1 VAE for Wan2.1 and the Wan2.2 A14B models.",
-        )  # fmt: skip
+        )
     return model.model.process_latent_in(latents)

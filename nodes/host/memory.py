@@ -22,9 +22,10 @@ def release(model: Model) -> None:
         model.partially_unload(model.offload_device, 1e32)
         return
     others = [
-        loaded for loaded in comfy.model_management.current_loaded_models
+        loaded
+        for loaded in comfy.model_management.current_loaded_models
         if loaded.model is None or loaded.model.clone_base_uuid != model.clone_base_uuid
-    ]  # fmt: skip
+    ]
     comfy.model_management.free_memory(1e32, model.load_device, keep_loaded=others)
 
 

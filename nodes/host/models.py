@@ -86,7 +86,9 @@ def require_single(model: object, *, input_name: str) -> None:
     """Raises InputError for a model that stands for two: what is put into it would reach the first alone."""
     if isinstance(model, Model) and model.get_wrappers(WrappersMP.OUTER_SAMPLE, TWO_IN_ONE):
         raise InputError(
-            input_name, found="a model that WanCast MoE Model made of two", wanted="one expert",
+            input_name,
+            found="a model that WanCast MoE Model made of two",
+            wanted="one expert",
             fix="Connect the expert itself.",
         )
 
@@ -102,7 +104,9 @@ def shift_of(model: Model, *, input_name: str = "model") -> float:
     middle, _ = sigma_range(model, 0.5, 0.5)
     if not 0.0 < middle < 1.0:
         raise InputError(
-            input_name, found=f"a schedule with sigma {middle:.4g} in the middle", wanted="that of a flow model",
+            input_name,
+            found=f"a schedule with sigma {middle:.4g} in the middle",
+            wanted="that of a flow model",
             fix="Take the model sampling patch off, or use ModelSamplingSD3.",
         )
     return round(middle / (1.0 - middle), 9)  # sigma = shift * u / (1 + (shift - 1) * u) at u = 0.5

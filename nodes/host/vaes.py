@@ -50,7 +50,11 @@ def without_overflow(vae: comfy.sd.VAE, decode: Callable[[torch.dtype], Made]) -
 
 
 def plan_decoding(
-    vae: comfy.sd.VAE, spec: VaeSpec, latent_shape: Sequence[int], tiles: tuple[int, int], image_bytes: int,
+    vae: comfy.sd.VAE,
+    spec: VaeSpec,
+    latent_shape: Sequence[int],
+    tiles: tuple[int, int],
+    image_bytes: int,
     dtype: torch.dtype,
 ) -> Plan:
     """How to decode a latent (b z t h w) in the memory that is there beside an IMAGE of so many bytes in RAM.
@@ -63,8 +67,14 @@ def plan_decoding(
     ram_bytes = None if on_cpu else comfy.model_management.get_free_memory(torch.device("cpu")) - image_bytes
     free_bytes = budget_bytes(vae) - (image_bytes if on_cpu else 0)
     return plan_for(
-        spec, latent_shape, dtype.itemsize, free_bytes,
-        rows=rows, columns=columns, ram_bytes=ram_bytes, device_is_ram=on_cpu,
+        spec,
+        latent_shape,
+        dtype.itemsize,
+        free_bytes,
+        rows=rows,
+        columns=columns,
+        ram_bytes=ram_bytes,
+        device_is_ram=on_cpu,
     )
 
 
@@ -97,7 +107,9 @@ def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan, dtype: torch.dtype) -> It
                 raise
             comfy.model_management.unload_all_models()
             raise InputError(
-                "tiling", found=f"too little device memory ({plan.why})", wanted="a way to decode that fits",
+                "tiling",
+                found=f"too little device memory ({plan.why})",
+                wanted="a way to decode that fits",
                 fix="Set tiling to tiles, and raise columns and rows until it fits.",
             ) from error
 

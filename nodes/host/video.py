@@ -40,17 +40,23 @@ def save_place(prefix: str, width_px: int, height_px: int, *, keep: bool) -> Sav
         folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width_px, height_px)
     except OSError as error:
         raise InputError(
-            "filename_prefix", found=f"{prefix!r} ({error.strerror})", wanted="a place that can be written to",
+            "filename_prefix",
+            found=f"{prefix!r} ({error.strerror})",
+            wanted="a place that can be written to",
             fix="Choose another folder or name.",
         ) from error
     except Exception as error:
         raise InputError(
-            "filename_prefix", found=repr(prefix), wanted=f"a name inside the {kind.value} folder",
+            "filename_prefix",
+            found=repr(prefix),
+            wanted=f"a name inside the {kind.value} folder",
             fix="Leave out .. and drive letters; a subfolder is fine, like video/shot.",
         ) from error
     if len(stem.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES:
         raise InputError(
-            "filename_prefix", found=f"a name of {len(stem)} letters", wanted=f"at most {LONGEST_NAME_BYTES} bytes",
+            "filename_prefix",
+            found=f"a name of {len(stem)} letters",
+            wanted=f"at most {LONGEST_NAME_BYTES} bytes",
             fix="Write a shorter one; a Chinese letter takes 3 bytes.",
         )
     os.makedirs(folder, exist_ok=True)

@@ -82,8 +82,9 @@ class Sizes:
     resampler_layers: int
 
 
-PUBLISHED = Sizes(5120, 40, rank_d=128, lite_token_d=2048, full_token_d=5120, registers=16, resampler_d=1280,
-                  resampler_layers=4)  # fmt: skip
+PUBLISHED = Sizes(
+    5120, 40, rank_d=128, lite_token_d=2048, full_token_d=5120, registers=16, resampler_d=1280, resampler_layers=4
+)
 
 
 def tables(sizes: Sizes) -> dict[str, Table]:
@@ -106,9 +107,12 @@ def picked(spec: Spec) -> dict[str, str]:
 
 def empty_adapter(spec: Spec, contents: Mapping[str, Table]) -> Adapter:
     """The adapter of these files without memory for its weights."""
-    files = {slot: AdapterFile(name, {key: torch.empty(entry.shape, device=META)
-                                      for key, entry in contents[name].items()}, {})
-             for slot, name in picked(spec).items()}  # fmt: skip
+    files = {
+        slot: AdapterFile(
+            name, {key: torch.empty(entry.shape, device=META) for key, entry in contents[name].items()}, {}
+        )
+        for slot, name in picked(spec).items()
+    }
     return load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None)
 
 
@@ -125,9 +129,16 @@ def empty_lock(adapter: Adapter) -> Lock:
         ip=IpTerm({n: network.ip.keys_values(n, tokens) for n in network.ip.blocks}, False) if network.ip else None,
         ref=RefTerm(network.ref, latents(2, REFERENCE_CROP_PX), torch.empty(1, device=META)) if network.ref else None,
         stand_in=StandInTerm(network.stand_in, latents(1, PORTRAIT_PX), None) if network.stand_in else None,
-        strength=1.0, ref_strength=1.0, blocks=frozenset(adapter.blocks), start_percent=0.0, end_percent=1.0,
-        apply_to=APPLY_TO[0], mask=None, frame_weights=(), kept_as=KEPT_AS[0],
-    )  # fmt: skip
+        strength=1.0,
+        ref_strength=1.0,
+        blocks=frozenset(adapter.blocks),
+        start_percent=0.0,
+        end_percent=1.0,
+        apply_to=APPLY_TO[0],
+        mask=None,
+        frame_weights=(),
+        kept_as=KEPT_AS[0],
+    )
 
 
 def kept_mb(kind: Kind, sizes: Sizes = PUBLISHED) -> float:

@@ -144,11 +144,12 @@ def chained_samplers(graph: Graph, seed: int) -> list[Any]:
     first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": SWITCH_STEP}
     second = {"add_noise": "disable", "start_at_step": SWITCH_STEP, "end_at_step": STEPS}
     high, low = recipes.model(graph, recipes.HIGH), recipes.model(graph, recipes.LOW)
-    noisy = graph.add(
-        "KSamplerAdvanced", model=high, cfg=CFG, return_with_leftover_noise="enable", **parts | first
-    )[0]
+    noisy = graph.add("KSamplerAdvanced", model=high, cfg=CFG, return_with_leftover_noise="enable", **parts | first)[0]
     return graph.add(
-        "KSamplerAdvanced", model=low, cfg=CFG, return_with_leftover_noise="disable",
+        "KSamplerAdvanced",
+        model=low,
+        cfg=CFG,
+        return_with_leftover_noise="disable",
         **parts | second | {"latent_image": noisy},
     )[0]
 
@@ -162,9 +163,7 @@ def one_file_twice(graph: Graph, seed: int) -> list[Any]:
 def two_as_one_model(graph: Graph, seed: int) -> list[Any]:
     """Both experts as one model in the stock sampler."""
     high, low = recipes.model(graph, recipes.HIGH), recipes.model(graph, recipes.LOW)
-    both = graph.add(
-        "WanCastMoEModel", model_high=high, model_low=low, policy="strict", memory="auto", **switch()
-    )[0]
+    both = graph.add("WanCastMoEModel", model_high=high, model_low=low, policy="strict", memory="auto", **switch())[0]
     return recipes.stock_sample(graph, both, **job(graph, seed) | {"cfg": CFG})
 
 

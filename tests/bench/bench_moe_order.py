@@ -97,9 +97,7 @@ def sampled_twice(graph: Graph, sampler: str, steps: int) -> recipes.Link:
     high, low = flow(graph, recipes.HIGH), flow(graph, recipes.LOW)
     start = graph.make(latent=SHAPE, fill="zeros")
     noisy = graph.add("SamplerCustom", model=high, add_noise=True, sigmas=halves[0], latent_image=start, **common)
-    return graph.add(
-        "SamplerCustom", model=low, add_noise=False, sigmas=halves[1], latent_image=noisy[0], **common
-    )[0]  # fmt: skip
+    return graph.add("SamplerCustom", model=low, add_noise=False, sigmas=halves[1], latent_image=noisy[0], **common)[0]
 
 
 def measure(client: Client, samplers: Sequence[str], steps: Sequence[int]) -> list[Series]:

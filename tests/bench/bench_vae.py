@@ -63,10 +63,11 @@ class Figure:
 
 
 CASES = (
-    Case("2.1", 256, 17), Case("2.2", 256, 9),
+    Case("2.1", 256, 17),
+    Case("2.2", 256, 9),
     *(Case(vae, 128, frames) for vae in ("2.1", "2.2") for frames in (5, 9, 17, 33)),
     Case("2.1", 64, 257),
-)  # fmt: skip
+)
 
 
 # The process of one figure

@@ -178,10 +178,12 @@ def measured(name: str, run: Callable[[], int]) -> int:
     with torch.inference_mode(), Watch() as watch:
         frames = run()
     figures = {
-        "node": name, "frames": frames, "size": f"{OPTIONS.width} x {OPTIONS.height}",
+        "node": name,
+        "frames": frames,
+        "size": f"{OPTIONS.width} x {OPTIONS.height}",
         "grown_mb": round((watch.peak_bytes - watch.before_bytes) / 1e6, 1),
         "seconds": round(time.perf_counter() - start_s, 1),
-    }  # fmt: skip
+    }
     sys.stdout.write(json.dumps(figures) + "\n")
     sys.stdout.flush()
     return frames

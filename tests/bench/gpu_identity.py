@@ -99,8 +99,10 @@ def random_adapter(kind: str) -> Any:
         noise = torch.randn(entry.shape, generator=generator, device=DEVICE)
         return (entry.std * noise + entry.centre).to(torch.bfloat16).cpu()
 
-    files = {slot: adapter_files.AdapterFile(name, {key: weight(entry) for key, entry in contents[name].items()}, {})
-             for slot, name in bench_identity.picked(spec).items()}  # fmt: skip
+    files = {
+        slot: adapter_files.AdapterFile(name, {key: weight(entry) for key, entry in contents[name].items()}, {})
+        for slot, name in bench_identity.picked(spec).items()
+    }
     return adapter_files.load_adapter(
         files, content_sha256=kind, operations=devices.operations, make_patcher=devices.resting_patcher
     )
@@ -116,9 +118,15 @@ def random_identity() -> Any:
         for side_px in (record.CROP_PX, record.REFERENCE_CROP_PX, record.PORTRAIT_PX)
     )
     return record.Identity(
-        z=vectors[0], references=vectors, embeddings=vectors, crops=crop[None], reference_crop=reference,
-        portrait=portrait, attributes=(attributes,), space=record.Space("random", "", "IR-SE"),
-    )  # fmt: skip
+        z=vectors[0],
+        references=vectors,
+        embeddings=vectors,
+        crops=crop[None],
+        reference_crop=reference,
+        portrait=portrait,
+        attributes=(attributes,),
+        space=record.Space("random", "", "IR-SE"),
+    )
 
 
 class RandomVae(comfy.sd.VAE):

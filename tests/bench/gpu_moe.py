@@ -133,8 +133,14 @@ def pack_module(name: str) -> ModuleType:
 def expert_shapes() -> dict[str, tuple[int, ...]]:
     """The names and shapes of an expert's weights, from the host's own network."""
     network = comfy.ldm.wan.model.WanModel(
-        dim=OPTIONS.dim, ffn_dim=OPTIONS.ffn, num_layers=OPTIONS.layers, num_heads=OPTIONS.dim // 128,
-        text_dim=OPTIONS.text, operations=comfy.ops.disable_weight_init, device="meta", dtype=torch.bfloat16,
+        dim=OPTIONS.dim,
+        ffn_dim=OPTIONS.ffn,
+        num_layers=OPTIONS.layers,
+        num_heads=OPTIONS.dim // 128,
+        text_dim=OPTIONS.text,
+        operations=comfy.ops.disable_weight_init,
+        device="meta",
+        dtype=torch.bfloat16,
     )
     return {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
 

@@ -34,9 +34,11 @@ ROWS = {  # one_frame, rows, columns, segment_latents, cache_in_ram
 SHORT_FRAMES, LONG_FRAMES = 33, 257
 TILED_FRAMES = 61  # two segments of eight latent frames
 GOALS_GIB = {  # (vae, size, row)
-    ("2.1", "720p", "one_frame"): 5.0, ("2.2", "720p", "one_frame"): 4.1,
-    ("2.1", "720p", "2x2"): 2.5, ("2.2", "720p", "2x2"): 2.5,
-}  # fmt: skip
+    ("2.1", "720p", "one_frame"): 5.0,
+    ("2.2", "720p", "one_frame"): 4.1,
+    ("2.1", "720p", "2x2"): 2.5,
+    ("2.2", "720p", "2x2"): 2.5,
+}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

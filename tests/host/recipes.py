@@ -7,8 +7,17 @@ from typing import Any
 from tests.host.live import ROOT, Graph
 
 NODES = (
-    "IdentityEncode", "IDLock", "AudioFeatures", "MoESampler", "HighCompressionVAEDecode", "LipSyncCheck",
-    "WanCastAdapterLoader", "WanCastMoEGuider", "WanCastMoEModel", "WanCastMoESigmas", "WanCastDecodeToVideo",
+    "IdentityEncode",
+    "IDLock",
+    "AudioFeatures",
+    "MoESampler",
+    "HighCompressionVAEDecode",
+    "LipSyncCheck",
+    "WanCastAdapterLoader",
+    "WanCastMoEGuider",
+    "WanCastMoEModel",
+    "WanCastMoESigmas",
+    "WanCastDecodeToVideo",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
 IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
@@ -17,9 +26,7 @@ ENCODER = "mini_ir_se.safetensors"
 IP_LAYERS, RESAMPLER = "mini_lynx_lite_ip_layers.safetensors", "mini_lynx_lite_resampler.safetensors"
 SYNCNET = "mini_syncnet.safetensors"
 LANDMARKS = (ROOT / "tests" / "data" / "portrait_landmarks.txt").read_text(encoding="ascii").strip()
-SAMPLING: dict[str, Any] = {
-    "seed": 42, "steps": 6, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0
-}
+SAMPLING: dict[str, Any] = {"seed": 42, "steps": 6, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
 
 Link = list[Any]
 

@@ -106,9 +106,14 @@ GOOD = "MoESampler: latent_image: found str; wanted LATENT. Connect an empty lat
 @pytest.mark.parametrize(
     "message",
     [
-        GOOD.replace("str", "strange"), GOOD.replace("str", "a str"), GOOD.replace("found str", "str"),
-        GOOD.replace("wanted LATENT", "wanted LATENTS"), GOOD.replace(" Connect an empty latent for Wan video.", ""),
-        GOOD.replace("latent_image", "latent"), GOOD.replace("MoESampler", "KSampler"), f"Error: {GOOD}",
+        GOOD.replace("str", "strange"),
+        GOOD.replace("str", "a str"),
+        GOOD.replace("found str", "str"),
+        GOOD.replace("wanted LATENT", "wanted LATENTS"),
+        GOOD.replace(" Connect an empty latent for Wan video.", ""),
+        GOOD.replace("latent_image", "latent"),
+        GOOD.replace("MoESampler", "KSampler"),
+        f"Error: {GOOD}",
     ],
 )
 def test_the_comparison_sees_another_message(message: str) -> None:

@@ -31,8 +31,21 @@ def test_the_router_costs_less_than_a_millisecond_beside_its_look_for_nan() -> N
 
 def test_the_gpu_script_runs_at_toy_size_and_takes_no_figure_twice(host_dir: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, ROOT / "tests" / "bench" / "gpu_moe.py", "--device", "cpu", "--tiny", "--dtype", "fp8_e4m3fn",
-        "--models", tmp_path, "--out", tmp_path, "--phases", "step", "memory", "swap",
+        sys.executable,
+        ROOT / "tests" / "bench" / "gpu_moe.py",
+        "--device",
+        "cpu",
+        "--tiny",
+        "--dtype",
+        "fp8_e4m3fn",
+        "--models",
+        tmp_path,
+        "--out",
+        tmp_path,
+        "--phases",
+        "step",
+        "memory",
+        "swap",
     ]
     results = tmp_path / "gpu_moe.json"
     results.write_text(json.dumps({"fp8_e4m3fn.static.memory.tiny": {"figures": {"as it was": 1.0}}}), encoding="ascii")
@@ -58,8 +71,11 @@ def test_a_lock_costs_time(client: Client, monkeypatch: pytest.MonkeyPatch, name
 
 def test_the_memory_of_each_kind_is_what_its_tokens_take_at_14b() -> None:
     tokens = {  # of one block, with nobody's for Lynx, times the blocks
-        "lynx_lite": 2 * 16 * 20, "lynx_full": 2 * (16 + 16) * 40, "lynx_ref": 2 * 256 * 40, "stand_in": 1024 * 40,
-    }  # fmt: skip
+        "lynx_lite": 2 * 16 * 20,
+        "lynx_full": 2 * (16 + 16) * 40,
+        "lynx_ref": 2 * 256 * 40,
+        "stand_in": 1024 * 40,
+    }
     tokens["all_together"] = tokens["lynx_full"] + tokens["lynx_ref"] + tokens["stand_in"]
     tokens["two_masked_stand_ins"] = 2 * tokens["stand_in"]
     found = {name: bench_identity.kept_mb(kind) for name, kind in bench_identity.KINDS.items()}
@@ -73,8 +89,17 @@ def test_a_cache_hit_takes_less_than_a_millisecond() -> None:
 
 def test_the_identity_gpu_script_runs_at_toy_size_and_takes_no_figure_twice(host_dir: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, ROOT / "tests" / "bench" / "gpu_identity.py", "--device", "cpu", "--tiny",
-        "--dtype", "fp8_e4m3fn", "--models", tmp_path, "--out", tmp_path,
+        sys.executable,
+        ROOT / "tests" / "bench" / "gpu_identity.py",
+        "--device",
+        "cpu",
+        "--tiny",
+        "--dtype",
+        "fp8_e4m3fn",
+        "--models",
+        tmp_path,
+        "--out",
+        tmp_path,
     ]
     video = "cpu.fp8_e4m3fn.static.64x64.5"
     results = tmp_path / "gpu_identity.json"

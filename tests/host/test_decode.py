@@ -23,8 +23,10 @@ VAES = {"wan2.1": (recipes.vae21, 16), "wan2.2": (recipes.vae22, 48)}
 EVERY_VAE = pytest.mark.parametrize(("vae", "channels"), VAES.values(), ids=VAES)
 LATENTS = (1, 2, 3, 4, 9)  # 1, 5, 9, 13 and 33 frames
 TILES = {  # rows and columns, and the odd grids; a tile decodes 13 to each side, so that two do not decode everything
-    (3, 29): ((1, 2),), (29, 3): ((2, 1), (2, 2)), (31, 5): ((3, 2),),
-}  # fmt: skip
+    (3, 29): ((1, 2),),
+    (29, 3): ((2, 1), (2, 2)),
+    (31, 5): ((3, 2),),
+}
 TILE_TOLERANCE = 2e-5  # of the standard deviation
 ONE_FRAME_TOLERANCE = 1e-5
 BF16_TOLERANCE = 2**-6  # four steps of bf16 near white
@@ -66,7 +68,8 @@ def test_decoders_of_the_real_size_equal_stock_decoding_bit_for_bit(
     """With random weights; the Wan2.2 decoder is in bf16, because in fp32 it has 2.2 GB of them."""
     graph = Graph()
     inputs = {
-        "samples": graph.make(latent=latent), "vae": graph.add("WanCastProbeRandomVae", kind=kind, dtype=dtype)[0]
+        "samples": graph.make(latent=latent),
+        "vae": graph.add("WanCastProbeRandomVae", kind=kind, dtype=dtype)[0],
     }
     expected = graph.save(stock(graph, **inputs))
     whole, auto = (graph.save(recipes.decoded(graph, **inputs, tiling=tiling)) for tiling in ("whole frame", "auto"))

@@ -72,14 +72,19 @@ def streams(file: io.BytesIO) -> Streams:
         container.seek(0)
         frames, blocks = [], []
         for frame in container.decode(*container.streams):
-            (frames if isinstance(frame, av.VideoFrame) else blocks).append(frame.to_ndarray(
-                **({"format": "rgb24"} if isinstance(frame, av.VideoFrame) else {})
-            ))
+            (frames if isinstance(frame, av.VideoFrame) else blocks).append(
+                frame.to_ndarray(**({"format": "rgb24"} if isinstance(frame, av.VideoFrame) else {}))
+            )
         return Streams(
-            video.codec_context.codec.canonical_name, frames, Fraction(video.average_rate), length_s(container, video),
-            None if sound is None else length_s(container, sound), np.concatenate(blocks, axis=1) if blocks else None,
-            {name.upper(): text for name, text in container.metadata.items()}, hashes,
-        )  # fmt: skip
+            video.codec_context.codec.canonical_name,
+            frames,
+            Fraction(video.average_rate),
+            length_s(container, video),
+            None if sound is None else length_s(container, sound),
+            np.concatenate(blocks, axis=1) if blocks else None,
+            {name.upper(): text for name, text in container.metadata.items()},
+            hashes,
+        )
 
 
 def length_s(container: Any, stream: Any) -> Fraction:
@@ -122,8 +127,9 @@ def shots(live_host: HostServer) -> Shots:
         {name: last for name, (last, _, _) in values.items()},
         {name: count for name, (_, count, _) in values.items()},
         {name: report.tree[""] for name, (_, _, report) in values.items()},
-        run.saved(stock).array, graph.prompt,
-    )  # fmt: skip
+        run.saved(stock).array,
+        graph.prompt,
+    )
 
 
 # The file
@@ -318,7 +324,8 @@ def faulty(fault: str) -> Callable[[Graph], dict[str, Any]]:
 
 FAILURES: dict[str, tuple[Callable[[Graph], dict[str, Any]], str]] = {
     "NaN in the latent": (
-        lambda graph: {"samples": graph.make(latent=LATENT, fill="nan")}, "NaN or Inf in latent frame "
+        lambda graph: {"samples": graph.make(latent=LATENT, fill="nan")},
+        "NaN or Inf in latent frame ",
     ),
     "NaN from the VAE": (faulty("nan"), "vae: found NaN or infinite pixels in frame 9 (counted from 0)"),
     "broken encoder": (faulty("encoder"), "the encoder broke"),

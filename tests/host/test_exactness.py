@@ -60,9 +60,7 @@ def test_other_settings_equal_the_stock_sampler_too(client: Client, changes: dic
     ours |= {"cfg_high": changes["cfg"], "cfg_low": changes["cfg"]} if "cfg" in changes else {}
     start = graph.make(latent=[1, 16, 3, 8, 8])
     stock_node = graph.save(recipes.stock_sample(graph, expert, latent_image=start, **changes))
-    our_node = graph.save(
-        recipes.moe_sample(graph, model_high=expert, model_low=expert, latent_image=start, **ours)
-    )
+    our_node = graph.save(recipes.moe_sample(graph, model_high=expert, model_low=expert, latent_image=start, **ours))
     run = client.run(graph)
     assert run.saved(our_node) == run.saved(stock_node)
 
@@ -83,13 +81,25 @@ def test_a_switch_at_a_step_equals_two_stock_samplers_in_a_row(client: Client) -
     common = {"noise_seed": 42, "steps": 6, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
     common |= recipes.conditioning(graph)
     noisy = graph.add(
-        "KSamplerAdvanced", model=recipes.model(graph, recipes.HIGH), latent_image=recipes.latent(graph),
-        add_noise="enable", start_at_step=0, end_at_step=2, return_with_leftover_noise="enable", **common,
-    )[0]  # fmt: skip
+        "KSamplerAdvanced",
+        model=recipes.model(graph, recipes.HIGH),
+        latent_image=recipes.latent(graph),
+        add_noise="enable",
+        start_at_step=0,
+        end_at_step=2,
+        return_with_leftover_noise="enable",
+        **common,
+    )[0]
     clean = graph.add(
-        "KSamplerAdvanced", model=recipes.model(graph, recipes.LOW), latent_image=noisy,
-        add_noise="disable", start_at_step=2, end_at_step=10000, return_with_leftover_noise="disable", **common,
-    )[0]  # fmt: skip
+        "KSamplerAdvanced",
+        model=recipes.model(graph, recipes.LOW),
+        latent_image=noisy,
+        add_noise="disable",
+        start_at_step=2,
+        end_at_step=10000,
+        return_with_leftover_noise="disable",
+        **common,
+    )[0]
     stock, ours = graph.save(clean), graph.save(recipes.moe_sample(graph, switch="step", switch__step=2))
     run = client.run(graph)
     np.testing.assert_allclose(run.saved(ours).array, run.saved(stock).array, rtol=1e-5, atol=1e-4)

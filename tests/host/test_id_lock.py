@@ -64,9 +64,16 @@ def test_the_positive_prompt_of_two_prompt_guidance_gets_the_person(client: Clie
     graph = Graph()
     lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
     dual = guided(
-        graph, "DualCFGGuider", lock, cond1=texts["positive"], cond2=texts["middle"], negative=texts["negative"],
-        cfg_conds=1.0, cfg_cond2_negative=1.0, style=style,
-    )  # fmt: skip
+        graph,
+        "DualCFGGuider",
+        lock,
+        cond1=texts["positive"],
+        cond2=texts["middle"],
+        negative=texts["negative"],
+        cfg_conds=1.0,
+        cfg_cond2_negative=1.0,
+        style=style,
+    )
     require_same(client, graph, dual, guided(graph, "BasicGuider", lock, conditioning=texts["positive"]))
 
 
@@ -75,9 +82,16 @@ def test_the_second_prompt_of_two_prompt_guidance_gets_the_person_and_the_negati
     graph = Graph()
     lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
     dual = guided(
-        graph, "DualCFGGuider", lock, cond1=texts["positive"], cond2=texts["middle"], negative=texts["negative"],
-        cfg_conds=0.0, cfg_cond2_negative=3.0, style="regular",
-    )  # fmt: skip
+        graph,
+        "DualCFGGuider",
+        lock,
+        cond1=texts["positive"],
+        cond2=texts["middle"],
+        negative=texts["negative"],
+        cfg_conds=0.0,
+        cfg_cond2_negative=3.0,
+        style="regular",
+    )
     plain = guided(graph, "CFGGuider", lock, positive=texts["middle"], negative=texts["negative"], cfg=3.0)
     require_same(client, graph, dual, plain)
 
@@ -87,9 +101,15 @@ def test_the_empty_prompt_of_perpendicular_guidance_gets_nobody(client: Client) 
     graph = Graph()
     lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
     perpendicular = guided(
-        graph, "PerpNegGuider", lock, positive=texts["positive"], negative=texts["middle"],
-        empty_conditioning=texts["negative"], cfg=3.0, neg_scale=0.0,
-    )  # fmt: skip
+        graph,
+        "PerpNegGuider",
+        lock,
+        positive=texts["positive"],
+        negative=texts["middle"],
+        empty_conditioning=texts["negative"],
+        cfg=3.0,
+        neg_scale=0.0,
+    )
     plain = guided(graph, "CFGGuider", lock, positive=texts["positive"], negative=texts["negative"], cfg=3.0)
     require_same(client, graph, perpendicular, plain)
 
@@ -195,9 +215,12 @@ def test_a_model_that_was_unloaded_between_runs_gives_the_same(client: Client) -
         graph = Graph()
         parts = {"vae": recipes.vae21(graph)}
         adapter = graph.add(
-            "WanCastAdapterLoader", ip_layers=recipes.IP_LAYERS, resampler=recipes.RESAMPLER, ref_layers="none",
+            "WanCastAdapterLoader",
+            ip_layers=recipes.IP_LAYERS,
+            resampler=recipes.RESAMPLER,
+            ref_layers="none",
             stand_in="mini_stand_in_high.safetensors",
-        )[0]  # fmt: skip
+        )[0]
         lock = recipes.locked(graph, recipes.model(graph), adapter=adapter, **parts)
         latent = graph.make(latent=[1, 16, 3, 8, 8], use=after)
         return client.value(graph, recipes.stock_sample(graph, lock, steps=3, latent_image=latent))

@@ -30,7 +30,7 @@ def lock_of(spec: Spec) -> Build:
 LITE_LOCK, REF_LOCK, PORTRAIT_LOCK = (lock_of(spec) for spec in (LITE, REF, PORTRAIT))
 NODE_OF.update(dict.fromkeys((LITE_LOCK, REF_LOCK, PORTRAIT_LOCK), "IDLock"))
 
-PAIRS = "a text like \"0:1, 40:0.5\""
+PAIRS = 'a text like "0:1, 40:0.5"'
 SHOWN = 'frame and weight, as in "0:1, 40:0.5"'
 EXPERT = "the Stand-In file of the high-noise expert on the low-noise model"
 OWN_TEXT = "[batch, tokens, 64] for this model"
@@ -41,40 +41,68 @@ def number(value: float) -> Spec:
 
 
 ROWS = [
-    *(Row(LITE_LOCK, name, number(-0.5), "-0.5", "a finite number of 0 or more")
-      for name in ("strength", "ref_strength", "identity_guidance")),
-    *(Row(LITE_LOCK, name, number(float("nan")), "nan", "a finite number of 0 or more")
-      for name in ("strength", "ref_strength", "identity_guidance")),
+    *(
+        Row(LITE_LOCK, name, number(-0.5), "-0.5", "a finite number of 0 or more")
+        for name in ("strength", "ref_strength", "identity_guidance")
+    ),
+    *(
+        Row(LITE_LOCK, name, number(float("nan")), "nan", "a finite number of 0 or more")
+        for name in ("strength", "ref_strength", "identity_guidance")
+    ),
     Row(LITE_LOCK, "apply_to", {"value": "nobody"}, "'nobody'", "one of auto, both, positive"),
     Row(LITE_LOCK, "kept_as", {"value": "int4"}, "'int4'", "one of model's type, fp8"),
-    Row(LITE_LOCK, "identity_guidance", 2.0, "2 with the person on both prompts",
-        "a negative prompt without the person", {"apply_to": "both"}),
-    Row(PORTRAIT_LOCK, "identity_guidance", 2.0, "2 with the person on both prompts",
-        "a negative prompt without the person"),
+    Row(
+        LITE_LOCK,
+        "identity_guidance",
+        2.0,
+        "2 with the person on both prompts",
+        "a negative prompt without the person",
+        {"apply_to": "both"},
+    ),
+    Row(
+        PORTRAIT_LOCK,
+        "identity_guidance",
+        2.0,
+        "2 with the person on both prompts",
+        "a negative prompt without the person",
+    ),
     Row(LITE_LOCK, "frame_weights", number(1.0), "1.0", PAIRS),
     Row(LITE_LOCK, "frame_weights", "0-4:1", "'0-4:1'", SHOWN),
     Row(LITE_LOCK, "frame_weights", "8:1, 4:1", "the frames 8, 4", "each frame once, in rising order"),
     Row(LITE_LOCK, "blocks", "1", "'1'", "blocks that the adapter has weights for: 0, 2"),
     Row(LITE_LOCK, "mask", TEXT, "str", "a MASK"),
-    Row(LITE_LOCK, "mask", {"tensor": [64, 64], "fill": "unit"}, "a tensor of shape (64, 64)",
-        "masks as frames, height, width"),
+    Row(
+        LITE_LOCK,
+        "mask",
+        {"tensor": [64, 64], "fill": "unit"},
+        "a tensor of shape (64, 64)",
+        "masks as frames, height, width",
+    ),
     Row(LITE_LOCK, "mask", {"tensor": [0, 64, 64]}, "a tensor of shape (0, 64, 64)", "masks as frames, height, width"),
     Row(LITE_LOCK, "mask", {"tensor": [1, 64, 64], "fill": "nan"}, "values outside of 0 to 1", "values from 0 to 1"),
-    *(Row(build, "vae", bad, found, wanted)
-      for build in (PORTRAIT_LOCK, REF_LOCK)
-      for bad, found, wanted in (
-          (NOTHING, "nothing", "the model's VAE, for the pictures of the identity"),
-          (TEXT, "str", "the VAE of this model"),
-          (recipes.vae22, "a VAE whose latents are (48, 1, <...>)", "the VAE of this model, with 16 latent channels"),
-      )),
+    *(
+        Row(build, "vae", bad, found, wanted)
+        for build in (PORTRAIT_LOCK, REF_LOCK)
+        for bad, found, wanted in (
+            (NOTHING, "nothing", "the model's VAE, for the pictures of the identity"),
+            (TEXT, "str", "the VAE of this model"),
+            (recipes.vae22, "a VAE whose latents are (48, 1, <...>)", "the VAE of this model, with 16 latent channels"),
+        )
+    ),
     Row(REF_LOCK, "ref_text", NOTHING, "nothing", "a text for the reference layers"),
     Row(REF_LOCK, "ref_text", TEXT, "str", "CONDITIONING"),
     Row(REF_LOCK, "ref_text", {"conditioning": [1, 7, 11]}, "text of shape [1, 7, 11]", OWN_TEXT),
     Row(REF_LOCK, "ref_text", {"conditioning": [2, 7, 64]}, "several texts", "one"),
     Row(LITE_LOCK, "model", recipes.moe_model, "a model that WanCast MoE Model made of two", "one expert"),
-    Row(PORTRAIT_LOCK, "model", lambda graph: recipes.model(graph, recipes.LOW), EXPERT,
-        "the one of the low-noise expert", named="adapter"),
-]  # fmt: skip
+    Row(
+        PORTRAIT_LOCK,
+        "model",
+        lambda graph: recipes.model(graph, recipes.LOW),
+        EXPERT,
+        "the one of the low-noise expert",
+        named="adapter",
+    ),
+]
 
 
 def without(part: str) -> Build:
@@ -83,11 +111,21 @@ def without(part: str) -> Build:
 
 
 ROWS += [
-    Row(PORTRAIT_LOCK, "identity", without("portrait"), "an identity without a portrait",
-        "one with a portrait, for Stand-In"),
-    Row(REF_LOCK, "identity", without("reference_crop"), "an identity of crops that were aligned already",
-        "one with a wider crop, for the reference layers"),
-]  # fmt: skip
+    Row(
+        PORTRAIT_LOCK,
+        "identity",
+        without("portrait"),
+        "an identity without a portrait",
+        "one with a portrait, for Stand-In",
+    ),
+    Row(
+        REF_LOCK,
+        "identity",
+        without("reference_crop"),
+        "an identity of crops that were aligned already",
+        "one with a wider crop, for the reference layers",
+    ),
+]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

@@ -113,13 +113,27 @@ def two_advanced(graph: Graph) -> list[Link]:
     made = []
     for side in SIDES:
         noisy = graph.add(
-            "KSamplerAdvanced", model=high[side], latent_image=recipes.latent(graph), add_noise="enable",
-            start_at_step=0, end_at_step=2, return_with_leftover_noise="enable", **common,
-        )[0]  # fmt: skip
-        made.append(graph.add(
-            "KSamplerAdvanced", model=low[side], latent_image=noisy, add_noise="disable",
-            start_at_step=2, end_at_step=10000, return_with_leftover_noise="disable", **common,
-        )[0])  # fmt: skip
+            "KSamplerAdvanced",
+            model=high[side],
+            latent_image=recipes.latent(graph),
+            add_noise="enable",
+            start_at_step=0,
+            end_at_step=2,
+            return_with_leftover_noise="enable",
+            **common,
+        )[0]
+        made.append(
+            graph.add(
+                "KSamplerAdvanced",
+                model=low[side],
+                latent_image=noisy,
+                add_noise="disable",
+                start_at_step=2,
+                end_at_step=10000,
+                return_with_leftover_noise="disable",
+                **common,
+            )[0]
+        )
     return made
 
 
@@ -164,9 +178,15 @@ def user_lora(graph: Graph) -> Callable[[Link], Link]:
 def hooked(graph: Graph) -> list[Link]:
     """A LoRA on the positive prompt alone, whose strength changes in the run."""
     frames = graph.add(
-        "CreateHookKeyframesInterpolated", strength_start=1.0, strength_end=0.2, interpolation="linear",
-        start_percent=0.0, end_percent=1.0, keyframes_count=5, print_keyframes=False,
-    )[0]  # fmt: skip
+        "CreateHookKeyframesInterpolated",
+        strength_start=1.0,
+        strength_end=0.2,
+        interpolation="linear",
+        start_percent=0.0,
+        end_percent=1.0,
+        keyframes_count=5,
+        print_keyframes=False,
+    )[0]
     hooks = graph.add("CreateHookLoraModelOnly", lora_name=LORA, strength_model=0.8)[0]
     hooks = graph.add("SetHookKeyframes", hooks=hooks, hook_kf=frames)[0]
     texts = recipes.conditioning(graph)
@@ -207,8 +227,9 @@ def clip_picture(graph: Graph, *, with_clip: bool) -> list[Link]:
     """A model whose cross-attention has a call for a picture and one for the text; identities belong to the second."""
     given = recipes.image_conditioning(graph)
     if with_clip:
-        given |= {side: graph.add("WanCastProbeClipPicture", conditioning=given[side])[0]
-                  for side in ("positive", "negative")}  # fmt: skip
+        given |= {
+            side: graph.add("WanCastProbeClipPicture", conditioning=given[side])[0] for side in ("positive", "negative")
+        }
     return sampled(graph, locked(graph, recipes.model(graph, CLIP_READER), FULL | PORTRAIT), **given)
 
 
@@ -217,9 +238,12 @@ def two_locks(graph: Graph) -> list[Link]:
     first = pair(graph, recipes.model(graph), EVERYTHING, way="modules", identity=person(graph, 1))
     shift = node(graph, "ModelSamplingSD3", shift=5.0)
     second = pair(
-        graph, Pair(shift(first.ours), shift(first.oracle)), FULL | PORTRAIT | {"strength": 0.7}, way="modules",
+        graph,
+        Pair(shift(first.ours), shift(first.oracle)),
+        FULL | PORTRAIT | {"strength": 0.7},
+        way="modules",
         identity=person(graph, 2),
-    )  # fmt: skip
+    )
     return sampled(graph, {"ours": second.ours, "oracle": second.oracle, "plain": shift(recipes.model(graph))})
 
 

@@ -101,13 +101,20 @@ CASES = {
     "the low-noise expert": Case((LITE | REF,), model=recipes.LOW, sigma=0.4),
     "an image-to-video expert": Case((EVERYTHING,), model=recipes.IMAGE_HIGH),
     "Kijai's keys": Case((KIJAI,)),
-}  # fmt: skip
+}
 ODD = {"a mask of an odd size": Case((EVERYTHING,), latent=(1, 16, 2, 8, 25), masks=(box(64, 200, 47, 160),))}
 KINDS = ("Lynx lite", "Lynx full with registers", "Lynx reference", "Stand-In", "Stand-In, lite and reference")
 IN_FULL = [
-    *KINDS, "Lynx full and reference", "two persons of every kind", "three references as tokens", "some blocks",
-    "odd size", "batch of two", "two persons, left and right", "an image-to-video expert",
-]  # fmt: skip
+    *KINDS,
+    "Lynx full and reference",
+    "two persons of every kind",
+    "three references as tokens",
+    "some blocks",
+    "odd size",
+    "batch of two",
+    "two persons, left and right",
+    "an image-to-video expert",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -64,8 +64,10 @@ def lock(graph: Graph, model: Link, spec: Spec = EVERYTHING, *, seed: int = 1, *
 def test_a_model_in_which_it_does_not_act_gives_the_same_bits(client: Client) -> None:
     graph = Graph()
     plain = graph.save(sample(graph, recipes.model(graph)))
-    idle = {name: graph.save(sample(graph, lock(graph, recipes.model(graph), EVERYTHING | spec)))
-            for name, spec in IDLE.items()}  # fmt: skip
+    idle = {
+        name: graph.save(sample(graph, lock(graph, recipes.model(graph), EVERYTHING | spec)))
+        for name, spec in IDLE.items()
+    }
     run = client.run(graph)
     assert [name for name, node in idle.items() if run.saved(node) != run.saved(plain)] == []
 
@@ -78,8 +80,9 @@ def test_steps_outside_of_its_range_give_the_same_bits(client: Client) -> None:
     nodes = {sigma: [graph.save(velocity(graph, each, sigma=sigma)) for each in models] for sigma in (0.88, 0.9)}
     run = client.run(graph)
     assert {sigma: run.saved(ours) == run.saved(plain) for sigma, (ours, plain) in nodes.items()} == {
-        0.88: True, 0.9: False,
-    }  # fmt: skip
+        0.88: True,
+        0.9: False,
+    }
 
 
 # After a fault
@@ -208,16 +211,28 @@ def test_two_persons_stay_in_their_masks(client: Client, spec: Spec) -> None:
 
     models = {
         "none": model,
-        "1 and 2": couple(1, 2), "2 and 1": couple(2, 1), "1 and 3": couple(1, 3), "3 and 2": couple(3, 2),
-        "1 unmasked": lock(graph, model, spec), "1 left": lock(graph, model, spec, mask=left),
-    }  # fmt: skip
+        "1 and 2": couple(1, 2),
+        "2 and 1": couple(2, 1),
+        "1 and 3": couple(1, 3),
+        "3 and 2": couple(3, 2),
+        "1 unmasked": lock(graph, model, spec),
+        "1 left": lock(graph, model, spec, mask=left),
+    }
     latent = graph.make(latent=[1, 16, 2, 8, 12])
     nodes = {name: graph.save(velocity(graph, each, latent_image=latent)) for name, each in models.items()}
     run = client.run(graph)
-    found = {pair: different(run, *(nodes[name] for name in pair)) for pair in (
-        ("none", "1 and 2"), ("1 and 2", "2 and 1"), ("1 and 2", "1 and 3"), ("1 and 2", "3 and 2"), ("none", "1 left"),
-        ("none", "1 unmasked"), ("1 and 2", "1 left"),
-    )}  # fmt: skip
+    found = {
+        pair: different(run, *(nodes[name] for name in pair))
+        for pair in (
+            ("none", "1 and 2"),
+            ("1 and 2", "2 and 1"),
+            ("1 and 2", "1 and 3"),
+            ("1 and 2", "3 and 2"),
+            ("none", "1 left"),
+            ("none", "1 unmasked"),
+            ("1 and 2", "1 left"),
+        )
+    }
     assert found == {
         ("none", "1 and 2"): {"left", "right"},
         ("1 and 2", "2 and 1"): {"left", "right"},

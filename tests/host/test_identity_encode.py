@@ -72,9 +72,18 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     (recognisers / "embedded.onnx").write_bytes(face_onnx.recogniser("another", normalises=True))
     (models / "detection" / "another_network.safetensors").write_bytes((recognisers / recipes.ENCODER).read_bytes())
     yield
-    for folder in (packs / "deeper", *(packs / "models" / name for name in (
-        "without_detector", "without_recogniser", "damaged", "buffalo_l",
-    ))):  # fmt: skip
+    for folder in (
+        packs / "deeper",
+        *(
+            packs / "models" / name
+            for name in (
+                "without_detector",
+                "without_recogniser",
+                "damaged",
+                "buffalo_l",
+            )
+        ),
+    ):
         shutil.rmtree(folder)
     for name in ("cut_off.onnx", "genderage.onnx", "embedded.onnx"):
         (recognisers / name).unlink()
@@ -294,37 +303,80 @@ A_FACE = "a face of 24 px or more, better 112"
 
 REFUSED: list[tuple[dict[str, Any] | Callable[[Graph], dict[str, Any]], str, str, str]] = [
     ({"picture": "none"}, "images", "no face that can be used (image 1: no face)", A_FACE),
-    ({"picture": "two", "pick": "index", "pick__index": 5}, "images",
-     "no face that can be used (image 1: no face 5, only 0 to 1)", A_FACE),
-    ({"picture": "two", "pick": "box", "pick__box": "400 0 500 50"}, "images",
-     "no face that can be used (image 1: no face in the box)", A_FACE),
-    ({"pick": "box", "pick__box": "1 2"}, "box", "'1 2'",
-     "left, top, right and bottom of the face in pixels"),
+    (
+        {"picture": "two", "pick": "index", "pick__index": 5},
+        "images",
+        "no face that can be used (image 1: no face 5, only 0 to 1)",
+        A_FACE,
+    ),
+    (
+        {"picture": "two", "pick": "box", "pick__box": "400 0 500 50"},
+        "images",
+        "no face that can be used (image 1: no face in the box)",
+        A_FACE,
+    ),
+    ({"pick": "box", "pick__box": "1 2"}, "box", "'1 2'", "left, top, right and bottom of the face in pixels"),
     ({"face__pack": "antelopev2"}, "pack", "no pack 'antelopev2'", f"{WHERE}/models/antelopev2/scrfd_10g_bnkps.onnx"),
     ({"face__pack": "buffalo_l"}, "pack", "no pack 'buffalo_l'", f"{WHERE}/models/buffalo_l/det_10g.onnx"),
-    ({"face__pack": "without_detector"}, "pack",
-     "a pack 'without_detector' without a detector that gives five points: genderage.onnx (genderage), w600k_mini.onnx "
-     "(recognition)", f"{WHERE}/models/without_detector/det_10g.onnx"),
-    ({"face__pack": "damaged"}, "pack", "'det_mini.onnx', which cannot be read as ONNX (DecodeError)",
-     "a complete .onnx file"),
-    ({"face__pack": "without_recogniser", "encoder": OF_THE_PACK}, "encoder",
-     "the pack 'without_recogniser' without a recogniser", RECOGNISER),
-    ({"encoder": OF_THE_PACK, "face": "aligned crop"}, "encoder",
-     "'recogniser of the insightface pack' with face 'aligned crop'", "face 'insightface pack' with it"),
-    ({"encoder": "cut_off.onnx"}, "encoder", "'cut_off.onnx', which cannot be read as ONNX (DecodeError)",
-     "a complete .onnx file"),
-    ({"encoder": "genderage.onnx"}, "encoder",
-     "'genderage.onnx', a network for genderage (it takes any x 3 x 96 x 96 and has 1 outputs)", RECOGNISER),
-    ({"face": "mediapipe", "face__landmarker": "another_network.safetensors"}, "landmarker",
-     "'another_network.safetensors' without detector_short., detector_full., mesh., blendshapes., topology., "
-     "canonical_vertices, procrustes_indices, procrustes_weights", LANDMARKER),
-    (with_mask(tensor=[1, 64, 64], fill="unit"), "foreground", "a mask of shape (1, 64, 64)",
-     "1 of 512 x 512 px, as the images"),
+    (
+        {"face__pack": "without_detector"},
+        "pack",
+        "a pack 'without_detector' without a detector that gives five points: genderage.onnx (genderage), w600k_mini.onnx "
+        "(recognition)",
+        f"{WHERE}/models/without_detector/det_10g.onnx",
+    ),
+    (
+        {"face__pack": "damaged"},
+        "pack",
+        "'det_mini.onnx', which cannot be read as ONNX (DecodeError)",
+        "a complete .onnx file",
+    ),
+    (
+        {"face__pack": "without_recogniser", "encoder": OF_THE_PACK},
+        "encoder",
+        "the pack 'without_recogniser' without a recogniser",
+        RECOGNISER,
+    ),
+    (
+        {"encoder": OF_THE_PACK, "face": "aligned crop"},
+        "encoder",
+        "'recogniser of the insightface pack' with face 'aligned crop'",
+        "face 'insightface pack' with it",
+    ),
+    (
+        {"encoder": "cut_off.onnx"},
+        "encoder",
+        "'cut_off.onnx', which cannot be read as ONNX (DecodeError)",
+        "a complete .onnx file",
+    ),
+    (
+        {"encoder": "genderage.onnx"},
+        "encoder",
+        "'genderage.onnx', a network for genderage (it takes any x 3 x 96 x 96 and has 1 outputs)",
+        RECOGNISER,
+    ),
+    (
+        {"face": "mediapipe", "face__landmarker": "another_network.safetensors"},
+        "landmarker",
+        "'another_network.safetensors' without detector_short., detector_full., mesh., blendshapes., topology., "
+        "canonical_vertices, procrustes_indices, procrustes_weights",
+        LANDMARKER,
+    ),
+    (
+        with_mask(tensor=[1, 64, 64], fill="unit"),
+        "foreground",
+        "a mask of shape (1, 64, 64)",
+        "1 of 512 x 512 px, as the images",
+    ),
     (with_mask(tensor=[1, 512, 512], fill="nan"), "foreground", "NaN or infinite values", "values from 0 to 1"),
     (with_images(tensor=[1, 64, 64, 3], fill="nan"), "images", "NaN or infinite pixels", "finite pixels"),
-    (with_images(tensor=[2, 64, 64, 3], fill="unit"), "images",
-     "no face that can be used (image 1: no face; image 2: no face)", A_FACE),
-]  # fmt: skip
+    (
+        with_images(tensor=[2, 64, 64, 3], fill="unit"),
+        "images",
+        "no face that can be used (image 1: no face; image 2: no face)",
+        A_FACE,
+    ),
+]
 
 
 @pytest.mark.parametrize(("spoilt", "name", "found", "wanted"), REFUSED, ids=lambda value: str(value)[:60])

@@ -70,9 +70,7 @@ NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "IdentityEncode": (recipes.identity, ("images",)),
     "IDLock": (identity_lock, ("model", "identity", "adapter")),
     "AudioFeatures": (recipes.audio_features, ("audio", "audio_encoder")),
-    "MoESampler": (
-        recipes.moe_sample, ("model_high", "model_low", "positive", "negative", "latent_image", "sigmas")
-    ),
+    "MoESampler": (recipes.moe_sample, ("model_high", "model_low", "positive", "negative", "latent_image", "sigmas")),
     "WanCastMoEGuider": (moe_guider, ("guider_high", "guider_low", "guider_start", "latent_image", "sigmas")),
     "WanCastMoEModel": (moe_model, ("model_high", "model_low", "latent_image", "sigmas")),
     "WanCastMoESigmas": (recipes.moe_sigmas, ("model",)),

@@ -166,13 +166,25 @@ def chained(graph: Graph, sampler: str, files: tuple[str, str], latent: Link, hi
     common = {"noise_seed": 42, "steps": 6, "cfg": cfg, "sampler_name": sampler, "scheduler": "simple"}
     common |= recipes.conditioning(graph)
     noisy = graph.add(
-        "KSamplerAdvanced", model=recipes.model(graph, files[0]), latent_image=latent, add_noise="enable",
-        start_at_step=0, end_at_step=high_steps, return_with_leftover_noise="enable", **common,
-    )[0]  # fmt: skip
+        "KSamplerAdvanced",
+        model=recipes.model(graph, files[0]),
+        latent_image=latent,
+        add_noise="enable",
+        start_at_step=0,
+        end_at_step=high_steps,
+        return_with_leftover_noise="enable",
+        **common,
+    )[0]
     return graph.add(
-        "KSamplerAdvanced", model=recipes.model(graph, files[1]), latent_image=noisy, add_noise="disable",
-        start_at_step=high_steps, end_at_step=10000, return_with_leftover_noise="disable", **common,
-    )[0]  # fmt: skip
+        "KSamplerAdvanced",
+        model=recipes.model(graph, files[1]),
+        latent_image=noisy,
+        add_noise="disable",
+        start_at_step=high_steps,
+        end_at_step=10000,
+        return_with_leftover_noise="disable",
+        **common,
+    )[0]
 
 
 def distances_to_chained(
@@ -282,8 +294,10 @@ def test_a_step_on_the_boundary_is_high_even_where_float32_rounds_it_down(
 def logged(client: Client, **changes: Any) -> dict[str, list[dict[str, Any]]]:
     """What each expert's wrappers wrote down in one run of MoESampler."""
     graph = Graph()
-    probes = {name: graph.add("WanCastProbeLog", model=recipes.model(graph, file), name=name)
-              for name, file in (("high", recipes.HIGH), ("low", recipes.LOW))}  # fmt: skip
+    probes = {
+        name: graph.add("WanCastProbeLog", model=recipes.model(graph, file), name=name)
+        for name, file in (("high", recipes.HIGH), ("low", recipes.LOW))
+    }
     experts = {"model_high": probes["high"][0], "model_low": probes["low"][0]}
     latent = recipes.moe_sample(graph, **experts, **changes)
     readers = {name: graph.add("WanCastProbeReadLog", log=probe[1], after=latent) for name, probe in probes.items()}

@@ -147,8 +147,6 @@ def test_two_loras_on_one_file_equal_two_files_with_them_in_their_weights(client
         "sampler": lambda pair, seed: recipes.moe_sample(graph, **pair, **common, seed=seed),
         "model": lambda pair, seed: recipes.stock_sample(graph, recipes.moe_model(graph, **pair), **common, seed=seed),
     }
-    pairs = {
-        f"{name} {seed}": (way(stacks, seed), way(baked, seed)) for seed in (1, 2) for name, way in ways.items()
-    }
+    pairs = {f"{name} {seed}": (way(stacks, seed), way(baked, seed)) for seed in (1, 2) for name, way in ways.items()}
     pairs["without lora"] = recipes.moe_sample(graph, **stacks, **common), recipes.moe_sample(graph, **common)
     assert unequal(client, graph, pairs) == ["without lora"]

@@ -157,11 +157,14 @@ def test_a_guider_gives_the_same_each_time_it_is_used(client: Client) -> None:
     ours = of_three(graph, three(graph), 2)
     first, second, again = (
         recipes.sample_with_guider(
-            graph, ours, latent_image=graph.make(**NOISE, use=use), sampler_name="dpmpp_2m",
+            graph,
+            ours,
+            latent_image=graph.make(**NOISE, use=use),
+            sampler_name="dpmpp_2m",
             noise=graph.add("RandomNoise", noise_seed=seed)[0],
         )
         for use, seed in ((1, 5), (2, 6), (3, 5))
-    )  # fmt: skip
+    )
     assert unequal(client, graph, {"again": (first, again), "another seed": (first, second)}) == ["another seed"]
 
 
@@ -188,9 +191,16 @@ def test_so_it_does_in_the_other_stock_samplers(client: Client) -> None:
     texts = recipes.conditioning(graph)
     common = {"model": both, "latent_image": latent, "cfg": 3.0, "noise_seed": 42} | texts
     advanced = graph.add(
-        "KSamplerAdvanced", **common, steps=6, sampler_name=name, scheduler="simple", add_noise="enable",
-        start_at_step=1, end_at_step=5, return_with_leftover_noise="enable",
-    )[0]  # fmt: skip
+        "KSamplerAdvanced",
+        **common,
+        steps=6,
+        sampler_name=name,
+        scheduler="simple",
+        add_noise="enable",
+        start_at_step=1,
+        end_at_step=5,
+        return_with_leftover_noise="enable",
+    )[0]
     part = {"start_at_step": 1, "end_at_step": 5, "return_with_leftover_noise": True}
     sampler, sigmas = graph.add("KSamplerSelect", sampler_name=name)[0], recipes.sigmas(graph)
     custom = graph.add("SamplerCustom", **common, add_noise=True, sampler=sampler, sigmas=sigmas)[0]

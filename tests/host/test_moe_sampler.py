@@ -135,8 +135,9 @@ def test_every_part_of_a_run_equals_the_stock_one(client: Client) -> None:
             graph.hash(stock_part(graph, model, latent, sampler_name=sampler, **WHOLE | part)),
             graph.hash(recipes.moe_sample(graph, **pair, sampler_name=sampler, **part)),
         )
-        for name, part in PARTS.items() for sampler in SAMPLERS
-    }  # fmt: skip
+        for name, part in PARTS.items()
+        for sampler in SAMPLERS
+    }
     run = client.run(graph)
     digests = {name: (run.digest(stock), run.digest(ours)) for name, (stock, ours) in pairs.items()}
     assert [name for name, (stock, ours) in digests.items() if stock != ours] == []
@@ -153,8 +154,9 @@ def test_every_part_of_a_run_of_two_experts_equals_that_of_one_model_that_holds_
             graph.hash(stock_part(graph, whole, latent, sampler_name=sampler, **WHOLE | part)),
             graph.hash(recipes.moe_sample(graph, latent_image=latent, sampler_name=sampler, **part)),
         )
-        for name, part in list(PARTS.items())[::2] for sampler in SAMPLERS
-    }  # fmt: skip
+        for name, part in list(PARTS.items())[::2]
+        for sampler in SAMPLERS
+    }
     run = client.run(graph)
     assert [name for name, (stock, ours) in pairs.items() if run.digest(stock) != run.digest(ours)] == []
 
@@ -197,9 +199,7 @@ def test_a_switch_at_a_step_counts_in_the_whole_schedule(client: Client) -> None
 
 def halves(graph: Graph, latent: Link, **changes: Any) -> Link:
     """Two MoESampler in a row."""
-    first = recipes.moe_sample(
-        graph, latent_image=latent, end_at_step=3, return_with_leftover_noise=True, **changes
-    )
+    first = recipes.moe_sample(graph, latent_image=latent, end_at_step=3, return_with_leftover_noise=True, **changes)
     return recipes.moe_sample(graph, latent_image=first, start_at_step=3, add_noise=False, **changes)
 
 
@@ -253,8 +253,9 @@ def test_the_same_weights_twice_give_the_bits_of_the_stock_sampler_under_every_p
     }
     ours = {
         (sampler, policy): graph.hash(recipes.moe_sample(graph, **pair, sampler_name=sampler, policy=policy))
-        for sampler in samplers for policy in POLICIES
-    }  # fmt: skip
+        for sampler in samplers
+        for policy in POLICIES
+    }
     run = client.run(graph)
     assert [name for name, node in ours.items() if run.digest(node) != run.digest(stock[name[0]])] == []
 
@@ -345,9 +346,10 @@ def test_one_bar_counts_every_step_once_over_the_switch_and_each_has_its_picture
     graph.hash([node, 0])
     frames = list(frames_of(client, graph))
     bars = [
-        (frame["data"]["value"], frame["data"]["max"]) for frame in frames
+        (frame["data"]["value"], frame["data"]["max"])
+        for frame in frames
         if isinstance(frame, dict) and frame["type"] == "progress" and frame["data"]["node"] == node
-    ]  # fmt: skip
+    ]
     assert frames[-1]["type"] == "execution_success"
     assert bars == [(step, 5) for step in range(1, 6)]
     pictures = [frame for frame in frames if isinstance(frame, bytes)]

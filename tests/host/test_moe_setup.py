@@ -28,8 +28,10 @@ def files(live_host: HostServer) -> None:
     share_file(models / "diffusion_models" / recipes.HIGH, models / "diffusion_models" / COPY)
     (models / "loras").mkdir(exist_ok=True)
     source, name = torch.Generator().manual_seed(5), "diffusion_model.blocks.1.self_attn.q"
-    factors = {f"{name}.lora_{part}.weight": torch.randn(shape, generator=source) for part, shape in
-               {"A": (4, 96), "B": (96, 4)}.items()}  # fmt: skip
+    factors = {
+        f"{name}.lora_{part}.weight": torch.randn(shape, generator=source)
+        for part, shape in {"A": (4, 96), "B": (96, 4)}.items()
+    }
     save_file(factors, models / "loras" / LORA)
 
 
@@ -139,8 +141,9 @@ def test_a_mask_that_changes_over_the_run_is_that_of_the_expert(client: Client) 
         (high, low): recipes.moe_sample(
             graph, model_high=masked if high else both, model_low=masked if low else both, **given
         )
-        for high in (False, True) for low in (False, True)
-    }  # fmt: skip
+        for high in (False, True)
+        for low in (False, True)
+    }
     plain = {on: stock(graph, masked if on else both, given) for on in (False, True)}
     same = {"both": (runs[True, True], plain[True]), "none": (runs[False, False], plain[False])}
     other = {"low": (runs[False, True], runs[False, False]), "high": (runs[True, False], runs[True, True])}

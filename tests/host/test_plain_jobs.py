@@ -109,9 +109,12 @@ def test_moe_sampler_reports_the_split_and_shows_its_progress(client: Client) ->
     report, plot = graph.save([node, 1]), graph.save([node, 2])
     events = list(client.events(graph))
     steps = [
-        state["value"] for event, data in events if event == "progress_state"
-        for id, state in data["nodes"].items() if id == node and state["max"] == 7
-    ]  # fmt: skip
+        state["value"]
+        for event, data in events
+        if event == "progress_state"
+        for id, state in data["nodes"].items()
+        if id == node and state["max"] == 7
+    ]
     assert events[-1][0] == "execution_success"
     assert steps == sorted(steps)
     assert steps[-1] == 7
@@ -170,9 +173,10 @@ def test_decoding_shows_its_progress(client: Client) -> None:
     node, _ = recipes.decoded(graph, samples=graph.make(latent=[1, 16, 4, 8, 8], round=1))
     graph.hash([node, 0])
     values = [
-        data["nodes"][node]["value"] for event, data in client.events(graph)
+        data["nodes"][node]["value"]
+        for event, data in client.events(graph)
         if event == "progress_state" and node in data["nodes"]
-    ]  # fmt: skip
+    ]
     assert values == sorted(values)
     assert values[-1] == 13
 

@@ -12,9 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 FOLDERS = (
-    "diffusion_models", "vae", "text_encoders", "audio_encoders",  # the host's own
-    "face_recognition", "wan_id_adapters", "syncnet",  # ours
-)  # fmt: skip
+    "diffusion_models",
+    "vae",
+    "text_encoders",
+    "audio_encoders",  # the host's own
+    "face_recognition",
+    "wan_id_adapters",
+    "syncnet",  # ours
+)
 DISTRIBUTIONS = ("torch", "insightface", "onnxruntime", "onnxruntime-gpu", "librosa")
 
 

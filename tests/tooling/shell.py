@@ -15,9 +15,15 @@ LIVE_EVERY_S = 0.25
 QUIET_EVERY_S = 20.0
 TAIL_LINES = 12
 ELSEWHERE = (
-    "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH",
-    "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON",
-)  # fmt: skip
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSAFEPATH",
+    "PIP_TARGET",
+    "PIP_USER",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_PYTHON",
+)
 
 
 class Problem(Exception):

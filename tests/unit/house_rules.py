@@ -17,14 +17,41 @@ LINES_PER_FUNCTION = 80
 
 # What shipped code may import and use, as dotted names; a name stands for itself and for everything inside it.
 STANDARD = (
-    "__future__", "collections", "contextlib", "dataclasses", "enum", "fractions", "functools",
-    "hashlib.sha256", "itertools",
-    "logging.getLogger", "math", "numbers", "re", "threading.Lock", "types.ModuleType", "typing", "weakref.ref",
+    "__future__",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib.sha256",
+    "itertools",
+    "logging.getLogger",
+    "math",
+    "numbers",
+    "re",
+    "threading.Lock",
+    "types.ModuleType",
+    "typing",
+    "weakref.ref",
 )
 TENSORS = ("torch", "numpy", "einops")
 HOST = (
-    "comfy", "comfy_api", "folder_paths", "latent_preview", "PIL.Image", "copy", "hashlib", "json.dumps", "os.makedirs",
-    "os.path", "threading", "time.monotonic", "time.perf_counter", "uuid", "torch",
+    "comfy",
+    "comfy_api",
+    "folder_paths",
+    "latent_preview",
+    "PIL.Image",
+    "copy",
+    "hashlib",
+    "json.dumps",
+    "os.makedirs",
+    "os.path",
+    "threading",
+    "time.monotonic",
+    "time.perf_counter",
+    "uuid",
+    "torch",
 )
 OPTIONAL = ("comfy_extras", "insightface.app", "onnx", "onnxruntime")  # in nodes/host, inside functions
 MEDIA = ("PIL", "av", "concurrent.futures", "errno", "os", "shutil", "types.TracebackType")
@@ -33,10 +60,30 @@ SHARED = (".wan_core.errors", ".wan_core.media", ".wan_core.weights")  # by all 
 
 # What it may not use of that.
 BANNED = (
-    "contextlib.suppress", "torch.load", "torch.save", "torch.hub", "torch.jit", "torch.package", "torch.serialization",
-    "torch.from_file", "torch.ops.load_library", "torch.classes", "torch.utils.cpp_extension", "torch.distributed",
-    "torch.multiprocessing", "torch.autocast", "torch.amp", "numpy.load", "numpy.save", "numpy.savez", "numpy.fromfile",
-    "numpy.memmap", "numpy.loadtxt", "numpy.genfromtxt", "numpy.ctypeslib", "numpy.lib",
+    "contextlib.suppress",
+    "torch.load",
+    "torch.save",
+    "torch.hub",
+    "torch.jit",
+    "torch.package",
+    "torch.serialization",
+    "torch.from_file",
+    "torch.ops.load_library",
+    "torch.classes",
+    "torch.utils.cpp_extension",
+    "torch.distributed",
+    "torch.multiprocessing",
+    "torch.autocast",
+    "torch.amp",
+    "numpy.load",
+    "numpy.save",
+    "numpy.savez",
+    "numpy.fromfile",
+    "numpy.memmap",
+    "numpy.loadtxt",
+    "numpy.genfromtxt",
+    "numpy.ctypeslib",
+    "numpy.lib",
 )
 BANNED_IN_WAN_CORE = ("torch.inference_mode", "torch.no_grad")
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint"}
@@ -223,9 +270,10 @@ def banned_builtins(name: str, text: str) -> list[str]:
     """Builtins and methods that run text, talk to the terminal, pick a device or open files."""
     banned = BANNED_BUILTINS if name.startswith(FILES_OPEN_IN) else {*BANNED_BUILTINS, "open"}
     return [
-        f"line {line} uses {used}" for line, used in uses(text)
+        f"line {line} uses {used}"
+        for line, used in uses(text)
         if used.split(".")[0] in banned or ("." in used and used.split(".")[-1] in BANNED_METHODS)
-    ]  # fmt: skip
+    ]
 
 
 def swallowed_exceptions(name: str, text: str) -> list[str]:
@@ -276,7 +324,11 @@ machine_paths = lines_with(MACHINE_PATH)
 registry_hosts = lines_with(REGISTRY_HOST)
 
 SHIPPED_RULES = {
-    "unlisted_imports": unlisted_imports, "banned_uses": banned_uses, "banned_builtins": banned_builtins,
-    "swallowed_exceptions": swallowed_exceptions, "long_file": long_file, "long_functions": long_functions,
+    "unlisted_imports": unlisted_imports,
+    "banned_uses": banned_uses,
+    "banned_builtins": banned_builtins,
+    "swallowed_exceptions": swallowed_exceptions,
+    "long_file": long_file,
+    "long_functions": long_functions,
     "unfinished": unfinished,
 }

@@ -15,9 +15,10 @@ from demo.miniature import adapters, files, sound, table, wan
 
 # Their answers are constant, so that a test knows them.
 KNOWING = (
-    "detection/mini_landmarker.safetensors", "insightface/models/mini_pack/det_mini.onnx",
+    "detection/mini_landmarker.safetensors",
+    "insightface/models/mini_pack/det_mini.onnx",
     "insightface/models/mini_pack/genderage.onnx",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -81,9 +81,11 @@ def _parts(files: Mapping[str, AdapterFile]) -> dict[str, Part]:
         for content in _contents(slot, file):
             if content.kind.part in parts:
                 raise InputError(
-                    slot, found="a resampler beside the one that the file in ip_layers holds", wanted="one resampler",
+                    slot,
+                    found="a resampler beside the one that the file in ip_layers holds",
+                    wanted="one resampler",
                     fix="Set resampler to none.",
-                )  # fmt: skip
+                )
             parts[content.kind.part] = Part(slot, *part_of(content))
     return parts
 
@@ -111,9 +113,11 @@ def _contents(slot: str, file: AdapterFile) -> list[Content]:
         return contents
     if len(kinds) > 1:
         raise InputError(
-            slot, found=" and ".join(kind.noun for kind in kinds) + " in one file", wanted=f"{wanted.noun} alone",
+            slot,
+            found=" and ".join(kind.noun for kind in kinds) + " in one file",
+            wanted=f"{wanted.noun} alone",
             fix="Use the separate files as they were published.",
-        )  # fmt: skip
+        )
     raise InputError(slot, found=kinds[0].noun, wanted=wanted.noun, fix=f"Pick this file in {kinds[0].slot}.")
 
 
@@ -166,14 +170,18 @@ def _require_resampler(parts: Mapping[str, Part]) -> None:
     ip, resampler = parts.get(IP.part), parts.get(RESAMPLER.part)
     if ip and not resampler:
         raise InputError(
-            RESAMPLER.slot, found="none", wanted="the resampler that belongs to the file in ip_layers",
+            RESAMPLER.slot,
+            found="none",
+            wanted="the resampler that belongs to the file in ip_layers",
             fix="Pick it here: it makes the tokens that the IP layers take.",
-        )  # fmt: skip
+        )
     if resampler and not ip:
         raise InputError(
-            IP.slot, found="none beside a resampler", wanted="the IP layers that the resampler belongs to",
+            IP.slot,
+            found="none beside a resampler",
+            wanted="the IP layers that the resampler belongs to",
             fix="Pick them, or set resampler to none: only IP layers need one.",
-        )  # fmt: skip
+        )
     if ip and resampler and resampler.shape.token_d != ip.shape.token_d:
         raise InputError(
             RESAMPLER.slot,

@@ -71,8 +71,10 @@ def modulation_at_zero(wan: nn.Module, x: Tensor) -> Tensor:
 
 def positions(wan: nn.Module, grid: Grid, start: Place, device: torch.device) -> Tensor:
     """Rotary positions of a grid that begins at ``start`` (time, row, column), 1 n 1 d/2 2 2."""
-    axes = [torch.arange(n, device=device, dtype=torch.float32) + first
-            for n, first in zip((grid.latents, grid.rows, grid.columns), start, strict=True)]  # fmt: skip
+    axes = [
+        torch.arange(n, device=device, dtype=torch.float32) + first
+        for n, first in zip((grid.latents, grid.rows, grid.columns), start, strict=True)
+    ]
     ids = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3)
     return wan.rope_embedder(ids).movedim(1, 2)
 
@@ -85,9 +87,7 @@ def block_modulation(block: nn.Module, at_zero: Tensor) -> tuple[Tensor, ...]:
 # Stand-In
 
 
-def stand_in_keys_values(
-    wan: nn.Module, stand_in: StandIn, latent: Tensor, start: Place
-) -> KeysValues:
+def stand_in_keys_values(wan: nn.Module, stand_in: StandIn, latent: Tensor, start: Place) -> KeysValues:
     """Keys (rotated to a grid from ``start``) and values of a portrait (1 c 1 h w) in each block, 1 n d."""
     x, grid = picture_tokens(wan, latent)
     at_zero, freqs = modulation_at_zero(wan, x), positions(wan, grid, start, x.device)
@@ -115,8 +115,10 @@ def _stand_in_qkv(
 def _rotated(attention: nn.Module, q: Tensor, k: Tensor, freqs: Tensor) -> tuple[Tensor, Tensor]:
     """Queries and keys, normed and with their positions, b n d each."""
     heads = attention.num_heads
-    q, k = (rotate(norm(x).unflatten(-1, (heads, -1)), freqs).flatten(2)
-            for norm, x in ((attention.norm_q, q), (attention.norm_k, k)))  # fmt: skip
+    q, k = (
+        rotate(norm(x).unflatten(-1, (heads, -1)), freqs).flatten(2)
+        for norm, x in ((attention.norm_q, q), (attention.norm_k, k))
+    )
     return q, k
 
 
@@ -132,10 +134,11 @@ def reference_keys_values(wan: nn.Module, lynx: LynxRef, latent: Tensor, text: T
     """Keys and values of face crops in each block, b n d, for latents b c 1 h w and one text 1 n d of the model's."""
     if wan.img_emb is not None:
         raise InputError(
-            "IDLock: model", found="a model that reads CLIP pictures (image to video of Wan2.1)",
+            "IDLock: model",
+            found="a model that reads CLIP pictures (image to video of Wan2.1)",
             wanted="a model whose cross-attention reads text alone, for reference layers",
             fix="Use Wan2.2, or leave the reference layers out.",
-        )  # fmt: skip
+        )
     found: KeysValues = {}
     for block, features in _features(wan, latent, text, last_block=max(lynx.blocks)):
         if block in lynx.blocks:

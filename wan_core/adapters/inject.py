@@ -104,8 +104,10 @@ def video_positions(wan: nn.Module, layout: Layout, x: Tensor, options: Options)
 def corner_of(layout: Layout, options: Options) -> Place:
     """The first position before the video in time, and behind it in rows and columns, as the host lays it out."""
     rope = options.get("rope_options") or {}
-    behind = [rope.get(f"shift_{axis}", 0.0) + (count - 1) * rope.get(f"scale_{axis}", 1.0) + 1
-              for axis, count in (("y", layout.video.rows), ("x", layout.video.columns))]  # fmt: skip
+    behind = [
+        rope.get(f"shift_{axis}", 0.0) + (count - 1) * rope.get(f"scale_{axis}", 1.0) + 1
+        for axis, count in (("y", layout.video.rows), ("x", layout.video.columns))
+    ]
     return rope.get("shift_t", 0.0) - 1, behind[0], behind[1]
 
 
@@ -114,10 +116,11 @@ def require_whole_picture(x: Tensor, run: Run, options: Options) -> None:
     seen, whole = tuple(x.shape[2:]), run.latent_shape
     if seen[1:] != whole[1:] or (options.get(CONTEXT_WINDOW) is None and seen[0] != whole[0]):
         raise InputError(
-            "IDLock: model", found="a prompt for an area of the video",
+            "IDLock: model",
+            found="a prompt for an area of the video",
             wanted="prompts for the whole of it, with masks and frame weights",
             fix="Take the area off the prompt, or mask and frame_weights off ID Lock.",
-        )  # fmt: skip
+        )
 
 
 def whole_weights(locks: Sequence[Lock], layout: Layout) -> list[Tensor | None]:
@@ -159,8 +162,10 @@ class PassOverride:
         kind = self.order.kind(q, k, block)
 
         def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return attention(q, k, v, *args, **call) if self.earlier is None else self.earlier(
-                attention, q, k, v, *args, **call
+            return (
+                attention(q, k, v, *args, **call)
+                if self.earlier is None
+                else self.earlier(attention, q, k, v, *args, **call)
             )
 
         def beside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -207,8 +212,9 @@ class PassOverride:
     def warn_of_missed_blocks(self) -> None:
         """Says in the log, once a run, when a block attended, but not in the way in which an identity was to act."""
         for kind, parts in ((Call.TEXT, ("ip",)), (Call.SELF, ("ref", "stand_in"))):
-            wanted = {block for lock in self.locks for part in parts for block in getattr(lock, part)
-                      if block in lock.blocks}  # fmt: skip
+            wanted = {
+                block for lock in self.locks for part in parts for block in getattr(lock, part) if block in lock.blocks
+            }
             missed = sorted((wanted & self.attended) - self.served[kind])
             text = (
                 f"IDLock: the identity did not act in blocks {', '.join(map(str, missed))}: no {kind.value} attention "

@@ -44,7 +44,6 @@ class Same:
         value = self._ref()
         return isinstance(other, Same) and value is not None and value is other._ref()
 
-
     @property
     def is_gone(self) -> bool:
         """Whether the object no longer lives."""

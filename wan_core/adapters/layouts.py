@@ -67,7 +67,9 @@ FOREIGN = (
     ),
     (
         "a whole diffusion model",
-        re.compile(r"^(?:model\.diffusion_model\.)?(?:patch_embedding\.|blocks\.\d+\.(?:self|cross)_attn\.[qkvo]\.|head\.head\.)"),
+        re.compile(
+            r"^(?:model\.diffusion_model\.)?(?:patch_embedding\.|blocks\.\d+\.(?:self|cross)_attn\.[qkvo]\.|head\.head\.)"
+        ),
         "Load it with Load Diffusion Model.",
     ),
 )

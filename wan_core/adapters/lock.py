@@ -126,8 +126,10 @@ def ip_keys_values(lock: Lock, wan: nn.Module, like: Tensor, weights: Hashable, 
     term = lock.ip
 
     def build() -> KeysValues:
-        return {block: (_normed(term, wan.blocks[block], k.to(like.device)).to(like), v.to(like))
-                for block, (k, v) in term.keys_values.items()}  # fmt: skip
+        return {
+            block: (_normed(term, wan.blocks[block], k.to(like.device)).to(like), v.to(like))
+            for block, (k, v) in term.keys_values.items()
+        }
 
     return _kept(lock, ("ip", weights if term.is_normed_by_model else None, like.dtype), recall, build)
 

@@ -72,7 +72,5 @@ def _notes(lock: Lock, locks: Sequence[Lock], model_blocks: int) -> list[str]:
         if len(found) < wanted
     ]
     if len(locks) > 1 and any(each.mask is None for each in locks) and len({each.content[1] for each in locks}) > 1:
-        notes.append(
-            "note: several persons without a mask for each blend into one another; give every ID Lock a mask"
-        )
+        notes.append("note: several persons without a mask for each blend into one another; give every ID Lock a mask")
     return notes

@@ -102,15 +102,24 @@ def require_expert(trained_for: str | None, model_name: str | None) -> None:
 
 
 def require_pictures(
-    *, needs_portrait: bool, needs_reference: bool, has_portrait: bool, has_reference: bool, has_vae: bool,
+    *,
+    needs_portrait: bool,
+    needs_reference: bool,
+    has_portrait: bool,
+    has_reference: bool,
+    has_vae: bool,
     has_text: bool,
 ) -> None:
     """Raises InputError for what Stand-In (portrait) or reference layers (face crop, text) lack: picture, vae, text."""
     if needs_portrait and not has_portrait:
         raise _lacking("identity", "an identity without a portrait", "one with a portrait, for Stand-In", AGAIN)
     if needs_reference and not has_reference:
-        raise _lacking("identity", "an identity of crops that were aligned already",
-                       "one with a wider crop, for the reference layers", AGAIN)  # fmt: skip
+        raise _lacking(
+            "identity",
+            "an identity of crops that were aligned already",
+            "one with a wider crop, for the reference layers",
+            AGAIN,
+        )
     if (needs_portrait or needs_reference) and not has_vae:
         raise _lacking("vae", "nothing", "the model's VAE, for the pictures of the identity", "Connect Load VAE.")
     if needs_reference and not has_text:
@@ -123,9 +132,11 @@ def require_vectors(count: int) -> None:
     """Raises InputError for an identity without vectors, which identity tokens are made of."""
     if not count:
         raise _lacking(
-            "identity", "an identity without vectors", "one with vectors, for Lynx",
+            "identity",
+            "an identity without vectors",
+            "one with vectors, for Lynx",
             "Encode the pictures again with a recogniser, and with the faces found by a detector or by landmarks.",
-        )  # fmt: skip
+        )
 
 
 def require_one_text(texts: Sequence[Sequence[Any]]) -> Tensor:
@@ -144,25 +155,29 @@ def require_layout(network: str, *, is_plain: bool, needs: Sequence[str]) -> Non
     """Raises InputError when something that acts on places in the video is used with a model that arranges it anew."""
     if needs and not is_plain:
         raise InputError(
-            "model", found=f"a {network}, which arranges the video's tokens in its own way",
+            "model",
+            found=f"a {network}, which arranges the video's tokens in its own way",
             wanted=f"a plain Wan model for {' and '.join(needs)}",
             fix=f"Use another model, or do without {' and '.join(needs)}.",
-        )  # fmt: skip
+        )
 
 
 def require_guidance(scale: float, *, differs_by_prompt: bool) -> None:
     """Raises InputError unless guidance is off, or a number above 0 with a negative side that lacks the person."""
     if not (math.isfinite(scale) and scale >= 0):
         raise InputError(
-            "identity_guidance", found=scale, wanted="a finite number of 0 or more",
+            "identity_guidance",
+            found=scale,
+            wanted="a finite number of 0 or more",
             fix="Set it to 0 to turn it off; Lynx was shown with 2.",
-        )  # fmt: skip
+        )
     if scale and not differs_by_prompt:
         raise InputError(
-            "identity_guidance", found=f"{scale:g} with the person on both prompts",
+            "identity_guidance",
+            found=f"{scale:g} with the person on both prompts",
             wanted="a negative prompt without the person",
             fix='Set apply_to to "positive", or identity_guidance to 0.',
-        )  # fmt: skip
+        )
 
 
 def checked_mask(mask: object) -> Tensor:

@@ -90,9 +90,11 @@ def _resampler_shape(content: Content) -> ResamplerShape:
     embedding_d = _first(content, "proj_in.weight", 2).shape[1]
     if embedding_d != FACE_D:
         raise _unusable(
-            content, f"a resampler for embeddings of {embedding_d} numbers", f"one for face embeddings of {FACE_D}",
+            content,
+            f"a resampler for embeddings of {embedding_d} numbers",
+            f"one for face embeddings of {FACE_D}",
             "Pick the resampler of a Lynx adapter.",
-        )  # fmt: skip
+        )
     depths = (re.match(r"layers\.(\d+)\.", leaf) for _, leaf in content.weights)
     return ResamplerShape(
         width_d=width_d,

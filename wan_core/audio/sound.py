@@ -49,7 +49,9 @@ def read_recording(audio: object, *, name: str = "audio") -> Sound:
         raise InputError(name, found="no sound", wanted="AUDIO", fix="Load audio, or a video that has a sound track.")
     if not isinstance(audio, Mapping) or not {"waveform", "sample_rate"} <= audio.keys():
         raise InputError(
-            name, found=type(audio).__name__, wanted="AUDIO with 'waveform' and 'sample_rate'",
+            name,
+            found=type(audio).__name__,
+            wanted="AUDIO with 'waveform' and 'sample_rate'",
             fix="Link the AUDIO output of a loader.",
         )
     return Sound(waveform=checked_waveform(audio["waveform"], name), rate_hz=checked_rate(audio["sample_rate"], name))
@@ -60,7 +62,8 @@ def read_audio(audio: object, *, name: str = "audio") -> Sound:
     sound = read_recording(audio, name=name)
     if sound.samples * ANALYSIS_RATE_HZ < SHORTEST_SAMPLES * sound.rate_hz:
         raise InputError(
-            name, found=f"{sound.samples} samples at {sound.rate_hz} Hz ({1000 * sound.duration_s:.1f} ms)",
+            name,
+            found=f"{sound.samples} samples at {sound.rate_hz} Hz ({1000 * sound.duration_s:.1f} ms)",
             wanted=f"at least {1000 * SHORTEST_SAMPLES / ANALYSIS_RATE_HZ:.0f} ms of sound",
             fix="Use a longer recording.",
         )
@@ -72,12 +75,16 @@ def checked_waveform(waveform: object, name: str) -> Tensor:
     if not isinstance(waveform, Tensor) or waveform.ndim != 3 or not waveform.is_floating_point():
         found = f"{waveform.dtype} {list(waveform.shape)}" if isinstance(waveform, Tensor) else type(waveform).__name__
         raise InputError(
-            name, found=f"a waveform that is {found}", wanted="a float tensor [batch, channels, samples]",
+            name,
+            found=f"a waveform that is {found}",
+            wanted="a float tensor [batch, channels, samples]",
             fix="Link the AUDIO output of a loader.",
         )
     if waveform.shape[0] != 1:
         raise InputError(
-            name, found=f"a batch of {waveform.shape[0]} recordings", wanted="one recording",
+            name,
+            found=f"a batch of {waveform.shape[0]} recordings",
+            wanted="one recording",
             fix="Send the recordings through one at a time.",
         )
     if waveform.numel() == 0:
@@ -86,8 +93,10 @@ def checked_waveform(waveform: object, name: str) -> Tensor:
     bad = (~torch.isfinite(waveform[0])).any(dim=0).nonzero()  # n 1
     if len(bad):
         raise InputError(
-            name, found=f"NaN or infinity at sample {int(bad[0])} ({len(bad)} such samples)",
-            wanted="finite samples", fix="Find the node that broke the sound; exporting it as a WAV file again helps.",
+            name,
+            found=f"NaN or infinity at sample {int(bad[0])} ({len(bad)} such samples)",
+            wanted="finite samples",
+            fix="Find the node that broke the sound; exporting it as a WAV file again helps.",
         )
     return waveform[0]
 
@@ -96,7 +105,9 @@ def checked_rate(rate_hz: object, name: str) -> int:
     """A sample rate above 0."""
     if not isinstance(rate_hz, Integral) or rate_hz <= 0:
         raise InputError(
-            name, found=f"a sample rate of {rate_hz!r}", wanted="a whole number of Hz above 0",
+            name,
+            found=f"a sample rate of {rate_hz!r}",
+            wanted="a whole number of Hz above 0",
             fix="Link the AUDIO output of a loader.",
         )
     return int(rate_hz)

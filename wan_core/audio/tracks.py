@@ -64,14 +64,18 @@ def frames_to_cover(sound: Sound, frames: int, fps: Fraction) -> int:
         raise InputError("frames", found=frames, wanted="0 or more", fix="0 takes the length of the audio.")
     if fps > sound.rate_hz:
         raise InputError(
-            "fps", found=f"{float(fps):g} frames a second for {sound.rate_hz} samples a second",
-            wanted="at least one sample a frame", fix="Set the frame rate of the video.",
+            "fps",
+            found=f"{float(fps):g} frames a second for {sound.rate_hz} samples a second",
+            wanted="at least one sample a frame",
+            fix="Set the frame rate of the video.",
         )
     count = frames or frame_count(sound.samples, sound.rate_hz, fps)
     if sample_count(count, ANALYSIS_RATE_HZ, fps) < SHORTEST_SAMPLES:
         raise InputError(
-            "frames", found=f"{count} at {float(fps):g} fps ({1000 * count / float(fps):.1f} ms)",
-            wanted=f"at least {1000 * SHORTEST_SAMPLES / ANALYSIS_RATE_HZ:.0f} ms of video", fix="Ask for more frames.",
+            "frames",
+            found=f"{count} at {float(fps):g} fps ({1000 * count / float(fps):.1f} ms)",
+            wanted=f"at least {1000 * SHORTEST_SAMPLES / ANALYSIS_RATE_HZ:.0f} ms of video",
+            fix="Ask for more frames.",
         )
     return count
 

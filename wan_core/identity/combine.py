@@ -72,10 +72,11 @@ def combine(
     if 2 * len(kept) < len(single) or not kept:
         raise _strangers(cosines, kept, numbers)
     verdicts = tuple(
-        Verdict(False, *repeats[index]) if index in repeats
+        Verdict(False, *repeats[index])
+        if index in repeats
         else Verdict(index in kept, None, cosines[index] if len(single) > 1 else None)
         for index in range(len(references))
-    )  # fmt: skip
+    )
     best = max(kept, key=lambda index: qualities[index])
     weighted = references[list(kept)] * references.new_tensor([weights[index] for index in kept])[:, None]
     z = references[best] if way == "best" else functional.normalize(weighted.sum(dim=0), dim=0)

@@ -142,9 +142,11 @@ def pick_face(faces: Sequence[Face], pick: Pick, width_px: int, height_px: int) 
     """The position of the face that is meant among faces from left to right, or in words why there is none."""
     if pick.way not in PICKS or pick.index < 0:
         raise InputError(
-            "pick", found=repr(pick.way) if pick.way not in PICKS else f"index {pick.index}",
-            wanted=f"one of {', '.join(PICKS)}, and an index of 0 or more", fix="Pick one of them from the list.",
-        )  # fmt: skip
+            "pick",
+            found=repr(pick.way) if pick.way not in PICKS else f"index {pick.index}",
+            wanted=f"one of {', '.join(PICKS)}, and an index of 0 or more",
+            fix="Pick one of them from the list.",
+        )
     if not faces:
         return "no face"
     if pick.way == "index":

@@ -58,7 +58,8 @@ class Identity:
         _require_shape("crops", self.crops, (count, CROP_PX, CROP_PX, 3))
         _require_count("attributes", len(self.attributes), count)
         for part, picture, side_px in (
-            ("reference_crop", self.reference_crop, REFERENCE_CROP_PX), ("portrait", self.portrait, PORTRAIT_PX),
+            ("reference_crop", self.reference_crop, REFERENCE_CROP_PX),
+            ("portrait", self.portrait, PORTRAIT_PX),
         ):
             if picture is not None:
                 _require_shape(part, picture, (side_px, side_px, 3))

@@ -16,8 +16,16 @@ WITHOUT_VECTORS = "this identity has no vectors"
 
 
 def describe(
-    identity: Identity, pictures: Pictures, sightings: Sequence[Sighting], references: Sequence[Reference],
-    embeddings: Embeddings, combined: Combined, *, encoder: str, source: str, way: str,
+    identity: Identity,
+    pictures: Pictures,
+    sightings: Sequence[Sighting],
+    references: Sequence[Reference],
+    embeddings: Embeddings,
+    combined: Combined,
+    *,
+    encoder: str,
+    source: str,
+    way: str,
 ) -> str:
     """The report of an identity that was made of faces."""
     best = references[combined.best]

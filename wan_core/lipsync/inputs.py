@@ -30,19 +30,25 @@ def check_frames(frames: object) -> Tensor:
     if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[-1] != 3 or frames.numel() == 0:
         found = f"shape {list(frames.shape)}" if isinstance(frames, Tensor) else type(frames).__name__
         raise InputError(
-            "frames", found=found, wanted="RGB pictures [frames, height, width, 3], or a VIDEO",
+            "frames",
+            found=found,
+            wanted="RGB pictures [frames, height, width, 3], or a VIDEO",
             fix="Link face crops; remove an alpha channel first.",
         )
     bad = next((index for index, frame in enumerate(frames) if not torch.isfinite(frame).all()), None)
     if bad is not None:
         raise InputError(
-            "frames", found=f"NaN or infinity in frame {bad}", wanted="finite pixels",
+            "frames",
+            found=f"NaN or infinity in frame {bad}",
+            wanted="finite pixels",
             fix="Decode the video again; a NaN often comes from a VAE in half precision.",
         )
     low, high = (float(value) for value in frames.aminmax())
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise InputError(
-            "frames", found=f"pixels from {low:.3g} to {high:.3g}", wanted="pixels from 0 to 1",
+            "frames",
+            found=f"pixels from {low:.3g} to {high:.3g}",
+            wanted="pixels from 0 to 1",
             fix="Link an IMAGE as loaders and VAE Decode make it; divide pixels from 0 to 255 by 255.",
         )
     return frames
@@ -52,13 +58,16 @@ def check_length(ticks: int, frames: int, fps: Fraction, samples: int) -> None:
     """Raises InputError when picture or sound is too short for one window."""
     if ticks < SHORTEST_TICKS:
         raise InputError(
-            "frames", found=f"{frames} at {float(fps):g} fps ({ticks} at 25 fps)",
+            "frames",
+            found=f"{frames} at {float(fps):g} fps ({ticks} at 25 fps)",
             wanted=f"at least {SHORTEST_TICKS} at 25 fps ({SHORTEST_TICKS / TICKS_PER_S:.2f} s)",
             fix="Use a longer clip; 2 s and more give a sure verdict.",
         )
     if samples < SHORTEST_TICKS * SAMPLES_PER_TICK:
         raise InputError(
-            "audio", found=f"{samples / RATE_HZ:.3f} s", wanted=f"at least {SHORTEST_TICKS / TICKS_PER_S:.2f} s",
+            "audio",
+            found=f"{samples / RATE_HZ:.3f} s",
+            wanted=f"at least {SHORTEST_TICKS / TICKS_PER_S:.2f} s",
             fix="Use the sound of the whole clip; 2 s and more give a sure verdict.",
         )
 

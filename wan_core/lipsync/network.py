@@ -43,16 +43,26 @@ class Pool:
 
 
 AUDIO_TOWER = (
-    Conv((3, 3), padding=1), Pool((1, 1), (1, 1)),
-    Conv((3, 3), padding=1), Pool((3, 3), (1, 2)),
-    Conv((3, 3), padding=1), Conv((3, 3), padding=1), Conv((3, 3), padding=1), Pool((3, 3), (2, 2)),
+    Conv((3, 3), padding=1),
+    Pool((1, 1), (1, 1)),
+    Conv((3, 3), padding=1),
+    Pool((3, 3), (1, 2)),
+    Conv((3, 3), padding=1),
+    Conv((3, 3), padding=1),
+    Conv((3, 3), padding=1),
+    Pool((3, 3), (2, 2)),
     Conv((5, 4)),
 )
 LIP_TOWER = (
-    Conv((FRAMES_SEEN, 7, 7), stride=(1, 2, 2)), Pool((1, 3, 3), (1, 2, 2)),
-    Conv((1, 5, 5), stride=(1, 2, 2), padding=(0, 1, 1)), Pool((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-    Conv((1, 3, 3), padding=(0, 1, 1)), Conv((1, 3, 3), padding=(0, 1, 1)), Conv((1, 3, 3), padding=(0, 1, 1)),
-    Pool((1, 3, 3), (1, 2, 2)), Conv((1, 6, 6)),
+    Conv((FRAMES_SEEN, 7, 7), stride=(1, 2, 2)),
+    Pool((1, 3, 3), (1, 2, 2)),
+    Conv((1, 5, 5), stride=(1, 2, 2), padding=(0, 1, 1)),
+    Pool((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    Conv((1, 3, 3), padding=(0, 1, 1)),
+    Conv((1, 3, 3), padding=(0, 1, 1)),
+    Conv((1, 3, 3), padding=(0, 1, 1)),
+    Pool((1, 3, 3), (1, 2, 2)),
+    Conv((1, 6, 6)),
 )
 
 
@@ -204,7 +214,9 @@ def widths_of(state_dict: StateDict) -> SyncNetWidths:
 
 def not_syncnet(file_name: str, found: str) -> InputError:
     return InputError(
-        "weights", found=f"{file_name!r} with {found}", wanted="the weights of SyncNet v2",
+        "weights",
+        found=f"{file_name!r} with {found}",
+        wanted="the weights of SyncNet v2",
         fix="Pick that file; models/syncnet is where it belongs.",
     )
 

@@ -88,7 +88,9 @@ def score(lips: Tensor, sounds: Tensor, mode: Mode) -> SyncReport:
         raise InputError("mode", found=repr(mode), wanted=" or ".join(MODES), fix="Pick one of them.")
     if not (torch.isfinite(lips).all() and torch.isfinite(sounds).all()):
         raise InputError(
-            "weights", found="embeddings that are not finite", wanted="finite numbers",
+            "weights",
+            found="embeddings that are not finite",
+            wanted="finite numbers",
             fix="The weight file is damaged: copy it again.",
         )
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)

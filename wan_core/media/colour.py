@@ -18,9 +18,16 @@ LIMITED_RANGE, FULL_RANGE = 1, 2
 FFV1_RGB = "bgr0"  # how ffv1 takes 8-bit RGB
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}  # code point: PyAV's name
 UNSUPPORTED = {
-    8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "Y'D'zD'x", 12: "chromaticity-derived",
-    13: "chromaticity-derived with constant luminance", 14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro",
-}  # fmt: skip
+    8: "YCgCo",
+    10: "BT.2020 with constant luminance",
+    11: "Y'D'zD'x",
+    12: "chromaticity-derived",
+    13: "chromaticity-derived with constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
 ACCURATE = 2 | 0x40000  # swscale's SWS_BILINEAR and SWS_ACCURATE_RND: without it whole pictures come out a step darker
 SD_WIDTH, SD_LINES = 1279, 576  # players take a picture without a named matrix for BT.601 up to this size, else BT.709
 
@@ -71,9 +78,12 @@ def rgb_pixels(picture: av.VideoFrame) -> numpy.ndarray:
     full = picture.color_range == FULL_RANGE or picture.format.name.startswith("yuvj")
     source_range = "JPEG" if full else "MPEG"
     planar = picture.reformat(
-        format="gbrp", src_colorspace=matrix_name(picture.colorspace, picture.width, picture.height),
-        src_color_range=source_range, dst_color_range="JPEG", interpolation=ACCURATE,
-    )  # fmt: skip
+        format="gbrp",
+        src_colorspace=matrix_name(picture.colorspace, picture.width, picture.height),
+        src_color_range=source_range,
+        dst_color_range="JPEG",
+        interpolation=ACCURATE,
+    )
     return planar.to_ndarray()  # h w 3
 
 
@@ -84,6 +94,8 @@ def matrix_name(code: int, width: int, height: int) -> str:
     if code in MATRICES:
         return MATRICES[code]
     raise InputError(
-        "video", found=f"colours by the matrix {UNSUPPORTED.get(code, 'without a name')} (H.273 number {code})",
-        wanted="those of BT.709, BT.601, BT.2020, FCC or SMPTE 240M", fix="Convert the file to BT.709 first.",
-    )  # fmt: skip
+        "video",
+        found=f"colours by the matrix {UNSUPPORTED.get(code, 'without a name')} (H.273 number {code})",
+        wanted="those of BT.709, BT.601, BT.2020, FCC or SMPTE 240M",
+        fix="Convert the file to BT.709 first.",
+    )

@@ -90,14 +90,18 @@ def video_toolbox(quality: int) -> dict[str, str]:
 
 
 SOFTWARE = {
-    "h264": Candidate("libx264", "yuv420p", lambda quality: {
-        "preset": "medium", "crf": str(quality), "threads": X264_THREADS}),
-    "hevc": Candidate("libx265", "yuv420p", lambda quality: {
-        "preset": "medium", "crf": str(quality), "x265-params": "open-gop=0:log-level=error"}),
+    "h264": Candidate(
+        "libx264", "yuv420p", lambda quality: {"preset": "medium", "crf": str(quality), "threads": X264_THREADS}
+    ),
+    "hevc": Candidate(
+        "libx265",
+        "yuv420p",
+        lambda quality: {"preset": "medium", "crf": str(quality), "x265-params": "open-gop=0:log-level=error"},
+    ),
     "av1": Candidate("libsvtav1", "yuv420p", lambda quality: {"preset": "8", "crf": av1_quality(quality)}),
     "prores": Candidate("prores_ks", "yuv422p10le", lambda quality: {"profile": "hq", "vendor": "apl0"}),
     "ffv1": Candidate("ffv1", FFV1_RGB, lambda quality: {"level": "3", "slicecrc": "1"}),
-}  # fmt: skip
+}
 HARDWARE = {
     "h264": (
         Candidate("h264_nvenc", "yuv420p", lambda quality: nvenc(str(max(1, quality)))),
@@ -133,9 +137,11 @@ def check_format(format: VideoFormat) -> None:
             raise InputError(name, found=repr(found), wanted=f"one of {', '.join(known)}", fix="Choose one of them.")
     if not 0 <= format.quality <= WORST_QUALITY:
         raise InputError(
-            "quality", found=format.quality, wanted=f"a whole number from 0 (best) to {WORST_QUALITY}",
+            "quality",
+            found=format.quality,
+            wanted=f"a whole number from 0 (best) to {WORST_QUALITY}",
             fix="Take 18, which looks like the original, or 23 for smaller files.",
-        )  # fmt: skip
+        )
 
 
 def check_picture(codec: str, width: int, height: int, fps: Fraction) -> None:
@@ -146,9 +152,11 @@ def check_picture(codec: str, width: int, height: int, fps: Fraction) -> None:
     even = {"h264": (width, height), "hevc": (width, height), "av1": (width, height), "prores": (width,)}
     if any(side % 2 for side in even.get(codec, ())):
         raise InputError(
-            "size", found=found, wanted=f"an even width and height for {codec}, which halves them for the colours",
+            "size",
+            found=found,
+            wanted=f"an even width and height for {codec}, which halves them for the colours",
             fix="Crop or scale by one pixel, or use the codec ffv1.",
-        )  # fmt: skip
+        )
     limit = SIDE_LIMIT_PX.get(codec)
     if limit and max(width, height) > limit:
         raise InputError(
@@ -220,16 +228,25 @@ def encoder_for(format: VideoFormat, width: int, height: int, fps: Fraction) -> 
     refused: list[str] = []
     for candidate in candidates(format):
         encoder = Encoder(
-            name=candidate.name, codec=format.codec, container=CONTAINERS.get(format.codec, "mp4"),
-            pixel_format=candidate.pixel_format, options=tuple(candidate.options(format.quality).items()),
-            width=width, height=height, fps=fps, bits_per_pixel=bits, note="",
-        )  # fmt: skip
+            name=candidate.name,
+            codec=format.codec,
+            container=CONTAINERS.get(format.codec, "mp4"),
+            pixel_format=candidate.pixel_format,
+            options=tuple(candidate.options(format.quality).items()),
+            width=width,
+            height=height,
+            fps=fps,
+            bits_per_pixel=bits,
+            note="",
+        )
         problem = trial(encoder)
         if problem is None:
             software = candidate is SOFTWARE[format.codec]
             return replace(encoder, note=note_for(encoder, format, refused if software else []))
         refused.append(f"{candidate.name}: {problem}")
     raise InputError(
-        "codec", found=f"no {format.codec} encoder that works at {width} x {height} ({'; '.join(refused)})",
-        wanted="one that can encode a frame", fix="Choose another codec or size, or install another build of PyAV.",
-    )  # fmt: skip
+        "codec",
+        found=f"no {format.codec} encoder that works at {width} x {height} ({'; '.join(refused)})",
+        wanted="one that can encode a frame",
+        fix="Choose another codec or size, or install another build of PyAV.",
+    )

@@ -67,7 +67,9 @@ def plan_sound(track: Soundtrack, container: str, frames: int, fps: Fraction) ->
     """
     if track.rate_hz > LARGEST_RATE_HZ:
         raise InputError(
-            "audio", found=f"a sample rate of {track.rate_hz} Hz", wanted=f"at most {LARGEST_RATE_HZ} Hz",
+            "audio",
+            found=f"a sample rate of {track.rate_hz} Hz",
+            wanted=f"at most {LARGEST_RATE_HZ} Hz",
             fix="Resample the recording to 48000 Hz.",
         )
     encoder = ENCODERS[container]

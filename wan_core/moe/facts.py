@@ -21,7 +21,10 @@ class ExpertFacts:
 
 
 def notes_on_run(
-    high: ExpertFacts, low: ExpertFacts, sigmas: Sequence[float], split: Split,
+    high: ExpertFacts,
+    low: ExpertFacts,
+    sigmas: Sequence[float],
+    split: Split,
     cfgs: tuple[float | None, float | None],
 ) -> tuple[Note, ...]:
     """What is allowed but probably not meant; ``cfgs`` are those of the high and low expert, None where not known."""

@@ -41,8 +41,14 @@ class Stand:
         denoised = torch.zeros_like(x)
         for hook in model_options.get(POST_CFG_HOOKS, []):
             denoised = hook(
-                {"denoised": denoised, "cond_denoised": denoised, "uncond_denoised": denoised, "input": x,
-                 "sigma": sigma, "model_options": model_options}
+                {
+                    "denoised": denoised,
+                    "cond_denoised": denoised,
+                    "uncond_denoised": denoised,
+                    "input": x,
+                    "sigma": sigma,
+                    "model_options": model_options,
+                }
             )
         return denoised
 
@@ -59,9 +65,14 @@ def rehearse(sampler: Any, setup: Setup) -> list[Evaluation]:
     options = setup.model_options | {POST_CFG_HOOKS: []}
     with torch.random.fork_rng(devices=[noise.device] if noise.is_cuda else []):
         sampler.sample(
-            stand, setup.sigmas.clone(), setup.extra_args | {"model_options": options},
+            stand,
+            setup.sigmas.clone(),
+            setup.extra_args | {"model_options": options},
             lambda step, denoised, x, steps: stand.events.append(None),
-            noise, torch.zeros_like(noise), None, True,
+            noise,
+            torch.zeros_like(noise),
+            None,
+            True,
         )
     return evaluations_of(stand.events)
 

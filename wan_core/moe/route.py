@@ -201,8 +201,14 @@ def sample_once(experts: Sequence[Expert], job: Job, policy: str, tools: Tools) 
 
     def nest(depth: int, on_step: OnStep | None) -> Tensor:
         return experts[depth].sample(
-            job.noise, job.latent_image, SetupCapture(partial(enter, depth)), job.sigmas, job.denoise_mask, on_step,
-            job.disable_pbar, job.seed,
+            job.noise,
+            job.latent_image,
+            SetupCapture(partial(enter, depth)),
+            job.sigmas,
+            job.denoise_mask,
+            on_step,
+            job.disable_pbar,
+            job.seed,
         )
 
     return nest(0, job.on_step), tallies
@@ -212,6 +218,12 @@ def run_sampler(sampler: Any, model: Router, start: Setup) -> Tensor:
     """Runs the real sampler from what the outermost guider has prepared."""
     extra_args = start.extra_args | {"model_options": model.start_options()}
     return sampler.sample(
-        model, start.sigmas, extra_args, start.callback, start.noise, start.latent_image, start.denoise_mask,
+        model,
+        start.sigmas,
+        extra_args,
+        start.callback,
+        start.noise,
+        start.latent_image,
+        start.denoise_mask,
         start.disable_pbar,
     )

@@ -20,8 +20,15 @@ class Guider(Protocol):
     cfg: float
 
     def sample(
-        self, noise: Tensor, latent_image: Tensor, sampler: Any, sigmas: Tensor, denoise_mask: Tensor | None,
-        callback: OnStep | None, disable_pbar: bool, seed: int | None,
+        self,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None,
+        callback: OnStep | None,
+        disable_pbar: bool,
+        seed: int | None,
     ) -> Tensor: ...
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: ModelOptions, seed: int | None) -> Tensor: ...
@@ -49,12 +56,26 @@ class SetupCapture:
     then: Callable[[Setup], Tensor]
 
     def sample(
-        self, model_wrap: Guider, sigmas: Tensor, extra_args: dict[str, Any], callback: OnStep | None, noise: Tensor,
-        latent_image: Tensor | None = None, denoise_mask: Tensor | None = None, disable_pbar: bool = False,
+        self,
+        model_wrap: Guider,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: OnStep | None,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
     ) -> Tensor:
         return self.then(
             Setup(
-                model_wrap, sigmas, extra_args, extra_args["model_options"], callback,
-                noise, latent_image, denoise_mask, disable_pbar,
+                model_wrap,
+                sigmas,
+                extra_args,
+                extra_args["model_options"],
+                callback,
+                noise,
+                latent_image,
+                denoise_mask,
+                disable_pbar,
             )
         )

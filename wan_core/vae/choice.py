@@ -27,7 +27,9 @@ def one_clip(latent: Tensor) -> Tensor:
     if len(latent) == 1:
         return latent
     raise InputError(
-        "samples", found=f"a batch of {len(latent)} clips", wanted="one clip, because a video file holds one",
+        "samples",
+        found=f"a batch of {len(latent)} clips",
+        wanted="one clip, because a video file holds one",
         fix="Pick one with Get Latent From Batch, or join them in time.",
     )
 
@@ -44,6 +46,8 @@ def require_rgb(spec: VaeSpec) -> None:
     if spec.image_channels == RGB:
         return
     raise InputError(
-        "vae", found="a VAE with an alpha channel", wanted="one of three colours, because the video has no alpha",
+        "vae",
+        found="a VAE with an alpha channel",
+        wanted="one of three colours, because the video has no alpha",
         fix="Decode with High Compression VAE Decode, and save the pictures with their alpha.",
     )

@@ -83,8 +83,15 @@ class Work:
 
 
 def plan_for(
-    spec: VaeSpec, latent_shape: Sequence[int], item_bytes: int, free_bytes: int, *,
-    rows: int = 0, columns: int = 0, ram_bytes: int | None = None, device_is_ram: bool = False,
+    spec: VaeSpec,
+    latent_shape: Sequence[int],
+    item_bytes: int,
+    free_bytes: int,
+    *,
+    rows: int = 0,
+    columns: int = 0,
+    ram_bytes: int | None = None,
+    device_is_ram: bool = False,
 ) -> Plan:
     """The fastest plan that fits, for a latent of shape (... t h w) and modules that compute in items of this size.
 
@@ -321,7 +328,9 @@ def _check_tiles(work: Work, rows: int, columns: int) -> None:
         most = min(MOST_TILES_EACH_WAY, side)
         if not 0 <= given <= most:
             raise InputError(
-                name, found=given, wanted=f"1 to {most} for a latent of {work.height} x {work.width} (height x width)",
+                name,
+                found=given,
+                wanted=f"1 to {most} for a latent of {work.height} x {work.width} (height x width)",
                 fix="Choose fewer tiles, or auto.",
             )
 

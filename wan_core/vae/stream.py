@@ -68,7 +68,13 @@ class _Clip:
 
 
 def stream_frames(
-    vae: WanVae, latent: Tensor, spec: VaeSpec, plan: Plan, *, device: torch.device, dtype: torch.dtype,
+    vae: WanVae,
+    latent: Tensor,
+    spec: VaeSpec,
+    plan: Plan,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
     bounded: bool = False,
 ) -> FrameStream:
     """Streams a latent clip (z t h w), which may lie anywhere, through modules on ``device`` that compute in ``dtype``.

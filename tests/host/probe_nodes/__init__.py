@@ -20,7 +20,13 @@ from . import foreign, identity, memory, moe, video
 
 CATEGORY = "WanCast probe"
 PATCHER_PARTS = (
-    "model_options", "patches", "object_patches", "wrappers", "callbacks", "injections", "attachments",
+    "model_options",
+    "patches",
+    "object_patches",
+    "wrappers",
+    "callbacks",
+    "injections",
+    "attachments",
     "additional_models",
 )
 

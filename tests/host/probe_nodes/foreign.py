@@ -139,7 +139,10 @@ class WanCastProbeLowVram(io.ComfyNode):
 
         class LowVram(kind):
             def load(
-                self, device_to: Any = None, lowvram_model_memory: int = 0, force_patch_weights: bool = False,
+                self,
+                device_to: Any = None,
+                lowvram_model_memory: int = 0,
+                force_patch_weights: bool = False,
                 full_load: bool = False,
             ) -> Any:
                 done = super().load(device_to, LOW_VRAM_BYTES, force_patch_weights, full_load=False)
@@ -235,6 +238,12 @@ class WanCastProbeRaise(io.ComfyNode):
 
 
 NODES = [
-    WanCastProbeOverride, WanCastProbeNag, WanCastProbeLowVram, WanCastProbeComputeType, WanCastProbeClipPicture,
-    WanCastProbeCompile, WanCastProbeRaise, WanCastProbeObjectPatch,
-]  # fmt: skip
+    WanCastProbeOverride,
+    WanCastProbeNag,
+    WanCastProbeLowVram,
+    WanCastProbeComputeType,
+    WanCastProbeClipPicture,
+    WanCastProbeCompile,
+    WanCastProbeRaise,
+    WanCastProbeObjectPatch,
+]

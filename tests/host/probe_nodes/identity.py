@@ -41,7 +41,14 @@ class Whole:
         self.persons = persons
 
     def __call__(
-        self, executor: Any, x: Tensor, t: Tensor, context: Tensor, clip_fea: Any, concat: Any, options: dict[str, Any],
+        self,
+        executor: Any,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        clip_fea: Any,
+        concat: Any,
+        options: dict[str, Any],
         **extra: Any,
     ) -> Tensor:
         wan = copy.deepcopy(executor.class_obj).double()
@@ -58,7 +65,14 @@ class Modules(Whole):
     """
 
     def __call__(
-        self, executor: Any, x: Tensor, t: Tensor, context: Tensor, clip_fea: Any, concat: Any, options: dict[str, Any],
+        self,
+        executor: Any,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor,
+        clip_fea: Any,
+        concat: Any,
+        options: dict[str, Any],
         **extra: Any,
     ) -> Tensor:
         wan = executor.class_obj
@@ -141,7 +155,13 @@ class WanCastProbeOracle(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, identity: Any, spec: str, way: str, vae: Any = None, ref_text: Any = None,
+        cls,
+        model: Any,
+        identity: Any,
+        spec: str,
+        way: str,
+        vae: Any = None,
+        ref_text: Any = None,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         model = model.clone()
@@ -154,9 +174,7 @@ class WanCastProbeOracle(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-def person_of(
-    model: Any, identity: Any, spec: dict[str, Any], vae: Any, ref_text: Any, mask: Tensor | None
-) -> Person:
+def person_of(model: Any, identity: Any, spec: dict[str, Any], vae: Any, ref_text: Any, mask: Tensor | None) -> Person:
     """What the oracle needs of an identity and the weight files."""
 
     def latent(picture: Tensor) -> Tensor:
@@ -247,8 +265,15 @@ class OneCall(comfy.samplers.Sampler):
         self.found: list[Tensor] = []
 
     def sample(
-        self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor,
-        latent_image: Tensor, denoise_mask: Any, disable_pbar: bool,
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        denoise_mask: Any,
+        disable_pbar: bool,
     ) -> Tensor:
         x = model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise, latent_image)
 

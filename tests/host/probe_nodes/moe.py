@@ -140,8 +140,14 @@ class WanCastProbeLog(io.ComfyNode):
             return inner(x, sigma, options, seed)
 
         def apply_model(
-            inner: Any, x: torch.Tensor, sigma: torch.Tensor, concat: Any, text: Any, control: Any,
-            options: dict[str, Any], **named: Any,
+            inner: Any,
+            x: torch.Tensor,
+            sigma: torch.Tensor,
+            concat: Any,
+            text: Any,
+            control: Any,
+            options: dict[str, Any],
+            **named: Any,
         ) -> Any:
             write("apply_model", inner.class_obj is network, options, sigma)
             return inner(x, sigma, concat, text, control, options, **named)
@@ -227,6 +233,11 @@ class WanCastProbeHold(AtCall):
 
 
 NODES = [
-    WanCastProbeInterrupt, WanCastProbeHold, WanCastProbeComposite, WanCastProbeGaussianFlow, WanCastProbeModelScale,
-    WanCastProbeLog, WanCastProbeReadLog,
+    WanCastProbeInterrupt,
+    WanCastProbeHold,
+    WanCastProbeComposite,
+    WanCastProbeGaussianFlow,
+    WanCastProbeModelScale,
+    WanCastProbeLog,
+    WanCastProbeReadLog,
 ]

@@ -219,8 +219,9 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
         h = plain_norm(x, block.eps) * (1 + scale) + shift
         yield h
         own, cross = block.self_attn, block.cross_attn
-        q, k = (rotated(norm(layer(h)), ids, wan.num_heads)
-                for norm, layer in ((own.norm_q, own.q), (own.norm_k, own.k)))  # fmt: skip
+        q, k = (
+            rotated(norm(layer(h)), ids, wan.num_heads) for norm, layer in ((own.norm_q, own.q), (own.norm_k, own.k))
+        )
         x = x + own.o(attend(q, k, own.v(h), wan.num_heads)) * gate
         q, k = cross.norm_q(cross.q(block.norm3(x))), cross.norm_k(cross.k(context))
         x = x + cross.o(attend(q, k, cross.v(context), wan.num_heads))
@@ -294,9 +295,7 @@ class Pass:
                 place += person.mask is None
         return self
 
-    def beside(
-        self, terms: dict[Any, Any], name: str, block: int, row: int, q: Tensor
-    ) -> Tensor | float:
+    def beside(self, terms: dict[Any, Any], name: str, block: int, row: int, q: Tensor) -> Tensor | float:
         """The sum of strength * weight * Attn(q, K, V) of one row, n d."""
         total: Tensor | float = 0.0
         for n, person in enumerate(self.persons):

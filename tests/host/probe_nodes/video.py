@@ -134,14 +134,16 @@ class StrangeVae:
 
 REAL_SIZES = {  # what the host's loader tells the two kinds apart by, in their real widths
     "2.1": {
-        "decoder.middle.0.residual.0.gamma": (384, 1, 1, 1), "decoder.head.0.gamma": (96, 1, 1, 1),
-        "decoder.head.2.weight": (3, 96, 3, 3, 3), "encoder.conv1.weight": (96, 3, 3, 3, 3),
+        "decoder.middle.0.residual.0.gamma": (384, 1, 1, 1),
+        "decoder.head.0.gamma": (96, 1, 1, 1),
+        "decoder.head.2.weight": (3, 96, 3, 3, 3),
+        "encoder.conv1.weight": (96, 3, 3, 3, 3),
     },
     "2.2": {
         "decoder.middle.0.residual.0.gamma": (1024, 1, 1, 1),
         "decoder.upsamples.0.upsamples.0.residual.2.weight": (1024, 1024, 3, 3, 3),
     },
-}  # fmt: skip
+}
 REPEATED = 2**20 - 3  # random numbers; odd, so that no two filters are the same
 
 

@@ -22,9 +22,13 @@ FULL: dict[str, Callable[[], Table]] = {"ip_layers": adapters.full_ip_layers, "r
 REF: dict[str, Callable[[], Table]] = {"ref_layers": adapters.ref_layers}
 STAND_IN: dict[str, Callable[[], Table]] = {"stand_in": adapters.stand_in}
 KINDS = {
-    "lite": LITE, "full": FULL, "ref": REF, "stand-in": STAND_IN, "full with ref": FULL | REF,
+    "lite": LITE,
+    "full": FULL,
+    "ref": REF,
+    "stand-in": STAND_IN,
+    "full with ref": FULL | REF,
     "everything": FULL | REF | STAND_IN,
-}  # fmt: skip
+}
 
 
 def weights(table: Callable[[], Table]) -> StateDict:

@@ -98,9 +98,7 @@ class FakeWan(nn.Module):
                 x = x + attention(x @ ck, context @ cq, context @ cv, options=transformer_options)
         return x.transpose(1, 2).reshape(shape)
 
-    def text(
-        self, index: int, q: Tensor, k: Tensor, v: Tensor, options: Options, added: AddedTerm | None
-    ) -> Tensor:
+    def text(self, index: int, q: Tensor, k: Tensor, v: Tensor, options: Options, added: AddedTerm | None) -> Tensor:
         heard = torch.zeros_like(q)
         masked = {} if self.mask is None else {"mask": self.mask}
         for number in range(self.text_calls):

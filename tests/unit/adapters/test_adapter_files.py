@@ -248,10 +248,15 @@ def test_the_report_of_stand_in_alone_expects_no_recogniser() -> None:
 @pytest.mark.parametrize(
     ("blocks", "words"),
     [
-        (tuple(range(40)), "0-39"), (tuple(range(0, 40, 2)), "0, 2, ..., 38"), ((0, 2), "0, 2"), ((1, 2, 7), "1, 2, 7"),
-        ((0, 1, 2, 3), "0-3"), ((0, 1, 2, 5), "0, 1, 2, 5"), ((4,), "4"),
+        (tuple(range(40)), "0-39"),
+        (tuple(range(0, 40, 2)), "0, 2, ..., 38"),
+        ((0, 2), "0, 2"),
+        ((1, 2, 7), "1, 2, 7"),
+        ((0, 1, 2, 3), "0-3"),
+        ((0, 1, 2, 5), "0, 1, 2, 5"),
+        ((4,), "4"),
     ],
-)  # fmt: skip
+)
 def test_blocks_in_words(blocks: tuple[int, ...], words: str) -> None:
     assert shown_blocks(blocks) == words
 

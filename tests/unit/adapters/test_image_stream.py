@@ -28,9 +28,10 @@ def heads() -> Tensor:
 
 def test_rotation_is_the_product_with_a_complex_number() -> None:
     x = heads()
-    turned = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * torch.polar(
-        torch.ones(TOKENS, HEAD_D // 2), angles()
-    )[None, :, None]
+    turned = (
+        torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+        * torch.polar(torch.ones(TOKENS, HEAD_D // 2), angles())[None, :, None]
+    )
     torch.testing.assert_close(rotate(x, matrices()), torch.view_as_real(turned).flatten(-2))
 
 

@@ -142,9 +142,7 @@ def test_the_lengths_tell_text_attention_whoever_does_the_self_attention(wan: Fa
     assert (found - run(wan, options, **length)).abs().max() > 1e-2
 
 
-def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log(
-    caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """As many video as text tokens and no self-attention to be seen: the one call could be either."""
     run(through(injection(person(0)), FakeWan(own_self_attention=True)), options_for(ONE), rows=1)
     assert [record.getMessage() for record in caplog.records] == [
@@ -214,8 +212,9 @@ def test_a_bf16_model_equals_two_plain_terms() -> None:
 
 def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
     wan, injected, narrow = FakeWan(), injection(person(0)), injection(person(0), kept_as="fp8")
-    exact, found, plain = (run(each, options_for(BOTH), rows=2) for each in
-                           (through(injected, wan), through(narrow, wan), wan))  # fmt: skip
+    exact, found, plain = (
+        run(each, options_for(BOTH), rows=2) for each in (through(injected, wan), through(narrow, wan), wan)
+    )
     assert 1e-4 < (found - exact).abs().max() < 0.1 * (exact - plain).abs().max()
     assert 2 * narrow.cache.counts.device_bytes * 2 == injected.cache.counts.device_bytes  # of fp32
 

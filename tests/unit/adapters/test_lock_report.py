@@ -30,8 +30,13 @@ STAND_IN = StandInTerm(network(40), torch.empty(1, 16, 1, 64, 64, device="meta")
 
 def lock(person: str = "a person", **changes: Any) -> Lock:
     parts = {"ip": None, "ref": None, "stand_in": None, "strength": 1.0, "ref_strength": 0.6, "mask": None}
-    where = {"blocks": frozenset(range(40)), "start_percent": 0.0, "end_percent": 1.0, "frame_weights": (),
-             "kept_as": "model's type"}  # fmt: skip
+    where = {
+        "blocks": frozenset(range(40)),
+        "start_percent": 0.0,
+        "end_percent": 1.0,
+        "frame_weights": (),
+        "kept_as": "model's type",
+    }
     return Lock(**{"content": ("adapter", person), "apply_to": "auto"} | parts | where | changes)
 
 

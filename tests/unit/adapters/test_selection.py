@@ -115,8 +115,14 @@ def test_an_adapter_that_names_its_recogniser_takes_it_whatever_its_family() -> 
 
 # What the parts of an adapter need
 
-EVERYTHING = {"needs_portrait": True, "needs_reference": True, "has_portrait": True, "has_reference": True,
-              "has_vae": True, "has_text": True}  # fmt: skip
+EVERYTHING = {
+    "needs_portrait": True,
+    "needs_reference": True,
+    "has_portrait": True,
+    "has_reference": True,
+    "has_vae": True,
+    "has_text": True,
+}
 LACKING = {
     "identity: found an identity without a portrait; wanted one with a portrait, for Stand-In": {"has_portrait": False},
     "identity: found an identity of crops that were aligned already; wanted one with a wider crop": {

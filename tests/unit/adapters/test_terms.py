@@ -35,8 +35,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def active(**changes: Any) -> ActiveLock:
     plain = {"strength": 1.0, "ref_strength": 1.0, "blocks": frozenset({0}), "sources": [0] * ROWS}
-    return ActiveLock(**plain | {"rows": frozenset(range(ROWS)), "weights": None} | {"ip": NONE, "ref": NONE,
-                      "stand_in": NONE} | changes)  # fmt: skip
+    return ActiveLock(
+        **plain
+        | {"rows": frozenset(range(ROWS)), "weights": None}
+        | {"ip": NONE, "ref": NONE, "stand_in": NONE}
+        | changes
+    )
 
 
 def pair(seed: int, sources: int = 2) -> tuple[Tensor, Tensor]:
@@ -51,8 +55,9 @@ def call() -> AttentionCall:
 def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of a single query, d, head by head."""
     out = []
-    for qh, kh, vh in zip(q.split(WIDTH_D // HEADS), k.split(WIDTH_D // HEADS, -1), v.split(WIDTH_D // HEADS, -1),
-                          strict=True):  # fmt: skip
+    for qh, kh, vh in zip(
+        q.split(WIDTH_D // HEADS), k.split(WIDTH_D // HEADS, -1), v.split(WIDTH_D // HEADS, -1), strict=True
+    ):
         scores = torch.tensor([float(qh @ key) / (WIDTH_D // HEADS) ** 0.5 for key in kh], dtype=q.dtype)
         out.append(torch.softmax(scores, 0) @ vh)
     return torch.cat(out)
@@ -60,9 +65,7 @@ def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("sources", [[0, 0], [1, 0], [None, 0], [None, None]])
-def test_a_term_is_added_to_each_row_and_token_by_its_weight(
-    weights: Tensor | None, sources: list[int | None]
-) -> None:
+def test_a_term_is_added_to_each_row_and_token_by_its_weight(weights: Tensor | None, sources: list[int | None]) -> None:
     given, (k, v) = call(), pair(20)
     out = attend(given.q, given.k, given.v)
     found = with_terms(out, given.q, [(0.7, active(weights=weights, sources=sources), (k, v))], attend)
@@ -92,8 +95,10 @@ def test_a_portrait_joins_the_keys_of_self_attention() -> None:
 def test_two_portraits_join_together() -> None:
     given, first, second = call(), pair(30, sources=1), pair(40, sources=1)
     found = with_portraits(given, [(active(), first), (active(), second)])
-    keys, values = (torch.cat((part, a.expand(ROWS, -1, -1), b.expand(ROWS, -1, -1)), dim=1)
-                    for part, a, b in zip((given.k, given.v), first, second, strict=True))  # fmt: skip
+    keys, values = (
+        torch.cat((part, a.expand(ROWS, -1, -1), b.expand(ROWS, -1, -1)), dim=1)
+        for part, a, b in zip((given.k, given.v), first, second, strict=True)
+    )
     torch.testing.assert_close(found, attend(given.q, keys, values))
 
 
@@ -119,8 +124,10 @@ def test_two_masked_portraits_do_not_see_each_other() -> None:
     """What the left person's tokens become does not depend on who the right person is."""
     given, left = call(), pair(30, sources=1)
     halves = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
-    outs = [with_portraits(given, [(active(weights=halves), left), (active(weights=1 - halves), right)])
-            for right in (pair(40, sources=1), pair(50, sources=1))]  # fmt: skip
+    outs = [
+        with_portraits(given, [(active(weights=halves), left), (active(weights=1 - halves), right)])
+        for right in (pair(40, sources=1), pair(50, sources=1))
+    ]
     assert torch.equal(outs[0][:, :3], outs[1][:, :3])
     assert not torch.equal(outs[0][:, 3:], outs[1][:, 3:])
 

@@ -21,9 +21,16 @@ RATES = [Fraction(16), Fraction(24000, 1001), Fraction(24), Fraction(25), Fracti
 @pytest.mark.parametrize(
     ("fps", "wanted"),
     [
-        (16.0, Fraction(16)), (25.0, Fraction(25)), (12.5, Fraction(25, 2)), (0.001, Fraction(1, 1000)),
-        (23.976, Fraction(24000, 1001)), (29.97, Fraction(30000, 1001)), (59.94, Fraction(60000, 1001)),
-        (23.98, Fraction(1199, 50)), (24000 / 1001, Fraction(24000, 1001)), (Fraction(2997, 100), Fraction(2997, 100)),
+        (16.0, Fraction(16)),
+        (25.0, Fraction(25)),
+        (12.5, Fraction(25, 2)),
+        (0.001, Fraction(1, 1000)),
+        (23.976, Fraction(24000, 1001)),
+        (29.97, Fraction(30000, 1001)),
+        (59.94, Fraction(60000, 1001)),
+        (23.98, Fraction(1199, 50)),
+        (24000 / 1001, Fraction(24000, 1001)),
+        (Fraction(2997, 100), Fraction(2997, 100)),
     ],
 )
 def test_fps_becomes_the_fraction_that_it_means(fps: float | Fraction, wanted: Fraction) -> None:

@@ -97,8 +97,12 @@ def test_points_on_the_template_leave_the_picture_as_it_is() -> None:
 def test_the_template_is_the_published_one() -> None:
     """InsightFace's arcface_dst, and what scikit-image's SimilarityTransform makes of one face with it."""
     assert TEMPLATE_PX == (
-        (38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)
-    )  # fmt: skip
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    )
     (points,) = parse_landmarks(FACE_LINE, count=1, width_px=256, height_px=256)
     fit = fit_similarity(points, TEMPLATE)
     assert fit.slope == pytest.approx(complex(0.584173018, -0.00955278073), abs=1e-8)

@@ -112,9 +112,13 @@ def test_a_sound_face_has_no_problem() -> None:
 
 def test_a_face_of_insightface() -> None:
     found = {
-        "bbox": np.array([1, 2, 3, 4], np.float32), "kps": np.arange(10, dtype=np.float32).reshape(5, 2),
-        "det_score": np.float32(0.75), "pose": np.array([-5, 12, 3], np.float32), "age": 41, "gender": np.int64(1),
-    }  # fmt: skip
+        "bbox": np.array([1, 2, 3, 4], np.float32),
+        "kps": np.arange(10, dtype=np.float32).reshape(5, 2),
+        "det_score": np.float32(0.75),
+        "pose": np.array([-5, 12, 3], np.float32),
+        "age": 41,
+        "gender": np.int64(1),
+    }
     face = face_of_insightface(found)
     assert face.box == (1.0, 2.0, 3.0, 4.0)
     assert face.points == (1j, 2 + 3j, 4 + 5j, 6 + 7j, 8 + 9j)

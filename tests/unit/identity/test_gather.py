@@ -111,8 +111,10 @@ def test_what_is_left_out_is_told() -> None:
     lines = report.splitlines()
     assert "image 2: left out, no face" in lines
     assert "image 3: left out, a face of 20 px" in lines
-    assert "image 7: 2 faces from left to right, 0: 39 125 81 175 (score 0.90); 1: 136 75 264 225 (score 0.90); " \
+    assert (
+        "image 7: 2 faces from left to right, 0: 39 125 81 175 (score 0.90); 1: 136 75 264 225 (score 0.90); "
         "1 is taken" in lines
+    )
     twins = [line for line in lines if "which counts once" in line]
     assert len(twins) == 1
     assert "left out: it repeats image" in twins[0]
@@ -158,18 +160,24 @@ def test_a_choice_that_no_picture_has_is_told() -> None:
         ({"pitch_deg": 31.0}, 150.0, ["tilted up or down by 31 degrees"]),
         ({"points": turned(29)}, 150.0, []),
         (
-            {"points": turned(-90)}, 150.0,
+            {"points": turned(-90)},
+            150.0,
             ["on its side by 90 degrees: rotate the picture, Stand-In gets it as it is"],
         ),
         ({"score": 0.59}, 150.0, ["detection score only 0.59: is something in front of the face?"]),
         ({"yaw_deg": None, "pitch_deg": None, "score": None}, 150.0, []),
         (
-            {"yaw_deg": 60.0, "pitch_deg": -40.0, "score": 0.5}, 60.0,
-            ["small: 60 px, 112 px or more is better", "turned aside by 60 degrees", "tilted up or down by 40 degrees",
-             "detection score only 0.50: is something in front of the face?"],
+            {"yaw_deg": 60.0, "pitch_deg": -40.0, "score": 0.5},
+            60.0,
+            [
+                "small: 60 px, 112 px or more is better",
+                "turned aside by 60 degrees",
+                "tilted up or down by 40 degrees",
+                "detection score only 0.50: is something in front of the face?",
+            ],
         ),
     ],
-)  # fmt: skip
+)
 def test_what_can_be_used_but_is_not_good_is_a_warning(about: dict[str, object], size: float, told: list[str]) -> None:
     face = seen(200, 200, size, **about)
     assert warnings(face, size) == told

@@ -76,12 +76,12 @@ BAD_IMAGES = {
     "found 2 channels; wanted 1 (grey), 3 (RGB) or 4 (RGBA)": picture(1, 8, 9, 2),
     "found NaN or infinite pixels": torch.full((1, 8, 9, 3), float("nan")),
     "NaN or infinite": torch.full((1, 8, 9, 4), float("inf")),
-    "found pixels from 0 to 255; wanted pixels from 0 to 1": torch.tensor([0.0, 255.0]).expand(1, 2, 1, 2).repeat(
-        1, 1, 1, 2
-    )[..., :3],
-    "found pixels from 0 to 6.55e+04; wanted pixels from 0 to 1": torch.tensor([0, 65535], dtype=torch.int32).expand(
-        1, 2, 1, 2
-    ).repeat(1, 1, 1, 2)[..., :3],
+    "found pixels from 0 to 255; wanted pixels from 0 to 1": torch.tensor([0.0, 255.0])
+    .expand(1, 2, 1, 2)
+    .repeat(1, 1, 1, 2)[..., :3],
+    "found pixels from 0 to 6.55e+04; wanted pixels from 0 to 1": torch.tensor([0, 65535], dtype=torch.int32)
+    .expand(1, 2, 1, 2)
+    .repeat(1, 1, 1, 2)[..., :3],
 }
 
 

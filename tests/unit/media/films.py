@@ -20,11 +20,31 @@ from wan_core.media.soundtrack import Soundtrack
 FPS = Fraction(16)
 RED_SHARE, BLUE_SHARE = 0.2126, 0.0722  # of BT.709's luma
 CHART = (
-    (115, 82, 68), (194, 150, 130), (98, 122, 157), (87, 108, 67), (133, 128, 177), (103, 189, 170),
-    (214, 126, 44), (80, 91, 166), (193, 90, 99), (94, 60, 108), (157, 188, 64), (224, 163, 46),
-    (56, 61, 150), (70, 148, 73), (175, 54, 60), (231, 199, 31), (187, 86, 149), (8, 133, 161),
-    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (122, 122, 121), (0, 0, 0),
-)  # fmt: skip
+    (115, 82, 68),
+    (194, 150, 130),
+    (98, 122, 157),
+    (87, 108, 67),
+    (133, 128, 177),
+    (103, 189, 170),
+    (214, 126, 44),
+    (80, 91, 166),
+    (193, 90, 99),
+    (94, 60, 108),
+    (157, 188, 64),
+    (224, 163, 46),
+    (56, 61, 150),
+    (70, 148, 73),
+    (175, 54, 60),
+    (231, 199, 31),
+    (187, 86, 149),
+    (8, 133, 161),
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 255),
+    (122, 122, 121),
+    (0, 0, 0),
+)
 PATCH_PX = 16
 
 
@@ -49,9 +69,15 @@ def encoder(codec: str = "h264", width: int = 64, height: int = 48, fps: Fractio
 
 
 def film(
-    folder: Path, frames: Sequence[ndarray], *, codec: str = "h264", quality: int = 18, fps: Fraction = FPS,
-    soundtrack: Soundtrack | None = None, tags: dict[str, str] | None = None,
-) -> Path:  # fmt: skip
+    folder: Path,
+    frames: Sequence[ndarray],
+    *,
+    codec: str = "h264",
+    quality: int = 18,
+    fps: Fraction = FPS,
+    soundtrack: Soundtrack | None = None,
+    tags: dict[str, str] | None = None,
+) -> Path:
     """The frames as a finished file."""
     height, width = frames[0].shape[:2]
     chosen = encoder(codec, width, height, fps, quality)
@@ -117,11 +143,16 @@ def packets(path: Path, kind: str = "") -> list[Seen]:
     with av.open(str(path)) as container:
         return [
             Seen(
-                packet.stream.type, packet.pts * packet.time_base, packet.dts * packet.time_base,
-                packet.duration * packet.time_base, packet.is_keyframe, bytes(packet),
+                packet.stream.type,
+                packet.pts * packet.time_base,
+                packet.dts * packet.time_base,
+                packet.duration * packet.time_base,
+                packet.is_keyframe,
+                bytes(packet),
             )
-            for packet in container.demux() if packet.size and packet.stream.type.startswith(kind)
-        ]  # fmt: skip
+            for packet in container.demux()
+            if packet.size and packet.stream.type.startswith(kind)
+        ]
 
 
 def packet_hashes(path: Path, kind: str) -> list[str]:

@@ -69,8 +69,13 @@ def test_the_reader_makes_nothing_darker() -> None:
 
 
 SHARES = {  # of red and blue in the brightness, by the code points that have a matrix of this kind (H.273, table 4)
-    1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593),
-}  # fmt: skip
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
 
 
 def coded(pixels: numpy.ndarray, shares: tuple[float, float], *, full: bool) -> av.VideoFrame:
@@ -112,10 +117,16 @@ def test_a_picture_that_names_no_matrix_is_taken_for_what_players_take_it_for(
 @pytest.mark.parametrize(
     ("code", "name"),
     [
-        (8, "YCgCo"), (10, "BT.2020 with constant luminance"), (11, "Y'D'zD'x"), (12, "chromaticity-derived"),
-        (13, "chromaticity-derived with constant luminance"), (14, "ICtCp"), (15, "IPT-C2"), (99, "without a name"),
+        (8, "YCgCo"),
+        (10, "BT.2020 with constant luminance"),
+        (11, "Y'D'zD'x"),
+        (12, "chromaticity-derived"),
+        (13, "chromaticity-derived with constant luminance"),
+        (14, "ICtCp"),
+        (15, "IPT-C2"),
+        (99, "without a name"),
     ],
-)  # fmt: skip
+)
 def test_a_matrix_that_can_not_be_read_is_said(code: int, name: str) -> None:
     picture = coded(chart(), SHARES[1], full=False)
     picture.colorspace = code

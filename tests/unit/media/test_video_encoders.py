@@ -134,5 +134,3 @@ def test_pictures_of_x264_are_not_cut_into_slices(tmp_path: Path) -> None:
         kinds.append(first[sizes + 4] & 31)
         sizes += 4 + int.from_bytes(first[sizes : sizes + 4], "big")
     assert sum(kind in (1, 5) for kind in kinds) == 1
-
-

@@ -326,4 +326,3 @@ def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:
         VideoSource(str(bad))
     with pytest.raises(InputError, match="video: found a file that does not open .No such file"):
         VideoSource(str(tmp_path / "missing.mp4"))
-

@@ -158,11 +158,15 @@ def test_a_rate_that_no_encoder_knows_is_refused() -> None:
         plan_sound(Soundtrack(torch.zeros(1, 9), LARGEST_RATE_HZ + 1), "mp4", 48, Fraction(16))
 
 
-@pytest.mark.parametrize(("seconds", "note"), [
-    (1.0, "sound: 1.00 s of silence added, to end with the picture"),
-    (3.5, "sound: 1.50 s cut off its end, to end with the picture"),
-    (2.01, None), (2.0, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "note"),
+    [
+        (1.0, "sound: 1.00 s of silence added, to end with the picture"),
+        (3.5, "sound: 1.50 s cut off its end, to end with the picture"),
+        (2.01, None),
+        (2.0, None),
+    ],
+)
 def test_what_is_cut_or_added_is_said_from_a_frame_on(seconds: float, note: str | None) -> None:
     assert plan_sound(tone(seconds), "mp4", 32, Fraction(16)).notes == ((note,) if note else ())
 

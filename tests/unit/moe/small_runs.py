@@ -78,8 +78,17 @@ class Sampler:
 
     solve: Solver
 
-    def sample(self, model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
-               latent: Tensor, mask: Any, disable_pbar: bool) -> Tensor:
+    def sample(
+        self,
+        model: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        on_step: Any,
+        noise: Tensor,
+        latent: Tensor,
+        mask: Any,
+        disable_pbar: bool,
+    ) -> Tensor:
         extra_args["model_options"] = extra_args["model_options"] | {"hooks": ["sampler"]}
         x = noise * sigmas[0] + latent
         steps = len(sigmas) - 1
@@ -118,8 +127,17 @@ class ScalingGuider:
     model_patcher: object = field(default_factory=object)
     seen: list[tuple[dict[str, Any], int | None]] = field(default_factory=list)  # options and seed of each evaluation
 
-    def sample(self, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, mask: Any, on_step: Any,
-               disable_pbar: bool, seed: int) -> Tensor:
+    def sample(
+        self,
+        noise: Tensor,
+        latent: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        mask: Any,
+        on_step: Any,
+        disable_pbar: bool,
+        seed: int,
+    ) -> Tensor:
         extra_args = {"model_options": dict(self.model_options), "seed": seed}
         noise, latent = noise + self.scale, latent / self.scale
         mask = None if mask is None else mask / self.scale
@@ -181,6 +199,12 @@ def job(
 def run_alone(denoise: Evaluate, the_job: Job) -> Tensor:
     """The same sampler on one guider, without a router."""
     return ScalingGuider(denoise).sample(
-        the_job.noise, the_job.latent_image, the_job.sampler, the_job.sigmas, the_job.denoise_mask, the_job.on_step,
-        the_job.disable_pbar, the_job.seed,
+        the_job.noise,
+        the_job.latent_image,
+        the_job.sampler,
+        the_job.sigmas,
+        the_job.denoise_mask,
+        the_job.on_step,
+        the_job.disable_pbar,
+        the_job.seed,
     )

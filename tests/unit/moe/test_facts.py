@@ -21,8 +21,11 @@ CFGS = (4.0, 3.0)
 
 
 def notes(
-    high: ExpertFacts = HIGH, low: ExpertFacts = LOW, sigmas: list[float] = SIGMAS,
-    cfgs: tuple[float | None, float | None] = CFGS, boundary_sigma: float = BOUNDARY,
+    high: ExpertFacts = HIGH,
+    low: ExpertFacts = LOW,
+    sigmas: list[float] = SIGMAS,
+    cfgs: tuple[float | None, float | None] = CFGS,
+    boundary_sigma: float = BOUNDARY,
 ) -> tuple[Note, ...]:
     return notes_on_run(high, low, sigmas, split_schedule(sigmas, boundary_sigma), cfgs)
 
@@ -65,15 +68,22 @@ def test_the_share_of_steps_is_measured_by_the_shift_of_the_high_expert() -> Non
     few_high = even_sigmas(20, 1.0)  # 3 high steps of 20; shift 8 would give 11
     assert [note.code for note in notes(replace(HIGH, shift=1.0), LOW, few_high)] == ["other_shift"]
     assert [note.code for note in notes(HIGH, replace(LOW, shift=1.0), few_high)] == [
-        "other_shift", "degenerate_schedule",
-    ]  # fmt: skip
+        "other_shift",
+        "degenerate_schedule",
+    ]
 
 
 def test_a_run_with_everything_wrong_has_every_note_in_order() -> None:
     found = notes(
-        replace(HIGH, file=LOW.file, has_context_windows=True), replace(LOW, file=HIGH.file, shift=5.0),
-        [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.0], (1.0, 1.0),
+        replace(HIGH, file=LOW.file, has_context_windows=True),
+        replace(LOW, file=HIGH.file, shift=5.0),
+        [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.0],
+        (1.0, 1.0),
     )
     assert [note.code for note in found] == [
-        "experts_swapped", "other_shift", "degenerate_schedule", "distilled_shift", "context_windows",
-    ]  # fmt: skip
+        "experts_swapped",
+        "other_shift",
+        "degenerate_schedule",
+        "distilled_shift",
+        "context_windows",
+    ]

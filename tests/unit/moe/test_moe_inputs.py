@@ -104,6 +104,4 @@ def test_one_of_the_choices_passes(policy: str) -> None:
 def test_what_is_none_of_the_choices_is_refused(value: object, found: str) -> None:
     with pytest.raises(InputError) as caught:
         require_choice(value, POLICIES, name="policy")
-    assert str(caught.value) == (
-        f"policy: found {found}; wanted one of strict, latch, per_step. Pick one in the node."
-    )
+    assert str(caught.value) == (f"policy: found {found}; wanted one of strict, latch, per_step. Pick one in the node.")

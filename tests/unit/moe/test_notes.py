@@ -161,14 +161,20 @@ def test_a_schedule_that_rises_is_no_error(sigmas: list[float]) -> None:
 @pytest.mark.parametrize(
     ("sigmas", "boundary", "start"),
     [
-        ([1.0, 0.95, 0.9], 0.875,
-         "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them (sigma 1 "
-         "to 0.95); the low-noise expert is not used; "),
-        ([0.8, 0.4, 0.0], 0.9,
-         "all 2 steps are on the low-noise expert, because the boundary (sigma 0.9) lies above all of them (sigma 0.8 "
-         "to 0.4); the high-noise expert is not used; "),
+        (
+            [1.0, 0.95, 0.9],
+            0.875,
+            "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them (sigma 1 "
+            "to 0.95); the low-noise expert is not used; ",
+        ),
+        (
+            [0.8, 0.4, 0.0],
+            0.9,
+            "all 2 steps are on the low-noise expert, because the boundary (sigma 0.9) lies above all of them (sigma 0.8 "
+            "to 0.4); the high-noise expert is not used; ",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_run_of_one_expert_is_noted_with_its_reason(sigmas: list[float], boundary: float, start: str) -> None:
     (note,) = on_schedule(sigmas, split_schedule(sigmas, boundary), 8.0)
     assert note.code == "one_expert"
@@ -267,11 +273,14 @@ def test_two_files_in_each_others_slots_look_swapped(high: str, low: str) -> Non
 @pytest.mark.parametrize(
     ("high", "low", "slot", "name"),
     [
-        (LOW, None, "high", LOW), (LOW, "wan.safetensors", "high", LOW), (LOW, LOW + ".2.low", "high", LOW),
-        (None, HIGH, "low", HIGH), ("wan.safetensors", HIGH, "low", HIGH),
+        (LOW, None, "high", LOW),
+        (LOW, "wan.safetensors", "high", LOW),
+        (LOW, LOW + ".2.low", "high", LOW),
+        (None, HIGH, "low", HIGH),
+        ("wan.safetensors", HIGH, "low", HIGH),
         ("a/high.gguf", "b/high.gguf", "low", "high.gguf"),
     ],
-)  # fmt: skip
+)
 def test_one_file_in_the_wrong_slot_is_named(high: str | None, low: str | None, slot: str, name: str) -> None:
     (note,) = on_files(high, low)
     assert note.code == "experts_swapped"

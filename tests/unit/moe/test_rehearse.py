@@ -29,8 +29,17 @@ class Scripted:
     model: Any = None
     denoised: Tensor | None = None
 
-    def sample(self, model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
-               latent: Tensor, mask: Any, disable_pbar: bool) -> Tensor:
+    def sample(
+        self,
+        model: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        on_step: Any,
+        noise: Tensor,
+        latent: Tensor,
+        mask: Any,
+        disable_pbar: bool,
+    ) -> Tensor:
         self.shape, self.model = noise.shape, model
         for i, sigma in enumerate(self.trace):
             if sigma is None:
@@ -90,11 +99,12 @@ TRACES = {
     ),
     "one that never reports": ([1.0, 0.75, 0.5], [(1.0, 1.0), (0.75, 1.0), (0.5, 1.0)]),
     "one evaluation after the last report": (
-        [1.0, None, 0.75, None, 0.0], [(1.0, 1.0), (0.75, 0.75), (0.0, 0.75)],
+        [1.0, None, 0.75, None, 0.0],
+        [(1.0, 1.0), (0.75, 0.75), (0.0, 0.75)],
     ),
     "a report before everything": ([None, 1.0, None, 0.75, None], [(1.0, 1.0), (0.75, 0.75)]),
     "nothing": ([], []),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("trace", "by_hand"), TRACES.values(), ids=TRACES.keys())
@@ -121,8 +131,9 @@ def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it(own_
     """As cfg_pp samplers do it: they need the unconditional part of every evaluation."""
     seen: list[dict[str, Any]] = []
 
-    def sample(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
-               *rest: Any) -> Tensor:
+    def sample(
+        model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, *rest: Any
+    ) -> Tensor:
         unconditional: list[Tensor] = []
 
         def hook(args: dict[str, Any]) -> Tensor:
@@ -155,8 +166,9 @@ def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it(own_
 # No trace
 
 
-def rude(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, latent: Tensor,
-         *rest: Any) -> Tensor:
+def rude(
+    model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, latent: Tensor, *rest: Any
+) -> Tensor:
     """Seeds and draws from the global generator and writes into the arguments and options that it was given."""
     torch.manual_seed(99)
     x = noise + torch.randn_like(noise)
@@ -170,8 +182,13 @@ def rude(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, n
 @pytest.mark.parametrize("hooks", [{}, {POST_CFG_HOOKS: []}])
 def test_the_random_state_and_the_setup_stay_as_they_were(hooks: dict[str, Any]) -> None:
     the_setup = setup({"owner": "high"} | hooks)
-    before = copy.deepcopy({each.name: getattr(the_setup, each.name) for each in fields(the_setup)
-                            if each.name not in ("guider", "callback")})
+    before = copy.deepcopy(
+        {
+            each.name: getattr(the_setup, each.name)
+            for each in fields(the_setup)
+            if each.name not in ("guider", "callback")
+        }
+    )
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
     rehearse(SimpleNamespace(sample=rude), the_setup)
@@ -196,8 +213,9 @@ def test_a_sampler_that_works_in_place_does_not_touch_the_noise() -> None:
     the_setup = setup()
     before = the_setup.noise.clone()
 
-    def in_place(model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor,
-                 *rest: Any) -> Tensor:
+    def in_place(
+        model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, *rest: Any
+    ) -> Tensor:
         model(noise.mul_(sigmas[0] + 1.0), sigmas[:1], **extra_args)
         return noise
 

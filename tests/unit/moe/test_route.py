@@ -192,18 +192,32 @@ def test_a_way_back_up_loads_the_high_expert_again_but_warms_it_never() -> None:
     log: list[str] = []
     sample_once(experts(log=log), job(sigmas=torch.tensor([0.8, 0.2, 0.1, 0.9, 0.0])), "strict", TOOLS)
     assert log == [
-        "load high", "warm low", "high 0.8", "load low", "low 0.2", "low 0.1", "load high", "high 0.9",
-    ]  # fmt: skip
+        "load high",
+        "warm low",
+        "high 0.8",
+        "load low",
+        "low 0.2",
+        "low 0.1",
+        "load high",
+        "high 0.9",
+    ]
 
 
 def test_the_next_expert_is_warmed_two_steps_before_its_first() -> None:
     log: list[str] = []
     sample_once(experts(SIGMA_MINS[3], log), job(), "strict", TOOLS)
     assert log == [
-        "load high", "warm low", "high 1.0", "high 0.8",
-        "load low", "warm lowest", "low 0.6", "low 0.4",
-        "load lowest", "lowest 0.2",
-    ]  # fmt: skip
+        "load high",
+        "warm low",
+        "high 1.0",
+        "high 0.8",
+        "load low",
+        "warm lowest",
+        "low 0.6",
+        "low 0.4",
+        "load lowest",
+        "lowest 0.2",
+    ]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -183,9 +183,14 @@ def test_a_part_is_a_tensor_of_its_own(leftover_noise: bool) -> None:
 
 @pytest.mark.parametrize(
     ("start", "end", "found"),
-    [(10, 6, "10 of 6 steps"), (8, 10000, "8 of 8 steps"), (0, 0, "0 of 0 steps"), (-1, 4, "-1 of 4 steps"),
-     (0, -3, "0 of 0 steps")],
-)  # fmt: skip
+    [
+        (10, 6, "10 of 6 steps"),
+        (8, 10000, "8 of 8 steps"),
+        (0, 0, "0 of 0 steps"),
+        (-1, 4, "-1 of 4 steps"),
+        (0, -3, "0 of 0 steps"),
+    ],
+)
 def test_a_part_without_a_step_is_refused(start: int, end: int, found: str) -> None:
     with pytest.raises(InputError, match=f"^start_at_step: found {found}; wanted at least one step before end_at_step"):
         steps_between(torch.linspace(1.0, 0.0, 9), start, end, leftover_noise=False)

@@ -12,8 +12,12 @@ from wan_core.moe.split import split_schedule
 from wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, RANGES, UNITS, Switch, boundary_at, switch_of
 
 SIGMAS = [1.0, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0]
-NUMBERS = {"snr_db": "a number from -100 to 100", "sigma": "a number from 0 to 1",
-           "timestep": "a number from 0 to 1000", "step": "a number from 0 to 10000"}  # fmt: skip
+NUMBERS = {
+    "snr_db": "a number from -100 to 100",
+    "sigma": "a number from 0 to 1",
+    "timestep": "a number from 0 to 1000",
+    "step": "a number from 0 to 10000",
+}
 UNITS_OF_SIGMAS = ("auto", "snr_db", "sigma", "timestep")
 
 
@@ -38,10 +42,20 @@ def test_auto_needs_no_value() -> None:
 @pytest.mark.parametrize(
     ("unit", "value"),
     [
-        ("snr_db", -16.9), ("snr_db", -100.0), ("snr_db", 100), ("sigma", 0.875), ("sigma", 0.0), ("sigma", 1),
-        ("timestep", 875.0), ("timestep", 0), ("timestep", 1000.0), ("step", 0), ("step", 10), ("step", 10000),
+        ("snr_db", -16.9),
+        ("snr_db", -100.0),
+        ("snr_db", 100),
+        ("sigma", 0.875),
+        ("sigma", 0.0),
+        ("sigma", 1),
+        ("timestep", 875.0),
+        ("timestep", 0),
+        ("timestep", 1000.0),
+        ("step", 0),
+        ("step", 10),
+        ("step", 10000),
     ],
-)  # fmt: skip
+)
 def test_a_value_within_its_range_is_taken_as_it_is(unit: str, value: float) -> None:
     assert switch_of(choice_of(unit, value)) == Switch(unit, value)
 
@@ -49,9 +63,18 @@ def test_a_value_within_its_range_is_taken_as_it_is(unit: str, value: float) -> 
 @pytest.mark.parametrize("unit", RANGES)
 @pytest.mark.parametrize(
     ("value", "found"),
-    [(None, "None"), (math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (-100.5, "-100.5"), (10001, "10001"),
-     ("0.5", "'0.5'"), ([0.5], "[0.5]"), (1j, "1j")],
-)  # fmt: skip
+    [
+        (None, "None"),
+        (math.nan, "nan"),
+        (math.inf, "inf"),
+        (-math.inf, "-inf"),
+        (-100.5, "-100.5"),
+        (10001, "10001"),
+        ("0.5", "'0.5'"),
+        ([0.5], "[0.5]"),
+        (1j, "1j"),
+    ],
+)
 def test_a_value_that_is_no_number_of_its_range_is_refused(unit: str, value: Any, found: str) -> None:
     with pytest.raises(InputError) as caught:
         switch_of(choice_of(unit, value))
@@ -68,11 +91,17 @@ def test_a_unit_without_its_value_is_refused(unit: str) -> None:
 @pytest.mark.parametrize(
     ("choice", "found"),
     [
-        (None, "None"), ("sigma", "sigma"), ({}, "{}"), ([], "[]"), ({"sigma": 0.5}, "{'sigma': 0.5}"),
-        ({"switch": "percent"}, "{'switch': 'percent'}"), ({"switch": None}, "{'switch': None}"),
-        ({"switch": 0.5}, "{'switch': 0.5}"), ({"switch": ["sigma"]}, "{'switch': ['sigma']}"),
+        (None, "None"),
+        ("sigma", "sigma"),
+        ({}, "{}"),
+        ([], "[]"),
+        ({"sigma": 0.5}, "{'sigma': 0.5}"),
+        ({"switch": "percent"}, "{'switch': 'percent'}"),
+        ({"switch": None}, "{'switch': None}"),
+        ({"switch": 0.5}, "{'switch': 0.5}"),
+        ({"switch": ["sigma"]}, "{'switch': ['sigma']}"),
     ],
-)  # fmt: skip
+)
 def test_a_choice_that_is_no_unit_is_refused(choice: object, found: str) -> None:
     with pytest.raises(InputError) as caught:
         switch_of(choice)
@@ -95,9 +124,15 @@ def boundary(unit: str, value: float, network: str = "WanModel", input_channels:
     return boundary_at(Switch(unit, value), SIGMAS, network, input_channels)
 
 
-@pytest.mark.parametrize(("network", "channels", "sigma"), [
-    ("WanModel", 16, 0.875), ("WanModel", 36, 0.9), ("VaceWanModel", 16, 0.875), ("VaceWanModel", 36, 0.9),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("network", "channels", "sigma"),
+    [
+        ("WanModel", 16, 0.875),
+        ("WanModel", 36, 0.9),
+        ("VaceWanModel", 16, 0.875),
+        ("VaceWanModel", 36, 0.9),
+    ],
+)
 def test_auto_is_the_boundary_of_the_training(network: str, channels: int, sigma: float) -> None:
     assert boundary("auto", 0.0, network, channels) == sigma
 

@@ -112,7 +112,7 @@ WALKED = [
     (WAN22, (1920, 1088, 33), IN_RAM_PLAN, 2586132480),
     (WAN22, (1920, 1088, 61), tiles(2, 2), 4840610304),
     (WAN22, (1920, 1088, 61), tiles(1, 2), 6698459136),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("spec", "film", "plan", "walked"), WALKED)

@@ -9,12 +9,24 @@ from wan_core.vae.latent import GIB, check_image_fits, notes_on, samples_of, vid
 from wan_core.vae.spec import VaeSpec
 
 WAN21 = VaeSpec(
-    kind="Wan2.1", latent_channels=16, image_channels=3, spatial_scale=8, temporal_scale=4, patch=1,
-    chunk_latents=2, cache_slots=33,
+    kind="Wan2.1",
+    latent_channels=16,
+    image_channels=3,
+    spatial_scale=8,
+    temporal_scale=4,
+    patch=1,
+    chunk_latents=2,
+    cache_slots=33,
 )
 WAN22 = VaeSpec(
-    kind="Wan2.2", latent_channels=48, image_channels=3, spatial_scale=16, temporal_scale=4, patch=2,
-    chunk_latents=1, cache_slots=34,
+    kind="Wan2.2",
+    latent_channels=48,
+    image_channels=3,
+    spatial_scale=16,
+    temporal_scale=4,
+    patch=2,
+    chunk_latents=1,
+    cache_slots=34,
 )
 
 Z16 = torch.zeros(1, 16, 2, 4, 4)

@@ -21,8 +21,14 @@ def without(shapes: Shapes, name: str) -> Shapes:
 @pytest.mark.parametrize(("z", "dim", "channels"), list(product((4, 16), (8, 24, 96), (3, 4))))
 def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
     assert detect_vae(wan21_shapes(z=z, dim=dim, head=channels)) == VaeSpec(
-        kind="Wan2.1", latent_channels=z, image_channels=channels, spatial_scale=8, temporal_scale=4, patch=1,
-        chunk_latents=2, cache_slots=33,
+        kind="Wan2.1",
+        latent_channels=z,
+        image_channels=channels,
+        spatial_scale=8,
+        temporal_scale=4,
+        patch=1,
+        chunk_latents=2,
+        cache_slots=33,
         middle=Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim)),
         stages=(
             Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
@@ -36,8 +42,14 @@ def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int)
 @pytest.mark.parametrize(("z", "dim", "channels"), list(product((4, 48), (8, 256), (3, 4))))
 def test_the_wan22_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
     assert detect_vae(wan22_shapes(z=z, dim=dim, head=4 * channels)) == VaeSpec(
-        kind="Wan2.2", latent_channels=z, image_channels=channels, spatial_scale=16, temporal_scale=4, patch=2,
-        chunk_latents=1, cache_slots=34,
+        kind="Wan2.2",
+        latent_channels=z,
+        image_channels=channels,
+        spatial_scale=16,
+        temporal_scale=4,
+        patch=2,
+        chunk_latents=1,
+        cache_slots=34,
         middle=Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim)),
         stages=(
             Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),

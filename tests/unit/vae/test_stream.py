@@ -142,12 +142,24 @@ class TinyVae(nn.Module):
 
 
 WAN21 = VaeSpec(
-    kind="Wan2.1", latent_channels=3, image_channels=3, spatial_scale=2, temporal_scale=4, patch=1,
-    chunk_latents=2, cache_slots=5,
+    kind="Wan2.1",
+    latent_channels=3,
+    image_channels=3,
+    spatial_scale=2,
+    temporal_scale=4,
+    patch=1,
+    chunk_latents=2,
+    cache_slots=5,
 )
 WAN22 = VaeSpec(
-    kind="Wan2.2", latent_channels=5, image_channels=3, spatial_scale=4, temporal_scale=4, patch=2,
-    chunk_latents=1, cache_slots=5,
+    kind="Wan2.2",
+    latent_channels=5,
+    image_channels=3,
+    spatial_scale=4,
+    temporal_scale=4,
+    patch=2,
+    chunk_latents=1,
+    cache_slots=5,
 )
 
 

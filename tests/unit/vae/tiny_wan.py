@@ -13,12 +13,24 @@ from torch.nn.functional import conv3d, normalize, pad
 from wan_core.vae.spec import VaeSpec
 
 WAN21 = VaeSpec(
-    kind="Wan2.1", latent_channels=3, image_channels=3, spatial_scale=8, temporal_scale=4, patch=1,
-    chunk_latents=2, cache_slots=33,
+    kind="Wan2.1",
+    latent_channels=3,
+    image_channels=3,
+    spatial_scale=8,
+    temporal_scale=4,
+    patch=1,
+    chunk_latents=2,
+    cache_slots=33,
 )
 WAN22 = VaeSpec(
-    kind="Wan2.2", latent_channels=5, image_channels=3, spatial_scale=16, temporal_scale=4, patch=2,
-    chunk_latents=1, cache_slots=34,
+    kind="Wan2.2",
+    latent_channels=5,
+    image_channels=3,
+    spatial_scale=16,
+    temporal_scale=4,
+    patch=2,
+    chunk_latents=1,
+    cache_slots=34,
 )
 BLOCKS_IN_STAGE = 3
 RISES_IN_TIME = (True, True, False)  # what follows each stage but the last
@@ -63,9 +75,14 @@ class ResidualBlock(nn.Module):
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            Norm(c_in), nn.SiLU(), CausalConv(c_in, c_out), Norm(c_out), nn.SiLU(), nn.Dropout(0.0),
+            Norm(c_in),
+            nn.SiLU(),
+            CausalConv(c_in, c_out),
+            Norm(c_out),
+            nn.SiLU(),
+            nn.Dropout(0.0),
             CausalConv(c_out, c_out),
-        )  # fmt: skip
+        )
         self.shortcut = CausalConv(c_in, c_out, (1, 1, 1)) if c_in != c_out else nn.Identity()
 
     def whole(self, x: Tensor) -> Tensor:

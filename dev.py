@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import NoReturn
 
 if sys.version_info < (3, 10):  # noqa: UP036 - the sentence for those whose python is older
@@ -22,13 +22,11 @@ if sys.version_info < (3, 10):  # noqa: UP036 - the sentence for those whose pyt
 
 ROOT = Path(os.path.abspath(__file__)).parent
 sys.path.insert(0, str(ROOT))
-sys.modules["tests"] = ModuleType("tests")  # has no __init__.py: a package of that name anywhere else would hide it
-sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 
-from demo.server import HostFailed, HostServer  # noqa: E402
-from tests.tooling.doctor import doctor  # noqa: E402
-from tests.tooling.setup import Ready, base_folder, set_up  # noqa: E402
-from tests.tooling.shell import Problem, forget_users_python, say  # noqa: E402
+from devtools.doctor import doctor  # noqa: E402
+from devtools.server import HostFailed, HostServer  # noqa: E402
+from devtools.setup import Ready, base_folder, set_up  # noqa: E402
+from devtools.shell import Problem, forget_users_python, say  # noqa: E402
 
 TIERS = ("unit", "host", "ui")
 BENCHES = ROOT / "tests" / "bench"

@@ -19,8 +19,9 @@ if str(ROOT) not in sys.path:
 
 from PIL import Image  # noqa: E402
 
-from demo import client, workflow  # noqa: E402
+from demo import workflow  # noqa: E402
 from demo.contact_sheet import Row, contact_sheet, evenly, film_frames  # noqa: E402
+from devtools import client  # noqa: E402
 
 TIMEOUT_S = 900
 FRAMES_A_ROW = 8

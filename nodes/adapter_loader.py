@@ -15,10 +15,12 @@ NONE = "none"
 class WanCastAdapterLoader(io.ComfyNode):
     """Loads the files of an identity adapter: Stand-In, Lynx lite or full, or several of them."""
 
+    NODE_ID = "WanCastAdapterLoader"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="WanCastAdapterLoader",
+            node_id=cls.NODE_ID,
             display_name="WanCast Adapter Loader",
             category="WanCast/identity",
             description=(

@@ -46,10 +46,12 @@ def describe_encoding(encoded: dict[str, object] | None) -> str:
 class AudioFeatures(io.ComfyNode):
     """Fits audio to a video's frames and measures every one of them."""
 
+    NODE_ID = "AudioFeatures"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="AudioFeatures",
+            node_id=cls.NODE_ID,
             display_name="Audio Features",
             category="WanCast/audio",
             description="Fits speech or music to the frames of a video, measures loudness and onsets for every frame, "

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ..wan_core.audio.sound import read_recording
 from ..wan_core.audio.timing import exact_fps
+from ..wan_core.checks import checked_count
 from ..wan_core.media.encoders import CHOICES, CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
 from ..wan_core.media.soundtrack import Soundtrack
-from ..wan_core.vae.choice import checked_count, one_clip, require_rgb, tiling_of
+from ..wan_core.vae.choice import one_clip, require_rgb, tiling_of
 from ..wan_core.vae.latent import check_image_fits, notes_on, samples_of, video_latent
 from ..wan_core.vae.pixels import require_finite, to_uint8
 from ..wan_core.vae.plan import Plan
@@ -36,10 +37,12 @@ made_files = video.MadeFiles()
 class WanCastDecodeToVideo(io.ComfyNode):
     """Decodes a Wan latent straight into a video file."""
 
+    NODE_ID = "WanCastDecodeToVideo"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="WanCastDecodeToVideo",
+            node_id=cls.NODE_ID,
             display_name="WanCast Decode To Video",
             category="WanCast/video",
             description=(

@@ -21,10 +21,12 @@ from .types import names_its_errors, tiling_input
 class HighCompressionVAEDecode(io.ComfyNode):
     """Decodes a Wan latent to the pictures of the host's decoder, in memory that does not grow with the clip."""
 
+    NODE_ID = "HighCompressionVAEDecode"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="HighCompressionVAEDecode",
+            node_id=cls.NODE_ID,
             display_name="High Compression VAE Decode",
             category="WanCast/video",
             description=(

@@ -27,11 +27,11 @@ from ..wan_core.adapters.selection import (
     require_width,
 )
 from ..wan_core.adapters.tokens import parse_frame_weights
+from ..wan_core.checks import checked_kind, require_choice, require_conditioning
 from ..wan_core.identity.record import Identity
-from ..wan_core.moe.inputs import require_choice, require_conditioning
 from ..wan_core.weights import level_in_name
 from .host import locks, models
-from .types import WanIdAdapter, WanIdentity, names_its_errors, require_kind
+from .types import WanIdAdapter, WanIdentity, names_its_errors
 
 GREY = 0.5  # Lynx's picture of nobody
 NOT_ACTING = "the model stays as it was: no part of the adapter acts (strength 0, or an empty range)"
@@ -42,10 +42,12 @@ log = logging.getLogger(__name__)
 class IDLock(io.ComfyNode):
     """Puts an identity into a Wan model."""
 
+    NODE_ID = "IDLock"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="IDLock",
+            node_id=cls.NODE_ID,
             display_name="ID Lock",
             category="WanCast/identity",
             description="Makes a Wan model show one person. Use it on the high-noise and on the low-noise model.",
@@ -113,8 +115,8 @@ class IDLock(io.ComfyNode):
         ref_text: Any = None,
         kept_as: str = KEPT_AS[0],
     ) -> io.NodeOutput:
-        require_kind(identity, Identity, name="identity", maker="IdentityEncode")
-        require_kind(adapter, Adapter, name="adapter", maker="WanCastAdapterLoader")
+        checked_kind(identity, Identity, name="identity", maker="IdentityEncode")
+        checked_kind(adapter, Adapter, name="adapter", maker="WanCastAdapterLoader")
         require_strength("strength", strength)
         require_strength("ref_strength", ref_strength)
         require_percents(start_percent, end_percent)

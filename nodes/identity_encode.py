@@ -48,10 +48,12 @@ OF_THE_PACK, NO_ENCODER = "recogniser of the insightface pack", "none (for Stand
 class IdentityEncode(io.ComfyNode):
     """Finds and aligns faces, embeds them and makes one identity of them."""
 
+    NODE_ID = "IdentityEncode"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="IdentityEncode",
+            node_id=cls.NODE_ID,
             display_name="Identity Encode",
             category="WanCast/identity",
             description="Turns pictures of one person into an identity that IDLock can hold in every shot.",

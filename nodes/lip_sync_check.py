@@ -34,10 +34,12 @@ def read_clip(frames: object, fps: float, audio: object) -> Clip:
 class LipSyncCheck(io.ComfyNode):
     """Scores the lip sync of a talking face with SyncNet."""
 
+    NODE_ID = "LipSyncCheck"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LipSyncCheck",
+            node_id=cls.NODE_ID,
             display_name="Lip Sync Check",
             category="WanCast/audio",
             description="Measures whether the lips of a face crop move with the sound, with SyncNet v2: offset in "

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..wan_core.errors import InputError
-from ..wan_core.moe.inputs import require_choice, require_sigmas
+from ..wan_core.checks import require_choice
+from ..wan_core.errors import InputError, errors_of
+from ..wan_core.moe.inputs import require_sigmas
 from ..wan_core.moe.plan import POLICIES
 from ..wan_core.moe.report import boundary_in_words
 from ..wan_core.moe.route import Job
@@ -21,7 +22,7 @@ from ..wan_core.moe.split import boundary_after_step, split_schedule
 from ..wan_core.moe.switch import MOST_STEPS, UNITS, Switch, boundary_at, switch_of
 from .host.guiders import TWO, LazyGuider, StockGuider, Team, lazy, sample_together, two_in_one
 from .host.models import Model, WanSize, shift_of, wan_pair
-from .types import MEMORY, errors_named, memory_input, names_its_errors, policy_input, switch_input
+from .types import MEMORY, memory_input, names_its_errors, policy_input, switch_input
 
 SPACINGS = ("aligned", "shifted")
 UNITS_OF_SIGMAS = tuple(unit for unit in UNITS if unit != "step")
@@ -32,10 +33,12 @@ log = logging.getLogger(__name__)
 class WanCastMoEGuider(io.ComfyNode):
     """Makes one guider of the guiders of the two experts."""
 
+    NODE_ID = "WanCastMoEGuider"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="WanCastMoEGuider",
+            node_id=cls.NODE_ID,
             display_name="WanCast MoE Guider",
             category="WanCast/sampling",
             description=(
@@ -130,7 +133,7 @@ class MoEGuider:
         own_sigmas = sigmas.clone()  # uni_pc writes into what it is given
         job = Job(noise, latent_image, sampler, own_sigmas, denoise_mask, seed, callback, disable_pbar)
         lazies = [lazy(guider) for guider in self.guiders]
-        with errors_named("WanCastMoEGuider"):
+        with errors_of("WanCastMoEGuider"):
             return sample_and_log(Team(lazies, self.names, self.sigma_mins(sigmas), self.policy, self.memory), job)
 
     def sigma_mins(self, sigmas: torch.Tensor) -> tuple[float, ...]:
@@ -158,10 +161,12 @@ def start_sigma(steps: int, sigmas: Sequence[float], boundary_sigma: float) -> f
 class WanCastMoEModel(io.ComfyNode):
     """Makes one model of the two experts."""
 
+    NODE_ID = "WanCastMoEModel"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="WanCastMoEModel",
+            node_id=cls.NODE_ID,
             display_name="WanCast MoE Model",
             category="WanCast/sampling",
             description=(
@@ -196,7 +201,7 @@ class WanCastMoEModel(io.ComfyNode):
         place = switch_of(switch)
 
         def run(first: LazyGuider, second: LazyGuider, job: Job) -> torch.Tensor:
-            with errors_named("WanCastMoEModel"):
+            with errors_of("WanCastMoEModel"):
                 require_sigmas(job.sigmas)
                 boundary_sigma = boundary_at(place, job.sigmas.tolist(), size.network, size.input_channels)
                 return sample_and_log(Team((first, second), TWO, (boundary_sigma, 0.0), policy, memory), job)
@@ -214,10 +219,12 @@ def sample_and_log(team: Team, job: Job) -> torch.Tensor:
 class WanCastMoESigmas(io.ComfyNode):
     """Makes a schedule with an exact number of steps for each expert."""
 
+    NODE_ID = "WanCastMoESigmas"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="WanCastMoESigmas",
+            node_id=cls.NODE_ID,
             display_name="WanCast MoE Sigmas",
             category="WanCast/sampling",
             description="Makes a schedule in which each expert takes exactly as many steps as you say.",

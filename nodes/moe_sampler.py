@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..wan_core.checks import require_choice, require_conditioning
 from ..wan_core.errors import InputError
-from ..wan_core.moe.inputs import require_choice, require_conditioning, require_latent, require_sigmas
+from ..wan_core.moe.inputs import require_latent, require_sigmas
 from ..wan_core.moe.plan import POLICIES
 from ..wan_core.moe.report import plot
 from ..wan_core.moe.route import Job
@@ -24,10 +25,12 @@ from .types import MEMORY, memory_input, names_its_errors, policy_input, switch_
 class MoESampler(io.ComfyNode):
     """Samples a latent with the high-noise and the low-noise expert as one run."""
 
+    NODE_ID = "MoESampler"
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="MoESampler",
+            node_id=cls.NODE_ID,
             display_name="MoE Sampler (Wan2.2)",
             category="WanCast/sampling",
             description=(

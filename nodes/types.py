@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
-from ..wan_core.errors import InputError, MissingDependencyError
+from ..wan_core.errors import errors_of
 from ..wan_core.moe.plan import POLICIES
 from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
 from ..wan_core.vae.plan import MOST_TILES_EACH_WAY
@@ -18,7 +17,6 @@ WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.adapter.Adapter
 WanAudioFeatures = io.Custom("WAN_AUDIO_FEATURES")  # wan_core.audio.tracks.TrackSet
 
-Kind = TypeVar("Kind")
 Execute = TypeVar("Execute", bound=Callable[..., io.NodeOutput])
 
 
@@ -27,32 +25,10 @@ def names_its_errors(execute: Execute) -> Execute:
 
     @functools.wraps(execute)
     def named(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
-        with errors_named(cls.define_schema().node_id):
+        with errors_of(cls.NODE_ID):
             return execute(cls, *args, **kwargs)
 
     return named
-
-
-@contextmanager
-def errors_named(node_id: str) -> Iterator[None]:
-    """Puts a node's name in front of the errors for the user that are raised in the block."""
-    try:
-        yield
-    except (InputError, MissingDependencyError) as error:
-        error.args = (f"{node_id}: {error}",)
-        raise
-
-
-def require_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> Kind:
-    """The value of a socket of ours; raises InputError when it is not what the node ``maker`` makes."""
-    if not isinstance(value, kind):
-        raise InputError(
-            name,
-            found=type(value).__name__,
-            wanted=f"the {name} that {maker} makes",
-            fix=f"Connect the output of {maker}.",
-        )
-    return value
 
 
 # Inputs of the nodes that sample with two experts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host.live import ROOT, Client, prepare_base
 
 LOG_TAIL_BYTES = 6000

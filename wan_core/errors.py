@@ -1,17 +1,49 @@
-"""The errors WanCast raises for the person at the canvas."""
+"""The errors WanCast raises for the person at the canvas; they are data, and the node is put in where it is known."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-class InputError(ValueError):
+
+class UserError(Exception):
+    """Something that the user can put right."""
+
+    node: str | None = None  # the node that it happened in; None outside of a graph
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.text}" if self.node else self.text
+
+
+class InputError(UserError, ValueError):
     """An input that cannot be used: which one, what was found, what is wanted, and what to do about it."""
 
-    def __init__(self, name: str, *, found: object, wanted: str, fix: str) -> None:
-        super().__init__(f"{name}: found {found}; wanted {wanted}. {fix}")
+    def __init__(self, input_name: str, *, found: object, wanted: str, fix: str) -> None:
+        super().__init__(f"{input_name}: found {found}; wanted {wanted}. {fix}")
+        self.input_name = input_name
+        self.found = found
+        self.wanted = wanted
+        self.fix = fix
 
 
-class MissingDependencyError(RuntimeError):
+class MissingDependencyError(UserError, RuntimeError):
     """An optional Python package that this input needs and that is not installed."""
 
     def __init__(self, package: str, *, needed_for: str) -> None:
         super().__init__(f"{needed_for} needs the Python package {package!r}. Install it with: pip install {package}")
+        self.package = package
+        self.needed_for = needed_for
+
+
+@contextmanager
+def errors_of(node: str) -> Iterator[None]:
+    """Puts a node's name into the errors that are raised in the block, unless a node in it has put in its own."""
+    try:
+        yield
+    except UserError as error:
+        error.node = error.node or node
+        raise

@@ -19,11 +19,11 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.moe.facts import notes_on_run
-from ...wan_core.moe.notes import Note
 from ...wan_core.moe.report import RunReport
 from ...wan_core.moe.route import Expert, Job, Tools, sample_once
 from ...wan_core.moe.setup import OnStep
 from ...wan_core.moe.split import split_schedule
+from ...wan_core.notes import Note
 from .locks import CACHE
 from .memory import release, warmer
 from .models import TWO_IN_ONE, Model, facts_of

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from demo.miniature import adapters  # noqa: E402
 from demo.miniature.table import Table  # noqa: E402
-from demo.server import HostServer  # noqa: E402
+from devtools.server import HostServer  # noqa: E402
 from tests.bench.bench_identity_encode import encode_cost, median_ms, report  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec, locked, person  # noqa: E402

@@ -21,7 +21,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from demo.server import HostServer  # noqa: E402
+from devtools.server import HostServer  # noqa: E402
 from tests.bench.bench_nodes import STEPS, Comparison, compare, stock_sampling  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, prepare_base  # noqa: E402

@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from demo.server import HostServer  # noqa: E402
+from devtools.server import HostServer  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, Node, prepare_base  # noqa: E402
 from wan_core.media.chart import Curve, line_chart  # noqa: E402

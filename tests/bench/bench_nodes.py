@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from demo.server import HostServer  # noqa: E402
+from devtools.server import HostServer  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, Run, prepare_base  # noqa: E402
 

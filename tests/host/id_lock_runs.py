@@ -12,7 +12,7 @@ import safetensors.torch
 
 from demo.miniature import wan
 from demo.miniature.table import Table, fill, layer, prefixed
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link

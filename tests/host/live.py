@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from demo import client as api
-from tests.tooling.setup import link
+from devtools import client as api
+from devtools.setup import link
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TIMEOUT_S = 240.0

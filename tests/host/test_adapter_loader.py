@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from demo.miniature import adapters
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host.bad_files import Harmful
 from tests.host.live import Client, Graph, Run
 from tests.unit.adapters.adapter_files import (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.bad_files import CAN_DANGLE, write_bad_files
 from tests.host.bad_inputs import NODE_OF, ROWS, TEXT, Build, Row, lock

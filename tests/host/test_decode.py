@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import client as api
+from devtools import client as api
 from tests.host import recipes
 from tests.host.live import PROMPT_TIMEOUT_S, Client, Graph
 from tests.host.test_cancel import Cancelled, cancel

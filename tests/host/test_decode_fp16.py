@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from demo import client as api
-from demo.server import HostServer
+from devtools import client as api
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, Node, prepare_base
 

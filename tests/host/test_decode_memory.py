@@ -14,8 +14,8 @@ from pathlib import Path
 import av
 import pytest
 
-from demo import client as api
-from demo.server import HostServer
+from devtools import client as api
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import PROMPT_TIMEOUT_S, ROOT, Client, Graph, Node, Run, prepare_base
 

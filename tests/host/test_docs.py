@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host.live import ROOT, Client, Json, ask
 from tests.host.recipes import NODES
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph
 

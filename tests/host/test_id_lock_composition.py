@@ -11,7 +11,7 @@ import safetensors.torch
 
 from demo.miniature import wan
 from demo.miniature.table import Table, fill, layer, norm, prefixed
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.id_lock_runs import (
     FULL,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.id_lock_runs import (
     FULL,

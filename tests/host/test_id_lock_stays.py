@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.id_lock_runs import (
     FULL,

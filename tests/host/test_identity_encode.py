@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from demo.miniature import face_landmarker, face_onnx
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Node, Run, Saved
 from wan_core.identity.align import align_face, cut_reference
@@ -321,8 +321,8 @@ REFUSED: list[tuple[dict[str, Any] | Callable[[Graph], dict[str, Any]], str, str
     (
         {"face__pack": "without_detector"},
         "pack",
-        "a pack 'without_detector' without a detector that gives five points: genderage.onnx (genderage), w600k_mini.onnx "
-        "(recognition)",
+        "a pack 'without_detector' without a detector that gives five points: genderage.onnx (genderage), "
+        "w600k_mini.onnx (recognition)",
         f"{WHERE}/models/without_detector/det_10g.onnx",
     ),
     (

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph
 from wan_core.identity.align import align_face, parse_landmarks

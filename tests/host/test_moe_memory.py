@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, share_file
 from tests.host.moe_runs import NOISE

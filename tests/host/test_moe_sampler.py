@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from demo import client as api
-from demo.server import HostServer
+from devtools import client as api
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import PROMPT_TIMEOUT_S, Client, Graph, share_file
 from tests.host.moe_runs import NOISE, relative

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, share_file
 from tests.host.moe_runs import MASKED_BATCH, unequal

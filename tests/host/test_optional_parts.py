@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, prepare_base
 from tests.host.recipes import NODES

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from demo import client as api
+from devtools import client as api
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Node, Saved
 

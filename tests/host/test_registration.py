@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host.live import Client, Json
 from tests.host.recipes import NODES
 

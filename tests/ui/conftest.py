@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from demo.server import HostServer
-from tests.tooling.places import NoBrowserError
+from devtools.places import NoBrowserError
+from devtools.server import HostServer
 from tests.ui.page import Canvas, open_browser
 
 

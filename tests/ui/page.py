@@ -11,8 +11,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, sync_playwright
 
+from devtools.places import find_browser
 from tests.host.live import Client, Json
-from tests.tooling.places import find_browser
 
 READY_TIMEOUT_MS = 90_000
 SETTLE_TIMEOUT_MS = 30_000

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from demo import client as api
-from demo.server import HostServer
+from devtools import client as api
+from devtools.server import HostServer
 from tests.host.live import ROOT, Client, Json, ask
 from tests.host.recipes import NODES
 from tests.ui.page import Canvas

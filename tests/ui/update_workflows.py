@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from demo.server import HostServer
+from devtools.server import HostServer
 from tests.host.live import ROOT, Json, prepare_base
 from tests.ui.page import Canvas, open_browser
 

@@ -56,7 +56,9 @@ HOST = (
 OPTIONAL = ("comfy_extras", "insightface.app", "onnx", "onnxruntime")  # in nodes/host, inside functions
 MEDIA = ("PIL", "av", "concurrent.futures", "errno", "os", "shutil", "types.TracebackType")
 ONLY_INSIDE_FUNCTIONS = ("librosa",)
-SHARED = (".wan_core.errors", ".wan_core.media", ".wan_core.weights")  # by all packages of wan_core
+SHARED = tuple(
+    f".wan_core.{name}" for name in ("checks", "errors", "media", "notes", "safetensors_header", "weights")
+)  # by all packages of wan_core
 
 # What it may not use of that.
 BANNED = (
@@ -133,12 +135,12 @@ def text_of(path: Path) -> str | None:
 
 
 def node_ids() -> list[str]:
-    """Every ``node_id="..."`` in nodes/."""
+    """Every ``NODE_ID = "..."`` in nodes/."""
     found = []
     for path in sorted((ROOT / "nodes").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.keyword) and node.arg == "node_id" and isinstance(node.value, ast.Constant):
-                found.append(node.value.value)
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NODE_ID":
+                found.append(ast.literal_eval(node.value))
     return found
 
 

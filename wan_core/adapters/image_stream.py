@@ -134,7 +134,7 @@ def reference_keys_values(wan: nn.Module, lynx: LynxRef, latent: Tensor, text: T
     """Keys and values of face crops in each block, b n d, for latents b c 1 h w and one text 1 n d of the model's."""
     if wan.img_emb is not None:
         raise InputError(
-            "IDLock: model",
+            "model",
             found="a model that reads CLIP pictures (image to video of Wan2.1)",
             wanted="a model whose cross-attention reads text alone, for reference layers",
             fix="Use Wan2.2, or leave the reference layers out.",

@@ -116,7 +116,7 @@ def require_whole_picture(x: Tensor, run: Run, options: Options) -> None:
     seen, whole = tuple(x.shape[2:]), run.latent_shape
     if seen[1:] != whole[1:] or (options.get(CONTEXT_WINDOW) is None and seen[0] != whole[0]):
         raise InputError(
-            "IDLock: model",
+            "model",
             found="a prompt for an area of the video",
             wanted="prompts for the whole of it, with masks and frame weights",
             fix="Take the area off the prompt, or mask and frame_weights off ID Lock.",

@@ -89,7 +89,7 @@ def row_is_negative(uuids: Sequence[object], negative: Collection[object], rows:
     """For each of ``rows`` batch rows whether its condition is negative; raises InputError for an uneven batch."""
     if not uuids or rows % len(uuids):
         raise InputError(
-            "IDLock: model",
+            "model",
             found=f"a batch of {rows} rows for {len(uuids)} conditionings",
             wanted="as many rows for each conditioning",
             fix="Take away the node that splits the batch of conditionings.",

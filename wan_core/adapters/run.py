@@ -29,7 +29,7 @@ def run_of(transformer_options: dict[str, Any]) -> Run:
     """The run of a pass; raises InputError when the sampler is not one that goes through the host's guiders."""
     if RUN not in transformer_options or not {"sigmas", "uuids"} <= transformer_options.keys():
         raise InputError(
-            "IDLock: model",
+            "model",
             found="a sampler that does not tell which conditioning is the negative one",
             wanted="a sampler that runs through ComfyUI's own guiders",
             fix="Use MoESampler, KSampler or SamplerCustomAdvanced.",

@@ -127,7 +127,7 @@ def require_no_mask(options: dict[str, Any]) -> None:
     """Raises InputError for a self-attention with a mask: it says nothing of the portraits' keys."""
     if options.get("mask") is not None:
         raise InputError(
-            "IDLock: model",
+            "model",
             found="a model whose self-attention has a mask",
             wanted="one without, for Stand-In",
             fix="Use Stand-In with a plain Wan2.1 or Wan2.2 model.",

@@ -110,7 +110,7 @@ def _require_frames(frames: int, latents: int) -> None:
     wanted = FRAMES_PER_LATENT * (latents - 1) + 1
     if frames not in (1, wanted):
         raise InputError(
-            "IDLock: mask",
+            "mask",
             found=f"{frames} masks",
             wanted=f"1, or {wanted} as the video has frames",
             fix="Make as many masks as the video has frames, or one for all. A reference picture in the latent before "
@@ -123,7 +123,7 @@ def _require_aspect(mask_px: Sequence[int], size_px: tuple[int, int], grid: Grid
     too_small = height_px < grid.rows or width_px < grid.columns
     if too_small or abs(width_px / height_px * video_height_px / video_width_px - 1) > ASPECT_TOLERANCE:
         raise InputError(
-            "IDLock: mask",
+            "mask",
             found=f"a mask of {width_px} x {height_px} px",
             wanted=f"the shape of the video, {video_width_px} x {video_height_px} px",
             fix="Make the mask as wide and high as the video.",

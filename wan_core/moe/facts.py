@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .notes import Note, on_context_windows, on_distilled, on_files, on_portraits, on_schedule, on_shifts
+from ..notes import Note
+from .notes import on_context_windows, on_distilled, on_files, on_portraits, on_schedule, on_shifts
 from .split import Split
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from ..notes import Note
 from ..weights import base_name, level_in_name
 from .noise_level import timestep_of, unshifted
 from .schedule import even_sigmas
@@ -22,14 +22,6 @@ OTHER = {"high": "low", "low": "high"}
 DISTILLED_STEPS = 8  # at most
 DISTILLED_SHIFT = 5.0  # trained timesteps of four steps: 1000, 937.5, 833.3, 625
 DISTILLED_TOLERANCE = 0.02  # in sigma
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One warning."""
-
-    code: str  # what it is about, for programs
-    text: str  # what is wrong, what follows and what to do, in one line
 
 
 # Schedule

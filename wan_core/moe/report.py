@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..media.chart import Curve, Mark, line_chart
+from ..notes import Note, note_lines
 from .noise_level import TIMESTEPS, snr_db_of
-from .notes import Note
 from .plan import serving
 from .route import Tally
 from .split import Split
@@ -47,7 +47,7 @@ class RunReport:
             + ", ".join(self.per_expert(f"{tally.seconds:.1f}" for tally in self.tallies))
             + f" (loading {loading})",
             f"policy: {self.policy}",
-            *(f"note: {note.text}" for note in self.notes),
+            *note_lines(self.notes),
         ]
 
     def steps(self) -> list[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..checks import checked_number
 from ..errors import InputError
-from .inputs import checked_number
 from .noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep
 from .split import boundary_after_step, boundary_of_model
 

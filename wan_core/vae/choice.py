@@ -34,13 +34,6 @@ def one_clip(latent: Tensor) -> Tensor:
     )
 
 
-def checked_count(value: object, most: int, *, name: str) -> int:
-    """The whole number from 1 to ``most``; raises InputError for anything else, which only a link can bring."""
-    if isinstance(value, int) and 1 <= value <= most:
-        return value
-    raise InputError(name, found=value, wanted=f"a whole number from 1 to {most}", fix="Set it in the node.")
-
-
 def require_rgb(spec: VaeSpec) -> None:
     """Raises InputError for a VAE that decodes an alpha channel too."""
     if spec.image_channels == RGB:

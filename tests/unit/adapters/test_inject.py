@@ -196,7 +196,7 @@ def test_negative_conditions_get_the_null_identity_and_all_others_the_person(
 def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused(key: str) -> None:
     options = options_for(ONE)
     del options[key]
-    with pytest.raises(InputError, match="IDLock: model: found a sampler that does not tell which conditioning"):
+    with pytest.raises(InputError, match="model: found a sampler that does not tell which conditioning"):
         run(through(injection(person(0)), FakeWan()), options, rows=1)
 
 

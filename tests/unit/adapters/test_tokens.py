@@ -103,9 +103,9 @@ def test_the_last_tokens_of_an_odd_size_hold_what_is_left_of_the_mask() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((2, 32, 64), "IDLock: mask: found 2 masks; wanted 1, or 9 as the video has frames"),
-        ((1, 64, 64), "IDLock: mask: found a mask of 64 x 64 px; wanted the shape of the video, 64 x 32 px"),
-        ((1, 1, 2), "IDLock: mask: found a mask of 2 x 1 px; wanted the shape of the video, 64 x 32 px"),
+        ((2, 32, 64), "mask: found 2 masks; wanted 1, or 9 as the video has frames"),
+        ((1, 64, 64), "mask: found a mask of 64 x 64 px; wanted the shape of the video, 64 x 32 px"),
+        ((1, 1, 2), "mask: found a mask of 2 x 1 px; wanted the shape of the video, 64 x 32 px"),
     ],
 )
 def test_a_mask_that_does_not_fit_the_video_is_refused(shape: tuple[int, ...], message: str) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from wan_core.moe.facts import ExpertFacts, notes_on_run
-from wan_core.moe.notes import Note
 from wan_core.moe.schedule import even_sigmas
 from wan_core.moe.split import split_schedule
+from wan_core.notes import Note
 
 BOUNDARY = 0.875
 HIGH = ExpertFacts("models/wan2.2_t2v_high_noise_14B.safetensors", 8.0, has_context_windows=False)

@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from wan_core.checks import checked_number, require_choice, require_conditioning
 from wan_core.errors import InputError
-from wan_core.moe.inputs import (
-    checked_number,
-    require_choice,
-    require_conditioning,
-    require_latent,
-    require_sigmas,
-)
+from wan_core.moe.inputs import require_latent, require_sigmas
 from wan_core.moe.plan import POLICIES
 
 TEXT_D = 64

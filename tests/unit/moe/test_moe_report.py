@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from wan_core.moe.notes import Note
 from wan_core.moe.report import RunReport, boundary_in_words, clipped_db, plot
 from wan_core.moe.route import Tally
 from wan_core.moe.split import Split
+from wan_core.notes import Note
 
 EIGHT_STEPS = (1.0, 0.97, 0.94, 0.92, 0.875, 0.8, 0.6, 0.3, 0.0)
 TWO = RunReport(

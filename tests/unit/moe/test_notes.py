@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wan_core.moe.notes import Note, on_context_windows, on_distilled, on_files, on_portraits, on_schedule, on_shifts
+from wan_core.moe.notes import on_context_windows, on_distilled, on_files, on_portraits, on_schedule, on_shifts
 from wan_core.moe.schedule import aligned_sigmas, even_sigmas
 from wan_core.moe.split import boundary_after_step, split_schedule
+from wan_core.notes import Note
 
 BOUNDARIES = [0.875, 0.9, 0.947]
 Schedule = Callable[[int, float], list[float]]  # steps and shift -> sigmas
@@ -164,14 +165,14 @@ def test_a_schedule_that_rises_is_no_error(sigmas: list[float]) -> None:
         (
             [1.0, 0.95, 0.9],
             0.875,
-            "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them (sigma 1 "
-            "to 0.95); the low-noise expert is not used; ",
+            "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them "
+            "(sigma 1 to 0.95); the low-noise expert is not used; ",
         ),
         (
             [0.8, 0.4, 0.0],
             0.9,
-            "all 2 steps are on the low-noise expert, because the boundary (sigma 0.9) lies above all of them (sigma 0.8 "
-            "to 0.4); the high-noise expert is not used; ",
+            "all 2 steps are on the low-noise expert, because the boundary (sigma 0.9) lies above all of them "
+            "(sigma 0.8 to 0.4); the high-noise expert is not used; ",
         ),
     ],
 )

@@ -13,7 +13,7 @@ DEV = """
 import json, os, sys
 sys.path.append(sys.argv[1])
 import dev
-from tests.tooling.shell import run_step
+from devtools.shell import run_step
 
 child = "import json, os; print(json.dumps(dict(os.environ)))"
 

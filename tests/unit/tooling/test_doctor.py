@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.tooling import doctor
+from devtools import doctor
 
 PYTHON = Path("python")
 BOTH = {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}

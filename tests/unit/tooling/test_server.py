@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.client import fetch
-from demo.server import HostFailed, HostServer, answers
+from devtools.client import fetch
+from devtools.server import HostFailed, HostServer, answers
 
 ROOT = Path(__file__).parents[3]
 HOST = """
@@ -87,7 +87,7 @@ def test_the_host_is_gone_after_an_error_in_the_block(host_dir: Path) -> None:
 
 def test_the_host_ends_when_its_owner_is_killed(host_dir: Path) -> None:
     code = (
-        "import os, sys; from demo.server import HostServer;"
+        "import os, sys; from devtools.server import HostServer;"
         f"live = HostServer(sys.executable, {str(host_dir)!r}, {str(host_dir.parent / 'base')!r}, cpu=True).start();"
         "print(live.url, flush=True); os.abort()"
     )
@@ -105,7 +105,7 @@ def test_a_host_that_dies_shows_the_end_of_its_log(host_dir: Path) -> None:
 
 def test_a_host_that_never_answers_is_ended(host_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (host_dir / "main.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr("demo.server.READY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("devtools.server.READY_TIMEOUT_S", 1.0)
     live = server(host_dir)
     with pytest.raises(HostFailed, match="did not answer within 1 s"):
         live.start()
@@ -135,8 +135,8 @@ def test_a_stranger_who_took_the_port_meanwhile_is_not_the_host(
     host_dir: Path, stranger: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (host_dir / "main.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr("demo.server.check_free", lambda _port: None)
-    monkeypatch.setattr("demo.server.READY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("devtools.server.check_free", lambda _port: None)
+    monkeypatch.setattr("devtools.server.READY_TIMEOUT_S", 1.0)
     with pytest.raises(HostFailed, match="did not answer within 1 s"):
         server(host_dir, stranger).start()
 

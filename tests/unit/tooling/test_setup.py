@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.tooling import places, setup, shell
-from tests.tooling.shell import CommandFailed, Problem
+from devtools import places, setup, shell
+from devtools.shell import CommandFailed, Problem
 
 
 @pytest.fixture

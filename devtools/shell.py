@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(os.path.abspath(__file__)).parents[2]  # links are not followed: a linked pack still finds its host
+ROOT = Path(os.path.abspath(__file__)).parents[1]  # links are not followed: a linked pack still finds its host
 LIVE_EVERY_S = 0.25
 QUIET_EVERY_S = 20.0
 TAIL_LINES = 12

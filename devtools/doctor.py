@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from demo.server import cuda_driver_devices
-
 from .places import MODELS, OWN_HOST, ROOT, NoBrowserError, find_browser, users_host, venv_python
+from .server import cuda_driver_devices
 from .shell import say
 
 TESTED_FLOOR = (0, 30, 0)

@@ -1,0 +1,79 @@
+"""Checks of values that come through sockets and widgets, where a link may bring anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from torch import Tensor
+
+from .errors import InputError
+
+TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
+
+Kind = TypeVar("Kind")
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in words."""
+    return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
+
+
+def checked_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> Kind:
+    """The value of a socket of ours; raises InputError when it is not what the node ``maker`` makes."""
+    if not isinstance(value, kind):
+        raise InputError(
+            name,
+            found=type(value).__name__,
+            wanted=f"the {name} that {maker} makes",
+            fix=f"Connect the output of {maker}.",
+        )
+    return value
+
+
+def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:
+    """Raises InputError unless the value is one of the choices."""
+    if value not in choices:
+        raise InputError(name, found=repr(value), wanted=f"one of {', '.join(choices)}", fix="Pick one in the node.")
+
+
+def checked_number(value: object, lowest: float, highest: float, *, name: str) -> float:
+    """The number between ``lowest`` and ``highest``; raises InputError for anything else."""
+    if not isinstance(value, (int, float)) or not lowest <= value <= highest:
+        raise InputError(
+            name, found=repr(value), wanted=f"a number from {lowest:g} to {highest:g}", fix="Set it in the node."
+        )
+    return value
+
+
+def checked_count(value: object, most: int, *, name: str) -> int:
+    """The whole number from 1 to ``most``; raises InputError for anything else."""
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise InputError(name, found=value, wanted=f"a whole number from 1 to {most}", fix="Set it in the node.")
+    return value
+
+
+def require_conditioning(conditioning: object, text_d: int, *, name: str) -> None:
+    """Raises InputError unless every entry is text that the model can read: b n ``text_d``, finite."""
+    if not isinstance(conditioning, list) or not conditioning:
+        raise InputError(name, found=kind_of(conditioning), wanted="CONDITIONING", fix=TEXT_FIX)
+    for entry in conditioning:
+        text = _text_of(entry, name)  # b n d
+        if text.ndim != 3 or text.shape[-1] != text_d:
+            raise InputError(
+                name,
+                found=f"text of shape {list(text.shape)}",
+                wanted=f"[batch, tokens, {text_d}] for this model",
+                fix=TEXT_FIX,
+            )
+        if not text.isfinite().all():
+            raise InputError(
+                name, found="NaN or infinite text values", wanted="finite values", fix="Load the text encoder again."
+            )
+
+
+def _text_of(entry: object, name: str) -> Tensor:
+    match entry:
+        case [Tensor() as text, dict()]:
+            return text
+    raise InputError(name, found=f"an entry that is {kind_of(entry)}", wanted="[text, settings] entries", fix=TEXT_FIX)

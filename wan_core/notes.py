@@ -1,0 +1,19 @@
+"""What a result does not show by itself: what is allowed but probably not meant, and what was done another way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One remark for the user, and for programs."""
+
+    code: str  # what it is about, for programs
+    text: str  # what is so, what follows and what to do, in one line
+
+
+def note_lines(notes: Iterable[Note]) -> list[str]:
+    """The notes as lines of a report."""
+    return [f"note: {note.text}" for note in notes]

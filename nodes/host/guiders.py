@@ -24,7 +24,7 @@ from ...wan_core.moe.route import Expert, Job, Tools, sample_once
 from ...wan_core.moe.setup import OnStep
 from ...wan_core.moe.split import split_schedule
 from ...wan_core.notes import Note
-from .locks import CACHE
+from .locks import rest_caches
 from .memory import release, warmer
 from .models import TWO_IN_ONE, Model, facts_of
 from .sampling import Conditioning, ModelOptions
@@ -199,7 +199,7 @@ def make_room(guiders: Sequence[LazyGuider], index: int) -> None:
     for other in (each.model for guider in guiders for each in guider.put_off.values()):
         if other.clone_base_uuid not in own and other.load_device == coming.model.load_device:
             release(other)
-    CACHE.rest()
+    rest_caches(each.model for guider in guiders for each in guider.put_off.values())
 
 
 def with_sampler_additions(own: ModelOptions, base: ModelOptions, given: ModelOptions) -> ModelOptions:

@@ -34,8 +34,11 @@ from tests.host.live import Client, Graph, prepare_base  # noqa: E402
 from wan_core.adapters.adapter import Adapter  # noqa: E402
 from wan_core.adapters.files import AdapterFile, load_adapter  # noqa: E402
 from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
-from wan_core.adapters.lock import APPLY_TO, KEPT_AS, IpTerm, Lock, RefTerm, StandInTerm  # noqa: E402
-from wan_core.adapters.lock_report import MB, kept_bytes  # noqa: E402
+from wan_core.adapters.lock import Lock  # noqa: E402
+from wan_core.adapters.lynx import IpTerm, RefTerm  # noqa: E402
+from wan_core.adapters.report import MB, kept_bytes  # noqa: E402
+from wan_core.adapters.settings import APPLY_TO, KEPT_AS  # noqa: E402
+from wan_core.adapters.stand_in import StandInTerm  # noqa: E402
 from wan_core.adapters.tokens import Grid, token_weights  # noqa: E402
 from wan_core.identity.record import IDENTITY_D, PORTRAIT_PX, REFERENCE_CROP_PX  # noqa: E402
 
@@ -100,7 +103,7 @@ def tables(sizes: Sizes) -> dict[str, Table]:
     }
 
 
-def picked(spec: Spec) -> dict[str, str]:
+def selected(spec: Spec) -> dict[str, str]:
     """The adapter's files in a lock's specification, by the loader's inputs."""
     return {slot: spec[slot] for slot in FILES if slot in spec}
 
@@ -111,7 +114,7 @@ def empty_adapter(spec: Spec, contents: Mapping[str, Table]) -> Adapter:
         slot: AdapterFile(
             name, {key: torch.empty(entry.shape, device=META) for key, entry in contents[name].items()}, {}
         )
-        for slot, name in picked(spec).items()
+        for slot, name in selected(spec).items()
     }
     return load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None)
 
@@ -126,7 +129,7 @@ def empty_lock(adapter: Adapter) -> Lock:
     tokens = network.resampler(torch.empty(2, 1, IDENTITY_D, device=META)) if network.ip else None  # 2 n d
     return Lock(
         content=("", ""),
-        ip=IpTerm({n: network.ip.keys_values(n, tokens) for n in network.ip.blocks}, False) if network.ip else None,
+        ip=IpTerm({n: network.ip.layers[str(n)](tokens) for n in network.ip.blocks}, False) if network.ip else None,
         ref=RefTerm(network.ref, latents(2, REFERENCE_CROP_PX), torch.empty(1, device=META)) if network.ref else None,
         stand_in=StandInTerm(network.stand_in, latents(1, PORTRAIT_PX), None) if network.stand_in else None,
         strength=1.0,
@@ -158,10 +161,10 @@ def hit_us(hits: int = HITS) -> float:
     cache = KvCache(ENTRIES * size_bytes(entry), 0)
     keys = [("stand-in", ("adapter", n), ("weights", (), ()), torch.bfloat16, (-1, 30, 52)) for n in range(ENTRIES)]
     for key in keys:
-        cache.get(key, META, lambda: entry)
+        cache.get(META, key, lambda: entry)
     start_s = time.perf_counter()
     for n in range(hits):
-        cache.get(keys[n % ENTRIES], META, dict)
+        cache.get(META, keys[n % ENTRIES], dict)
     took_us = (time.perf_counter() - start_s) / hits * 1e6
     if cache.counts.hits != hits:
         raise RuntimeError(f"{cache.counts.hits} of {hits} were in the cache")

@@ -84,6 +84,7 @@ devices = pack_module("nodes.host.devices")
 id_lock = pack_module("nodes.id_lock")
 locks = pack_module("nodes.host.locks")
 record = pack_module("wan_core.identity.record")
+id_lock.IDLock.locker = locks.ModelLocker()
 
 
 # What goes into a lock
@@ -101,7 +102,7 @@ def random_adapter(kind: str) -> Any:
 
     files = {
         slot: adapter_files.AdapterFile(name, {key: weight(entry) for key, entry in contents[name].items()}, {})
-        for slot, name in bench_identity.picked(spec).items()
+        for slot, name in bench_identity.selected(spec).items()
     }
     return adapter_files.load_adapter(
         files, content_sha256=kind, operations=devices.operations, make_patcher=devices.resting_patcher
@@ -144,10 +145,9 @@ class RandomVae(comfy.sd.VAE):
 
 def with_lock(model: Model, kind: str) -> Model:
     """What IDLock makes of a model."""
-    out = id_lock.IDLock.execute(
-        model, random_identity(), random_adapter(kind), 1.0, 0.0, 1.0, "all", vae=RandomVae(), ref_text=gpu_moe.text()
-    )
-    return out.args[0]
+    parts = (model, random_identity(), random_adapter(kind), RandomVae())
+    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "blocks": "all", "ref_text": gpu_moe.text()}
+    return id_lock.IDLock.execute(*parts, **settings).args[0]
 
 
 # Runs
@@ -173,7 +173,7 @@ def run(model: Model, steps: int) -> Run:
         nonlocal seen_gb
         comfy.model_management.synchronize()
         ends_s.append(time.perf_counter())
-        seen_gb = locks.CACHE.counts.device_bytes / 1e9, allocated_gb()
+        seen_gb = id_lock.IDLock.locker.cache.counts.device_bytes / 1e9, allocated_gb()
         return args["denoised"]
 
     model = model.clone()

@@ -25,9 +25,9 @@ from tests.unit.adapters.adapter_files import (
     by_block,
     load,
     official,
-    picked,
     prefixed,
     prefixed_by_block,
+    selected,
     weights,
 )
 
@@ -67,7 +67,7 @@ def bits(tensor: torch.Tensor) -> np.ndarray:
 def require_same(run: Run, node: Any, tables: dict[str, Any], stored: torch.dtype) -> None:
     """The loaded network has exactly the weights of the tables, in its places and its type."""
     saved = run.saved(node)
-    wanted = load(picked(tables, lambda part: {key: tensor.to(stored) for key, tensor in part.items()}))
+    wanted = load(selected(tables, lambda part: {key: tensor.to(stored) for key, tensor in part.items()}))
     prefix = "/network/state_dict/"
     found = {key.removeprefix(prefix): array for key, array in saved.arrays.items() if key.startswith(prefix)}
     expected = {key: bits(tensor) for key, tensor in wanted.network.state_dict().items()}
@@ -150,7 +150,7 @@ def test_the_content_hash_is_that_of_the_files_and_of_their_inputs(client: Clien
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """A file, how it is written, the input that it is picked in, and what the message must begin with."""
+    """A file, how it is written, the input that it is selected in, and what the message must begin with."""
 
     name: str
     write: Callable[[Path], None]

@@ -15,20 +15,20 @@ from tests.unit.adapters.adapter_files import (
     LITE,
     REF,
     STAND_IN,
-    Picked,
+    Selected,
     by_block,
     changed,
     load,
     meta,
-    picked,
     prefixed,
     said,
+    selected,
     weights,
 )
 from wan_core.adapters.files import AdapterFile
 from wan_core.errors import InputError
 
-Make = Callable[[], Picked]
+Make = Callable[[], Selected]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +111,14 @@ MISTAKES = [
 
 HALF = [
     Row(
-        lambda: changed(picked(LITE), "ip_layers", without=("1.to_v_ip.weight",)),
+        lambda: changed(selected(LITE), "ip_layers", without=("1.to_v_ip.weight",)),
         "ip_layers",
         "a file without 1.to_v_ip.weight",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "ip_layers", without=("0.to_k_ip.weight", "0.to_v_ip.weight")),
+        lambda: changed(selected(LITE), "ip_layers", without=("0.to_k_ip.weight", "0.to_v_ip.weight")),
         "ip_layers",
         "a file without 0.to_k_ip.weight, 0.to_v_ip.weight",
         COMPLETE,
@@ -126,7 +126,7 @@ HALF = [
     ),
     Row(
         lambda: changed(
-            picked(LITE, by_block), "ip_layers", without=("blocks.2.cross_attn.ip_adapter.to_k_ip.weight",)
+            selected(LITE, by_block), "ip_layers", without=("blocks.2.cross_attn.ip_adapter.to_k_ip.weight",)
         ),
         "ip_layers",
         "a file without blocks.2.cross_attn.ip_adapter.to_k_ip.weight",
@@ -134,42 +134,42 @@ HALF = [
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "ip_layers", without=("0.to_k_ip.weight", "1.to_k_ip.weight")),
+        lambda: changed(selected(LITE), "ip_layers", without=("0.to_k_ip.weight", "1.to_k_ip.weight")),
         "ip_layers",
         "a file without a usable 0.to_k_ip.weight",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(FULL), "ip_layers", without=("3.registers",)),
+        lambda: changed(selected(FULL), "ip_layers", without=("3.registers",)),
         "ip_layers",
         "a file without 3.registers",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(FULL), "ip_layers", without=tuple(f"{n}.registers" for n in range(4))),
+        lambda: changed(selected(FULL), "ip_layers", without=tuple(f"{n}.registers" for n in range(4))),
         "ip_layers",
         "a file without a usable 0.registers",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(FULL), "ip_layers", without=("0.to_k_ip.bias", "2.to_v_ip.bias")),
+        lambda: changed(selected(FULL), "ip_layers", without=("0.to_k_ip.bias", "2.to_v_ip.bias")),
         "ip_layers",
         "a file without 0.to_k_ip.bias, 2.to_v_ip.bias",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(REF), "ref_layers", without=("1.to_k_ref.bias",)),
+        lambda: changed(selected(REF), "ref_layers", without=("1.to_k_ref.bias",)),
         "ref_layers",
         "a file without 1.to_k_ref.bias",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(STAND_IN), "stand_in", without=("blocks.3.self_attn.v_loras.up.weight",)),
+        lambda: changed(selected(STAND_IN), "stand_in", without=("blocks.3.self_attn.v_loras.up.weight",)),
         "stand_in",
         "a file without blocks.3.self_attn.v_loras.up.weight",
         COMPLETE,
@@ -184,28 +184,30 @@ HALF = [
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", without=("layers.0.0.norm1.bias",)),
+        lambda: changed(selected(LITE), "resampler", without=("layers.0.0.norm1.bias",)),
         "resampler",
         "a file without layers.0.0.norm1.bias",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", without=("latents",)),
+        lambda: changed(selected(LITE), "resampler", without=("latents",)),
         "resampler",
         "a file without a usable latents",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", latents=ONE),
+        lambda: changed(selected(LITE), "resampler", latents=ONE),
         "resampler",
         "a file without a usable latents",
         COMPLETE,
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(STAND_IN), "stand_in", blocks__999__self_attn__q_loras__down__weight=torch.zeros(8, 96)),
+        lambda: changed(
+            selected(STAND_IN), "stand_in", blocks__999__self_attn__q_loras__down__weight=torch.zeros(8, 96)
+        ),
         "stand_in",
         "a file without "
         + ", ".join(
@@ -220,56 +222,56 @@ HALF = [
 
 KEYS = [
     Row(
-        lambda: changed(picked(LITE), "ip_layers", extra=ONE, mask=ONE),
+        lambda: changed(selected(LITE), "ip_layers", extra=ONE, mask=ONE),
         "ip_layers",
         "unknown keys: extra, mask",
         KEYS_OF["ip_layers"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", pos_emb__weight=ONE),
+        lambda: changed(selected(LITE), "resampler", pos_emb__weight=ONE),
         "resampler",
         "unknown keys: pos_emb.weight",
         KEYS_OF["resampler"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", layers__999999999__1__1__weight=ONE),
+        lambda: changed(selected(LITE), "resampler", layers__999999999__1__1__weight=ONE),
         "resampler",
         "unknown keys: layers.999999999.1.1.weight",
         KEYS_OF["resampler"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(STAND_IN), "stand_in", blocks__1__self_attn__q_loras__alpha_in=ONE),
+        lambda: changed(selected(STAND_IN), "stand_in", blocks__1__self_attn__q_loras__alpha_in=ONE),
         "stand_in",
         "unknown keys: blocks.1.self_attn.q_loras.alpha_in",
         KEYS_OF["stand_in"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(FULL), "ip_layers", **{"01__to_k_ip__weight": ONE}),
+        lambda: changed(selected(FULL), "ip_layers", **{"01__to_k_ip__weight": ONE}),
         "ip_layers",
         "unknown keys: 01.to_k_ip.weight",
         KEYS_OF["ip_layers"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(FULL), "ip_layers", **{"99999999__to_k_ip__weight": ONE}),
+        lambda: changed(selected(FULL), "ip_layers", **{"99999999__to_k_ip__weight": ONE}),
         "ip_layers",
         "unknown keys: 99999999.to_k_ip.weight",
         KEYS_OF["ip_layers"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(LITE), "ip_layers", blocks__0__cross_attn__ip_adapter__to_k_ip__weight=ONE),
+        lambda: changed(selected(LITE), "ip_layers", blocks__0__cross_attn__ip_adapter__to_k_ip__weight=ONE),
         "ip_layers",
         "unknown keys: blocks.0.cross_attn.ip_adapter.to_k_ip.weight",
         KEYS_OF["ip_layers"],
         "Pick ",
     ),
     Row(
-        lambda: changed(picked(REF), "ref_layers", **{"diffusion_model__0__to_k_ref__weight": ONE}),
+        lambda: changed(selected(REF), "ref_layers", **{"diffusion_model__0__to_k_ref__weight": ONE}),
         "ref_layers",
         "unknown keys: diffusion_model.0.to_k_ref.weight",
         KEYS_OF["ref_layers"],
@@ -322,7 +324,7 @@ MIXED = [
     ),
     Row(
         lambda: (
-            picked(LITE)
+            selected(LITE)
             | {"ip_layers": as_file(weights(adapters.lite_ip_layers) | weights(adapters.resampler), format_version="1")}
         ),
         "resampler",
@@ -332,7 +334,7 @@ MIXED = [
     ),
     *(
         Row(
-            lambda version=version: said(picked(LITE), "ip_layers", format_version=version),
+            lambda version=version: said(selected(LITE), "ip_layers", format_version=version),
             "ip_layers",
             f"a file of format_version {version!r}",
             "'1'",
@@ -344,70 +346,70 @@ MIXED = [
 
 SIZES = [
     Row(
-        lambda: changed(picked(LITE), "ip_layers", **{"1__to_v_ip__weight": torch.zeros(48, 80)}),
+        lambda: changed(selected(LITE), "ip_layers", **{"1__to_v_ip__weight": torch.zeros(48, 80)}),
         "ip_layers",
         "1.to_v_ip.weight of shape 48 x 80",
         "96 x 80, as the rest of the file has it",
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "ip_layers", **{"1__to_v_ip__weight": torch.tensor(1.0)}),
+        lambda: changed(selected(LITE), "ip_layers", **{"1__to_v_ip__weight": torch.tensor(1.0)}),
         "ip_layers",
         "1.to_v_ip.weight of shape a single number",
         "96 x 80, as the rest of the file has it",
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(FULL), "ip_layers", **{"2__registers": torch.zeros(1, 8, 80)}),
+        lambda: changed(selected(FULL), "ip_layers", **{"2__registers": torch.zeros(1, 8, 80)}),
         "ip_layers",
         "2.registers of shape 1 x 8 x 80",
         "1 x 8 x 96, as the rest of the file has it",
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(REF), "ref_layers", **{"0__to_k_ref__weight": torch.zeros(96, 80)}),
+        lambda: changed(selected(REF), "ref_layers", **{"0__to_k_ref__weight": torch.zeros(96, 80)}),
         "ref_layers",
         "0.to_k_ref.weight of shape 96 x 80",
         "96 x 96, as the rest of the file has it",
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(STAND_IN), "stand_in", blocks__2__self_attn__k_loras__up__weight=torch.zeros(96, 16)),
+        lambda: changed(selected(STAND_IN), "stand_in", blocks__2__self_attn__k_loras__up__weight=torch.zeros(96, 16)),
         "stand_in",
         "blocks.2.self_attn.k_loras.up.weight of shape 96 x 16",
         "96 x 8, as the rest of the file has it",
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", proj_out__bias=ONE),
+        lambda: changed(selected(LITE), "resampler", proj_out__bias=ONE),
         "resampler",
         "proj_out.bias of shape 1",
         "80, as the rest of the file has it",
         AGAIN,
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", layers__0__0__to_q__weight=torch.zeros(65, 64)),
+        lambda: changed(selected(LITE), "resampler", layers__0__0__to_q__weight=torch.zeros(65, 64)),
         "resampler",
         "attention of width 65",
         "a multiple of 64",
         "Pick the resampler",
     ),
     Row(
-        lambda: changed(picked(LITE), "resampler", proj_in__weight=torch.zeros(64, 256)),
+        lambda: changed(selected(LITE), "resampler", proj_in__weight=torch.zeros(64, 256)),
         "resampler",
         "a resampler for embeddings of 256 numbers",
         "one for face embeddings of 512",
         "Pick the resampler",
     ),
     Row(
-        lambda: picked({"ip_layers": adapters.lite_ip_layers, "resampler": adapters.full_resampler}),
+        lambda: selected({"ip_layers": adapters.lite_ip_layers, "resampler": adapters.full_resampler}),
         "resampler",
         "tokens of 96 numbers",
         "80, as the IP layers take them",
         "Pick the resampler that belongs",
     ),
     Row(
-        lambda: picked(LITE) | {"stand_in": as_file(meta(adapters.stand_in(1536, 4)))},
+        lambda: selected(LITE) | {"stand_in": as_file(meta(adapters.stand_in(1536, 4)))},
         "stand_in",
         "weights for a model of width 1536",
         "width 96, as the file in ip_layers has it",
@@ -424,7 +426,7 @@ SIZES = [
         "Use files",
     ),
     Row(
-        lambda: picked(FULL) | {"ref_layers": as_file(meta(adapters.ref_layers(48, 4)))},
+        lambda: selected(FULL) | {"ref_layers": as_file(meta(adapters.ref_layers(48, 4)))},
         "ref_layers",
         "weights for a model of width 48",
         "width 96, as the file in ip_layers has it",
@@ -432,7 +434,7 @@ SIZES = [
     ),
     Row(
         lambda: changed(
-            picked(STAND_IN),
+            selected(STAND_IN),
             "stand_in",
             blocks__0__self_attn__q_loras__down__weight=torch.zeros(8, 96, dtype=torch.int8),
         ),
@@ -446,21 +448,21 @@ SIZES = [
 CHOICES = [
     Row(dict, "ip_layers", "no file in any input", "a file in one of ip_layers, ref_layers, stand_in", "Pick at least"),
     Row(
-        lambda: {"ip_layers": picked(LITE)["ip_layers"]},
+        lambda: {"ip_layers": selected(LITE)["ip_layers"]},
         "resampler",
         "none",
         "the resampler that belongs to the file in ip_layers",
         "Pick it here",
     ),
     Row(
-        lambda: {"resampler": picked(LITE)["resampler"]},
+        lambda: {"resampler": selected(LITE)["resampler"]},
         "ip_layers",
         "none beside a resampler",
         "the IP layers that the resampler belongs to",
         "Pick them",
     ),
     Row(
-        lambda: picked(STAND_IN) | {"resampler": picked(LITE)["resampler"]},
+        lambda: selected(STAND_IN) | {"resampler": selected(LITE)["resampler"]},
         "ip_layers",
         "none beside a resampler",
         "the IP layers that the resampler belongs to",
@@ -468,7 +470,9 @@ CHOICES = [
     ),
     Row(
         lambda: said(
-            said(picked(LITE), "ip_layers", wancast_space_sha256="ab" * 32), "resampler", wancast_space_sha256="cd" * 32
+            said(selected(LITE), "ip_layers", wancast_space_sha256="ab" * 32),
+            "resampler",
+            wancast_space_sha256="cd" * 32,
         ),
         "resampler",
         "a file for the recogniser with SHA-256 cdcdcdcdcdcd",

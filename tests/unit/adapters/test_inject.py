@@ -23,10 +23,12 @@ from tests.unit.adapters.fake_wan import (
 )
 from wan_core.adapters.inject import IdentityInjection
 from wan_core.adapters.kv_cache import KeysValues, KvCache
-from wan_core.adapters.lock import IpTerm, Lock, places
-from wan_core.adapters.run import RUN, Run
+from wan_core.adapters.lock import Lock
+from wan_core.adapters.lynx import IpTerm
+from wan_core.adapters.passes import RUN, LockedRun, RunFacts
 from wan_core.errors import InputError
 
+NODE = "ID node"
 NEGATIVE = frozenset({"negative", "another negative"})
 BOTH, ONE = ["negative", "positive"], ["positive"]
 IP_BLOCKS, IP_TOKENS = (0, 2), 3
@@ -67,9 +69,9 @@ def options_for(uuids: list[str], sigma: float = 0.7, **more: Any) -> Options:
     return {"uuids": uuids, "sigmas": torch.full((1,), sigma), RUN: run_over(VIDEO_TOKENS), **more}
 
 
-def run_over(latents: int) -> Run:
+def run_over(latents: int) -> LockedRun:
     """A run with a schedule that falls evenly from 1 to 0."""
-    return Run(NEGATIVE, lambda: "weights", lambda percent: 1.0 - percent, (latents, 1, 1))
+    return LockedRun(RunFacts(NEGATIVE, lambda: "weights", lambda percent: 1.0 - percent, (latents, 1, 1)))
 
 
 def lock(keys_values: KeysValues, strength: float = 0.8, blocks: tuple[int, ...] = IP_BLOCKS, **changes: Any) -> Lock:
@@ -81,7 +83,7 @@ def lock(keys_values: KeysValues, strength: float = 0.8, blocks: tuple[int, ...]
 
 
 def injection(keys_values: KeysValues, *args: Any, **changes: Any) -> IdentityInjection:
-    return IdentityInjection((lock(keys_values, *args, **changes),), KvCache(1 << 20, 1 << 20))
+    return IdentityInjection((lock(keys_values, *args, **changes),), KvCache(1 << 20, 1 << 20), NODE)
 
 
 def run(
@@ -146,7 +148,7 @@ def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log(caplo
     """As many video as text tokens and no self-attention to be seen: the one call could be either."""
     run(through(injection(person(0)), FakeWan(own_self_attention=True)), options_for(ONE), rows=1)
     assert [record.getMessage() for record in caplog.records] == [
-        "IDLock: the identity did not act in blocks 0, 2: no text attention was seen there. "
+        "ID node: the identity did not act in blocks 0, 2: no text attention was seen there. "
         "Another node replaces the attention of this model."
     ]
 
@@ -240,9 +242,7 @@ def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> 
     compiled = torch.compile(text_attention, backend="eager", options={"guard_filter_fn": without_guards})
     for seed, strength, block in ((0, 0.3, 0), (0, 1.5, 0), (1, 1.5, 2)):
         injected = injection(person(seed), strength)
-        override = injected.override_for(
-            injected.locks, FakeWan(), video, {"context": context, "clip_fea": None}, options_for(ONE)
-        )
+        override = injected.override_for(FakeWan(), video, {"context": context, "clip_fea": None}, options_for(ONE))
         options = {"block_index": block, "optimized_attention_override": override}
         term = two_terms(person(seed), strength, {0, 2}, [True])(block, x)
         same(compiled(x, options), 2 * (raw_attention(x, context, context, HEADS) + term))
@@ -299,7 +299,7 @@ def test_it_acts_from_the_first_sigma_until_before_the_last(sigma: float, acts: 
 
 def test_every_step_belongs_to_one_of_two_adjoining_ranges() -> None:
     early, late = lock(person(0), end_percent=0.125), lock(person(0), start_percent=0.125)
-    sigma_of = run_over(1).sigma_of
+    sigma_of = run_over(1).facts.sigma_of
     for sigma in (1.0, 0.9, 0.875 + 1e-7, 0.875, 0.875 - 1e-7, 0.5, 0.002):
         assert early.acts_at(sigma, sigma_of) != late.acts_at(sigma, sigma_of)
 
@@ -325,16 +325,6 @@ def test_a_pass_that_fails_leaves_no_trace_in_the_next() -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         run(through(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
     assert torch.equal(run(through(injected, wan), options_for(ONE), rows=1), wanted)
-
-
-# Where portraits lie, and what is said
-
-
-def test_portraits_lie_one_after_another_and_masked_ones_behind_those_that_act_everywhere() -> None:
-    portrait = {"ip": None, "stand_in": object()}
-    mask = torch.ones(1, 4, 4)
-    everywhere, masked, other = lock({}, **portrait), lock({}, mask=mask, **portrait), lock(person(0))
-    assert places([masked, everywhere, other, everywhere, masked]) == [2, 0, 2, 1, 2]
 
 
 def test_a_missed_block_is_said_once_a_run(caplog: pytest.LogCaptureFixture) -> None:

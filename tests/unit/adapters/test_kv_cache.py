@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 
-from wan_core.adapters.kv_cache import KeysValues, KvCache, Same, size_bytes, stored_as
+from wan_core.adapters.kv_cache import KeysValues, KvCache, WeakKey, size_bytes, stored_as
 
 CPU = torch.device("cpu")
 ENTRY_BYTES = 2 * 4 * 10
@@ -26,7 +26,7 @@ def ask(cache: KvCache, key: str, built: list[str]) -> KeysValues:
         built.append(key)
         return entry(float(len(built)))
 
-    return cache.get(key, CPU, build)
+    return cache.get(CPU, key, build)
 
 
 def ask_alone(cache: KvCache, key: str, built: list[str]) -> KeysValues:
@@ -94,8 +94,8 @@ def test_what_one_pass_uses_stays_together_beyond_the_budget() -> None:
 
 def test_at_rest_the_entries_of_what_is_gone_are_dropped() -> None:
     cache, model = KvCache(10 * ENTRY_BYTES, 10 * ENTRY_BYTES), Thing()
-    for key in (("lite",), ("portrait", (Same(model), "weights"))):
-        cache.get(key, CPU, lambda: entry(1.0))
+    for key in (("lite",), ("portrait", (WeakKey(model), "weights"))):
+        cache.get(CPU, key, lambda: entry(1.0))
     cache.rest()
     assert cache.counts.ram_bytes == 2 * ENTRY_BYTES
     del model
@@ -121,7 +121,7 @@ def test_an_error_while_building_leaves_nothing_behind() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.get("a", CPU, fails)
+        cache.get(CPU, "a", fails)
     assert cache.counts.device_bytes == 0
     ask(cache, "a", built)
     assert built == ["a"]
@@ -129,14 +129,14 @@ def test_an_error_while_building_leaves_nothing_behind() -> None:
 
 def test_a_living_object_is_the_same_as_itself_alone() -> None:
     one, other = Thing(), Thing()
-    assert Same(one) == Same(one)
-    assert hash(Same(one)) == hash(Same(one))
-    assert Same(one) != Same(other)
+    assert WeakKey(one) == WeakKey(one)
+    assert hash(WeakKey(one)) == hash(WeakKey(one))
+    assert WeakKey(one) != WeakKey(other)
 
 
 def test_an_object_that_is_gone_is_the_same_as_nothing() -> None:
     one = Thing()
-    first, second = Same(one), Same(one)
+    first, second = WeakKey(one), WeakKey(one)
     del one
     gc.collect()
     assert first != second

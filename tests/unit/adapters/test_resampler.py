@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from wan_core.adapters.lynx import rms_normalise
-from wan_core.adapters.resampler import Resampler, ResamplerShape, attention_fp32
+from wan_core.adapters.resampler import Resampler, ResamplerParams, attention_fp32
 
-SHAPE = ResamplerShape(width_d=24, depth=2, inner_d=128, feed_forward_d=40, tokens=5, embedding_d=512, token_d=16)
+SHAPE = ResamplerParams(width_d=24, depth=2, inner_d=128, feed_forward_d=40, tokens=5, embedding_d=512, token_d=16)
 
 
 def resampler() -> Resampler:

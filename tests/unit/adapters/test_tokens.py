@@ -12,7 +12,6 @@ from wan_core.adapters.tokens import (
     pixel_frames,
     token_mask,
     token_weights,
-    weight_at,
     without_excess,
 )
 from wan_core.errors import InputError
@@ -54,12 +53,8 @@ def test_bad_frame_weights_are_named(text: object, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_weights_are_linear_between_keyframes_and_constant_outside() -> None:
-    keyframes = ((4, 1.0), (8, 0.0))
-    assert [weight_at(keyframes, frame) for frame in (0, 4, 5, 6, 8, 100)] == [1.0, 1.0, 0.75, 0.5, 0.0, 0.0]
-
-
 def test_a_latent_frame_has_the_mean_weight_of_its_pixel_frames() -> None:
+    """The weight of a pixel frame is linear between keyframes and constant outside."""
     assert latent_weights(((4, 1.0), (8, 0.0)), 4) == [1.0, 1.0, (0.75 + 0.5 + 0.25 + 0.0) / 4, 0.0]
 
 

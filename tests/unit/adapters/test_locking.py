@@ -1,0 +1,483 @@
+"""The front door: which parts of an adapter act, what they read, what is refused word for word, and the report."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.unit.adapters.adapter_files import FULL, LITE, REF, STAND_IN, load, selected
+from wan_core.adapters import LockResult, LockSettings, TargetParams, describe_lock, make_lock
+from wan_core.adapters.lock import Lock
+from wan_core.adapters.lynx import IpTerm, RefTerm
+from wan_core.adapters.report import kept_bytes
+from wan_core.adapters.settings import parse_blocks
+from wan_core.adapters.stand_in import StandInTerm
+from wan_core.errors import InputError
+
+EVERYTHING = FULL | REF | STAND_IN
+ADAPTERS = {
+    name: load(selected(tables))
+    for name, tables in {"lite": LITE, "full": FULL, "ref": REF, "stand-in": STAND_IN, "everything": EVERYTHING}.items()
+}
+MODEL = TargetParams("WanModel", 96, 4, text_d=64, has_plain_layout=True, noise_level=None)
+TEXT = torch.randn(1, 7, 64, generator=torch.Generator().manual_seed(1))
+SPACE = SimpleNamespace(name="mine.pth", sha256="ab" * 32, family="IR-SE")
+
+
+def identity(**changes: Any) -> Any:
+    """A person with everything that an adapter can read."""
+    draw = torch.Generator().manual_seed(0)
+    parts = {"embeddings": torch.nn.functional.normalize(torch.randn(1, 512, generator=draw), dim=-1)}
+    parts |= {
+        "reference_crop": torch.rand(16, 16, 3, generator=draw),
+        "portrait": torch.rand(32, 48, 3, generator=draw),
+    }
+    return SimpleNamespace(**parts | {"space": SPACE, "content_sha256": "a person"} | changes)
+
+
+def read_pictures(pictures: Tensor) -> Tensor:
+    """A VAE whose latents are the pictures' own pixels, one in eight, with 16 channels."""
+    return pictures[:, ::8, ::8, :1].movedim(-1, 1)[:, :, None].expand(-1, 16, -1, -1, -1)
+
+
+def locked(kind: str = "everything", **changes: Any) -> LockResult:
+    """What the door gives; a change is a setting, or one of the door's other arguments."""
+    door = {"identity": identity(), "adapter": ADAPTERS[kind], "model": MODEL, "read_pictures": read_pictures}
+    door = {name: changes.pop(name, value) for name, value in (door | {"earlier": ()}).items()}
+    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "blocks": "all", "ref_text": [[TEXT, {}]]}
+    return make_lock(LockSettings(**settings | changes), **door)
+
+
+def lock_of(result: LockResult) -> Lock:
+    assert result.lock is not None
+    return result.lock
+
+
+# What acts
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "acting"),
+    [
+        ("everything", {}, ["ip", "ref", "stand_in"]),
+        ("everything", {"strength": 0.0}, ["ref"]),
+        ("everything", {"ref_strength": 0.0}, ["ip", "stand_in"]),
+        ("lite", {"read_pictures": None, "ref_text": None}, ["ip"]),
+        ("lite", {"ref_strength": 0.0}, ["ip"]),
+        ("stand-in", {"identity": identity(space=None, reference_crop=None), "ref_text": None}, ["stand_in"]),
+        ("ref", {"identity": identity(space=None, portrait=None)}, ["ref"]),
+    ],
+)
+def test_parts_with_a_strength_act_and_need_only_what_they_read(
+    kind: str, changes: dict[str, Any], acting: list[str]
+) -> None:
+    lock = lock_of(locked(kind, **changes))
+    terms = {"ip": lock.ip, "ref": lock.ref, "stand_in": lock.stand_in}
+    assert [name for name, term in terms.items() if term is not None] == acting
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("everything", {"strength": 0.0, "ref_strength": 0.0}),
+        ("everything", {"start_percent": 0.3, "end_percent": 0.3}),
+        ("lite", {"strength": 0.0, "identity_guidance": 2.0}),
+        ("ref", {"ref_strength": 0.0}),
+    ],
+)
+def test_nothing_acts_at_strength_0_or_in_an_empty_range_and_nothing_is_read(
+    kind: str, changes: dict[str, Any]
+) -> None:
+    result = locked(kind, identity=None, read_pictures=None, ref_text=None, **changes)
+    assert (result.lock, result.identity_guidance, result.notes) == (None, 0.0, ())
+    assert describe_lock(result) == (
+        "the model stays as it was: no part of the adapter acts (strength 0, or an empty range)"
+    )
+
+
+def test_identity_tokens_are_those_of_the_person_and_of_zero_vectors() -> None:
+    network, person = ADAPTERS["full"].network, identity()
+    found = lock_of(locked("full")).ip
+    assert found is not None and network.ip is not None and network.resampler is not None
+    assert (found.is_normed_by_model, lock_of(locked("lite")).ip.is_normed_by_model) == (True, False)
+    for row, vector in enumerate((person.embeddings, torch.zeros(1, 512))):
+        tokens = network.resampler(vector[None])
+        for block in range(4):
+            for part, wanted in zip(found.unnormed[block], network.ip.layers[str(block)](tokens), strict=True):
+                torch.testing.assert_close(part[row], wanted[0])
+
+
+def test_pictures_are_read_by_the_vae_the_null_identity_is_grey() -> None:
+    lock, person = lock_of(locked(model=replace(MODEL, noise_level="low"))), identity()
+    assert lock.stand_in is not None and lock.ref is not None
+    assert torch.equal(lock.stand_in.latent, read_pictures(person.portrait[None]))
+    assert torch.equal(lock.ref.latents[:1], read_pictures(person.reference_crop[None]))
+    assert torch.equal(lock.ref.latents[1:], torch.full((1, 16, 1, 2, 2), 0.5))
+    assert lock.ref.text is TEXT
+
+
+def test_locks_have_equal_contents_only_where_they_read_the_same() -> None:
+    same = lock_of(locked()).content
+    assert lock_of(locked(strength=0.5, blocks="0-1")).content == same
+    others = (
+        {"identity": identity(content_sha256="another")},
+        {"ref_text": [[TEXT + 1, {}]]},
+        {"read_pictures": lambda pictures: 2 * read_pictures(pictures)},
+        {"adapter": replace(ADAPTERS["everything"], content_sha256="ef" * 32)},
+    )
+    assert len({same, *(lock_of(locked(**change)).content for change in others)}) == 5
+
+
+def test_a_lock_keeps_what_was_chosen() -> None:
+    chosen = {"strength": 0.4, "ref_strength": 0.7, "start_percent": 0.1, "end_percent": 0.9, "apply_to": "positive"}
+    result = locked(**chosen, kept_as="fp8", frame_weights="0:1, 8:0.5", blocks="1-2", identity_guidance=2.0)
+    lock = lock_of(result)
+    assert {name: getattr(lock, name) for name in chosen} == chosen
+    assert (lock.kept_as, lock.frame_weights, lock.blocks) == ("fp8", ((0, 1.0), (8, 0.5)), {1, 2})
+    assert result.identity_guidance == 2.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "apply_to", "differs"),
+    [("lite", "auto", True), ("ref", "auto", True), ("stand-in", "auto", False), ("lite", "both", False)]
+    + [("stand-in", "positive", True)],
+)
+def test_the_negative_prompt_gets_something_else(kind: str, apply_to: str, differs: bool) -> None:
+    assert lock_of(locked(kind, apply_to=apply_to)).differs_by_prompt == differs
+
+
+LITE_BLOCKS = tuple(range(0, 40, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("all", set(LITE_BLOCKS)),
+        (" all ", set(LITE_BLOCKS)),
+        ("0-5", {0, 2, 4}),
+        ("0-5, 10,38", {0, 2, 4, 10, 38}),
+        ("4 - 6,4", {4, 6}),
+    ],
+)
+def test_a_range_takes_the_blocks_that_the_adapter_has(text: str, blocks: set[int]) -> None:
+    assert parse_blocks(text, adapter_blocks=LITE_BLOCKS, model_blocks=40) == blocks
+
+
+def test_the_blocks_of_parts_without_a_strength_do_not_count() -> None:
+    mixed = load(selected(LITE | STAND_IN))
+    assert lock_of(locked(adapter=mixed)).blocks == {0, 1, 2, 3}
+    with_lite = load(selected(LITE | REF))
+    assert lock_of(locked(adapter=with_lite, ref_strength=0.0)).blocks == {0, 2}
+
+
+def test_rounding_of_a_mask_is_cut_off() -> None:
+    mask = torch.rand(3, 4, 4)
+    assert torch.equal(lock_of(locked(mask=mask)).mask, mask)
+    assert torch.equal(lock_of(locked(mask=torch.full((1, 1, 1), 1.0000002))).mask, torch.ones(1, 1, 1))
+
+
+# What is refused
+
+NUMBER, LISTED = "a finite number of 0 or more", '"all", or numbers and ranges like "0-19, 25"'
+EXPERT_FIX = "Load one adapter for each expert, with the Stand-In file of that expert."
+MASK_FIX = "Connect a MASK, for example from Load Image (as Mask)."
+REFERENCE_FIX = "Encode the pictures again, with the faces found by a detector or by landmarks."
+SPACE_FIX = "Encode the pictures again with the recogniser that the adapter was trained with."
+WEIGHTS_FIX = "Leave it empty for the same weight throughout."
+HIGH = replace(ADAPTERS["stand-in"], stand_in_expert="high")
+HASHED = replace(ADAPTERS["lite"], space_sha256="cd" * 32)
+ONNX = SimpleNamespace(name="mine.onnx", sha256="ab" * 32, family="iResNet")
+SCAIL = replace(MODEL, network="SCAILWanModel", has_plain_layout=False)
+BOTH_TEXTS = torch.zeros(2, 7, 64)
+REFUSED: list[tuple[str, dict[str, Any], str]] = [  # adapter, changes, the whole message
+    *(
+        ("lite", {name: value}, f"{name}: found {value}; wanted {NUMBER}. {fix}")
+        for value in (-0.5, math.nan, math.inf)
+        for name, fix in (
+            ("strength", "Adapters are trained with 1."),
+            ("ref_strength", "Adapters are trained with 1."),
+            ("identity_guidance", "Set it to 0 to turn it off; Lynx was shown with 2."),
+        )
+    ),
+    *(
+        (
+            "lite",
+            {"start_percent": start, "end_percent": end},
+            f"start_percent: found {start:g} with end_percent {end:g}; wanted 0 <= start_percent <= end_percent <= 1. "
+            "Swap or correct the two values.",
+        )
+        for start, end in ((0.6, 0.5), (-0.1, 1.0), (0.0, 1.1), (math.nan, 1.0))
+    ),
+    (
+        "lite",
+        {"apply_to": "nobody"},
+        "apply_to: found 'nobody'; wanted one of auto, both, positive. Pick one in the node.",
+    ),
+    ("lite", {"kept_as": "int4"}, "kept_as: found 'int4'; wanted one of model's type, fp8. Pick one in the node."),
+    *(
+        (
+            kind,
+            {"identity_guidance": 2.0} | changes,
+            "identity_guidance: found 2 with the person on both prompts; wanted a negative prompt without the person. "
+            'Set apply_to to "positive", or identity_guidance to 0.',
+        )
+        for kind, changes in (("lite", {"apply_to": "both"}), ("stand-in", {}))
+    ),
+    *(
+        ("lite", {"blocks": text}, f'blocks: found {found}; wanted {wanted}. Write "all" if in doubt.')
+        for text, found, wanted in (
+            ("", "no blocks", LISTED),
+            (" , ", "no blocks", LISTED),
+            *((text, repr(text), LISTED) for text in ("5-", "first", "-1", "1.5")),
+            ("3-1", "'3-1'", "a range that counts upwards"),
+            ("0-4", "'0-4'", "blocks from 0 to 3, as this model has"),
+            ("0,3", "'3'", "blocks that the adapter has weights for: 0, 2"),
+        )
+    ),
+    *(
+        ("lite", {"frame_weights": text}, f"frame_weights: found {found}; wanted {wanted}. {WEIGHTS_FIX}")
+        for text, found, wanted in (
+            (1.0, "1.0", 'a text like "0:1, 40:0.5"'),
+            *((text, repr(text), 'frame and weight, as in "0:1, 40:0.5"') for text in ("1", "0:x", "0:-1", "0-4:1")),
+            ("8:1, 4:1", "the frames 8, 4", "each frame once, in rising order"),
+            ("4:1, 4:0", "the frames 4, 4", "each frame once, in rising order"),
+        )
+    ),
+    *(
+        ("lite", {"mask": mask}, f"mask: found {found}; wanted {wanted}. {MASK_FIX}")
+        for mask, found, wanted in (
+            ("text", "str", "a MASK"),
+            *(
+                (torch.ones(shape), f"a tensor of shape {shape}", "masks as frames, height, width")
+                for shape in ((4, 4), (0, 4, 4))
+            ),
+            *(
+                (torch.full((1, 4, 4), value), "values outside of 0 to 1", "values from 0 to 1")
+                for value in (math.nan, 1.1, -0.1)
+            ),
+        )
+    ),
+    (
+        "lite",
+        {"model": replace(MODEL, width_d=3072)},
+        "adapter: found an adapter for a model of width 96; wanted one for this model's width 3072. "
+        "Wan2.2 A14B is 5120 wide, TI2V-5B 3072, Wan2.1 1.3B 1536: use the adapter of the same model.",
+    ),
+    (
+        "full",
+        {"model": replace(MODEL, blocks=3)},
+        "adapter: found weights for block 3; wanted an adapter for this model of 3 blocks. "
+        "Use the adapter with the model that it was trained for.",
+    ),
+    (
+        "stand-in",
+        {"adapter": HIGH, "model": replace(MODEL, noise_level="low")},
+        "adapter: found the Stand-In file of the high-noise expert on the low-noise model; wanted the one of the "
+        f"low-noise expert. {EXPERT_FIX}",
+    ),
+    *(
+        (
+            kind,
+            changes | {"model": SCAIL},
+            "model: found a SCAILWanModel, which arranges the video's tokens in its own way; wanted a plain Wan model "
+            f"for {needs}. Use another model, or do without {needs}.",
+        )
+        for kind, changes, needs in (
+            ("lite", {"mask": torch.ones(1, 4, 4)}, "masks and frame weights"),
+            ("lite", {"frame_weights": "0:1"}, "masks and frame weights"),
+            ("ref", {}, "ref_layers"),
+            ("ref", {"frame_weights": "0:1"}, "masks and frame weights and ref_layers"),
+        )
+    ),
+    *(
+        (kind, {"identity": identity(**lacking)}, f"identity: found {found}; wanted {wanted}. {fix}")
+        for kind, lacking, found, wanted, fix in (
+            (
+                "stand-in",
+                {"portrait": None},
+                "an identity without a portrait",
+                "one with a portrait, for Stand-In",
+                REFERENCE_FIX,
+            ),
+            (
+                "ref",
+                {"reference_crop": None},
+                "an identity of crops that were aligned already",
+                "one with a wider crop, for the reference layers",
+                REFERENCE_FIX,
+            ),
+            (
+                "lite",
+                {"space": None},
+                "an identity without vectors",
+                "one with vectors, for Lynx",
+                "Encode the pictures again with a recogniser, and with the faces found by a detector or by landmarks.",
+            ),
+            (
+                "lite",
+                {"space": ONNX},
+                "an identity of the recogniser mine.onnx (family iResNet)",
+                "a recogniser of the family IR-SE",
+                SPACE_FIX,
+            ),
+        )
+    ),
+    (
+        "lite",
+        {"adapter": HASHED},
+        "identity: found an identity of the recogniser mine.pth (SHA-256 abababababab); wanted the recogniser that the "
+        f"adapter names, SHA-256 cdcdcdcdcdcd. {SPACE_FIX}",
+    ),
+    *(
+        (
+            kind,
+            {"read_pictures": None},
+            "vae: found nothing; wanted the model's VAE, for the pictures of the identity. Connect Load VAE.",
+        )
+        for kind in ("stand-in", "ref")
+    ),
+    (
+        "ref",
+        {"ref_text": None},
+        "ref_text: found nothing; wanted a text for the reference layers. "
+        'Connect CLIP Text Encode with "image of a face".',
+    ),
+    *(
+        (
+            "ref",
+            {"ref_text": several},
+            'ref_text: found several texts; wanted one. Connect one CLIP Text Encode with "image of a face".',
+        )
+        for several in ([[TEXT, {}], [TEXT, {}]], [[BOTH_TEXTS, {}]])
+    ),
+    *(
+        (
+            "ref",
+            {"ref_text": bad},
+            f"ref_text: found {found}; wanted {wanted}. Connect a CLIP Text Encode node that uses the UMT5 text "
+            "encoder of Wan.",
+        )
+        for bad, found, wanted in (
+            ("text", "str", "CONDITIONING"),
+            ([[TEXT[..., :11], {}]], "text of shape [1, 7, 11]", "[batch, tokens, 64] for this model"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "message"), REFUSED, ids=[message[:60] for *_, message in REFUSED])
+def test_what_does_not_fit_is_named(kind: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        locked(kind, **changes)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("lite", {"adapter": HASHED, "identity": identity(space=replace_space(sha256="cd" * 32, family="iResNet"))})
+        for replace_space in (lambda **changes: SimpleNamespace(**vars(SPACE) | changes),)
+    ]
+    + [
+        ("stand-in", {"adapter": HIGH, "model": replace(MODEL, noise_level="high")}),
+        ("stand-in", {"adapter": HIGH}),
+        ("stand-in", {"model": replace(MODEL, noise_level="low")}),
+        ("full", {"model": SCAIL}),
+        ("stand-in", {"model": SCAIL}),
+        ("lite", {"strength": 2.0, "identity_guidance": 0.0, "apply_to": "both"}),
+    ],
+)
+def test_what_fits_is_taken(kind: str, changes: dict[str, Any]) -> None:
+    assert locked(kind, **changes).lock is not None
+
+
+# The report
+
+
+def test_the_report_says_what_acts_where_and_the_memory_that_it_keeps() -> None:
+    result = locked(start_percent=0.2, ref_strength=0.6)
+    rows = 4 * (2 * (16 + 8) + 2 * 1 + 2 * 3)  # blocks; tokens and registers, two pictures of a token, 4 x 6 / 4 tokens
+    assert describe_lock(result).splitlines() == [
+        result.label,
+        "acts by identity tokens with strength 1, portrait with strength 1, reference picture with strength 0.6",
+        "in 4 of 4 blocks, from 20% to 100% of the noise schedule",
+        "the portrait on both prompts; the person on the positive prompt, nobody on the negative one",
+        f"keeps {2 * rows * 96 * 2 / 1e6:.1f} MB of keys and values in bf16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "line"),
+    [
+        ("stand-in", {"apply_to": "both"}, "the person on both prompts"),
+        ("stand-in", {"apply_to": "positive"}, "the person on the positive prompt, nothing on the negative one"),
+        ("stand-in", {}, "the portrait on both prompts"),
+        ("lite", {}, "the person on the positive prompt, nobody on the negative one"),
+        ("lite", {"kept_as": "fp8"}, "keeps 0.0 MB of keys and values in fp8"),
+    ],
+)
+def test_the_report_says_which_prompts_get_the_person(kind: str, changes: dict[str, Any], line: str) -> None:
+    assert line in describe_lock(locked(kind, **changes)).splitlines()
+
+
+def meta(*shape: int) -> Tensor:
+    return torch.empty(shape, device="meta")
+
+
+BLOCKS_14B = SimpleNamespace(blocks=range(40))
+KEPT = [
+    ({"stand_in": StandInTerm(BLOCKS_14B, meta(1, 16, 1, 64, 64), None)}, 40 * 1024),
+    ({"ref": RefTerm(BLOCKS_14B, meta(2, 16, 1, 32, 32), meta(1, 512, 4096))}, 40 * 2 * 256),
+    ({"ip": IpTerm(dict.fromkeys(range(20), (meta(2, 16, 5120),) * 2), False)}, 20 * 2 * 16),
+]
+
+
+@pytest.mark.parametrize(("parts", "rows"), KEPT, ids=["Stand-In", "reference", "lite"])
+@pytest.mark.parametrize(("kept_as", "item_bytes"), [("model's type", 2), ("fp8", 1)])
+def test_the_kept_bytes_are_those_of_real_shapes(
+    parts: dict[str, Any], rows: int, kept_as: str, item_bytes: int
+) -> None:
+    none = {"ip": None, "ref": None, "stand_in": None}
+    lock = replace(lock_of(locked("lite")), **none | parts, kept_as=kept_as)
+    assert kept_bytes(lock, 5120) == 2 * rows * 5120 * item_bytes
+
+
+MASK = torch.ones(1, 4, 4)
+ANOTHER = identity(content_sha256="another")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_noted"),
+    [
+        ({}, {"identity": ANOTHER}, True),
+        ({}, {}, False),  # the same person twice
+        ({}, {"identity": ANOTHER, "mask": MASK}, True),
+        ({"mask": MASK}, {"identity": ANOTHER, "mask": MASK}, False),
+    ],
+)
+def test_persons_without_a_mask_each_are_noted(first: dict[str, Any], second: dict[str, Any], is_noted: bool) -> None:
+    result = locked("stand-in", earlier=[lock_of(locked("stand-in", **first))], **second)
+    text = "several persons without a mask for each blend into one another; give every ID Lock a mask"
+    assert [(note.code, note.text) for note in result.notes] == [("blended_identities", text)] * is_noted
+    assert describe_lock(result).splitlines()[5:] == [f"note: {text}"] * is_noted
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocks"),
+    [("stand-in", "4 of the 6"), ("ref", "4 of the 6"), ("full", "4 of the 6"), ("lite", "2 of the 3")],
+)
+def test_an_adapter_for_fewer_blocks_than_the_model_has_is_noted(kind: str, blocks: str) -> None:
+    """Lynx lite acts in every second block."""
+    (note,) = locked(kind, model=replace(MODEL, blocks=6)).notes
+    assert (note.code, note.text) == (
+        "few_blocks",
+        f"the adapter has weights for {blocks} blocks of this model in which it acts; the file may be incomplete, or "
+        "made for another model",
+    )
+    assert locked(kind).notes == ()

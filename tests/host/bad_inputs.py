@@ -124,7 +124,6 @@ VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 ANY_LATENT = "[batch, channels, frames, height, width] (video) or [batch, channels, height, width] (image)"
 ONE_OF_EACH = "at least one clip, one latent frame and one latent pixel each way"
 RECOGNISER = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
-LAYER_KEYS = "only keys of IP layers of Lynx (<n>.* or blocks.<n>.cross_attn.ip_adapter.*)"
 
 TYPES = [
     Row(identity, "images", NOTHING, "NoneType", "an IMAGE"),
@@ -266,16 +265,6 @@ SIZES = [
         "None",
         "one of aligned crop, landmarks, insightface pack, mediapipe, whole picture",
     ),
-    Row(
-        lock,
-        "start_percent",
-        0.9,
-        "0.9 with end_percent 0.1",
-        "0 <= start_percent <= end_percent <= 1",
-        {"end_percent": 0.1},
-    ),
-    Row(lock, "blocks", "some", "'some'", '"all", or numbers and ranges like "0-19, 25"'),
-    Row(lock, "blocks", "3-1", "'3-1'", "a range that counts upwards"),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
     Row(
         lock,
@@ -569,8 +558,6 @@ FILES = [
                 "a file without a usable input_layer.0.weight, body.0.res_layer.1.weight, output_layer.3.weight",
                 RECOGNISER,
             ),
-            (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
-            (adapter, "resampler", "unknown keys: weight", "only keys of a resampler of Lynx"),
             (
                 lip_sync,
                 "weights",
@@ -584,8 +571,6 @@ FILES = [
         Row(build, name, f"{name}_without_one_weight.safetensors", found, wanted)
         for build, name, found, wanted in (
             (identity, "encoder", "a file without output_layer.4.weight", RECOGNISER),
-            (adapter, "ip_layers", "a file without 1.to_v_ip.weight", "a complete file"),
-            (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
             (
                 lip_sync,
                 "weights",
@@ -595,7 +580,6 @@ FILES = [
         )
     ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
-    Row(adapter, "ip_layers", RESAMPLER, "a resampler of Lynx", "IP layers of Lynx"),
 ]
 
 ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -148,25 +147,12 @@ def test_the_content_hash_is_that_of_the_files_and_of_their_inputs(client: Clien
 # Refusals: what only a file on disk can show. The rest is in the unit tests of wan_core.adapters.
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """A file, how it is written, the input that it is selected in, and what the message must begin with."""
+def spoil(change: Callable[[bytes], bytes]) -> Callable[[Path], Any]:
+    """Writes a good file with other bytes."""
 
-    name: str
-    write: Callable[[Path], None]
-    slot: str
-    message: str
-
-
-def whole(path: Path) -> bytes:
-    """The bytes of a good file."""
-    save_file(weights(adapters.stand_in), path)
-    return path.read_bytes()
-
-
-def spoil(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     def write_spoilt(path: Path) -> None:
-        path.write_bytes(change(whole(path)))
+        save_file(weights(adapters.stand_in), path)
+        path.write_bytes(change(path.read_bytes()))
 
     return write_spoilt
 
@@ -175,128 +161,61 @@ def harmful(path: Path) -> None:
     path.write_bytes(pickle.dumps({"state_dict": {"weight": Harmful(path.with_name("a_pickle_was_run"))}}))
 
 
+def pickled(content: Any) -> Callable[[Path], Any]:
+    return lambda path: torch.save(content, path)
+
+
+ZEROS, LONG_HEADER = torch.zeros(2), (1 << 26).to_bytes(8, "little")
 LORA = {f"blocks.0.self_attn.q.lora_{side}.weight": torch.zeros(4, 4) for side in "AB"}
-BAD = [
-    Bad(
-        "cut.safetensors",
-        spoil(lambda content: content[:-1]),
-        "stand_in",
-        "found 'cut.safetensors', which cannot be read (it is cut off: it has ",
-    ),
-    Bad(
-        "start.safetensors",
+NO_WEIGHTS = "which cannot be read (it is damaged, or holds more than plain weights); wanted a complete weight file. "
+BAD = {  # name: how it is written, and what comes after the name
+    "cut.safetensors": (spoil(lambda content: content[:-1]), "which cannot be read (it is cut off: it has "),
+    "start.safetensors": (
         spoil(lambda content: content[:100]),
-        "stand_in",
-        "found 'start.safetensors', which cannot be read (it is cut off: its header alone has ",
+        "which cannot be read (it is cut off: its header alone has ",
     ),
-    Bad(
-        "empty.safetensors",
+    "empty.safetensors": (
         spoil(lambda content: b""),
-        "stand_in",
-        "found 'empty.safetensors', which cannot be read (it ends after 0 bytes); wanted a complete weight file. ",
+        "which cannot be read (it ends after 0 bytes); wanted a complete weight file. ",
     ),
-    Bad(
-        "absurd.safetensors",
+    "absurd.safetensors": (
         spoil(lambda content: b"\xff" * 8 + content[8:]),
-        "stand_in",
-        "found 'absurd.safetensors', which cannot be read (its first bytes promise a header of 18446744073709551615 ",
+        "which cannot be read (its first bytes promise a header of 18446744073709551615 ",
     ),
-    Bad(
-        "long.safetensors",
-        spoil(lambda content: (1 << 26).to_bytes(8, "little") + content[8:]),
-        "stand_in",
-        "found 'long.safetensors', which cannot be read (it is cut off: its header alone has 67108864 bytes",
+    "long.safetensors": (
+        spoil(lambda content: LONG_HEADER + content[8:]),
+        "which cannot be read (it is cut off: its header alone has 67108864 bytes",
     ),
-    Bad(
-        "renamed.safetensors",
-        lambda path: torch.save(weights(adapters.stand_in), path),
-        "stand_in",
-        "found 'renamed.safetensors', which cannot be read (its first bytes promise a header of ",
+    "renamed.safetensors": (
+        pickled(weights(adapters.stand_in)),
+        "which cannot be read (its first bytes promise a header of ",
     ),
-    Bad(
-        "code.ckpt",
-        harmful,
-        "stand_in",
-        "found 'code.ckpt', which cannot be read (it is damaged, or holds more than plain weights); wanted ",
-    ),
-    Bad(
-        "cut.ckpt",
-        lambda path: path.write_bytes(whole(path)[:500]),
-        "stand_in",
-        "found 'cut.ckpt', which cannot be read (it is damaged, or holds more than plain weights); wanted ",
-    ),
-    Bad(
-        "list.ckpt",
-        lambda path: torch.save([torch.zeros(2), torch.zeros(2)], path),
-        "stand_in",
-        "found 'list.ckpt', which cannot be read (it is damaged, or holds more than plain weights); wanted ",
-    ),
-    Bad(
-        "numbered.ckpt",
-        lambda path: torch.save({0: torch.zeros(2), 1: torch.zeros(2)}, path),
-        "stand_in",
-        "found 'numbered.ckpt', which cannot be read (it is damaged, or holds more than plain weights); wanted ",
-    ),
-    Bad(
-        "numbers.ckpt",
-        lambda path: torch.save({"state_dict": {"epoch": 3}}, path),
-        "stand_in",
-        "found 'numbers.ckpt', whose epoch is no weight; wanted ",
-    ),
-    Bad(
-        "a_lora.safetensors",
-        lambda path: save_file(LORA, path),
-        "stand_in",
-        "found a LoRA; wanted Stand-In weights. Load it with LoraLoaderModelOnly.",
-    ),
-    Bad(
-        "in_ref.safetensors",
-        lambda path: save_file(weights(adapters.stand_in), path),
-        "ref_layers",
-        "found Stand-In weights; wanted reference layers of Lynx full. Pick this file in stand_in.",
-    ),
-    Bad(
-        "newer.safetensors",
-        lambda path: save_file(weights(adapters.lite_ip_layers), path, metadata={"format_version": "2"}),
-        "ip_layers",
-        "found a file of format_version '2'; wanted '1'. Update WanCast to read it.",
-    ),
-    Bad(
-        "ints.safetensors",
-        lambda path: save_file({key: (9 * t).to(torch.int8) for key, t in weights(adapters.ref_layers).items()}, path),
-        "ref_layers",
-        "found weights of type int8: 0.to_k_ref.bias, ",
-    ),
-]
+    "code.ckpt": (harmful, NO_WEIGHTS),
+    "cut.ckpt": (spoil(lambda content: content[:500]), NO_WEIGHTS),
+    "list.ckpt": (pickled([ZEROS, ZEROS]), NO_WEIGHTS),
+    "numbered.ckpt": (pickled({0: ZEROS, 1: ZEROS}), NO_WEIGHTS),
+    "numbers.ckpt": (pickled({"state_dict": {"epoch": 3}}), "whose epoch is no weight; wanted "),
+}
 
 
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
-def test_a_file_that_cannot_be_used_is_refused_in_one_line(client: Client, folder: Path, bad: Bad) -> None:
-    bad.write(folder / bad.name)
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(client: Client, folder: Path, name: str) -> None:
+    write_bad, message = BAD[name]
+    write_bad(folder / name)
     graph = Graph()
-    graph.hash([loader(graph, **{bad.slot: bad.name}), 0])
+    graph.hash([loader(graph, stand_in=name), 0])
     failure = client.fails(graph)
     assert failure.node_type == "WanCastAdapterLoader", failure.message
-    assert failure.message.startswith(f"WanCastAdapterLoader: {bad.slot}: {bad.message}"), failure.message
+    assert failure.message.startswith(f"WanCastAdapterLoader: stand_in: found {name!r}, {message}"), failure.message
     assert "\n" not in failure.message
     assert not (folder / "a_pickle_was_run").exists()
 
 
-def test_no_file_at_all_is_refused(client: Client) -> None:
-    graph = Graph()
-    graph.hash([loader(graph), 0])
-    assert client.fails(graph).message == (
-        "WanCastAdapterLoader: ip_layers: found no file in any input; wanted a file in one of ip_layers, ref_layers, "
-        "stand_in. Pick at least one file."
-    )
-
-
-def test_files_for_two_models_are_refused_with_both_widths(client: Client, folder: Path) -> None:
-    small = {key: torch.zeros(entry.shape) for key, entry in adapters.stand_in(48, 4).items()}
-    narrow = write(folder / "for_48.safetensors", small)
-    graph = Graph()
-    graph.hash([loader(graph, stand_in=narrow, ref_layers="mini_lynx_full_ref_layers.safetensors"), 0])
-    assert client.fails(graph).message.startswith(
-        "WanCastAdapterLoader: stand_in: found weights for a model of width 48; wanted width 96, as the file in "
-        "ref_layers has it. "
-    )
+def test_a_file_of_another_kind_is_refused_and_none_at_all(client: Client, folder: Path) -> None:
+    for files, message in (
+        ({"stand_in": write(folder / "a_lora.safetensors", LORA)}, "stand_in: found a LoRA; wanted Stand-In weights. "),
+        ({}, "ip_layers: found no file in any input; wanted a file in one of ip_layers, ref_layers, stand_in. "),
+    ):
+        graph = Graph()
+        graph.hash([loader(graph, **files), 0])
+        assert client.fails(graph).message.startswith(f"WanCastAdapterLoader: {message}")

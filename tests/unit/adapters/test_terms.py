@@ -74,13 +74,6 @@ def test_a_term_is_added_to_each_row_and_token_by_its_weight(weights: Tensor | N
             torch.testing.assert_close(found[row, token], out[row, token] + term)
 
 
-def test_a_term_changes_nothing_that_came_in() -> None:
-    given, out = call(), draw(ROWS, TOKENS, WIDTH_D)
-    before = out.clone()
-    with_terms(out, given.q, [(1.0, active(sources=[None, 0], token_weights=WEIGHTS), pair(20))], attend)
-    assert torch.equal(out, before)
-
-
 def test_a_portrait_joins_the_keys_of_self_attention() -> None:
     given, (k, v) = call(), pair(30, sources=1)
     found = with_portraits(given, [(active(), (k, v))])
@@ -88,16 +81,6 @@ def test_a_portrait_joins_the_keys_of_self_attention() -> None:
         keys, values = torch.cat((given.k[row], k[0])), torch.cat((given.v[row], v[0]))
         for token in range(TOKENS):
             torch.testing.assert_close(found[row, token], one(given.q[row, token], keys, values))
-
-
-def test_two_portraits_join_together() -> None:
-    given, first, second = call(), pair(30, sources=1), pair(40, sources=1)
-    found = with_portraits(given, [(active(), first), (active(), second)])
-    keys, values = (
-        torch.cat((part, a.expand(ROWS, -1, -1), b.expand(ROWS, -1, -1)), dim=1)
-        for part, a, b in zip((given.k, given.v), first, second, strict=True)
-    )
-    torch.testing.assert_close(found, attend(given.q, keys, values))
 
 
 @pytest.mark.parametrize(("strength", "weights"), [(0.4, None), (1.0, WEIGHTS), (1.5, WEIGHTS)])

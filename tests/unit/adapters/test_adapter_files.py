@@ -177,11 +177,9 @@ def test_the_adapter_carries_the_space_that_a_file_names(slot: str) -> None:
 
 
 EXPERTS = {
-    "Stand-In_wan2.2_T2V_A14B_high.ckpt": "high",
     "Stand-In_wan2.2_T2V_A14B_low.ckpt": "low",
     "standin/wan22_HighNoise_fp16.safetensors": "high",
     "low\\Stand-In_wan2.1_T2V_14B_ver1.0_fp16.safetensors": None,
-    "Stand-In_wan2.1_T2V_14B.ckpt": None,
     "stand_in_high_to_low.safetensors": None,
     "slow_highlights.safetensors": None,
 }

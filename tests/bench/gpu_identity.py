@@ -163,7 +163,7 @@ def run(model: Model, steps: int) -> TimedRun:
         nonlocal seen_gb
         comfy.model_management.synchronize()
         ends_s.append(time.perf_counter())
-        seen_gb = id_lock.IDLock.locker.cache.counts.device_bytes / 1e9, allocated_gb()
+        seen_gb = kept_gb(), allocated_gb()
         return args["denoised"]
 
     model = model.clone()
@@ -174,6 +174,12 @@ def run(model: Model, steps: int) -> TimedRun:
         _, samples = gpu_moe.timed(lambda: gpu_moe.run_stock(model, steps, video))
     later_s = [end - begin for begin, end in zip(ends_s[:-1], ends_s[1:], strict=True)]
     return TimedRun(ends_s[0] - start_s, later_s, *seen_gb, peaks, samples)
+
+
+def kept_gb() -> float:
+    """What keys and values take on the device."""
+    entries = id_lock.IDLock.locker.cache._on_device.values()
+    return sum(tensor.nbytes for entry in entries for pair in entry.values() for tensor in pair) / 1e9
 
 
 def allocated_gb() -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from threading import Lock
 from weakref import ref
 
@@ -56,16 +55,6 @@ def is_gone(key: Hashable) -> bool:
     return key.is_gone if isinstance(key, WeakKey) else isinstance(key, tuple) and any(map(is_gone, key))
 
 
-@dataclass(frozen=True, slots=True)
-class CacheCounts:
-    """What a cache did and holds."""
-
-    hits: int
-    misses: int
-    device_bytes: int
-    ram_bytes: int
-
-
 class KvCache:
     """Entries by key: the latest stay on their device, older ones wait in RAM, the oldest are dropped.
 
@@ -77,7 +66,6 @@ class KvCache:
         self._on_device: OrderedDict[DeviceKey, KeysValues] = OrderedDict()
         self._in_ram: OrderedDict[DeviceKey, KeysValues] = OrderedDict()
         self._in_pass: dict[str, set[DeviceKey]] = {}  # by device: the keys that its present pass has asked for
-        self._hits = self._misses = 0
         self._lock = Lock()
 
     def begin_pass(self, device: torch.device) -> None:
@@ -92,8 +80,6 @@ class KvCache:
             entry = self._on_device.pop(own, None)
             if entry is None and own in self._in_ram:
                 entry = moved(self._in_ram.pop(own), device)
-            self._hits += entry is not None
-            self._misses += entry is None
         if entry is None:
             entry = build()
         with self._lock:
@@ -101,12 +87,6 @@ class KvCache:
             self._in_pass.setdefault(str(device), set()).add(own)
             self._shrink(str(device))
         return entry
-
-    @property
-    def counts(self) -> CacheCounts:
-        """Hits, misses and bytes so far."""
-        with self._lock:
-            return CacheCounts(self._hits, self._misses, _total(self._on_device), _total(self._in_ram))
 
     def rest(self) -> None:
         """Moves every entry to RAM, as far as the budget goes, and drops those of models that are gone."""

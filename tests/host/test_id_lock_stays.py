@@ -1,4 +1,4 @@
-"""What IDLock leaves as it is: a model where it does not act, and the next run after a fault.
+"""What IDLock leaves as it is: a model where it does not act, the next run after a fault, and tokens outside of masks.
 
 A prompt that is to run anew names a token of its own in its latent: the host keeps the results of equal nodes.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.id_lock_runs import (
+    FULL,
     LITE,
     LORA,
     ONE_PASS,
@@ -140,3 +142,40 @@ def test_nothing_of_another_run_is_used_again(client: Client, live_host: HostSer
         rows = [velocity(graph, link, latent_image=latent) for link in (both.ours, both.oracle, model)]
         found[str(now)] = compared(client, graph, {"": rows})[""]
     assert {name: str(figures) for name, figures in found.items() if figures.largest > ONE_PASS} == {}
+
+
+# Tokens outside of masks
+
+COLUMNS = {"left": slice(0, 4), "gap": slice(4, 8), "right": slice(8, 12)}  # of the latent
+LEFT, RIGHT = ({"box": [1, 64, 96], "left": first, "right": last, "value": 1.0} for first, last in ((0, 32), (64, 96)))
+
+
+@pytest.mark.parametrize("spec", [FULL, FULL | REF | PORTRAIT], ids=["Lynx IP", "all kinds"])
+def test_two_persons_stay_in_their_masks(client: Client, spec: Spec) -> None:
+    """Only in the last block, after which nothing goes from token to token: what differs there came directly."""
+    graph = Graph()
+    model, spec = recipes.model(graph), spec | {"blocks": "3"}
+    left, right = graph.make(**LEFT), graph.make(**RIGHT)
+    models = {
+        f"{first} and {second}": lock(
+            graph, lock(graph, model, spec, seed=first, mask=left), spec, seed=second, mask=right
+        )
+        for first, second in ((1, 2), (2, 1), (1, 3), (3, 2))
+    }
+    models |= {"none": model, "1 unmasked": lock(graph, model, spec), "1 left": lock(graph, model, spec, mask=left)}
+    latent = graph.make(latent=[1, 16, 2, 8, 12])
+    nodes = {name: graph.save(velocity(graph, link, latent_image=latent)) for name, link in models.items()}
+    run = client.run(graph)
+    arrays = {name: run.saved(node).arrays["/samples"] for name, node in nodes.items()}
+    differing = {
+        ("none", "1 and 2"): {"left", "right"},
+        ("1 and 2", "2 and 1"): {"left", "right"},
+        ("1 and 2", "1 and 3"): {"right"},
+        ("1 and 2", "3 and 2"): {"left"},
+        ("none", "1 left"): {"left"},
+        ("none", "1 unmasked"): {"left", "gap", "right"},
+        ("1 and 2", "1 left"): {"right"},
+    }
+    for (first, second), parts in differing.items():
+        pairs = {name: (arrays[first][..., part], arrays[second][..., part]) for name, part in COLUMNS.items()}
+        assert {name for name, bits in pairs.items() if not np.array_equal(*bits)} == parts, (first, second)

@@ -128,16 +128,6 @@ def test_many_runs_with_other_strengths_leave_no_dead_model_in_the_host(client: 
     assert [line for line in log.splitlines() if "memory leak" in line] == []
 
 
-# Parts that do not belong together
-
-
-def test_the_adapter_names_the_recogniser_that_it_belongs_to(client: Client) -> None:
-    graph = Graph()
-    saved = client.value(graph, recipes.adapter(graph))
-    graph = Graph()
-    assert saved.tree["/space_sha256"] == client.value(graph, recipes.identity(graph)).tree["/space/sha256"]
-
-
 # The run's own facts
 
 

@@ -222,12 +222,3 @@ def test_identity_guidance_follows_the_formula_of_lynx(client: Client, cfg: floa
     wanted = u + scale * (i - u) + cfg * (c - i)
     assert np.abs(i - u).max() > EFFECT
     assert np.abs(found - wanted).max() < GUIDED * np.abs(wanted).max()
-
-
-def test_identity_guidance_as_strong_as_cfg_is_cfg(client: Client) -> None:
-    graph = Graph()
-    latents = [
-        recipes.stock_sample(graph, locked(graph, recipes.model(graph), spec, identity=person(graph)), cfg=3.0, steps=3)
-        for spec in (LITE | {"identity_guidance": 3.0}, LITE)
-    ]
-    assert compared(client, graph, {"": [*latents, latents[1]]})[""].relative < SAMPLED

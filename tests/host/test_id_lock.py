@@ -1,4 +1,4 @@
-"""IDLock under guiders of every kind, in a long session, and with an identity that its adapter does not know."""
+"""IDLock under guiders of every kind, and in a long session."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def require_same(client: Client, graph: Graph, found: Link, wanted: Link) -> Non
     np.testing.assert_allclose(found_array, wanted_array, rtol=1e-4, atol=1e-4)
 
 
-# Which condition gets the person
+# Which condition gets the identity
 
 
-def test_the_negative_prompt_gets_the_same_nobody_whoever_the_person_is(client: Client) -> None:
+def test_the_negative_prompt_gets_the_null_identity_whatever_the_identity_is(client: Client) -> None:
     """With cfg 0 only the negative prompt is left, and with a null identity the lock acts on it all the same."""
     graph = Graph()
     plain, texts = recipes.model(graph), recipes.conditioning(graph)
@@ -53,8 +53,8 @@ def test_the_negative_prompt_gets_the_same_nobody_whoever_the_person_is(client: 
     models = (recipes.locked(graph, plain), recipes.locked(graph, plain, identity=stranger), plain)
     latents = [graph.save(guided(graph, "CFGGuider", model, cfg=0.0, **texts)) for model in models]
     run = client.run(graph)
-    person, other, without = (run.saved(latent) for latent in latents)
-    assert person == other != without
+    first, second, without = (run.saved(latent) for latent in latents)
+    assert first == second != without
 
 
 TWO_PROMPTS = {  # the weight of the first prompt, of the second, how they mix, and the guidance that this comes down to
@@ -65,7 +65,9 @@ TWO_PROMPTS = {  # the weight of the first prompt, of the second, how they mix, 
 
 
 @pytest.mark.parametrize("case", TWO_PROMPTS)
-def test_two_prompt_guidance_gives_both_prompts_the_person_and_the_negative_nobody(client: Client, case: str) -> None:
+def test_two_prompt_guidance_gives_both_prompts_the_identity_and_the_negative_the_null_one(
+    client: Client, case: str
+) -> None:
     """negative + second * (middle - negative) + first * (positive - middle)."""
     (first, second, style), (side, cfg) = TWO_PROMPTS[case]
     graph = Graph()
@@ -76,7 +78,7 @@ def test_two_prompt_guidance_gives_both_prompts_the_person_and_the_negative_nobo
     require_same(client, graph, dual, plain)
 
 
-def test_the_empty_prompt_of_perpendicular_guidance_gets_nobody(client: Client) -> None:
+def test_the_empty_prompt_of_perpendicular_guidance_gets_the_null_identity(client: Client) -> None:
     """Without weight on the negative prompt: empty + 3 * (positive - empty)."""
     graph = Graph()
     lock, texts = recipes.locked(graph, recipes.model(graph)), prompts(graph)
@@ -106,7 +108,7 @@ def test_a_prompt_that_the_host_copies_for_an_area_keeps_its_side(client: Client
     require_same(client, graph, found, wanted)
 
 
-def test_both_experts_of_one_run_keep_the_person_on_the_positive_side(client: Client) -> None:
+def test_both_experts_of_one_run_keep_the_identity_on_the_positive_side(client: Client) -> None:
     graph = Graph()
     lock = recipes.locked(graph, recipes.model(graph))
     ours = recipes.moe_sample(graph, model_high=lock, model_low=lock)
@@ -161,7 +163,7 @@ def test_a_model_that_was_unloaded_between_runs_gives_the_same(client: Client) -
     assert seen("the model was unloaded") == first
 
 
-def test_prompts_that_wait_for_each_other_do_not_mix_their_persons(client: Client) -> None:
+def test_prompts_that_wait_for_each_other_do_not_mix_their_identities(client: Client) -> None:
     """Two clients submit at once; each gets what it gets alone."""
 
     def prompt(fill: str | None) -> tuple[Graph, Any]:

@@ -122,9 +122,9 @@ class Person:
     """One identity as the oracle holds it; the names are those of IDLock's inputs."""
 
     ip: Weights
-    tokens: tuple[Tensor, ...]  # of the person and of nobody
+    tokens: tuple[Tensor, ...]  # of the identity and of the null identity
     ref: Weights
-    ref_latents: tuple[Tensor, ...]  # c 1 h w, of the person and of a grey picture
+    ref_latents: tuple[Tensor, ...]  # c 1 h w, of the identity and of a grey picture
     ref_text: Tensor | None  # n d
     stand_in: Weights
     portrait: Tensor | None  # c 1 h w
@@ -141,7 +141,7 @@ class Person:
         return self.last_sigma + 1e-6 < sigma <= self.first_sigma + 1e-6
 
     def source(self, is_negative: bool) -> int | None:
-        """Whose tokens a row reads: the person's (0), nobody's (1), or no one's."""
+        """Whose tokens a row reads: the identity's (0), the null identity's (1), or none."""
         if not is_negative or self.apply_to == "both":
             return 0
         return 1 if self.apply_to == "auto" else None
@@ -179,11 +179,11 @@ def token_weights(persons: list[Person], grid: tuple[int, int, int], shown: list
         for t, y, x in places((0, 0, 0), grid).tolist():
             weight, frame = 1.0, shown[t]
             if person.mask is not None:
-                masks = [token_mask(each.mask, frame, y, x) for each in persons if each.mask is not None]
+                masks = [token_mask(other.mask, frame, y, x) for other in persons if other.mask is not None]
                 weight = token_mask(person.mask, frame, y, x) / max(1.0, sum(masks))
             if person.frame_weights:
                 frames = range(0, 1) if frame == 0 else range(4 * frame - 3, 4 * frame + 1)
-                weight *= sum(frame_weight(person.frame_weights, each) for each in frames) / len(frames)
+                weight *= sum(frame_weight(person.frame_weights, seen) for seen in frames) / len(frames)
             weights.append(weight)
         found.append(torch.tensor(weights))
     return found
@@ -324,7 +324,7 @@ class Pass:
 
 
 def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any]) -> Pass | None:
-    """What acts in a pass over x, b c t h w; None where nobody does."""
+    """What acts in a pass over x, b c t h w; None where none does."""
     sigma = float(options["sigmas"].max())
     persons = [person for person in persons if person.acts_at(sigma)]
     if not persons:

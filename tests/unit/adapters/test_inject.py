@@ -36,8 +36,8 @@ IP_BLOCKS, IP_TOKENS = (0, 2), 3
 # The oracle: two plain terms
 
 
-def person(seed: int) -> KeysValues:
-    """Keys and values of a person and of nobody."""
+def identity(seed: int) -> KeysValues:
+    """Keys and values of an identity and of the null identity."""
     draw = torch.Generator().manual_seed(seed)
     pairs = torch.randn(len(IP_BLOCKS), 2, 2, IP_TOKENS, WIDTH_D, generator=draw) * 0.7
     return {block: (k, v) for block, (k, v) in zip(IP_BLOCKS, pairs, strict=True)}
@@ -139,7 +139,7 @@ def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log_once_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As many video as text tokens and no self-attention to be seen: the one call could be either."""
-    options, injected = options_for(ONE), injection(person(0))
+    options, injected = options_for(ONE), injection(identity(0))
     for _ in range(3):
         run(wrapped(injected, FakeWan(own_self_attention=True)), options, rows=1)
     assert [record.getMessage() for record in caplog.records] == [
@@ -152,7 +152,7 @@ def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log_once_
 def test_a_pass_that_served_its_blocks_or_skipped_them_says_nothing(
     wan: FakeWan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    injected = injection(person(0))
+    injected = injection(identity(0))
     run(wrapped(injected, wan), options_for(ONE), rows=1, video_tokens=wan.video_tokens)
     run(wrapped(injected, Executor(lambda x, *rest: x, FakeWan())), options_for(ONE), rows=1)
     assert caplog.records == []
@@ -161,7 +161,7 @@ def test_a_pass_that_served_its_blocks_or_skipped_them_says_nothing(
 @pytest.mark.parametrize("wan", (WANS | LONGER).values(), ids=WANS | LONGER)
 @pytest.mark.parametrize("blocks", [(0, 2), (2,)])
 def test_it_equals_two_plain_terms_whoever_does_the_self_attention(wan: FakeWan, blocks: tuple[int, ...]) -> None:
-    z, length = person(0), {"rows": 2, "video_tokens": wan.video_tokens}
+    z, length = identity(0), {"rows": 2, "video_tokens": wan.video_tokens}
     found = run(wrapped(injection(z, blocks=blocks), wan), options_for(BOTH), **length)
     wanted = run(wan, options_for(BOTH), **length, added=two_terms(z, 0.8, set(blocks), [False, True]))
     assert_near(found, wanted)
@@ -169,7 +169,7 @@ def test_it_equals_two_plain_terms_whoever_does_the_self_attention(wan: FakeWan,
 
 
 @pytest.mark.parametrize(
-    ("uuids", "rows", "is_person"),
+    ("uuids", "rows", "is_identity"),
     [
         (["negative", "positive"], 2, [False, True]),
         (["positive", "negative"], 2, [True, False]),
@@ -180,13 +180,13 @@ def test_it_equals_two_plain_terms_whoever_does_the_self_attention(wan: FakeWan,
         (["positive", "another negative", "negative"], 3, [True, False, False]),
     ],
 )
-def test_negative_conditions_get_the_null_identity_and_all_others_the_person(
-    uuids: list[str], rows: int, is_person: list[bool]
+def test_negative_conditions_get_the_null_identity_and_all_others_the_identity(
+    uuids: list[str], rows: int, is_identity: list[bool]
 ) -> None:
-    wan, z = FakeWan(), person(0)
+    wan, z = FakeWan(), identity(0)
     options = options_for(uuids, cond_or_uncond=list(range(len(uuids))))  # the place in the batch is no sign
     found = run(wrapped(injection(z), wan), options, rows)
-    assert_near(found, run(wan, options_for(uuids), rows, added=two_terms(z, 0.8, {0, 2}, is_person)))
+    assert_near(found, run(wan, options_for(uuids), rows, added=two_terms(z, 0.8, {0, 2}, is_identity)))
 
 
 @pytest.mark.parametrize("key", [RUN, "sigmas", "uuids"])
@@ -194,12 +194,12 @@ def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused(key: st
     options = options_for(ONE)
     del options[key]
     with pytest.raises(InputError, match="model: found a sampler that does not tell which conditioning"):
-        run(wrapped(injection(person(0)), FakeWan()), options, rows=1)
+        run(wrapped(injection(identity(0)), FakeWan()), options, rows=1)
 
 
 def test_a_bf16_model_equals_two_plain_terms() -> None:
     """Keys and values are kept in fp32 and take the model's type."""
-    wan, z, (x, context) = FakeWan(), person(0), inputs(2)
+    wan, z, (x, context) = FakeWan(), identity(0), inputs(2)
     wan.weights = wan.weights.bfloat16()
     call = (x.bfloat16(), torch.ones(2), context.bfloat16(), None, None, options_for(BOTH))
     found = injection(z)(wan, *call)
@@ -208,7 +208,7 @@ def test_a_bf16_model_equals_two_plain_terms() -> None:
 
 
 def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
-    wan, injected, narrow = FakeWan(), injection(person(0)), injection(person(0), kept_as="fp8")
+    wan, injected, narrow = FakeWan(), injection(identity(0)), injection(identity(0), kept_as="fp8")
     models = (wrapped(injected, wan), wrapped(narrow, wan), wan)
     exact, found, plain = (run(model, options_for(BOTH), rows=2) for model in models)
     assert (found - exact).abs().max() < 0.1 * (exact - plain).abs().max()
@@ -219,7 +219,7 @@ def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
 
 def test_a_compiled_model_gives_what_the_eager_one_gives() -> None:
     wan = FakeWan(text_calls=2)
-    injected = wrapped(injection(person(0)), wan)
+    injected = wrapped(injection(identity(0)), wan)
     options = options_for(BOTH)
     assert_near(run(torch.compile(injected, backend="eager"), options, rows=2), run(injected, options, rows=2))
 
@@ -237,15 +237,15 @@ def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> 
 
     compiled = torch.compile(text_attention, backend="eager", options={"guard_filter_fn": without_guards})
     for seed, strength, block in ((0, 0.3, 0), (0, 1.5, 0), (1, 1.5, 2)):
-        injected = injection(person(seed), strength)
+        injected = injection(identity(seed), strength)
         override = injected.override_for(FakeWan(), video, {"context": context, "clip_fea": None}, options_for(ONE))
         options = {"block_index": block, "optimized_attention_override": override}
-        term = two_terms(person(seed), strength, {0, 2}, [True])(block, x)
+        term = two_terms(identity(seed), strength, {0, 2}, [True])(block, x)
         assert_near(compiled(x, options), 2 * (raw_attention(x, context, context, HEADS) + term))
 
 
 def test_an_override_that_was_there_before_still_gives_the_original_attention() -> None:
-    wan, z, calls = FakeWan(), person(0), []
+    wan, z, calls = FakeWan(), identity(0), []
 
     def foreign(func: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, **call: Any) -> Tensor:
         calls.append(k.shape[1])
@@ -259,7 +259,7 @@ def test_an_override_that_was_there_before_still_gives_the_original_attention() 
 
 
 def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it() -> None:
-    wan, z = FakeWan(), person(0)
+    wan, z = FakeWan(), identity(0)
 
     def doubling(x: Tensor, t: Tensor, context: Tensor, clip: None, concat: None, options: Options) -> Tensor:
         earlier = options["optimized_attention_override"]
@@ -275,7 +275,7 @@ def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it() -> None:
 
 
 def test_two_identities_stack() -> None:
-    wan, first, second = FakeWan(text_calls=2), person(0), person(1)
+    wan, first, second = FakeWan(text_calls=2), identity(0), identity(1)
     chain = wrapped(injection(first, 0.8), wrapped(injection(second, 0.5, (2,)), wan))
     one = two_terms(first, 0.8, {0, 2}, [False, True])
     two = two_terms(second, 0.5, {2}, [False, True])
@@ -288,20 +288,20 @@ def test_two_identities_stack() -> None:
 )
 def test_it_acts_from_the_first_sigma_until_before_the_last(sigma: float, acts: bool) -> None:
     wan = FakeWan()
-    limited = injection(person(0), start_percent=0.2, end_percent=0.7)
+    limited = injection(identity(0), start_percent=0.2, end_percent=0.7)
     found = run(wrapped(limited, wan), options_for(ONE, sigma), rows=1)
     assert torch.equal(found, run(wan, options_for(ONE, sigma), rows=1)) != acts
 
 
 def test_every_step_belongs_to_one_of_two_adjoining_ranges() -> None:
-    early, late = lock(person(0), end_percent=0.125), lock(person(0), start_percent=0.125)
+    early, late = lock(identity(0), end_percent=0.125), lock(identity(0), start_percent=0.125)
     sigma_of = run_over(1).facts.sigma_of
     for sigma in (1.0, 0.9, 0.875 + 1e-7, 0.875, 0.875 - 1e-7, 0.5, 0.002):
         assert early.acts_at(sigma, sigma_of) != late.acts_at(sigma, sigma_of)
 
 
 def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
-    wan, injected = FakeWan(), injection(person(0))
+    wan, injected = FakeWan(), injection(identity(0))
     patches = {"double_block": [lambda args: args], "attn1_patch": []}
     options = options_for(ONE, patches=patches)
     before = {**options, "patches": {key: list(value) for key, value in patches.items()}}
@@ -312,7 +312,7 @@ def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
 
 
 def test_a_pass_that_fails_leaves_no_trace_in_the_next() -> None:
-    wan, injected = FakeWan(), injection(person(0))
+    wan, injected = FakeWan(), injection(identity(0))
     wanted = run(wrapped(injected, wan), options_for(ONE), rows=1)
 
     def fails(args: Options) -> Options:

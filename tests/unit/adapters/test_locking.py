@@ -98,7 +98,7 @@ def test_nothing_acts_at_strength_0_or_in_an_empty_range_and_nothing_is_read(
     )
 
 
-def test_identity_tokens_are_those_of_the_person_and_of_zero_vectors() -> None:
+def test_identity_tokens_are_those_of_the_vectors_and_of_zero_vectors() -> None:
     network, person = ADAPTERS["full"].network, identity()
     found = lock_of(locked("full")).ip
     assert found is not None and network.ip is not None and network.resampler is not None
@@ -120,15 +120,15 @@ def test_pictures_are_read_by_the_vae_the_null_identity_is_grey() -> None:
 
 
 def test_locks_have_equal_contents_only_where_they_read_the_same() -> None:
-    same = lock_of(locked()).content
-    assert lock_of(locked(strength=0.5, blocks="0-1")).content == same
+    content = lock_of(locked()).content
+    assert lock_of(locked(strength=0.5, blocks="0-1")).content == content
     others = (
         {"identity": identity(content_sha256="another")},
         {"ref_text": [[TEXT + 1, {}]]},
         {"read_pictures": lambda pictures: 2 * read_pictures(pictures)},
         {"adapter": replace(ADAPTERS["everything"], content_sha256="ef" * 32)},
     )
-    assert len({same, *(lock_of(locked(**change)).content for change in others)}) == 5
+    assert len({content, *(lock_of(locked(**change)).content for change in others)}) == 5
 
 
 def test_a_lock_keeps_what_was_chosen() -> None:
@@ -357,7 +357,7 @@ def test_the_report_says_what_acts_where_and_the_memory_that_it_keeps() -> None:
         ("lite", {"kept_as": "fp8"}, "keeps 0.0 MB of keys and values in fp8"),
     ],
 )
-def test_the_report_says_which_prompts_get_the_person(kind: str, changes: dict[str, Any], line: str) -> None:
+def test_the_report_says_which_prompts_get_the_identity(kind: str, changes: dict[str, Any], line: str) -> None:
     assert line in describe_lock(locked(kind, **changes)).splitlines()
 
 
@@ -393,7 +393,9 @@ ANOTHER = identity(content_sha256="another")
         ({"mask": MASK}, {"identity": ANOTHER, "mask": MASK}, False),
     ],
 )
-def test_persons_without_a_mask_each_are_noted(first: dict[str, Any], second: dict[str, Any], is_noted: bool) -> None:
+def test_identities_without_a_mask_each_are_noted(
+    first: dict[str, Any], second: dict[str, Any], is_noted: bool
+) -> None:
     result = locked("stand-in", earlier=[lock_of(locked("stand-in", **first))], **second)
     text = "several persons without a mask for each blend into one another; give every ID Lock a mask"
     assert [(note.code, note.text) for note in result.notes] == [("blended_identities", text)] * is_noted

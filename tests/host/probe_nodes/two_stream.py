@@ -74,21 +74,13 @@ def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:
 
 def places(starts: tuple[int, int, int], sizes: tuple[int, int, int]) -> Tensor:
     """The integer places of a grid of tokens, n 3."""
-    found = [
-        (t, y, x)
-        for t in range(starts[0], starts[0] + sizes[0])
-        for y in range(starts[1], starts[1] + sizes[1])
-        for x in range(starts[2], starts[2] + sizes[2])
-    ]
-    return torch.tensor(found)
+    t, y, x = (torch.arange(start, start + size) for start, size in zip(starts, sizes, strict=True))
+    return torch.cartesian_prod(t, y, x)
 
 
-def rms(x: Tensor, eps: float) -> Tensor:
-    return x / (x.pow(2).mean(dim=-1, keepdim=True) + eps).sqrt()
-
-
-def plain_norm(x: Tensor, eps: float) -> Tensor:
-    return layer_norm(x, x.shape[-1:], eps=eps)
+def modulated(x: Tensor, eps: float, shift: Tensor, scale: Tensor) -> Tensor:
+    """The plain norm of x, scaled and shifted by the time."""
+    return layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
 
 
 # Lynx's resampler
@@ -216,7 +208,7 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
     _, e = modulation(wan, torch.zeros(1), dtype)
     for block in wan.blocks:
         shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        h = modulated(x, block.eps, shift, scale)
         yield h
         own, cross = block.self_attn, block.cross_attn
         q, k = (
@@ -225,7 +217,7 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
         x = x + own.o(attend(q, k, own.v(h), wan.num_heads)) * gate
         q, k = cross.norm_q(cross.q(block.norm3(x))), cross.norm_k(cross.k(context))
         x = x + cross.o(attend(q, k, cross.v(context), wan.num_heads))
-        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
 
 
 def portrait_keys_values(
@@ -237,7 +229,7 @@ def portrait_keys_values(
     _, e = modulation(wan, torch.zeros(1), dtype)
     for index, block in enumerate(wan.blocks):
         shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        h = modulated(x, block.eps, shift, scale)
         own, lora = block.self_attn, person.stand_in.get(index)
 
         def added(layer: str, h: Tensor = h, lora: StateDict | None = lora) -> Tensor | float:
@@ -251,7 +243,7 @@ def portrait_keys_values(
         v = own.v(h) + added("v")
         yield k, v
         x = x + own.o(attend(q, k, v, wan.num_heads)) * gate
-        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
 
 
 # What the identities are in one pass
@@ -280,7 +272,11 @@ class Pass:
                     seen = torch.cat((tokens.to(dtype), *own.get("registers", ())))
                     k = linear(seen, own["to_k_ip.weight"], own.get("to_k_ip.bias"))
                     v = linear(seen, own["to_v_ip.weight"], own.get("to_v_ip.bias"))
-                    k = wan.blocks[block].cross_attn.norm_k(k) if "registers" in own else rms(k, 1e-5)
+                    k = (
+                        wan.blocks[block].cross_attn.norm_k(k)
+                        if "registers" in own
+                        else k / (k.pow(2).mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+                    )
                     self.text[n, block, source] = k, v
             for source, latent in enumerate(person.ref_latents):
                 for block, f in enumerate(features(wan, latent, person.ref_text, dtype)):
@@ -356,7 +352,7 @@ def forward_row(wan: Any, now: Pass, row: int, latent: Tensor, t: Tensor, text: 
     embedded, e = modulation(wan, t.reshape(1), dtype)
     for index, block in enumerate(wan.blocks):
         shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        h = modulated(x, block.eps, shift, scale)
         own, cross = block.self_attn, block.cross_attn
         q, k, v = own.norm_q(own.q(h)), rotated(own.norm_k(own.k(h)), ids, heads), own.v(h)
         turned = rotated(q, ids, heads)
@@ -366,9 +362,9 @@ def forward_row(wan: Any, now: Pass, row: int, latent: Tensor, t: Tensor, text: 
         q = cross.norm_q(cross.q(block.norm3(x)))
         y = attend(q, cross.norm_k(cross.k(context)), cross.v(context), heads)
         x = x + cross.o(y + now.beside(now.text, "strength", index, row, q))
-        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
     shift, scale = wan.head.modulation.to(dtype)[0] + embedded
-    x = wan.head.head(plain_norm(x, wan.head.eps) * (1 + scale) + shift)
+    x = wan.head.head(modulated(x, wan.head.eps, shift, scale))
     frames, rows, columns = grid
     x = x.reshape(frames, rows, columns, 2, 2, -1).permute(5, 0, 1, 3, 2, 4)  # c t rows 2 columns 2
     x = x.reshape(-1, frames, 2 * rows, 2 * columns)

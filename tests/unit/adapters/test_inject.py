@@ -193,7 +193,7 @@ def test_negative_conditions_get_the_null_identity_and_all_others_the_identity(
 def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused(key: str) -> None:
     options = options_for(ONE)
     del options[key]
-    with pytest.raises(InputError, match="model: found a sampler that does not tell which conditioning"):
+    with pytest.raises(InputError, match=f"^{NODE}: model: found a sampler that does not tell which conditioning"):
         run(wrapped(injection(identity(0)), FakeWan()), options, rows=1)
 
 
@@ -311,13 +311,13 @@ def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
     assert torch.equal(first, run(wrapped(injected, wan), options_for(ONE), rows=1))
 
 
-def test_a_pass_that_fails_leaves_no_trace_in_the_next() -> None:
+def test_a_pass_that_fails_leaves_no_trace_in_the_next_and_keeps_its_own_error() -> None:
     wan, injected = FakeWan(), injection(identity(0))
     wanted = run(wrapped(injected, wan), options_for(ONE), rows=1)
 
     def fails(args: Options) -> Options:
-        raise RuntimeError("stopped inside block 0")
+        raise InputError("other", found="stopped", wanted="no stop", fix="Go on.")
 
-    with pytest.raises(RuntimeError, match="stopped"):
+    with pytest.raises(InputError, match="^other: found stopped"):
         run(wrapped(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
     assert torch.equal(run(wrapped(injected, wan), options_for(ONE), rows=1), wanted)

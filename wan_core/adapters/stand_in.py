@@ -20,7 +20,6 @@ from .settings import POSITIVE
 from .tokens import Grid
 from .wan import (
     RopePosition,
-    WanNetwork,
     attend,
     block_modulation,
     modulated,
@@ -120,32 +119,30 @@ class StandInTerm:
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
-        start = portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
-        return "stand-in", context.weights_key, context.like.dtype, start
+        return "stand-in", context.weights_key, context.like.dtype, self._start(context)
 
     def keys_values(self, context: PassContext) -> KeysValues:
-        """Keys and values of the portrait in each block, 1 n d: one pass of it through the model."""
-        start = portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
-        return stand_in_keys_values(context.wan, self.network, self.latent.to(context.like), start)
+        """Keys (with their positions) and values of the portrait in each block, 1 n d: one pass of it through Wan."""
+        wan, stand_in = context.wan, self.network
+        x, grid = picture_tokens(wan, self.latent.to(context.like))
+        at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, self._start(context), x.device)
+        found: KeysValues = {}
+        for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
+            (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
+            attention, h = block.self_attn, modulated(block.norm1(x), shift, scale)
+            q, k, v = attention.q(h), attention.k(h), attention.v(h)
+            if index in stand_in.blocks:
+                terms = stand_in.layers[str(index)](h.float())
+                q, k, v = (part + term.to(h) for part, term in zip((q, k, v), terms, strict=True))
+            q, k = rotated_queries_keys(attention, q, k, freqs)
+            if index in stand_in.blocks:
+                found[index] = k, v
+            x = torch.addcmul(x, attention.o(attend(q, k, v, attention.num_heads)), gate)
+            x = with_feed_forward(block, x, feed_forward)
+        return found
 
-
-def stand_in_keys_values(wan: WanNetwork, stand_in: StandIn, latent: Tensor, start: RopePosition) -> KeysValues:
-    """Keys (rotated to a grid from ``start``) and values of a portrait (1 c 1 h w) in each block, 1 n d."""
-    x, grid = picture_tokens(wan, latent)
-    at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, start, x.device)
-    found: KeysValues = {}
-    for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
-        (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
-        attention, h = block.self_attn, modulated(block.norm1(x), shift, scale)
-        q, k, v = attention.q(h), attention.k(h), attention.v(h)
-        if index in stand_in.blocks:
-            q, k, v = (a + b.to(h) for a, b in zip((q, k, v), stand_in.layers[str(index)](h.float()), strict=True))
-        q, k = rotated_queries_keys(attention, q, k, freqs)
-        if index in stand_in.blocks:
-            found[index] = k, v
-        x = torch.addcmul(x, attention.o(attend(q, k, v, attention.num_heads)), gate)
-        x = with_feed_forward(block, x, feed_forward)
-    return found
+    def _start(self, context: PassContext) -> RopePosition:
+        return portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
 
 
 # Rows of a batch

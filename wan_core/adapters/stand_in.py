@@ -17,7 +17,6 @@ from ..weights import Factory, Operations
 from .kv_cache import KeysValues
 from .passes import Options, PassContext, VideoTokens
 from .settings import POSITIVE
-from .tokens import Grid
 from .wan import (
     RopePosition,
     attend,
@@ -92,12 +91,6 @@ def corner_of(video: VideoTokens, options: Options) -> RopePosition:
     return rope.get("shift_t", 0.0) - 1, behind[0], behind[1]
 
 
-def portrait_start(corner: RopePosition, portraits_between: int, portrait: Grid) -> RopePosition:
-    """Where a portrait begins: one step before the video in time, and behind it and the portraits between."""
-    time, row, column = corner
-    return time, row + portraits_between * portrait.rows, column + portraits_between * portrait.columns
-
-
 def portraits_between(is_everywhere: Sequence[bool]) -> list[int]:
     """For each portrait of a model, how many lie between it and the video.
 
@@ -117,15 +110,21 @@ class StandInTerm:
     latent: Tensor  # 1 c 1 h w
     expert: str | None  # "high" or "low", the expert that it was trained for; None where its file does not say
 
+    def start(self, context: PassContext) -> RopePosition:
+        """The portrait's first position: before the video in time, behind it and the portraits between in space."""
+        (time, row, column), portrait = context.corner, picture_grid(self.latent)
+        between = context.portraits_between
+        return time, row + between * portrait.rows, column + between * portrait.columns
+
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
-        return "stand-in", context.weights_key, context.like.dtype, self._start(context)
+        return "stand-in", context.weights_key, context.like.dtype, self.start(context)
 
     def keys_values(self, context: PassContext) -> KeysValues:
         """Keys (with their positions) and values of the portrait in each block, 1 n d: one pass of it through Wan."""
         wan, stand_in = context.wan, self.network
         x, grid = picture_tokens(wan, self.latent.to(context.like))
-        at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, self._start(context), x.device)
+        at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, self.start(context), x.device)
         found: KeysValues = {}
         for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
             (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
@@ -140,9 +139,6 @@ class StandInTerm:
             x = torch.addcmul(x, attention.o(attend(q, k, v, attention.num_heads)), gate)
             x = with_feed_forward(block, x, feed_forward)
         return found
-
-    def _start(self, context: PassContext) -> RopePosition:
-        return portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
 
 
 # Rows of a batch

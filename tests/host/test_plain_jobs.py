@@ -98,7 +98,7 @@ def test_audio_features_measures_every_frame_of_the_recording(client: Client) ->
     power = [np.mean(samples[frame_of_sample == n] ** 2) for n in range(count)]
     level_db = 10 * np.log10(np.maximum(power, 1e-8))
     inside = slice(0, count - 1)  # the last frame is padded with silence
-    np.testing.assert_allclose(features.arrays["/tracks/rms_db"][inside], level_db[inside], atol=0.01)
+    np.testing.assert_allclose(features.arrays["/rms_db"][inside], level_db[inside], atol=0.01)
     assert f"{count} frames" in report.tree[""]
     assert is_picture(plot)
 

@@ -66,27 +66,15 @@ def analyse(
     sound = checked_sound(request.audio, shortest_ms=SHORTEST_MS)
     frames = frames_to_cover(sound, request.frames, fps)
     require_fits(sound, frames, fps, free_bytes(sound.waveform.device))
-    _require_encoder(encoder)
-    fitted = fit_to_frames(sound, frames, fps)
-    tracks = measure(sound, frames, fps)
-    return AudioAnalysis(
-        sound=sound,
-        fitted=fitted,
-        tracks=tracks,
-        encoded=None if encoder is None else _encode(encoder, fitted, tracks),
-        chunks=chunk_count(frames),
-        notes=(CANCELLED,) if mix_gain_db(sound) < CANCELLED_DB else (),
-    )
-
-
-def _require_encoder(encoder: object) -> None:
-    """Raises InputError for what is neither an audio encoder nor left out."""
     if encoder is not None and not isinstance(encoder, AudioEncoder):
         found, fix = type(encoder).__name__, "Link the output of Load Audio Encoder."
         raise InputError("audio_encoder", found=found, wanted="an audio encoder", fix=fix)
 
-
-def _encode(encoder: AudioEncoder, sound: Sound, tracks: TrackSet) -> Mapping[str, Any]:
-    """What the encoder says about the sound, unchanged, and the tracks beside it."""
-    waveform = sound.waveform.unsqueeze(0)  # 1 c s
-    return {**encoder.encode_audio(waveform, sound.rate_hz), TRACKS_KEY: tracks}
+    fitted = fit_to_frames(sound, frames, fps)
+    tracks = measure(sound, frames, fps)
+    encoded: Mapping[str, Any] | None = None
+    if encoder is not None:
+        audio = fitted.as_audio()
+        encoded = {**encoder.encode_audio(audio["waveform"], audio["sample_rate"]), TRACKS_KEY: tracks}
+    notes = (CANCELLED,) if mix_gain_db(sound) < CANCELLED_DB else ()
+    return AudioAnalysis(sound, fitted, tracks, encoded, chunk_count(frames), notes)

@@ -50,7 +50,8 @@ def checked_clip(frames: object, fps: object, audio: object) -> Clip:
             fix="Use a longer clip; 2 s and more give a sure verdict.",
         )
     _require_speech(samples)
-    return Clip(pictures, rate, samples, sources, window_count(len(sources), len(samples)))
+    windows = min(len(sources), len(samples) // SAMPLES_PER_TICK) - FRAMES_SEEN  # as many as the reference scores
+    return Clip(pictures, rate, samples, sources, windows)
 
 
 def _checked_frames(frames: object) -> Tensor:
@@ -115,8 +116,3 @@ def audio_windows(samples: Tensor, count: int) -> Tensor:
     """0.2 s of cepstra from the start of each of the first ``count`` ticks: s at 16 kHz in [-1, 1] -> n 1 13 20."""
     cepstra = mfcc(to_int16_scale(samples)).float()  # k 13
     return cepstra.unfold(0, CEPSTRA_SEEN, CEPSTRA_PER_TICK)[:count].unsqueeze(1)  # n 1 13 20
-
-
-def window_count(ticks: int, samples: int) -> int:
-    """How many windows the reference scores: five fewer than the shorter of picture and sound has ticks."""
-    return min(ticks, samples // SAMPLES_PER_TICK) - FRAMES_SEEN

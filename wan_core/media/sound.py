@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Sound:
     def duration_s(self) -> float:
         return self.samples / self.rate_hz
 
-    def as_audio(self) -> dict[str, object]:
+    def as_audio(self) -> dict[str, Any]:
         """The host's AUDIO."""
         return {"waveform": self.waveform.unsqueeze(0), "sample_rate": self.rate_hz}
 

@@ -57,12 +57,6 @@ def test_sine_has_its_known_level() -> None:
     assert torch.allclose(level, torch.full((16,), 20 * math.log10(0.5 / math.sqrt(2))), atol=1e-3)
 
 
-def test_silence_is_at_the_floor_and_has_no_onsets() -> None:
-    tracks = measure(Sound(torch.zeros(1, 16000), 16000), 16, Fraction(16))
-    assert torch.equal(tracks.rms_db, torch.full((16,), FLOOR_DB))
-    assert not tracks.onset.any()
-
-
 @pytest.mark.parametrize("fps", [Fraction(1, 2), *RATES, Fraction(240)])
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
 def test_frames_beyond_the_sound_are_as_if_silence_had_been_measured(rate_hz: int, fps: Fraction) -> None:

@@ -13,6 +13,7 @@ from wan_core.media.sound import Sound, checked_sound, mix_gain_db, mono, mono_a
 LOADER = "Link the AUDIO output of a loader."
 AUDIO = f"wanted AUDIO with 'waveform' and 'sample_rate'. {LOADER}"
 WAVEFORM = f"wanted a float tensor [batch, channels, samples]. {LOADER}"
+ONE = "wanted one recording. Send the recordings through one at a time."
 EMPTY = "wanted at least one sample. Check that the recording is not empty."
 LONGER = "wanted at least 45 ms of sound. Use a longer recording."
 BROKEN = "NaN or infinity at sample 123 (2 such samples); wanted finite samples. Find the node that broke the sound; "
@@ -40,10 +41,7 @@ def with_bad_samples(value: float) -> torch.Tensor:
         (audio(torch.zeros(1, 1, 9, dtype=torch.int16)), f"a waveform that is torch.int16 [1, 1, 9]; {WAVEFORM}"),
         (audio(torch.zeros(1, 1, 0)), f"1 channels of 0 samples; {EMPTY}"),
         (audio(torch.zeros(1, 0, 16000)), f"0 channels of 16000 samples; {EMPTY}"),
-        (
-            audio(torch.zeros(2, 1, 16000)),
-            "a batch of 2 recordings; wanted one recording. Send the recordings through one at a time.",
-        ),
+        (audio(torch.zeros(2, 1, 16000)), f"a batch of 2 recordings; {ONE}"),
         (audio(torch.zeros(1, 1, 719)), f"719 samples at 16000 Hz (44.9 ms); {LONGER}"),
         (audio(torch.zeros(1, 1, 1984), 44100), f"1984 samples at 44100 Hz (45.0 ms); {LONGER}"),
         (audio(with_bad_samples(math.nan)), f"{BROKEN}exporting it as a WAV file again helps."),

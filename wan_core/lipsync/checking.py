@@ -63,6 +63,6 @@ def check(
     clip = checked_clip(request.frames, request.fps, request.audio)
     with on_device(network) as device:
         lips, sounds = embed(network, clip, device, progress(2 * clip.windows))  # n d, n d
-    result = score(lips, sounds, request.mode)
-    notes = (RESAMPLED,) * (clip.fps != TICKS_PER_S) + (TOO_SHORT,) * (not result.long_enough)
-    return LipSyncResult(clip, result, notes)
+    scored = score(lips, sounds, request.mode)
+    applies = {RESAMPLED: clip.fps != TICKS_PER_S, TOO_SHORT: not scored.long_enough}
+    return LipSyncResult(clip, scored, tuple(note for note, is_so in applies.items() if is_so))

@@ -1,4 +1,4 @@
-"""A clip as SyncNet was trained on them: 25 fps, 224x224, BGR, 0 to 255; 13 cepstra of the sound every 10 ms."""
+"""A clip in the form that SyncNet was trained on: 25 fps, 224x224, BGR, 0 to 255; 13 cepstra every 10 ms."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def test_onset_peaks_stay_within_a_window_of_their_clicks_for_ten_minutes(fps: F
         assert abs(peak_s - second) < 0.032 + 0.5 / float(fps)  # half an analysis window and half a frame
 
 
-def test_level_equals_a_plain_loop() -> None:
+@pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(700)])
+def test_level_equals_a_plain_loop(fps: Fraction) -> None:
     samples = torch.randn(900, dtype=torch.float64) * torch.logspace(0, -6, 900, dtype=torch.float64)
-    fps = Fraction(24000, 1001)
     level = rms_db(samples, frame_edges(24, 1000, fps))
     for frame in range(24):
         inside = [float(x) for k, x in enumerate(samples) if math.floor(Fraction(k, 1000) * fps) == frame]

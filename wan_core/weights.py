@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 KEYS_SHOWN = 8
 LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
-Factory = torch.device | torch.dtype | str | None  # device=, dtype=
+Factory = Any  # device=, dtype=
 
 
 class Operations(Protocol):

@@ -28,6 +28,7 @@ def test_curve_runs_from_edge_to_edge_and_nan_leaves_a_gap() -> None:
     drawn = inside[whole]
     assert whole[drawn.min() : drawn.max() + 1].all()
     width = int(drawn.max() - drawn.min())
+    assert blue_columns(chart([math.nan, 1.0, math.nan])).sum() > 4  # a sample alone is a dot
     assert int(whole.sum() - gap.sum()) == pytest.approx(width * 5 / 15, abs=6)  # 4 samples away: 5 of 15 segments
 
 

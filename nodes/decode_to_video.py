@@ -10,11 +10,10 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..wan_core.audio.sound import read_recording
-from ..wan_core.audio.timing import exact_fps
-from ..wan_core.checks import checked_count
+from ..wan_core.checks import checked_count, checked_fps
 from ..wan_core.media.encoders import CHOICES, CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
+from ..wan_core.media.sound import checked_sound
 from ..wan_core.media.soundtrack import Soundtrack
 from ..wan_core.vae.choice import one_clip, require_rgb, tiling_of
 from ..wan_core.vae.latent import check_image_fits, notes_on, samples_of, video_latent
@@ -135,7 +134,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
         latent = one_clip(video_latent(samples_of(samples), spec))  # 1 z t h w
         count, height_px, width_px, _ = spec.image_shape(latent.shape)
         tiles = tiling_of(tiling or prompts.stated(cls.hidden, "tiling"))
-        target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, exact_fps(fps))
+        target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, checked_fps(fps))
         place = video.save_place(filename_prefix, width_px, height_px, keep=save_output)
         soundtrack = None if audio is None else soundtrack_of(audio)
         image_shape = (min(last_frames, count), height_px, width_px, 3)
@@ -191,7 +190,7 @@ class Film:
 
 def soundtrack_of(audio: dict[str, Any]) -> Soundtrack:
     """The host's AUDIO as a sound track."""
-    sound = read_recording(audio)
+    sound = checked_sound(audio)
     return Soundtrack(sound.waveform, sound.rate_hz)
 
 

@@ -33,7 +33,6 @@ Build = Callable[..., list[Any]]
 ANYTHING = "<...>"  # in a message: what a library adds
 NOTHING: Spec = {"value": None}
 TEXT: Spec = {"value": "text"}
-NO_SPEECH: Spec = {"audio": [1, 1, 32000], "rate": 16000, "fill": "zeros"}
 FACE = {"face": "aligned crop", "face__landmarks": ""}
 
 
@@ -135,8 +134,6 @@ TYPES = [
     Row(lock, "identity", TEXT, "str", IDENTITY),
     Row(lock, "adapter", NOTHING, "NoneType", ADAPTER),
     Row(lock, "adapter", TEXT, "str", ADAPTER),
-    Row(audio_features, "audio", NOTHING, "no sound", "AUDIO"),
-    Row(audio_features, "audio", TEXT, "str", AUDIO),
     Row(audio_features, "audio_encoder", TEXT, "str", "an audio encoder"),
     Row(moe_sample, "model_high", NOTHING, "a NoneType", WAN_MODEL),
     Row(moe_sample, "model_high", TEXT, "a str", WAN_MODEL),
@@ -195,10 +192,7 @@ TYPES = [
     Row(decoded_to_video, "audio", TEXT, "str", AUDIO),
     Row(decoded_to_video, "codec", {"value": "gif"}, "'gif'", "one of h264, hevc, av1, prores, ffv1"),
     Row(decoded_to_video, "encoder", {"value": "fast"}, "'fast'", "one of software, hardware"),
-    Row(lip_sync, "frames", NOTHING, "NoneType", PICTURES),
     Row(lip_sync, "frames", TEXT, "str", PICTURES),
-    Row(lip_sync, "audio", NOTHING, "no sound", "AUDIO"),
-    Row(lip_sync, "audio", TEXT, "str", AUDIO),
 ]
 
 SIZES = [
@@ -284,37 +278,6 @@ SIZES = [
         "an adapter for a model of width 192",
         "one for this model's width 96",
     ),
-    Row(audio_features, "audio", {"audio": [1, 1, 0], "rate": 16000}, "1 channels of 0 samples", "at least one sample"),
-    Row(
-        audio_features,
-        "audio",
-        {"audio": [1, 1, 100], "rate": 16000},
-        "100 samples at 16000 Hz (6.2 ms)",
-        "at least 45 ms of sound",
-    ),
-    Row(
-        audio_features,
-        "audio",
-        {"audio": [1, 16000], "rate": 16000},
-        "a waveform that is torch.float32 [1, 16000]",
-        WAVEFORM,
-    ),
-    Row(audio_features, "audio", {"audio": [2, 1, 16000], "rate": 16000}, "a batch of 2 recordings", "one recording"),
-    Row(
-        audio_features,
-        "audio",
-        {"audio": [1, 1, 16000], "rate": 0},
-        "a sample rate of 0",
-        "a whole number of Hz above 0",
-    ),
-    Row(
-        audio_features,
-        "audio",
-        {"audio": [1, 1, 16000], "rate": 16000, "dtype": "int16"},
-        "a waveform that is torch.int16 [1, 1, 16000]",
-        WAVEFORM,
-    ),
-    Row(audio_features, "frames", 1, "1 at 240 fps (4.2 ms)", "at least 45 ms of video", {"fps": 240.0}),
     Row(moe_sample, "latent_image", {"latent": [1, 48, 3, 8, 8]}, "a latent of shape [1, 48, 3, 8, 8]", VIDEO_LATENT),
     Row(moe_sample, "latent_image", {"latent": [1, 16, 8]}, "a latent of shape [1, 16, 8]", VIDEO_LATENT),
     Row(moe_sample, "sigmas", {"tensor": [1], "fill": "unit"}, "1 values", "at least 2 (one step)"),
@@ -464,16 +427,6 @@ SIZES = [
             ([1, 1, 16000], 0, "a sample rate of 0", "a whole number of Hz above 0"),
         )
     ),
-    Row(lip_sync, "frames", {"tensor": [40, 64, 64, 4], "fill": "unit"}, "shape [40, 64, 64, 4]", PICTURES),
-    Row(
-        lip_sync,
-        "frames",
-        {"tensor": [3, 64, 64, 3], "fill": "unit"},
-        "3 at 25 fps (3 at 25 fps)",
-        "at least 6 at 25 fps (0.24 s)",
-    ),
-    Row(lip_sync, "audio", {"audio": [1, 1, 1600], "rate": 16000}, "0.100 s", "at least 0.24 s"),
-    Row(lip_sync, "audio", NO_SPEECH, "silence (-inf dB)", "speech"),
 ]
 
 NUMBERS = [
@@ -481,13 +434,6 @@ NUMBERS = [
         Row(build, name, {**bad, "fill": fill}, found, wanted)
         for build, name, bad, found, wanted in (
             (identity, "images", {"tensor": [1, 64, 64, 3]}, "NaN or infinite pixels", "finite pixels"),
-            (
-                audio_features,
-                "audio",
-                {"audio": [1, 2, 9000], "rate": 16000},
-                "NaN or infinity at sample 0 (1 such samples)",
-                "finite samples",
-            ),
             (moe_sample, "latent_image", {"latent": [1, 16, 3, 8, 8]}, "NaN or infinite values", "finite values"),
             (moe_sample, "positive", {"conditioning": [1, 7, 64]}, "NaN or infinite text values", "finite values"),
             (
@@ -506,14 +452,6 @@ NUMBERS = [
             ),
             (
                 decoded_to_video,
-                "audio",
-                {"audio": [1, 1, 32000], "rate": 16000},
-                "NaN or infinity at sample 16000 (1 such samples)",
-                "finite samples",
-            ),
-            (lip_sync, "frames", {"tensor": [40, 64, 64, 3]}, "NaN or infinity in frame 20", "finite pixels"),
-            (
-                lip_sync,
                 "audio",
                 {"audio": [1, 1, 32000], "rate": 16000},
                 "NaN or infinity at sample 16000 (1 such samples)",
@@ -571,13 +509,6 @@ FILES = [
             ),
             (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
             (adapter, "resampler", "unknown keys: weight", "only keys of a resampler of Lynx"),
-            (
-                lip_sync,
-                "weights",
-                "'another_network.safetensors' with 102 of 102 keys missing (first: netcnnaud.0.bias) "
-                "and 1 unknown keys (first: weight)",
-                "the weights of SyncNet v2",
-            ),
         )
     ),
     *(
@@ -586,12 +517,6 @@ FILES = [
             (identity, "encoder", "a file without output_layer.4.weight", RECOGNISER),
             (adapter, "ip_layers", "a file without 1.to_v_ip.weight", "a complete file"),
             (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
-            (
-                lip_sync,
-                "weights",
-                "'weights_without_one_weight.safetensors' with 1 of 102 keys missing (first: netfclip.3.weight)",
-                "the weights of SyncNet v2",
-            ),
         )
     ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),

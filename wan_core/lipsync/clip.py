@@ -1,13 +1,16 @@
-"""Pictures and sound as SyncNet was trained on them: 25 fps, 224x224, BGR, 0 to 255; 13 cepstra every 10 ms."""
+"""A clip in the form that SyncNet was trained on: 25 fps, 224x224, BGR, 0 to 255; 13 cepstra every 10 ms."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
+from ..checks import checked_fps
 from ..errors import InputError
+from ..media.sound import checked_sound, mono_at
 from .mfcc import RATE_HZ, mfcc, to_int16_scale
 from .network import FRAMES_SEEN
 
@@ -17,16 +20,42 @@ SIDE_PX = 224
 CEPSTRA_PER_TICK = 4
 CEPSTRA_SEEN = FRAMES_SEEN * CEPSTRA_PER_TICK
 SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so this many make one
+SHORTEST_S = SHORTEST_TICKS / TICKS_PER_S
 SILENCE_DB = -80.0
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
 
 
-# Checks
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Face crops and their sound, and the windows of 0.2 s that are scored."""
+
+    frames: Tensor  # f h w 3 in [0, 1]
+    fps: Fraction
+    samples: Tensor  # s at 16 kHz in [-1, 1]
+    sources: Tensor  # k: the frame on screen at every tick, a 25th of a second
+    windows: int  # n: one starts at each of the first ticks
 
 
-def check_frames(frames: object) -> Tensor:
-    """An IMAGE batch, f h w 3, with finite values from 0 to 1; raises InputError for anything else."""
+def checked_clip(frames: object, fps: object, audio: object) -> Clip:
+    """The clip of an IMAGE batch and the host's AUDIO; raises InputError for what cannot be scored."""
+    pictures, rate = _checked_frames(frames), checked_fps(fps)
+    samples = mono_at(checked_sound(audio), RATE_HZ)  # s
+    sources = tick_sources(len(pictures), rate)  # k
+    if len(sources) < SHORTEST_TICKS:
+        raise InputError(
+            "frames",
+            found=f"{len(pictures)} at {float(rate):g} fps ({len(sources)} at {TICKS_PER_S} fps)",
+            wanted=f"at least {SHORTEST_TICKS} at {TICKS_PER_S} fps ({SHORTEST_S:.2f} s)",
+            fix="Use a longer clip; 2 s and more give a sure verdict.",
+        )
+    _require_speech(samples)
+    windows = min(len(sources), len(samples) // SAMPLES_PER_TICK) - FRAMES_SEEN  # as many as the reference scores
+    return Clip(pictures, rate, samples, sources, windows)
+
+
+def _checked_frames(frames: object) -> Tensor:
+    """An IMAGE batch, f h w 3, with finite values from 0 to 1."""
     if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[-1] != 3 or frames.numel() == 0:
         found = f"shape {list(frames.shape)}" if isinstance(frames, Tensor) else type(frames).__name__
         raise InputError(
@@ -37,12 +66,8 @@ def check_frames(frames: object) -> Tensor:
         )
     bad = next((index for index, frame in enumerate(frames) if not torch.isfinite(frame).all()), None)
     if bad is not None:
-        raise InputError(
-            "frames",
-            found=f"NaN or infinity in frame {bad}",
-            wanted="finite pixels",
-            fix="Decode the video again; a NaN often comes from a VAE in half precision.",
-        )
+        fix = "Decode the video again; a NaN often comes from a VAE in half precision."
+        raise InputError("frames", found=f"NaN or infinity in frame {bad}", wanted="finite pixels", fix=fix)
     low, high = (float(value) for value in frames.aminmax())
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise InputError(
@@ -54,31 +79,16 @@ def check_frames(frames: object) -> Tensor:
     return frames
 
 
-def check_length(ticks: int, frames: int, fps: Fraction, samples: int) -> None:
-    """Raises InputError when picture or sound is too short for one window."""
-    if ticks < SHORTEST_TICKS:
-        raise InputError(
-            "frames",
-            found=f"{frames} at {float(fps):g} fps ({ticks} at 25 fps)",
-            wanted=f"at least {SHORTEST_TICKS} at 25 fps ({SHORTEST_TICKS / TICKS_PER_S:.2f} s)",
-            fix="Use a longer clip; 2 s and more give a sure verdict.",
-        )
-    if samples < SHORTEST_TICKS * SAMPLES_PER_TICK:
-        raise InputError(
-            "audio",
-            found=f"{samples / RATE_HZ:.3f} s",
-            wanted=f"at least {SHORTEST_TICKS / TICKS_PER_S:.2f} s",
-            fix="Use the sound of the whole clip; 2 s and more give a sure verdict.",
-        )
-
-
-def check_not_silent(samples: Tensor) -> None:
-    """Raises InputError when there is nothing to hear: lip sync does not apply to silence."""
+def _require_speech(samples: Tensor) -> None:
+    """Raises InputError for sound that is shorter than one window, or silent: lip sync does not apply to silence."""
+    if len(samples) < SHORTEST_TICKS * SAMPLES_PER_TICK:
+        found, wanted = f"{len(samples) / RATE_HZ:.3f} s", f"at least {SHORTEST_S:.2f} s"
+        fix = "Use the sound of the whole clip; 2 s and more give a sure verdict."
+        raise InputError("audio", found=found, wanted=wanted, fix=fix)
     level_db = float(20 * torch.log10(samples.std(correction=0)))
     if level_db < SILENCE_DB:
-        raise InputError(
-            "audio", found=f"silence ({level_db:.0f} dB)", wanted="speech", fix="Lip sync does not apply without sound."
-        )
+        fix = "Lip sync does not apply without sound."
+        raise InputError("audio", found=f"silence ({level_db:.0f} dB)", wanted="speech", fix=fix)
 
 
 # Pictures
@@ -106,8 +116,3 @@ def audio_windows(samples: Tensor, count: int) -> Tensor:
     """0.2 s of cepstra from the start of each of the first ``count`` ticks: s at 16 kHz in [-1, 1] -> n 1 13 20."""
     cepstra = mfcc(to_int16_scale(samples)).float()  # k 13
     return cepstra.unfold(0, CEPSTRA_SEEN, CEPSTRA_PER_TICK)[:count].unsqueeze(1)  # n 1 13 20
-
-
-def window_count(ticks: int, samples: int) -> int:
-    """How many windows the reference scores: five fewer than the shorter of picture and sound has ticks."""
-    return min(ticks, samples // SAMPLES_PER_TICK) - FRAMES_SEEN

@@ -25,7 +25,8 @@ from devtools.server import HostServer  # noqa: E402
 from tests.bench.bench_nodes import STEPS, Comparison, compare, stock_sampling  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, prepare_base  # noqa: E402
-from wan_core.moe.route import Expert, Router, Tally, Tools  # noqa: E402
+from wan_core.moe import Expert, ExpertParams, ExpertTally  # noqa: E402
+from wan_core.moe.route import Route, Router  # noqa: E402
 from wan_core.moe.schedule import even_sigmas  # noqa: E402
 from wan_core.moe.setup import Setup  # noqa: E402
 
@@ -79,13 +80,10 @@ def router(kind: type[Router], guider: ReadyGuider, sigmas: torch.Tensor) -> Rou
     """A router over two experts that answer with the same guider."""
     options = {"transformer_options": {"sample_sigmas": sigmas}}
     setup = Setup(guider, sigmas, {"model_options": options}, options, None, guider.answer, None, None, True)
-    experts = [
-        Expert(name, guider, sigma_min, load=lambda: None, warm=lambda: None)
-        for name, sigma_min in (("high", BOUNDARY_SIGMA), ("low", 0.0))
-    ]
-    tools = Tools(merge_options=lambda own, base, given: own | given, clock_s=time.perf_counter)
-    tallies = [Tally() for _ in experts]
-    return kind(experts, [setup, setup], "strict", tools, None, tallies, levels=sigmas.tolist())
+    params = ExpertParams("WanModel", 16, OFFICIAL_SHIFT)
+    experts = tuple(Expert(name, params, guider, lambda: None, lambda: None) for name in ("high", "low"))
+    route = Route(experts, (BOUNDARY_SIGMA, 0.0), "strict", lambda own, base, given: own | given, time.perf_counter)
+    return kind(route, [setup, setup], None, [ExpertTally() for _ in experts], levels=sigmas.tolist())
 
 
 def walk_us(model: Callable[..., torch.Tensor], x: torch.Tensor, sigmas: torch.Tensor) -> float:

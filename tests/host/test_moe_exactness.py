@@ -89,7 +89,7 @@ def test_so_does_an_image_to_video_expert_for_every_sampler(client: Client) -> N
 
 @pytest.mark.parametrize("policy", ["latch", "per_step"])
 def test_so_do_the_other_policies_for_samplers_that_step_back_or_draw_noise(client: Client, policy: str) -> None:
-    """It also shows that the rehearsal of per_step names each of their evaluations: the run would stop at another."""
+    """It also shows that the dry run of per_step names each of their evaluations: the run would stop at another."""
     names = ("heunpp2", "dpm_2_ancestral", "dpmpp_2s_ancestral_cfg_pp", "dpmpp_sde", "seeds_3", "sa_solver_pece")
     graph = Graph()
     model = recipes.model(graph)

@@ -1,4 +1,4 @@
-"""A rehearsal tells which evaluation belongs to which step, and leaves no trace."""
+"""A dry run tells which evaluation belongs to which step, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from wan_core.moe.plan import Evaluation
-from wan_core.moe.rehearse import POST_CFG_HOOKS, evaluations_of, rehearse
+from wan_core.moe.dry_run import POST_CFG_HOOKS, dry_run, evaluations_of
+from wan_core.moe.policy import Evaluation
 from wan_core.moe.setup import Setup
 
 SIGMAS = [1.0, 0.75, 0.5, 0.0]  # exact in float32
 Trace = list[float | None]  # the sigma of an evaluation, None for the report of a step
+Options = dict[str, Any]
 
 
 @dataclass
@@ -30,15 +31,7 @@ class Scripted:
     denoised: Tensor | None = None
 
     def sample(
-        self,
-        model: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        on_step: Any,
-        noise: Tensor,
-        latent: Tensor,
-        mask: Any,
-        disable_pbar: bool,
+        self, model: Any, sigmas: Tensor, extra_args: Options, on_step: Any, noise: Tensor, *rest: Any
     ) -> Tensor:
         self.shape, self.model = noise.shape, model
         for i, sigma in enumerate(self.trace):
@@ -49,12 +42,12 @@ class Scripted:
         return noise
 
 
-def setup(model_options: dict[str, Any] | None = None) -> Setup:
+def prepared(model_options: Options | None = None) -> Setup:
     """What a guider would have prepared for two videos of 16 channels, with a progress bar that must not move."""
     options = {"owner": "high"} if model_options is None else model_options
 
     def refuse(*_: object) -> None:
-        raise AssertionError("a rehearsal must not report a step")
+        raise AssertionError("a dry run must not report a step")
 
     return Setup(
         guider=SimpleNamespace(inner_model=object(), model_patcher=object(), cfg=4.0),
@@ -73,9 +66,7 @@ def pairs(evaluations: list[Evaluation]) -> list[tuple[float, float]]:
     return [(evaluation.sigma, evaluation.step_sigma) for evaluation in evaluations]
 
 
-# Traces, and the (sigma, start of the step) of each evaluation by hand
-
-TRACES = {
+TRACES = {  # by hand: the trace, and the (sigma, start of the step) of each evaluation
     "one evaluation a step": ([1.0, None, 0.75, None, 0.5, None], [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]),
     "two, the second at the end": (
         [1.0, None, 0.75, 0.75, None, 0.5, 0.5, None],
@@ -93,15 +84,10 @@ TRACES = {
         [1.0, None, 1.0, 0.75, None, 0.75],
         [(1.0, 1.0), (1.0, 1.0), (0.75, 0.75), (0.75, 0.75)],
     ),
-    "the report one step late": (  # of a corrector: the first evaluation of all has no report of its own
-        [1.0, 0.75, None, 0.5, None, None],
-        [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)],
-    ),
+    # of a corrector: the first evaluation of all has no report of its own
+    "the report one step late": ([1.0, 0.75, None, 0.5, None, None], [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]),
     "one that never reports": ([1.0, 0.75, 0.5], [(1.0, 1.0), (0.75, 1.0), (0.5, 1.0)]),
-    "one evaluation after the last report": (
-        [1.0, None, 0.75, None, 0.0],
-        [(1.0, 1.0), (0.75, 0.75), (0.0, 0.75)],
-    ),
+    "one evaluation after the last report": ([1.0, None, 0.75, None, 0.0], [(1.0, 1.0), (0.75, 0.75), (0.0, 0.75)]),
     "a report before everything": ([None, 1.0, None, 0.75, None], [(1.0, 1.0), (0.75, 0.75)]),
     "nothing": ([], []),
 }
@@ -110,35 +96,27 @@ TRACES = {
 @pytest.mark.parametrize(("trace", "by_hand"), TRACES.values(), ids=TRACES.keys())
 def test_every_evaluation_has_its_step(trace: Trace, by_hand: list[tuple[float, float]]) -> None:
     assert pairs(evaluations_of(trace)) == by_hand
-    assert pairs(rehearse(Scripted(trace), setup())) == by_hand
+    assert pairs(dry_run(Scripted(trace), prepared())) == by_hand
 
 
 def test_the_sampler_sees_one_position_and_the_guiders_model() -> None:
-    sampler, the_setup = Scripted([1.0, None]), setup()
-    rehearse(sampler, the_setup)
+    sampler, setup = Scripted([1.0, None]), prepared()
+    dry_run(sampler, setup)
     assert sampler.shape == (1, 16, 1, 1, 1)
     assert torch.equal(sampler.denoised, torch.zeros(1, 16, 1, 1, 1))
-    assert sampler.model.inner_model is the_setup.guider.inner_model
-    assert sampler.model.model_patcher is the_setup.guider.model_patcher
+    assert sampler.model.inner_model is setup.guider.inner_model
+    assert sampler.model.model_patcher is setup.guider.model_patcher
     assert sampler.model.cfg == 4.0
-
-
-# Guidance hooks of the sampler
 
 
 @pytest.mark.parametrize("own_hooks", [[], [lambda args: pytest.fail("a hook of the model ran")]])
 def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it(own_hooks: list[Callable]) -> None:
     """As cfg_pp samplers do it: they need the unconditional part of every evaluation."""
-    seen: list[dict[str, Any]] = []
+    seen: list[Options] = []
 
-    def sample(
-        model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, *rest: Any
-    ) -> Tensor:
-        unconditional: list[Tensor] = []
-
-        def hook(args: dict[str, Any]) -> Tensor:
+    def sample(model: Any, sigmas: Tensor, extra_args: Options, on_step: Any, noise: Tensor, *rest: Any) -> Tensor:
+        def hook(args: Options) -> Tensor:
             seen.append(args)
-            unconditional.append(args["uncond_denoised"])
             return args["denoised"] + 1.0
 
         options = extra_args["model_options"].copy()
@@ -149,52 +127,45 @@ def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it(own_
             denoised = model(x, sigmas[i].expand(len(x)), **extra_args)
             on_step(i, denoised, x, len(sigmas) - 1)
             assert torch.equal(denoised, torch.ones_like(x))
-            x = denoised + (x - unconditional.pop()) / sigmas[i] * sigmas[i + 1]
+            x = denoised + (x - seen[-1]["uncond_denoised"]) / sigmas[i] * sigmas[i + 1]
         return x
 
-    the_setup = setup({"owner": "high", POST_CFG_HOOKS: own_hooks})
-    assert pairs(rehearse(SimpleNamespace(sample=sample), the_setup)) == [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]
+    setup = prepared({"owner": "high", POST_CFG_HOOKS: own_hooks})
+    assert pairs(dry_run(SimpleNamespace(sample=sample), setup)) == [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]
     assert [float(args["sigma"][0]) for args in seen] == SIGMAS[:3]
     for args in seen:
         assert {"denoised", "cond_denoised", "uncond_denoised", "input", "sigma", "model_options"} <= args.keys()
         assert args["model_options"]["owner"] == "high"
         assert args["input"].shape == args["cond_denoised"].shape == (1, 16, 1, 1, 1)
-    assert the_setup.model_options[POST_CFG_HOOKS] is own_hooks
+    assert setup.model_options[POST_CFG_HOOKS] is own_hooks
     assert len(own_hooks) <= 1
 
 
 # No trace
 
 
-def rude(
-    model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, latent: Tensor, *rest: Any
-) -> Tensor:
+def rude(model: Any, sigmas: Tensor, extra_args: Options, on_step: Any, noise: Tensor, *rest: Any) -> Tensor:
     """Seeds and draws from the global generator and writes into the arguments and options that it was given."""
     torch.manual_seed(99)
-    x = noise + torch.randn_like(noise)
-    model(x, sigmas[:1], **extra_args)
+    noise.mul_(sigmas[0] + 1.0).add_(torch.randn_like(noise))
+    model(noise, sigmas[:1], **extra_args)
     extra_args["denoise_mask"] = None
     extra_args["model_options"]["disable_cfg1_optimization"] = True
     extra_args["model_options"].setdefault(POST_CFG_HOOKS, []).append(lambda args: args["denoised"])
-    return x + torch.rand(5).sum()
+    return noise + torch.rand(5).sum()
 
 
 @pytest.mark.parametrize("hooks", [{}, {POST_CFG_HOOKS: []}])
-def test_the_random_state_and_the_setup_stay_as_they_were(hooks: dict[str, Any]) -> None:
-    the_setup = setup({"owner": "high"} | hooks)
-    before = copy.deepcopy(
-        {
-            each.name: getattr(the_setup, each.name)
-            for each in fields(the_setup)
-            if each.name not in ("guider", "callback")
-        }
-    )
+def test_the_random_state_and_the_setup_stay_as_they_were(hooks: Options) -> None:
+    setup = prepared({"owner": "high"} | hooks)
+    names = [each.name for each in fields(setup) if each.name not in ("guider", "callback")]
+    before = copy.deepcopy({name: getattr(setup, name) for name in names})
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    rehearse(SimpleNamespace(sample=rude), the_setup)
+    dry_run(SimpleNamespace(sample=rude), setup)
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, value in before.items():
-        now = getattr(the_setup, name)
+        now = getattr(setup, name)
         assert torch.equal(now, value) if isinstance(value, Tensor) else now == value, name
 
 
@@ -205,19 +176,5 @@ def test_the_random_state_comes_back_after_an_error_too() -> None:
 
     state = torch.random.get_rng_state()
     with pytest.raises(KeyboardInterrupt):
-        rehearse(SimpleNamespace(sample=fails), setup())
+        dry_run(SimpleNamespace(sample=fails), prepared())
     assert torch.equal(torch.random.get_rng_state(), state)
-
-
-def test_a_sampler_that_works_in_place_does_not_touch_the_noise() -> None:
-    the_setup = setup()
-    before = the_setup.noise.clone()
-
-    def in_place(
-        model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, *rest: Any
-    ) -> Tensor:
-        model(noise.mul_(sigmas[0] + 1.0), sigmas[:1], **extra_args)
-        return noise
-
-    rehearse(SimpleNamespace(sample=in_place), the_setup)
-    assert torch.equal(the_setup.noise, before)

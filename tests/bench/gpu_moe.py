@@ -8,9 +8,9 @@ loads. Figures that --out has already are not taken again, so a call that was cu
         python tests/bench/gpu_moe.py --dtype $dtype --patcher $patcher --models MODELS --out OUT
     done; rm MODELS/*_$dtype.safetensors; done
 
-Two experts take 57 GB of disk in bf16 and 29 GB in fp8_e4m3fn; the static patcher also takes as much RAM. One call
-makes 20 steps of 480P and 6 or 9 of 720P: on an H100 some 6 minutes with the files, by estimate. Without one, to
-see that it runs:
+Two experts take 57 GB of disk in bf16 and 29 GB in fp8_e4m3fn, and half of that in RAM while one is written; the static
+patcher takes all of it in RAM. One call makes 20 steps of 480P and 6 or 9 of 720P: on an H100 some 6 minutes with the
+files, by estimate. Without one, to see that it runs:
 
     python tests/bench/gpu_moe.py --device cpu --tiny --models MODELS --out OUT
 """
@@ -102,12 +102,12 @@ import comfy_aimdo.model_vbar  # noqa: E402
 import page_cache  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 import nodes as host_nodes  # noqa: E402
 
 DEVICE = torch.device(OPTIONS.device)
 DTYPES = {"bf16": torch.bfloat16, "fp8_e4m3fn": torch.float8_e4m3fn}
-FILE_TYPES = {torch.bfloat16: "BF16", torch.float8_e4m3fn: "F8_E4M3"}
 Model = comfy.model_patcher.ModelPatcher
 
 
@@ -156,26 +156,15 @@ def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator)
 
 
 def write_expert(path: Path, seed: int) -> None:
-    """Writes a random expert weight by weight: matrices in the dtype of the options, the rest in bf16."""
-    header: dict[str, Any] = {"__metadata__": {"config": json.dumps({"transformer": {"text_dim": OPTIONS.text}})}}
-    end = 0
-    dtypes = {}
-    for name, shape in expert_shapes().items():
-        dtypes[name] = DTYPES[OPTIONS.dtype] if len(shape) == 2 else torch.bfloat16
-        start, end = end, end + math.prod(shape) * dtypes[name].itemsize
-        header[name] = {"dtype": FILE_TYPES[dtypes[name]], "shape": shape, "data_offsets": [start, end]}
-    free = psutil.disk_usage(str(path.parent)).free
-    if free < end:
-        sys.exit(f"{path.name} takes {end / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: take fewer --layers, or fp8.")
+    """Writes a random expert: matrices in the dtype of the options, the rest in bf16."""
     generator = torch.Generator(DEVICE).manual_seed(seed)
+    weights = {}
+    for name, shape in expert_shapes().items():
+        dtype = DTYPES[OPTIONS.dtype] if len(shape) == 2 else torch.bfloat16
+        weights[name] = random_weight(name, shape, generator).to(dtype).cpu()
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, shape in expert_shapes().items():
-            weight = random_weight(name, shape, generator).to(dtypes[name])
-            file.write(weight.flatten().view(torch.uint8).cpu().numpy().data)
+    save_file(weights, part, {"config": json.dumps({"transformer": {"text_dim": OPTIONS.text}})})
+    with part.open("rb+") as file:
         os.fsync(file.fileno())  # only clean pages can leave the page cache
     os.replace(part, path)
 
@@ -190,7 +179,7 @@ def expert_file(name: str) -> Path:
     return path
 
 
-def load(name: str) -> Model:
+def expert(name: str) -> Model:
     """An expert as the host's own loader makes it."""
     return comfy.sd.load_diffusion_model(str(expert_file(name)))
 
@@ -250,7 +239,7 @@ def clear_device() -> None:
 
 def step_figures() -> dict[str, float]:
     """MoESampler against the stock KSampler, in turn, on one expert that makes every step and is loaded already."""
-    high = load("high")
+    high = expert("high")
     video = latent(OPTIONS.size, OPTIONS.frames)
     stock_s, ours_s, differences = [], [], []
     timed(lambda: run_stock(high, 1, video))
@@ -267,7 +256,7 @@ def step_figures() -> dict[str, float]:
 
 def memory_figures() -> dict[str, float]:
     """Peaks of two experts, one step each, against one expert alone."""
-    high, low = load("high"), load("low")
+    high, low = (expert(name) for name in ("high", "low"))
     video = latent(OPTIONS.size, OPTIONS.frames)
     runs = {
         "alone": lambda: run_stock(high, 2, video),
@@ -321,7 +310,7 @@ def used_gb() -> float:
 def swap_figures() -> dict[str, float]:
     """How much longer the next expert's first evaluation takes than another one, for each state of its file."""
     figures = {}
-    high = load("high")
+    high = expert("high")
     for variant in SWAPS[OPTIONS.patcher]:
         figures |= {f"{variant}.{what}": value for what, value in swap(high, variant).items()}
         clear_device()
@@ -338,7 +327,7 @@ def swap(high: Model, variant: str) -> dict[str, float]:
         ends_s.append(time.perf_counter())
         return args["denoised"]
 
-    low = load("low")
+    low = expert("low")
     high, low = high.clone(), low.clone()
     for model in (high, low):
         model.set_model_sampler_post_cfg_function(stamp)
@@ -367,12 +356,6 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{os.cpu_count()} CPU cores"
-    return {"device": device, "torch": torch.__version__, "python": platform.python_version()}
-
-
 def main() -> None:
     """Takes the figures that are still missing, and saves them after each phase."""
     for folder in (OPTIONS.models, OPTIONS.out):
@@ -392,7 +375,9 @@ def main() -> None:
                 figures = phases[phase]()
                 clear_device()
             plan = {name: getattr(OPTIONS, name) for name in SHAPE | PLAN}
-            taken[key] = {"figures": figures, "plan": plan, "machine": machine()}
+            device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{os.cpu_count()} CPU cores"
+            machine = {"device": device, "torch": torch.__version__, "python": platform.python_version()}
+            taken[key] = {"figures": figures, "plan": plan, "machine": machine}
             part = results.with_suffix(".part")
             part.write_text(json.dumps(taken, indent=1), encoding="ascii")
             os.replace(part, results)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,8 +22,7 @@ RANK = 4
 
 def lora_of(name: str) -> dict[str, torch.Tensor]:
     """A LoRA for query, key and value of one block, in the host's names."""
-    source = torch.Generator().manual_seed(len(name))
-    width = 96
+    source, width = torch.Generator().manual_seed(len(name)), 96
     factors = {}
     for part in "qkv":
         prefix = f"diffusion_model.blocks.1.self_attn.{part}"
@@ -33,13 +31,12 @@ def lora_of(name: str) -> dict[str, torch.Tensor]:
     return factors
 
 
-def with_lora(weights: dict[str, torch.Tensor], lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def baked(weights: dict[str, torch.Tensor], lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights of a model with a LoRA of strength 1 added."""
-    added = dict(weights)
-    for down in (key for key in lora if key.endswith(".lora_A.weight")):
-        key = down.removeprefix("diffusion_model.").replace(".lora_A", "")
-        added[key] = weights[key] + lora[down.replace("lora_A", "lora_B")] @ lora[down]
-    return added
+    downs = [key for key in lora if key.endswith(".lora_A.weight")]
+    added = {key: lora[key.replace("lora_A", "lora_B")] @ lora[key] for key in downs}
+    names = {key.removeprefix("diffusion_model.").replace(".lora_A", ""): delta for key, delta in added.items()}
+    return {key: weight + names.get(key, 0.0) for key, weight in weights.items()}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,7 @@ def lora_files(live_host: HostServer) -> None:
     for name, file in LORAS.items():
         lora = lora_of(name)
         save_file(lora, models / "loras" / file)
-        save_file(with_lora(weights, lora), models / "diffusion_models" / BAKED[name], metadata=metadata)
+        save_file(baked(weights, lora), models / "diffusion_models" / BAKED[name], metadata=metadata)
 
 
 def with_lora_file(graph: Graph, model: Link, name: str, strength: float = 1.0) -> Link:
@@ -103,15 +100,13 @@ def test_a_whole_graph_of_stock_patches_acts_on_each_expert_by_itself(client: Cl
     row = graph.save(chained(graph, guiders, (3, 6), **common))
     pair = dict(zip(("model_high", "model_low"), shots["whole"], strict=True))
     of_model = recipes.guider(graph, recipes.moe_model(graph, **pair), cfg=1.5)
-    same = [
-        graph.save(recipes.sample_with_guider(graph, of_model, **common)),
-        graph.save(recipes.moe_sample(graph, **pair, **common, cfg_high=1.5, cfg_low=1.5)),
-    ]
+    alike = recipes.moe_sample(graph, **pair, **common, cfg_high=1.5, cfg_low=1.5)
+    others = [graph.save(latent) for latent in (recipes.sample_with_guider(graph, of_model, **common), alike)]
     run = client.run(graph)
     found = {name: run.saved(node) for name, node in saves.items()}
     whole = found.pop("whole")
     assert relative(whole, run.saved(row)) < 1e-5
-    assert [run.saved(node) for node in same] == [whole, whole]
+    assert [run.saved(node) for node in others] == [whole, whole]
     assert {name for name, other in found.items() if relative(other, whole) < 1e-4} == set()
 
 
@@ -141,12 +136,13 @@ def test_two_loras_on_one_file_equal_two_files_with_them_in_their_weights(client
     graph = Graph()
     base = recipes.model(graph)
     stacks = {f"model_{name}": with_lora_file(graph, base, name) for name in LORAS}
-    baked = {f"model_{name}": recipes.model(graph, file) for name, file in BAKED.items()}
+    files = {f"model_{name}": recipes.model(graph, file) for name, file in BAKED.items()}
     common = {"sampler_name": "heunpp2", "latent_image": graph.make(**NOISE)}
-    ways: dict[str, Callable[[dict[str, Link], int], Link]] = {
-        "sampler": lambda pair, seed: recipes.moe_sample(graph, **pair, **common, seed=seed),
-        "model": lambda pair, seed: recipes.stock_sample(graph, recipes.moe_model(graph, **pair), **common, seed=seed),
-    }
-    pairs = {f"{name} {seed}": (way(stacks, seed), way(baked, seed)) for seed in (1, 2) for name, way in ways.items()}
+    pairs = {}
+    for seed in (1, 2):
+        models = [recipes.moe_model(graph, **pair) for pair in (stacks, files)]
+        of_model = [recipes.stock_sample(graph, model, **common, seed=seed) for model in models]
+        of_sampler = [recipes.moe_sample(graph, **pair, **common, seed=seed) for pair in (stacks, files)]
+        pairs |= {f"sampler {seed}": tuple(of_sampler), f"model {seed}": tuple(of_model)}
     pairs["without lora"] = recipes.moe_sample(graph, **stacks, **common), recipes.moe_sample(graph, **common)
     assert unequal(client, graph, pairs) == ["without lora"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,12 +12,12 @@ from safetensors.torch import save_file
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, share_file
-from tests.host.moe_runs import MASKED_BATCH, unequal
+from tests.host.moe_runs import MASKED_BATCH, shifted, unequal
 from tests.host.recipes import Link
 
 COPY = "second_copy_of_mini_t2v_high.safetensors"
 LORA = "lora_for_hooks.safetensors"
-Sample = Callable[[Graph, Link, dict[str, Any]], Link]
+Sample = Callable[..., Link]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,31 +27,16 @@ def files(live_host: HostServer) -> None:
     share_file(models / "diffusion_models" / recipes.HIGH, models / "diffusion_models" / COPY)
     (models / "loras").mkdir(exist_ok=True)
     source, name = torch.Generator().manual_seed(5), "diffusion_model.blocks.1.self_attn.q"
-    factors = {
-        f"{name}.lora_{part}.weight": torch.randn(shape, generator=source)
-        for part, shape in {"A": (4, 96), "B": (96, 4)}.items()
-    }
-    save_file(factors, models / "loras" / LORA)
+    shapes = {f"{name}.lora_A.weight": (4, 96), f"{name}.lora_B.weight": (96, 4)}
+    save_file({key: torch.randn(shape, generator=source) for key, shape in shapes.items()}, models / "loras" / LORA)
 
 
-def shifted(graph: Graph, shift: float, name: str = recipes.HIGH) -> Link:
-    return graph.add("ModelSamplingSD3", model=recipes.model(graph, name), shift=shift)[0]
-
-
-def stock(graph: Graph, model: Link, inputs: dict[str, Any]) -> Link:
-    return recipes.stock_sample(graph, model, **inputs)
-
-
-def moe_sampler(graph: Graph, model: Link, inputs: dict[str, Any]) -> Link:
+def moe_sampler(graph: Graph, model: Link, **inputs: Any) -> Link:
     return recipes.moe_sample(graph, model_high=model, model_low=model, **inputs)
 
 
-def moe_model(graph: Graph, model: Link, inputs: dict[str, Any]) -> Link:
-    both = graph.add("WanCastMoEModel", model_high=model, model_low=model, switch="auto")[0]
-    return recipes.stock_sample(graph, both, **inputs)
-
-
-OURS = pytest.mark.parametrize("ours", [moe_sampler, moe_model])
+def moe_model(graph: Graph, model: Link, **inputs: Any) -> Link:
+    return recipes.stock_sample(graph, recipes.moe_model(graph, model_high=model, model_low=model), **inputs)
 
 
 def ranged(graph: Graph) -> dict[str, Link]:
@@ -72,41 +56,33 @@ def hooked(graph: Graph) -> dict[str, Link]:
     first = graph.add("CreateHookKeyframe", strength_mult=0.5, start_percent=0.0)[0]
     both = graph.add("CreateHookKeyframe", strength_mult=1.5, start_percent=0.35, prev_hook_kf=first)[0]
     hooks = graph.add("SetHookKeyframes", hooks=hooks, hook_kf=both)[0]
-    given = recipes.conditioning(graph)
     properties = {"strength": 1.0, "set_cond_area": "default", "hooks": hooks}
     return {
-        name: graph.add("ConditioningSetProperties", cond_NEW=cond, **properties)[0] for name, cond in given.items()
+        name: graph.add("ConditioningSetProperties", cond_NEW=cond, **properties)[0]
+        for name, cond in recipes.conditioning(graph).items()
     }
 
 
-@contextmanager
-def fresh(client: Client) -> Iterator[None]:
-    client.forget()
-    yield
-    client.forget()
-
-
-def digests(client: Client, sample: Sample, conditioning: Callable[[Graph], Any], **inputs: Any) -> list[str]:
+def digests(client: Client, sample: Sample, conditioning: Callable[[Graph], Any], sampler_name: str) -> list[str]:
     """What three runs in a row on a fresh host give: shift 5, shift 1, and shift 5 again."""
+    client.forget()
     found = []
-    with fresh(client):
-        for seed, shift in enumerate((5.0, 1.0, 5.0)):
-            graph = Graph()
-            link = sample(graph, shifted(graph, shift), conditioning(graph) | inputs | {"seed": seed})
-            node = graph.hash(link)
-            found.append(client.run(graph).digest(node))
+    for seed, shift in enumerate((5.0, 1.0, 5.0)):
+        graph = Graph()
+        inputs = conditioning(graph) | {"sampler_name": sampler_name, "seed": seed}
+        node = graph.hash(sample(graph, shifted(graph, shift), **inputs))
+        found.append(client.run(graph).digest(node))
     return found
 
 
-@OURS
-def test_ranges_of_prompts_follow_the_shift_of_the_model_from_the_first_run(client: Client, ours: Sample) -> None:
-    assert digests(client, ours, ranged) == digests(client, stock, ranged)
-
-
-@OURS
-@pytest.mark.parametrize("sampler", ["euler", "heunpp2"])
-def test_hooks_on_prompts_follow_their_keyframes_from_the_first_run(client: Client, ours: Sample, sampler: str) -> None:
-    assert digests(client, ours, hooked, sampler_name=sampler) == digests(client, stock, hooked, sampler_name=sampler)
+@pytest.mark.parametrize(("conditioning", "sampler"), [(ranged, "euler"), (hooked, "euler"), (hooked, "heunpp2")])
+def test_ranges_and_hooks_of_prompts_follow_the_model_from_the_first_run(
+    client: Client, conditioning: Callable[[Graph], Any], sampler: str
+) -> None:
+    """Ranges follow its shift, hooks their keyframes."""
+    stock = digests(client, recipes.stock_sample, conditioning, sampler)
+    assert digests(client, moe_sampler, conditioning, sampler) == stock
+    assert digests(client, moe_model, conditioning, sampler) == stock
 
 
 def test_hooks_are_right_each_time_the_run_comes_back_to_an_expert(client: Client) -> None:
@@ -116,35 +92,32 @@ def test_hooks_are_right_each_time_the_run_comes_back_to_an_expert(client: Clien
     given = hooked(graph) | {"sampler_name": "heunpp2"}
     high, low = shifted(graph, 8.0), shifted(graph, 8.0, COPY)
     ours = recipes.moe_sample(graph, model_high=high, model_low=low, **given)
-    assert unequal(client, graph, {"heunpp2": (ours, stock(graph, high, given))}) == []
+    assert unequal(client, graph, {"heunpp2": (ours, recipes.stock_sample(graph, high, **given))}) == []
 
 
 def test_one_file_with_two_shifts_equals_two_files(client: Client) -> None:
     found = []
     for second in (recipes.HIGH, COPY):
-        with fresh(client):
-            graph = Graph()
-            experts = {"model_high": shifted(graph, 5.0), "model_low": shifted(graph, 1.0, second)}
-            node = graph.hash(recipes.moe_sample(graph, **experts, **ranged(graph)))
-            found.append(client.run(graph).digest(node))
+        client.forget()
+        graph = Graph()
+        pair = {"model_high": shifted(graph, 5.0), "model_low": shifted(graph, 1.0, second)}
+        node = graph.hash(recipes.moe_sample(graph, **pair, **ranged(graph)))
+        found.append(client.run(graph).digest(node))
     assert found[0] == found[1]
 
 
 def test_a_mask_that_changes_over_the_run_is_that_of_the_expert(client: Client) -> None:
     """Differential Diffusion on one expert acts in its part alone."""
     graph = Graph()
-    start = graph.make(**MASKED_BATCH)
-    both = recipes.model(graph)
-    masked = graph.add("DifferentialDiffusion", model=both, strength=1.0)[0]
-    given = {"latent_image": start, "denoise": 0.9} | recipes.conditioning(graph)
-    runs = {
-        (high, low): recipes.moe_sample(
-            graph, model_high=masked if high else both, model_low=masked if low else both, **given
-        )
-        for high in (False, True)
-        for low in (False, True)
+    plain = recipes.model(graph)
+    models = {False: plain, True: graph.add("DifferentialDiffusion", model=plain, strength=1.0)[0]}
+    given = {"latent_image": graph.make(**MASKED_BATCH), "denoise": 0.9} | recipes.conditioning(graph)
+    stock = {on: recipes.stock_sample(graph, model, **given) for on, model in models.items()}
+    ours = {
+        (high, low): recipes.moe_sample(graph, model_high=models[high], model_low=models[low], **given)
+        for high in models
+        for low in models
     }
-    plain = {on: stock(graph, masked if on else both, given) for on in (False, True)}
-    same = {"both": (runs[True, True], plain[True]), "none": (runs[False, False], plain[False])}
-    other = {"low": (runs[False, True], runs[False, False]), "high": (runs[True, False], runs[True, True])}
-    assert unequal(client, graph, same | other) == ["low", "high"]
+    pairs = {"both": (ours[True, True], stock[True]), "none": (ours[False, False], stock[False])}
+    pairs |= {"low": (ours[False, True], ours[False, False]), "high": (ours[True, False], ours[True, True])}
+    assert unequal(client, graph, pairs) == ["low", "high"]

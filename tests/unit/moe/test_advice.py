@@ -113,39 +113,35 @@ def test_a_schedule_for_flow_models_is_not_noted(schedule: Schedule, shift: floa
                 assert "degenerate_schedule" not in codes_of(notes), (steps, boundary, notes)
 
 
+KARRAS = (
+    "the high-noise expert takes 1 of 20 steps, an even schedule of shift 8 gives it 11; motion and layout will be "
+    "coarse; unless you want that, set scheduler to simple and let it run to the end (karras, exponential and "
+    "kl_optimal are not made for flow models)"
+)
+ONE_BIG_STEP = "the low-noise expert takes 1 of 23 steps, an even schedule of shift 8 gives it 11; fine detail will be "
+ALL_HIGH = (
+    "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them (sigma 1 to "
+    "0.95); the low-noise expert is not used; to use both, change switch or the range of the steps"
+)
+ALL_LOW = (
+    "all 2 steps are on the low-noise expert, because the boundary (sigma 0.875) lies above all of them (sigma 0.8 to "
+    "0.4); the high-noise expert is not used; "
+)
+
+
 @pytest.mark.parametrize(
-    ("sigmas", "boundary", "text"),
+    ("sigmas", "code", "text"),
     [
-        (
-            karras(20, 8.0),
-            0.875,
-            "the high-noise expert takes 1 of 20 steps, an even schedule of shift 8 gives it 11; motion and layout "
-            "will be coarse; unless you want that, set scheduler to simple and let it run to the end (karras, "
-            "exponential and kl_optimal are not made for flow models)",
-        ),
-        (
-            [*simple(40, 8.0)[:23], 0.0],
-            0.875,
-            "the low-noise expert takes 1 of 23 steps, an even schedule of shift 8 gives it 11; fine detail will be ",
-        ),
-        (
-            [1.0, 0.95, 0.9],
-            0.875,
-            "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them "
-            "(sigma 1 to 0.95); the low-noise expert is not used; to use both, change switch or the range of the steps",
-        ),
-        (
-            [0.8, 0.4, 0.0],
-            0.9,
-            "all 2 steps are on the low-noise expert, because the boundary (sigma 0.9) lies above all of them "
-            "(sigma 0.8 to 0.4); the high-noise expert is not used; ",
-        ),
+        (karras(20, 8.0), "degenerate_schedule", KARRAS),
+        ([*simple(40, 8.0)[:23], 0.0], "degenerate_schedule", ONE_BIG_STEP),
+        ([1.0, 0.95, 0.9], "one_expert", ALL_HIGH),
+        ([0.8, 0.4, 0.0], "one_expert", ALL_LOW),
     ],
 )
-def test_a_note_on_the_schedule_says_what_is_so_and_what_to_do(sigmas: list[float], boundary: float, text: str) -> None:
-    (note,) = on(sigmas, boundary)
+def test_a_note_on_the_schedule_says_what_is_so_and_what_to_do(sigmas: list[float], code: str, text: str) -> None:
+    (note,) = on(sigmas)
+    assert note.code == code
     assert note.text.startswith(text)
-    assert note.code == ("one_expert" if text.startswith("all") else "degenerate_schedule")
 
 
 @pytest.mark.parametrize(("high_steps", "low_steps", "count"), [(2, 9, 0), (2, 10, 1), (16, 1, 0), (17, 1, 1)])
@@ -156,13 +152,12 @@ def test_a_note_begins_at_a_third_of_the_high_and_an_eighth_of_the_low_share(
     assert len(on(sigmas)) == count
 
 
+STOPS_SOON_AFTER_THE_SWITCH = even_sigmas(40, 8.0)[:24]
+STARTS_A_LITTLE_LATER = [0.99, 0.95, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]  # a third of 0.587, not of 0.632
+
+
 @pytest.mark.parametrize(
-    ("sigmas", "shift", "counts"),
-    [
-        (even_sigmas(40, 8.0)[:24], 8.0, (22, 1)),  # stops soon after the switch
-        # starts a little later: 0.2 of the steps; a third of 0.587, not of 0.632
-        ([0.99, 0.95, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 12.0, (2, 8)),
-    ],
+    ("sigmas", "shift", "counts"), [(STOPS_SOON_AFTER_THE_SWITCH, 8.0, (22, 1)), (STARTS_A_LITTLE_LATER, 12.0, (2, 8))]
 )
 def test_a_run_is_measured_by_its_own_range(sigmas: list[float], shift: float, counts: tuple[int, int]) -> None:
     split = split_schedule(sigmas, 0.875)
@@ -308,7 +303,6 @@ def test_one_file_for_both_experts_is_noted_if_its_name_says_a_level(file: str, 
 
 HIGH, LOW = replace(PARAMS, file=HIGH_FILE, cfg=4.0), replace(PARAMS, file=LOW_FILE, cfg=3.0)
 FEW = even_sigmas(4, 8.0)
-OTHER_PORTRAIT = "the {}-noise expert has the Stand-In file of the {}-noise expert; load the one for {} noise there"
 
 
 def notes(
@@ -317,72 +311,49 @@ def notes(
     return notes_on_run((high, low), sigmas, boundary_sigma)
 
 
-def of_pair(high: dict[str, object], low: dict[str, object]) -> tuple[Note, ...]:
-    """The notes on a usual run of experts that are changed so."""
-    return notes(replace(HIGH, **high), replace(LOW, **low))
-
-
 @pytest.mark.parametrize("cfgs", [(None, 1.0), (4.0, 3.0), (1.0, 1.0)])
 @pytest.mark.parametrize("sigmas", [even_sigmas(20, 8.0), even_sigmas(4, 5.0)], ids=["full", "distilled"])
 def test_a_usual_run_has_no_notes(sigmas: list[float], cfgs: tuple[float | None, float | None]) -> None:
     assert notes(replace(HIGH, cfg=cfgs[0]), replace(LOW, cfg=cfgs[1]), sigmas) == ()
 
 
+OTHER_PORTRAIT = "the {0}-noise expert has the Stand-In file of the {1}-noise expert; load the one for {0} noise there"
+SAME_PORTRAIT = "both experts have the same Stand-In file; Wan2.2 has one for each expert"
+OTHER_SHIFT = "model_low has another shift; the schedule is that of model_high"
+WINDOWS = (
+    "only the {}-noise expert has context windows; the {}-noise expert runs at full length and needs far more memory; "
+    "set context windows on both models"
+)
+FOR_HIGH, FOR_LOW = {"portraits_for": {"high"}}, {"portraits_for": {"low"}}
+ONE, TWO = {"portrait_files": {"one"}}, {"portrait_files": {"two"}}
+WINDOWED = {"has_context_windows": True}
+
+
 @pytest.mark.parametrize(
     ("high", "low", "code", "texts"),
     [
         ({}, {}, "", []),
-        ({"file": None, "has_context_windows": True}, {"file": None, "has_context_windows": True}, "", []),
+        ({"file": None} | WINDOWED, {"file": None} | WINDOWED, "", []),
+        ({}, {"shift": 5.0}, "other_shift", [OTHER_SHIFT]),
+        (WINDOWED, {}, "context_windows", [WINDOWS.format("high", "low")]),
+        ({}, WINDOWED, "context_windows", [WINDOWS.format("low", "high")]),
+        (FOR_HIGH, FOR_LOW, "", []),
+        (FOR_LOW, FOR_LOW, "other_portrait_file", [OTHER_PORTRAIT.format("high", "low")]),
+        (FOR_HIGH, FOR_HIGH, "other_portrait_file", [OTHER_PORTRAIT.format("low", "high")]),
         (
-            {},
-            {"shift": 5.0},
-            "other_shift",
-            ["model_low has another shift; the schedule is that of model_high"],
-        ),
-        (
-            {"has_context_windows": True},
-            {},
-            "context_windows",
-            [
-                "only the high-noise expert has context windows; the low-noise expert runs at full length and needs "
-                "far more memory; set context windows on both models"
-            ],
-        ),
-        (
-            {},
-            {"has_context_windows": True},
-            "context_windows",
-            [
-                "only the low-noise expert has context windows; the high-noise expert runs at full length and needs "
-                "far more memory; set context windows on both models"
-            ],
-        ),
-        ({"portraits_for": {"high"}}, {"portraits_for": {"low"}}, "", []),
-        (
-            {"portraits_for": {"low"}},
-            {"portraits_for": {"low"}},
+            FOR_LOW | ONE,
+            FOR_HIGH | ONE,
             "other_portrait_file",
-            [OTHER_PORTRAIT.format("high", "low", "high")],
+            [OTHER_PORTRAIT.format("high", "low"), OTHER_PORTRAIT.format("low", "high")],
         ),
-        (
-            {"portraits_for": {"low"}, "portrait_files": {"one"}},
-            {"portraits_for": {"high"}, "portrait_files": {"one"}},
-            "other_portrait_file",
-            [OTHER_PORTRAIT.format("high", "low", "high"), OTHER_PORTRAIT.format("low", "high", "low")],
-        ),
-        (
-            {"portrait_files": {"one"}},
-            {"portrait_files": {"two", "one"}},
-            "same_portrait_file",
-            ["both experts have the same Stand-In file; Wan2.2 has one for each expert"],
-        ),
-        ({"portrait_files": {"one"}}, {"portrait_files": {"two"}}, "", []),
+        (ONE, {"portrait_files": {"two", "one"}}, "same_portrait_file", [SAME_PORTRAIT]),
+        (ONE, TWO, "", []),
     ],
 )
 def test_what_differs_between_the_experts_is_noted(
     high: dict[str, object], low: dict[str, object], code: str, texts: list[str]
 ) -> None:
-    assert of_pair(high, low) == tuple(Note(code, text) for text in texts)
+    assert notes(replace(HIGH, **high), replace(LOW, **low)) == tuple(Note(code, text) for text in texts)
 
 
 def test_the_share_of_steps_is_measured_by_the_shift_of_the_high_expert() -> None:

@@ -26,14 +26,13 @@ class Scripted:
     """A sampler that evaluates and reports as it is told, and remembers what it saw."""
 
     trace: Trace
-    shape: torch.Size | None = None
     model: Any = None
     denoised: Tensor | None = None
 
     def sample(
         self, model: Any, sigmas: Tensor, extra_args: Options, on_step: Any, noise: Tensor, *rest: Any
     ) -> Tensor:
-        self.shape, self.model = noise.shape, model
+        self.model = model
         for i, sigma in enumerate(self.trace):
             if sigma is None:
                 on_step(i, noise, noise, len(sigmas) - 1)
@@ -66,35 +65,25 @@ def pairs(evaluations: list[Evaluation]) -> list[tuple[float, float]]:
     return [(evaluation.sigma, evaluation.step_sigma) for evaluation in evaluations]
 
 
-TRACES = {  # by hand: the trace, and the (sigma, start of the step) of each evaluation
-    "one evaluation a step": ([1.0, None, 0.75, None, 0.5, None], [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]),
-    "two, the second at the end": (
-        [1.0, None, 0.75, 0.75, None, 0.5, 0.5, None],
-        [(1.0, 1.0), (0.75, 1.0), (0.75, 0.75), (0.5, 0.75), (0.5, 0.5)],
-    ),
-    "two, the second midway": (
-        [1.0, None, 0.875, 0.75, None, 0.625, 0.5, None],
-        [(1.0, 1.0), (0.875, 1.0), (0.75, 0.75), (0.625, 0.75), (0.5, 0.5)],
-    ),
-    "three, and back": (
-        [1.0, None, 0.75, 0.5, 0.75, None, 0.5, 0.5, None],
-        [(1.0, 1.0), (0.75, 1.0), (0.5, 1.0), (0.75, 0.75), (0.5, 0.75), (0.5, 0.5)],
-    ),
-    "a second look at the same sigma": (
-        [1.0, None, 1.0, 0.75, None, 0.75],
-        [(1.0, 1.0), (1.0, 1.0), (0.75, 0.75), (0.75, 0.75)],
-    ),
-    # of a corrector: the first evaluation of all has no report of its own
-    "the report one step late": ([1.0, 0.75, None, 0.5, None, None], [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]),
-    "one that never reports": ([1.0, 0.75, 0.5], [(1.0, 1.0), (0.75, 1.0), (0.5, 1.0)]),
-    "one evaluation after the last report": ([1.0, None, 0.75, None, 0.0], [(1.0, 1.0), (0.75, 0.75), (0.0, 0.75)]),
-    "a report before everything": ([None, 1.0, None, 0.75, None], [(1.0, 1.0), (0.75, 0.75)]),
-    "nothing": ([], []),
+TRACES = {  # by hand: sigmas and reports (|), and the start of the step of each evaluation
+    "one evaluation a step": ("1 | .75 | .5 |", "1 .75 .5"),
+    "two, the second at the end": ("1 | .75 .75 | .5 .5 |", "1 1 .75 .75 .5"),
+    "two, the second midway": ("1 | .875 .75 | .625 .5 |", "1 1 .75 .75 .5"),
+    "three, and back": ("1 | .75 .5 .75 | .5 .5 |", "1 1 1 .75 .75 .5"),
+    "a second look at the same sigma": ("1 | 1 .75 | .75", "1 1 .75 .75"),
+    "the report one step late": ("1 .75 | .5 | |", "1 .75 .5"),  # the first of all has no report of its own
+    "one that never reports": ("1 .75 .5", "1 1 1"),
+    "one evaluation after the last report": ("1 | .75 | 0", "1 .75 .75"),
+    "a report before everything": ("| 1 | .75 |", "1 .75"),
+    "nothing": ("", ""),
 }
 
 
-@pytest.mark.parametrize(("trace", "by_hand"), TRACES.values(), ids=TRACES.keys())
-def test_every_evaluation_has_its_step(trace: Trace, by_hand: list[tuple[float, float]]) -> None:
+@pytest.mark.parametrize("case", TRACES)
+def test_every_evaluation_has_its_step(case: str) -> None:
+    events, starts = (text.split() for text in TRACES[case])
+    trace: Trace = [None if event == "|" else float(event) for event in events]
+    by_hand = list(zip([sigma for sigma in trace if sigma is not None], map(float, starts), strict=True))
     assert pairs(evaluations_of(trace)) == by_hand
     assert pairs(dry_run(Scripted(trace), prepared())) == by_hand
 
@@ -102,7 +91,6 @@ def test_every_evaluation_has_its_step(trace: Trace, by_hand: list[tuple[float, 
 def test_the_sampler_sees_one_position_and_the_guiders_model() -> None:
     sampler, setup = Scripted([1.0, None]), prepared()
     dry_run(sampler, setup)
-    assert sampler.shape == (1, 16, 1, 1, 1)
     assert torch.equal(sampler.denoised, torch.zeros(1, 16, 1, 1, 1))
     assert sampler.model.inner_model is setup.guider.inner_model
     assert sampler.model.model_patcher is setup.guider.model_patcher

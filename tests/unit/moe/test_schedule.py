@@ -117,45 +117,44 @@ def test_an_exact_schedule_has_the_shift_of_the_expert_or_one_that_gives_the_spl
 # What cannot be a schedule
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: even_sigmas(0, 5.0), "steps: found 0; wanted at least 1. Raise steps."),
-        (
-            lambda: even_sigmas(4, 0.0),
-            "shift: found 0.0; wanted a number above 0. Set the shift of the model, 5 to 12 is usual.",
-        ),
-        (lambda: aligned_sigmas(2, 2, 0.9, -1.0), "shift: found -1.0; wanted a number above 0"),
-        (lambda: aligned_sigmas(2, 2, 0.9, math.nan), "shift: found nan; wanted a number above 0"),
-        (lambda: aligned_sigmas(2, 2, 0.9, math.inf), "shift: found inf; wanted a number above 0"),
-        (lambda: aligned_sigmas(-1, 2, 0.9, 5.0), "high_steps: found -1; wanted 0 or more. Set high_steps and low_st"),
-        (lambda: aligned_sigmas(2, -1, 0.9, 5.0), "low_steps: found -1; wanted 0 or more"),
-        (lambda: aligned_sigmas(0, 0, 0.9, 5.0), "high_steps: found 0 with low_steps 0; wanted at least one step. Set"),
-        (
-            lambda: aligned_sigmas(2, 2, 1.0, 5.0),
-            "switch: found a boundary at sigma 1; wanted a sigma from 0.001 to 0.999. "
-            "The trained boundaries are 0.875 for text and 0.9 for image to video.",
-        ),
-        (lambda: aligned_sigmas(2, 2, 0.0, 5.0), "switch: found a boundary at sigma 0; wanted a sigma from 0.001 to 0"),
-        (lambda: aligned_sigmas(2, 2, math.nan, 5.0), "switch: found a boundary at sigma nan"),
-        (lambda: shift_for_split(2, 2, 1.5), "switch: found a boundary at sigma 1.5"),
-        (lambda: shift_for_split(2, -2, 0.9), "low_steps: found -2; wanted 0 or more"),
-        (lambda: shift_for_split(0, 0, 0.9), "high_steps: found 0 with low_steps 0"),
-        (
-            lambda: shift_for_split(0, 4, 0.9),
-            "high_steps: found 0; wanted at least 1, because an even schedule starts at pure noise. "
-            "Raise high_steps, or set spacing to aligned.",
-        ),
-        (
-            lambda: exact_schedule(2, 2, Switch("auto", 0.0), "some", PARAMS),
-            "spacing: found 'some'; wanted one of aligned, shifted. Pick one in the node.",
-        ),
-    ],
+WANTED_SHIFT = "wanted a number above 0. Set the shift of the model, 5 to 12 is usual."
+WANTED_STEPS = "Set high_steps and low_steps to how many steps each expert takes."
+WANTED_BOUNDARY = (
+    "wanted a sigma from 0.001 to 0.999. The trained boundaries are 0.875 for text and 0.9 for image to video."
 )
+REFUSED: list[tuple[Callable[[], object], str]] = [
+    (lambda: even_sigmas(0, 5.0), "steps: found 0; wanted at least 1. Raise steps."),
+    (lambda: even_sigmas(4, 0.0), f"shift: found 0.0; {WANTED_SHIFT}"),
+    (lambda: aligned_sigmas(2, 2, 0.9, -1.0), f"shift: found -1.0; {WANTED_SHIFT}"),
+    (lambda: aligned_sigmas(2, 2, 0.9, math.nan), f"shift: found nan; {WANTED_SHIFT}"),
+    (lambda: aligned_sigmas(2, 2, 0.9, math.inf), f"shift: found inf; {WANTED_SHIFT}"),
+    (lambda: aligned_sigmas(-1, 2, 0.9, 5.0), f"high_steps: found -1; wanted 0 or more. {WANTED_STEPS}"),
+    (lambda: shift_for_split(2, -2, 0.9), f"low_steps: found -2; wanted 0 or more. {WANTED_STEPS}"),
+    (
+        lambda: aligned_sigmas(0, 0, 0.9, 5.0),
+        f"high_steps: found 0 with low_steps 0; wanted at least one step. {WANTED_STEPS}",
+    ),
+    (lambda: aligned_sigmas(2, 2, 1.0, 5.0), f"switch: found a boundary at sigma 1; {WANTED_BOUNDARY}"),
+    (lambda: aligned_sigmas(2, 2, 0.0, 5.0), f"switch: found a boundary at sigma 0; {WANTED_BOUNDARY}"),
+    (lambda: aligned_sigmas(2, 2, math.nan, 5.0), f"switch: found a boundary at sigma nan; {WANTED_BOUNDARY}"),
+    (lambda: shift_for_split(2, 2, 1.5), f"switch: found a boundary at sigma 1.5; {WANTED_BOUNDARY}"),
+    (
+        lambda: shift_for_split(0, 4, 0.9),
+        "high_steps: found 0; wanted at least 1, because an even schedule starts at pure noise. "
+        "Raise high_steps, or set spacing to aligned.",
+    ),
+    (
+        lambda: exact_schedule(2, 2, Switch("auto", 0.0), "some", PARAMS),
+        "spacing: found 'some'; wanted one of aligned, shifted. Pick one in the node.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED)
 def test_numbers_that_make_no_schedule_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError) as refused:
         make()
-    assert str(refused.value).startswith(message)
+    assert str(refused.value) == message
 
 
 # The part that a run takes

@@ -179,7 +179,7 @@ def expert_file(name: str) -> Path:
     return path
 
 
-def expert(name: str) -> Model:
+def load(name: str) -> Model:
     """An expert as the host's own loader makes it."""
     return comfy.sd.load_diffusion_model(str(expert_file(name)))
 
@@ -239,7 +239,7 @@ def clear_device() -> None:
 
 def step_figures() -> dict[str, float]:
     """MoESampler against the stock KSampler, in turn, on one expert that makes every step and is loaded already."""
-    high = expert("high")
+    high = load("high")
     video = latent(OPTIONS.size, OPTIONS.frames)
     stock_s, ours_s, differences = [], [], []
     timed(lambda: run_stock(high, 1, video))
@@ -256,7 +256,7 @@ def step_figures() -> dict[str, float]:
 
 def memory_figures() -> dict[str, float]:
     """Peaks of two experts, one step each, against one expert alone."""
-    high, low = (expert(name) for name in ("high", "low"))
+    high, low = load("high"), load("low")
     video = latent(OPTIONS.size, OPTIONS.frames)
     runs = {
         "alone": lambda: run_stock(high, 2, video),
@@ -310,7 +310,7 @@ def used_gb() -> float:
 def swap_figures() -> dict[str, float]:
     """How much longer the next expert's first evaluation takes than another one, for each state of its file."""
     figures = {}
-    high = expert("high")
+    high = load("high")
     for variant in SWAPS[OPTIONS.patcher]:
         figures |= {f"{variant}.{what}": value for what, value in swap(high, variant).items()}
         clear_device()
@@ -327,7 +327,7 @@ def swap(high: Model, variant: str) -> dict[str, float]:
         ends_s.append(time.perf_counter())
         return args["denoised"]
 
-    low = expert("low")
+    low = load("low")
     high, low = high.clone(), low.clone()
     for model in (high, low):
         model.set_model_sampler_post_cfg_function(stamp)
@@ -356,6 +356,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    return {"device": device, "torch": torch.__version__, "python": platform.python_version()}
+
+
 def main() -> None:
     """Takes the figures that are still missing, and saves them after each phase."""
     for folder in (OPTIONS.models, OPTIONS.out):
@@ -375,9 +381,7 @@ def main() -> None:
                 figures = phases[phase]()
                 clear_device()
             plan = {name: getattr(OPTIONS, name) for name in SHAPE | PLAN}
-            device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{os.cpu_count()} CPU cores"
-            machine = {"device": device, "torch": torch.__version__, "python": platform.python_version()}
-            taken[key] = {"figures": figures, "plan": plan, "machine": machine}
+            taken[key] = {"figures": figures, "plan": plan, "machine": machine()}
             part = results.with_suffix(".part")
             part.write_text(json.dumps(taken, indent=1), encoding="ascii")
             os.replace(part, results)

@@ -111,26 +111,6 @@ def test_a_whole_graph_of_stock_patches_acts_on_each_expert_by_itself(client: Cl
 
 
 @pytest.mark.usefixtures("lora_files")
-def test_a_patch_without_effect_and_one_on_the_expert_without_steps_change_nothing(client: Client) -> None:
-    graph = Graph()
-    high, low = experts(graph).values()
-    latent = {"latent_image": graph.make(**NOISE)}
-    low_only = latent | {"sigmas": recipes.sigmas(graph, denoise=0.3)}
-
-    def plain(of_high: Link = high, of_low: Link = low, **inputs: Any) -> Link:
-        return together(graph, (of_high, of_low), cfg=3.0, **inputs)
-
-    pairs = {
-        "cfg as it was": (plain(**latent), plain(override(graph, high, 3.0), **latent)),
-        "lora of strength 0": (plain(**latent), plain(with_lora_file(graph, high, "high", 0.0), **latent)),
-        "cache that never reuses": (plain(**latent), plain(high, cached(graph, low, 0.0), **latent)),
-        "lora without steps": (plain(**low_only), plain(with_lora_file(graph, high, "high"), **low_only)),
-        "lora with steps": (plain(**latent), plain(with_lora_file(graph, high, "high"), **latent)),
-    }
-    assert unequal(client, graph, pairs) == ["lora with steps"]
-
-
-@pytest.mark.usefixtures("lora_files")
 def test_two_loras_on_one_file_equal_two_files_with_them_in_their_weights(client: Client) -> None:
     """With a solver that comes back to the high-noise expert, twice: the shared weights must follow each time."""
     graph = Graph()

@@ -87,28 +87,6 @@ def test_a_part_of_a_schedule_from_outside_or_of_less_noise_equals_the_stock_one
     assert unequal(client, graph, pairs) == []
 
 
-def test_a_switch_at_a_step_counts_in_the_whole_schedule(client: Client) -> None:
-    """Six simple steps at shift 8 begin at 1, 0.976, 0.941, 0.889, 0.800 and 0.616."""
-    at_step = {"switch": "step", "switch__step": 4, "start_at_step": 3}
-    lines = report_of(client, Graph(), **at_step)
-    assert {"steps: 1 high + 2 low", "evaluations: 1 high, 2 low"} <= set(lines)
-    graph = Graph()
-    at_sigma = {"switch": "sigma", "switch__sigma": 0.85, "start_at_step": 3}
-    latent = graph.make(**NOISE)
-    pair = tuple(recipes.moe_sample(graph, latent_image=latent, **switch) for switch in (at_step, at_sigma))
-    assert unequal(client, graph, {"step and sigma": pair}) == []
-
-
-def test_two_parts_in_a_row_with_two_experts_are_one_run(client: Client) -> None:
-    """They round once more where they meet, which guidance would amplify."""
-    graph = Graph()
-    settings = {"latent_image": graph.make(**NOISE), "cfg_high": 1.0, "cfg_low": 1.0}
-    first = recipes.moe_sample(graph, **settings, end_at_step=3, return_with_leftover_noise=True)
-    rest = recipes.moe_sample(graph, **settings | {"latent_image": first}, start_at_step=3, add_noise=False)
-    saves = [graph.save(latent) for latent in (rest, recipes.moe_sample(graph, **settings))]
-    assert relative(*map(client.run(graph).saved, saves)) < 1e-6
-
-
 def test_a_prompt_without_the_newer_inputs_runs_with_their_defaults(client: Client) -> None:
     graph = Graph()
     old = recipes.moe_sample(graph)

@@ -155,21 +155,12 @@ def test_an_expert_without_steps_is_neither_loaded_nor_warmed(
     assert events(log, "warm") == used[1:]
 
 
-@pytest.mark.parametrize(
-    ("count", "sigmas", "log"),
-    [
-        (  # on the way back up the high expert is loaded again but never warmed
-            2,
-            [0.8, 0.2, 0.1, 0.9, 0.0],
-            "load high, warm low, high 0.8, load low, low 0.2, low 0.1, load high, high 0.9",
-        ),
-        (
-            3,
-            SIGMAS.tolist(),
-            "load high, warm low, high 1.0, high 0.8, load low, warm lowest, low 0.6, low 0.4, load lowest, lowest 0.2",
-        ),
-    ],
-)
+UP_AGAIN = [0.8, 0.2, 0.1, 0.9, 0.0]  # the high expert is loaded again but never warmed
+UP_AGAIN_LOG = "load high, warm low, high 0.8, load low, low 0.2, low 0.1, load high, high 0.9"
+THREE_LOG = "load high, warm low, high 1.0, high 0.8, load low, warm lowest, low 0.6, low 0.4, load lowest, lowest 0.2"
+
+
+@pytest.mark.parametrize(("count", "sigmas", "log"), [(2, UP_AGAIN, UP_AGAIN_LOG), (3, SIGMAS.tolist(), THREE_LOG)])
 def test_the_next_expert_is_warmed_once_and_two_steps_before_its_first(
     count: int, sigmas: list[float], log: str
 ) -> None:

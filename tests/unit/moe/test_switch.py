@@ -37,22 +37,13 @@ def test_the_units_are_those_of_the_nodes() -> None:
     assert (LARGEST_SNR_DB, MOST_STEPS) == (100.0, 10000)
 
 
-def test_auto_needs_no_value() -> None:
-    assert switch_of({"switch": "auto"}) == Switch("auto", 0.0)
+VALUES = {"snr_db": [-16.9, -100.0, 100], "sigma": [0.875, 0.0, 1], "timestep": [875.0, 0, 1000.0], "step": [0, 10000]}
+
+
+def test_auto_needs_no_value_and_a_value_within_its_range_is_taken_as_it_is() -> None:
     assert switch_of({"switch": "auto", "sigma": "anything"}, units=UNITS_OF_SIGMAS) == Switch("auto", 0.0)
-
-
-@pytest.mark.parametrize(
-    ("unit", "values"),
-    [
-        ("snr_db", [-16.9, -100.0, 100]),
-        ("sigma", [0.875, 0.0, 1]),
-        ("timestep", [875.0, 0, 1000.0]),
-        ("step", [0, 10, 10000]),
-    ],
-)
-def test_a_value_within_its_range_is_taken_as_it_is(unit: str, values: list[float]) -> None:
-    assert [switch_of(choice_of(unit, value)) for value in values] == [Switch(unit, value) for value in values]
+    for unit, values in VALUES.items():
+        assert [switch_of(choice_of(unit, value)) for value in values] == [Switch(unit, value) for value in values]
 
 
 @pytest.mark.parametrize("unit", RANGES)
@@ -65,34 +56,17 @@ def test_a_value_that_is_no_number_of_its_range_is_refused(unit: str, value: Any
         assert str(caught.value) == f"switch.{unit}: found {value!r}; wanted {NUMBERS[unit]}. Set it in the node."
 
 
+NO_UNITS = [None, "sigma", {}, [], {"sigma": 0.5}, *({"switch": unit} for unit in ("percent", None, 0.5, ["sigma"]))]
+
+
 @pytest.mark.parametrize(
-    "choice",
-    [
-        None,
-        "sigma",
-        {},
-        [],
-        {"sigma": 0.5},
-        {"switch": "percent"},
-        {"switch": None},
-        {"switch": 0.5},
-        {"switch": ["sigma"]},
-    ],
-    ids=str,
+    ("choice", "units"), [*((choice, UNITS) for choice in NO_UNITS), ({"switch": "step", "step": 3}, UNITS_OF_SIGMAS)]
 )
-def test_a_choice_that_is_no_unit_is_refused(choice: object) -> None:
+def test_a_choice_that_is_no_unit_of_the_node_is_refused(choice: object, units: tuple[str, ...]) -> None:
+    assert switch_of(choice_of("sigma", 0.5), units=units) == Switch("sigma", 0.5)
     with pytest.raises(InputError) as caught:
-        switch_of(choice)
-    wanted = "one of auto, snr_db, sigma, timestep, step"
-    assert str(caught.value) == f"switch: found {choice}; wanted {wanted}. Pick one in the node."
-
-
-def test_a_node_with_fewer_units_refuses_the_others() -> None:
-    assert switch_of(choice_of("sigma", 0.5), units=UNITS_OF_SIGMAS) == Switch("sigma", 0.5)
-    with pytest.raises(InputError) as caught:
-        switch_of({"switch": "step", "step": 3}, units=UNITS_OF_SIGMAS)
-    found, wanted = "{'switch': 'step', 'step': 3}", "one of auto, snr_db, sigma, timestep"
-    assert str(caught.value) == f"switch: found {found}; wanted {wanted}. Pick one in the node."
+        switch_of(choice, units=units)
+    assert str(caught.value) == f"switch: found {choice}; wanted one of {', '.join(units)}. Pick one in the node."
 
 
 # Where it is
@@ -126,14 +100,10 @@ def test_the_decibels_that_the_node_names_are_those_of_the_trained_boundaries(sn
     assert boundary("snr_db", snr_db) == pytest.approx(sigma, abs=1e-4)
 
 
-@pytest.mark.parametrize("step", range(9))
-def test_a_switch_at_a_step_gives_so_many_steps_to_the_high_expert(step: int) -> None:
-    assert split_schedule(SIGMAS, boundary("step", step)).high_steps == min(step, 6)
-
-
 def test_only_a_switch_at_a_step_reads_the_schedule() -> None:
     rising = [0.2, 0.9]
     for unit, value in [("auto", 0.0), ("sigma", 0.5), ("timestep", 500.0), ("snr_db", 0.0)]:
         assert boundary_at(Switch(unit, value), rising, PARAMS) == boundary(unit, value)
+    assert split_schedule(SIGMAS, boundary("step", 4)).high_steps == 4
     with pytest.raises(InputError, match="because switch counts steps"):
         boundary_at(Switch("step", 1), rising, PARAMS)

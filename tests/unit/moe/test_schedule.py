@@ -70,14 +70,9 @@ def test_each_part_of_an_aligned_schedule_is_even_in_u(shift: float) -> None:
     assert places == pytest.approx(wanted, abs=1e-4 * max(shift, 1 / shift))  # the node is 1e-5 below the boundary
 
 
-def test_the_low_expert_takes_the_step_from_the_boundary() -> None:
-    sigmas = aligned_sigmas(2, 2, 0.875, 5.0)
-    assert sigmas[2] == pytest.approx(0.875 - 1e-5, abs=1e-12)
-    assert (sigmas[0], sigmas[-1]) == (1.0, 0.0)
-
-
-def test_the_parts_of_an_aligned_schedule_join() -> None:
+def test_the_low_expert_takes_the_step_from_the_boundary_where_the_parts_join() -> None:
     whole = aligned_sigmas(3, 5, 0.9, 8.0)
+    assert (whole[0], whole[3], whole[-1]) == (1.0, pytest.approx(0.9 - 1e-5, abs=1e-12), 0.0)
     assert whole == aligned_sigmas(3, 0, 0.9, 8.0) + aligned_sigmas(0, 5, 0.9, 8.0)[1:]
 
 
@@ -92,14 +87,8 @@ def test_the_shift_for_a_split_gives_that_split_with_the_boundary_midway(
     shift = shift_for_split(*counts, boundary)
     sigmas = even_sigmas(sum(counts), shift)
     assert counts_of(sigmas, boundary) == counts_of(in_float32(sigmas), boundary) == counts
+    assert shift_for_split(2, 2, 0.9) == pytest.approx(5.4, abs=1e-12)
     assert unshifted(boundary, shift) == pytest.approx(1.0 - (counts[0] - 0.5) / sum(counts), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("counts", "boundary", "shift"), [((2, 2), 0.875, 4.2), ((2, 2), 0.9, 5.4), ((1, 1), 0.5, 1 / 3)]
-)
-def test_the_shift_is_the_closed_form(counts: tuple[int, int], boundary: float, shift: float) -> None:
-    assert shift_for_split(*counts, boundary) == pytest.approx(shift, abs=1e-12)
 
 
 # As the node asks for it
@@ -163,10 +152,8 @@ def test_numbers_that_make_no_schedule_are_refused(make: Callable[[], object], m
 def oracle_part(sigmas: list[float], start: int, end: int, leftover_noise: bool) -> list[float]:
     """The nodes that KSamplerAdvanced visits, found step by step; fewer than two without a step."""
     nodes = [sigma for i, sigma in enumerate(sigmas) if start <= i <= end]
-    was_cut = len(sigmas) - 1 > end
-    if was_cut and not leftover_noise and nodes:
-        nodes = [*nodes[:-1], 0.0]
-    return nodes
+    ends_in_noise = leftover_noise or len(sigmas) - 1 <= end
+    return nodes if ends_in_noise or not nodes else [*nodes[:-1], 0.0]
 
 
 @pytest.mark.parametrize("leftover_noise", [True, False])

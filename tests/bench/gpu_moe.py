@@ -31,7 +31,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -335,17 +336,13 @@ def swap(high: Model, variant: str) -> dict[str, float]:
     cached = page_cache.share(file)
     video = latent(OPTIONS.swap_size, OPTIONS.swap_frames)
     guiders = pack_module("nodes.host.guiders")
+    no_warmer = partial(nullcontext, lambda model: None)
     with patch.object(guiders, "warmer", guiders.warmer if variant.endswith("warmed") else no_warmer):
         timed(lambda: run_moe(high, low, 3, 2, video))
     step_s = ends_s[1] - ends_s[0]
     swap_s = ends_s[2] - ends_s[1] - step_s
     share = swap_s / (STEPS_OF_SHORT_RUN * step_s + swap_s)
     return {"swap_s": swap_s, "step_s": step_s, "share_of_4_steps": share, "file_cached_before": cached}
-
-
-@contextmanager
-def no_warmer() -> Iterator[Callable[[Model], None]]:
-    yield lambda model: None
 
 
 # Figures

@@ -57,15 +57,6 @@ def heun_two_ahead(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor
     return heun(evaluate, report, x, sigmas, ahead_steps=2)
 
 
-def ancestral(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Euler with fresh noise of the global generator in every step."""
-    for i in range(len(sigmas) - 1):
-        denoised = evaluate(x, sigmas[i])
-        report(i, denoised, x)
-        x = x + (sigmas[i + 1] - sigmas[i]) * (x - denoised) / sigmas[i] + sigmas[i + 1] * torch.randn_like(x)
-    return x
-
-
 @dataclass(frozen=True)
 class SmallSampler:
     """A sampler like the host's around a solver; it adds to the model options in a copy, as cfg_pp does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Any
@@ -97,36 +96,31 @@ def test_the_sampler_sees_one_position_and_the_guiders_model() -> None:
     assert sampler.model.cfg == 4.0
 
 
-@pytest.mark.parametrize("own_hooks", [[], [lambda args: pytest.fail("a hook of the model ran")]])
-def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it(own_hooks: list[Callable]) -> None:
-    """As cfg_pp samplers do it: they need the unconditional part of every evaluation."""
+def test_a_hook_that_the_sampler_adds_is_called_with_what_the_host_gives_it() -> None:
+    """As cfg_pp samplers do it: they need the unconditional part of every evaluation. The model's own do not run."""
     seen: list[Options] = []
 
+    def hook(args: Options) -> Tensor:
+        seen.append(args)
+        return args["denoised"] + 1.0
+
     def sample(model: Any, sigmas: Tensor, extra_args: Options, on_step: Any, noise: Tensor, *rest: Any) -> Tensor:
-        def hook(args: Options) -> Tensor:
-            seen.append(args)
-            return args["denoised"] + 1.0
+        options = extra_args["model_options"]
+        extra_args["model_options"] = options | {POST_CFG_HOOKS: [*options.get(POST_CFG_HOOKS, []), hook]}
+        for sigma in sigmas[:-1]:
+            denoised = model(noise, sigma.expand(len(noise)), **extra_args)
+            assert torch.equal(denoised, torch.ones_like(noise))
+        return noise
 
-        options = extra_args["model_options"].copy()
-        options[POST_CFG_HOOKS] = [*options.get(POST_CFG_HOOKS, []), hook]
-        extra_args["model_options"] = options
-        x = noise
-        for i in range(len(sigmas) - 1):
-            denoised = model(x, sigmas[i].expand(len(x)), **extra_args)
-            on_step(i, denoised, x, len(sigmas) - 1)
-            assert torch.equal(denoised, torch.ones_like(x))
-            x = denoised + (x - seen[-1]["uncond_denoised"]) / sigmas[i] * sigmas[i + 1]
-        return x
-
+    own_hooks = [lambda args: pytest.fail("a hook of the model ran")]
     setup = prepared({"owner": "high", POST_CFG_HOOKS: own_hooks})
-    assert pairs(dry_run(SimpleNamespace(sample=sample), setup)) == [(1.0, 1.0), (0.75, 0.75), (0.5, 0.5)]
+    dry_run(SimpleNamespace(sample=sample), setup)
     assert [float(args["sigma"][0]) for args in seen] == SIGMAS[:3]
     for args in seen:
-        assert {"denoised", "cond_denoised", "uncond_denoised", "input", "sigma", "model_options"} <= args.keys()
+        assert {"denoised", "cond_denoised", "uncond_denoised", "input", "sigma", "model_options"} == args.keys()
         assert args["model_options"]["owner"] == "high"
-        assert args["input"].shape == args["cond_denoised"].shape == (1, 16, 1, 1, 1)
+        assert args["input"].shape == args["cond_denoised"].shape == args["uncond_denoised"].shape == (1, 16, 1, 1, 1)
     assert setup.model_options[POST_CFG_HOOKS] is own_hooks
-    assert len(own_hooks) <= 1
 
 
 # No trace
@@ -155,14 +149,3 @@ def test_the_random_state_and_the_setup_stay_as_they_were(hooks: Options) -> Non
     for name, value in before.items():
         now = getattr(setup, name)
         assert torch.equal(now, value) if isinstance(value, Tensor) else now == value, name
-
-
-def test_the_random_state_comes_back_after_an_error_too() -> None:
-    def fails(*_: Any) -> Tensor:
-        torch.manual_seed(99)
-        raise KeyboardInterrupt
-
-    state = torch.random.get_rng_state()
-    with pytest.raises(KeyboardInterrupt):
-        dry_run(SimpleNamespace(sample=fails), prepared())
-    assert torch.equal(torch.random.get_rng_state(), state)

@@ -20,7 +20,6 @@ from tests.unit.moe.small_runs import (
     Report,
     ScalingGuider,
     Solver,
-    ancestral,
     composite,
     expert,
     experts,
@@ -82,14 +81,6 @@ def test_a_run_is_that_of_the_planned_model_bit_for_bit_and_loads_whenever_the_p
     assert steps == [0, 1, 2, 3, 4]  # progress counts those of the whole run
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_fresh_noise_is_drawn_as_in_one_run(policy: str) -> None:
-    torch.manual_seed(3)
-    together, _ = run_together(experts(), small_job(ancestral), policy)
-    torch.manual_seed(3)
-    assert torch.equal(together, run_alone(composite, small_job(ancestral)))
-
-
 @pytest.mark.parametrize("count", [2, 3])
 def test_what_the_sampler_adds_reaches_every_expert_and_their_own_options_stay(count: int) -> None:
     merges: list[tuple[Any, Any, Any]] = []
@@ -121,15 +112,6 @@ def test_the_sampler_sees_the_model_of_the_outermost_guider(policy: str) -> None
     parts = [expert("high", high.sample), expert("low", low.sample)]
     run_together(parts, replace(small_job(), sampler=SimpleNamespace(sample=look)), policy)
     assert set(seen) == {(high.inner_model, high.model_patcher, 4.0)}
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_nothing_that_came_in_is_changed(policy: str) -> None:
-    job, sigmas = small_job(heun), SIGMAS.clone()
-    before = [job.noise.clone(), job.latent_image.clone()]
-    run_together(experts(), job, policy, sigmas=sigmas)
-    assert [torch.equal(*pair) for pair in zip([job.noise, job.latent_image], before, strict=True)] == [True, True]
-    assert torch.equal(sigmas, SIGMAS)
 
 
 # Loading

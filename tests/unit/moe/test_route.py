@@ -182,18 +182,18 @@ def test_seconds_are_those_of_the_experts_and_of_their_loading() -> None:
 @pytest.mark.parametrize("twice", [0, 1])
 def test_a_wrapper_that_samples_twice_gets_a_whole_run_each_time(twice: int, policy: str) -> None:
     """As in the host: the second run is as good as the first, and its result counts."""
-    together = experts()
+    together, job = experts(), small_job()
     inner = together[twice].sample
     results: list[Tensor] = []
 
-    def sample(noise: Tensor, latent: Tensor, sampler: Any, *rest: Any) -> Tensor:
-        results.extend(inner(noise, latent, sampler, *rest) for _ in range(2))
+    def sample(noise: Tensor, *rest: Any) -> Tensor:
+        results.extend(inner(noise + more, *rest) for more in (0.0, 1.0))
         return results[-1]
 
     together[twice] = replace(together[twice], sample=sample)
-    found, tallies = run_together(together, small_job(), policy)
-    assert torch.equal(found, run_alone(composite, small_job()))
-    assert torch.equal(results[0], results[1])
+    found, tallies = run_together(together, job, policy)
+    again = job if twice else replace(job, noise=job.noise + 1.0)  # the sampler starts from the outermost one's noise
+    assert torch.equal(found, run_alone(composite, again))
     assert [tally.evaluations for tally in tallies] == [6, 4]
 
 

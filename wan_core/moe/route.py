@@ -179,7 +179,6 @@ class Router:
     def start_options(self) -> ModelOptions:
         """The options that the sampler starts with: those of the first expert, and a mask that follows the experts."""
         options = dict(self.setups[0].model_options)
-        options.pop(MASK_FUNCTION, None)
         if any(MASK_FUNCTION in setup.model_options for setup in self.setups):
             options[MASK_FUNCTION] = self.mask_at
         return options

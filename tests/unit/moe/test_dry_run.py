@@ -131,6 +131,7 @@ def rude(model: Any, sigmas: Tensor, extra_args: Options, on_step: Any, noise: T
     torch.manual_seed(99)
     noise.mul_(sigmas[0] + 1.0).add_(torch.randn_like(noise))
     model(noise, sigmas[:1], **extra_args)
+    sigmas[-1] = 0.001  # as uni_pc does
     extra_args["denoise_mask"] = None
     extra_args["model_options"]["disable_cfg1_optimization"] = True
     extra_args["model_options"].setdefault(POST_CFG_HOOKS, []).append(lambda args: args["denoised"])

@@ -95,9 +95,9 @@ def test_the_shift_for_a_split_gives_that_split_with_the_boundary_midway(
 
 
 def test_an_exact_schedule_has_the_shift_of_the_expert_or_one_that_gives_the_split() -> None:
-    expert, auto = replace(PARAMS, shift=5.0), Switch("auto", 0.0)
-    aligned = tuple(aligned_sigmas(3, 5, 0.875, 5.0))
-    assert exact_schedule(3, 5, auto, "aligned", expert) == ExactSchedule(aligned, 3, 5, 0.875, 5.0)
+    expert, auto = replace(PARAMS, shift=3.0), Switch("auto", 0.0)
+    aligned = tuple(aligned_sigmas(3, 5, 0.875, 3.0))
+    assert exact_schedule(3, 5, auto, "aligned", expert) == ExactSchedule(aligned, 3, 5, 0.875, 3.0)
     shift = shift_for_split(3, 5, 0.7)
     shifted = ExactSchedule(tuple(even_sigmas(8, shift)), 3, 5, 0.7, shift)
     assert exact_schedule(3, 5, Switch("sigma", 0.7), "shifted", expert) == shifted

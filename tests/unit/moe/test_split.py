@@ -61,7 +61,7 @@ def test_a_switch_after_step_k_gives_k_high_steps(step: int) -> None:
 @pytest.mark.parametrize("start_steps", range(1, 6))
 def test_a_third_expert_takes_the_first_steps_and_leaves_the_switch_where_it_is(start_steps: int) -> None:
     sigmas = official_schedule(10, 8.0)
-    boundary = boundary_after_step(sigmas, 5)
+    boundary = sigmas[4] - 1e-4  # just below the fifth step
     start = boundary_after_start(start_steps, sigmas, boundary)
     assert split_schedule(sigmas, start).high_steps == start_steps
     assert start >= boundary
@@ -73,6 +73,7 @@ REFUSED = {
         "sigmas: found 0.9 after 0.5; wanted falling sigmas, because switch counts steps. "
         "Use a falling schedule, or do not count steps.",
     ),
+    "stays": (lambda: boundary_after_step([1.0, 0.5, 0.5], 1), "sigmas: found 0.5 after 0.5; wanted falling sigmas"),
     "rises later": (lambda: boundary_after_step([1.0, 0.5, 0.8, 0.3, 0.0], 1), "sigmas: found 0.8 after 0.5; wanted "),
     "no known boundary": (
         lambda: boundary_of_model("WanModel", 48),

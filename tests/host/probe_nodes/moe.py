@@ -52,24 +52,22 @@ class WanCastProbeComposite(io.ComfyNode):
 
 
 class WanCastProbeGaussianFlow(io.ComfyNode):
-    """A model that denoises data of a normal distribution exactly, whatever its network would say."""
+    """A model that denoises data of a normal distribution around 0 exactly, whatever its network would say."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        mean = io.Float.Input("mean", default=0.0, min=-10.0, max=10.0)
         deviation = io.Float.Input("deviation", default=1.0, min=0.01, max=10.0)
-        return probe(cls.__name__, [io.Model.Input("model"), mean, deviation], [io.Model.Output("model")])
+        return probe(cls.__name__, [io.Model.Input("model"), deviation], [io.Model.Output("model")])
 
     @classmethod
-    def execute(cls, model: Any, mean: float, deviation: float) -> io.NodeOutput:
+    def execute(cls, model: Any, deviation: float) -> io.NodeOutput:
         def denoise(_: Callable[..., torch.Tensor], call: Call) -> torch.Tensor:
             """The expectation of the data where x = (1 - sigma) * data + sigma * noise."""
             x = call["input"].double()  # b c t h w
             sigma = call["timestep"].double().reshape(-1, 1, 1, 1, 1)  # b 1 1 1 1
             share = 1.0 - sigma
             variance = (share * deviation) ** 2 + sigma**2
-            denoised = mean + share * deviation**2 / variance * (x - share * mean)
-            return denoised.to(call["input"].dtype)
+            return (share * deviation**2 / variance * x).to(call["input"].dtype)
 
         model = model.clone()
         model.set_model_unet_function_wrapper(denoise)

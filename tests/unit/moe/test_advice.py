@@ -130,6 +130,12 @@ def test_a_note_on_the_schedule_says_what_is_so_and_what_to_do(sigmas: list[floa
     assert note.text.startswith(text)
 
 
+@pytest.mark.parametrize(("boundary", "side"), [(math.inf, "above"), (0.0, "below")])
+def test_a_switch_at_an_end_is_a_run_of_one_expert_without_a_boundary_to_name(boundary: float, side: str) -> None:
+    (note,) = on(simple(20, 8.0), boundary)
+    assert f"because the boundary lies {side} all of them (sigma 1 to " in note.text
+
+
 @pytest.mark.parametrize(("high_steps", "low_steps", "count"), [(2, 9, 0), (2, 10, 1), (16, 1, 0), (17, 1, 1)])
 def test_a_note_begins_at_a_third_of_the_high_and_an_eighth_of_the_low_share(
     high_steps: int, low_steps: int, count: int
@@ -168,10 +174,9 @@ def test_a_schedule_that_rises_is_no_error(sigmas: list[float]) -> None:
 @pytest.mark.parametrize("schedule", [even_sigmas, simple])
 def test_few_steps_of_shift_five_are_right_for_distilled_loras_and_others_are_noted(schedule: Schedule) -> None:
     for steps in range(2, 9):
-        codes = {
-            shift: codes_of(on_distilled(schedule(steps, shift), 1.0, 1.0)) for shift in (1.0, 3.0, 5.0, 8.0, 12.0)
-        }
-        assert codes == {shift: [] if shift == 5.0 else ["distilled_shift"] for shift in codes}
+        for shift in (1.0, 3.0, 5.0, 8.0, 12.0):
+            codes = codes_of(on_distilled(schedule(steps, shift), 1.0, 1.0))
+            assert codes == ([] if shift == 5.0 else ["distilled_shift"])
 
 
 def test_the_note_names_the_step_that_is_furthest_off() -> None:
@@ -187,9 +192,6 @@ def test_the_trained_levels_are_met_within_two_hundredths(off: float, count: int
     sigmas = even_sigmas(4, 5.0)
     sigmas[2] += off
     assert len(on_distilled(sigmas, 1.0, 1.0)) == count
-
-
-FOUR = simple(4, 8.0)
 
 
 GUIDED = [(3.5, 1.0), (1.0, 3.5), (None, 1.0), (1.0, None)]
@@ -211,8 +213,6 @@ def test_what_does_not_look_distilled_is_not_noted(case: str) -> None:
 
 HIGH_FILE = "models/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
 LOW_FILE = "models/wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors"
-
-
 IN_THEIR_SLOTS = [
     (HIGH_FILE, LOW_FILE),
     (None, None),
@@ -244,8 +244,6 @@ LOW_SWAPPED = (
     "the low-noise expert is {1}, whose name says high noise; the low-noise steps may run on the wrong weights; load "
     "the low-noise file of the pair there"
 )
-
-
 SAME_FILE = (
     "both experts are {2}, whose name says {0} noise; the {1}-noise steps run on the wrong weights; load the {1}-noise "
     "file of the pair there"

@@ -98,3 +98,4 @@ def test_the_chart_of_every_split_is_a_picture_of_its_own() -> None:
         assert (chart.shape[0], chart.shape[-1]) == (1, 3)
         assert chart.std() > 0.01
     assert len({chart.numpy().tobytes() for chart in charts}) == 4
+    assert plot(replace(THREE, sigmas=TWO.sigmas)).equal(plot(replace(TWO, sigma_mins=(0.5, 0.0))))

@@ -124,7 +124,7 @@ class IDLock(io.ComfyNode):
         require_choice(kept_as, KEPT_AS, name="kept_as")
         mask = None if mask is None else checked_mask(mask)
         models.require_single(model, input_name="model")
-        wan = models.wan_size(model)
+        wan = models.wan_params(model)
         require_width(adapter.width_d, wan.width_d)
         keyframes = parse_frame_weights(frame_weights)
         has_strength = {"ip": strength, "stand_in": strength, "ref": ref_strength}
@@ -240,7 +240,7 @@ def _require_parts(acting: set[str], identity: Identity, adapter: Adapter, vae: 
 
 
 def _require_model(
-    acting: set[str], model: io.Model.Type, wan: models.WanSize, adapter: Adapter, *, has_places: bool
+    acting: set[str], model: io.Model.Type, wan: models.WanParams, adapter: Adapter, *, has_places: bool
 ) -> None:
     if "stand_in" in acting:
         require_expert(adapter.stand_in_expert, level_in_name(models.file_of(model)))

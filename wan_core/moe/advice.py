@@ -1,15 +1,16 @@
-"""What the user should know about a run that is allowed but probably not meant: warnings as data."""
+"""What the user should know about a run that is allowed but probably not meant, as notes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..notes import Note
 from ..weights import base_name, level_in_name
+from .experts import ExpertParams
 from .noise_level import timestep_of, unshifted
 from .schedule import even_sigmas
-from .split import Split
+from .split import Split, split_schedule
 
 STARTS_AS_NOISE = 0.99  # a schedule from this sigma on starts from noise
 ENOUGH_STEPS = 5  # with fewer, the share of an expert says nothing
@@ -24,6 +25,21 @@ DISTILLED_SHIFT = 5.0  # trained timesteps of four steps: 1000, 937.5, 833.3, 62
 DISTILLED_TOLERANCE = 0.02  # in sigma
 
 
+def notes_on_run(experts: Sequence[ExpertParams], sigmas: Sequence[float], boundary_sigma: float) -> tuple[Note, ...]:
+    """All notes on a run: on each expert beside the one for low noise, which is the last, without repetition."""
+    *firsts, low = experts
+    split = split_schedule(sigmas, boundary_sigma)
+    found: list[Note] = []
+    for high in firsts:
+        found += on_files(high.file, low.file)
+        found += on_shifts(high.shift, low.shift)
+        found += on_schedule(sigmas, split, high.shift)
+        found += on_distilled(sigmas, high.cfg, low.cfg)
+        found += on_portraits(high, low)
+        found += on_context_windows(high.has_context_windows, low.has_context_windows)
+    return tuple(dict.fromkeys(found))
+
+
 # Schedule
 
 
@@ -34,19 +50,15 @@ def on_schedule(sigmas: Sequence[float], split: Split, shift: float) -> list[Not
     steps = split.high_steps + split.low_steps
     if steps < ENOUGH_STEPS or sigmas[0] < STARTS_AS_NOISE:
         return []
-    even_high = _even_high_share(sigmas, split.boundary_sigma, shift)
+    ends_and_boundary = (max(sigmas), split.boundary_sigma, min(sigmas))
+    first_u, boundary_u, last_u = (unshifted(sigma, shift) for sigma in ends_and_boundary)
+    even_high = (first_u - boundary_u) / (first_u - last_u)  # the share of high steps in an even schedule
     shares = {"high": (split.high_steps, even_high), "low": (split.low_steps, 1.0 - even_high)}
     return [
         _degenerate(name, taken, steps, even * steps, shift)
         for name, (taken, even) in shares.items()
         if taken / steps < LEAST_SHARE[name] * even
     ]
-
-
-def _even_high_share(sigmas: Sequence[float], boundary_sigma: float, shift: float) -> float:
-    """The share of high steps in an even schedule over the range of ``sigmas``, which holds the boundary."""
-    first_u, boundary_u, last_u = (unshifted(sigma, shift) for sigma in (max(sigmas), boundary_sigma, min(sigmas)))
-    return (first_u - boundary_u) / (first_u - last_u)
 
 
 def _degenerate(name: str, taken: int, steps: int, even: float, shift: float) -> Note:
@@ -70,12 +82,12 @@ def _one_expert(sigmas: Sequence[float], split: Split) -> Note:
     )
 
 
-def on_distilled(sigmas: Sequence[float], cfg_high: float, cfg_low: float) -> list[Note]:
+def on_distilled(sigmas: Sequence[float], cfg_high: float | None, cfg_low: float | None) -> list[Note]:
     """Notes on a few-step run without guidance, which is how distilled LoRAs run: is it their schedule?"""
     steps = len(sigmas) - 1
     is_full_run = sigmas[0] >= STARTS_AS_NOISE and sigmas[-1] == 0.0
-    has_guidance = not (math.isclose(cfg_high, 1.0) and math.isclose(cfg_low, 1.0))
-    if steps > DISTILLED_STEPS or not is_full_run or has_guidance:
+    is_unguided = all(cfg is not None and math.isclose(cfg, 1.0) for cfg in (cfg_high, cfg_low))
+    if steps > DISTILLED_STEPS or not is_full_run or not is_unguided:
         return []
     trained = even_sigmas(steps, DISTILLED_SHIFT)
     worst = max(range(steps), key=lambda i: abs(sigmas[i] - trained[i]))
@@ -134,9 +146,7 @@ def on_files(high_file: str | None, low_file: str | None) -> list[Note]:
     ]
 
 
-def on_portraits(
-    of_high: Collection[str], of_low: Collection[str], files_of_high: Collection[str], files_of_low: Collection[str]
-) -> list[Note]:
+def on_portraits(high: ExpertParams, low: ExpertParams) -> list[Note]:
     """Notes on Stand-In files in each expert: trained for the other expert, by what they say, or the same in both."""
     crossed = [
         Note(
@@ -144,10 +154,10 @@ def on_portraits(
             f"the {slot}-noise expert has the Stand-In file of the {OTHER[slot]}-noise expert; load the one for "
             f"{slot} noise there",
         )
-        for slot, trained_for in (("high", of_high), ("low", of_low))
-        if OTHER[slot] in trained_for
+        for slot, expert in (("high", high), ("low", low))
+        if OTHER[slot] in expert.portraits_for
     ]
-    if crossed or not set(files_of_high) & set(files_of_low):
+    if crossed or not high.portrait_files & low.portrait_files:
         return crossed
     text = "both experts have the same Stand-In file; Wan2.2 has one for each expert"
     return [Note("same_portrait_file", text)]

@@ -1,4 +1,4 @@
-"""A rehearsal: the sampler runs once on almost nothing, to learn which evaluation belongs to which of its steps."""
+"""A dry run: the sampler runs once on almost nothing, to learn which evaluation belongs to which of its steps."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .plan import Evaluation
+from .policy import Evaluation
 from .setup import Guider, ModelOptions, Setup
 
 POST_CFG_HOOKS = "sampler_post_cfg_function"
 
 
 @dataclass(slots=True)
-class Stand:
-    """Stands in for a guider: denoises everything to zero and notes at which sigma it was asked."""
+class DryModel:
+    """Stands in for a guider: denoises everything to zero and writes down at which sigma it was asked."""
 
     guider: Guider
     events: list[float | None] = field(default_factory=list)  # the sigma of an evaluation, None for a report of a step
@@ -53,28 +53,28 @@ class Stand:
         return denoised
 
 
-def rehearse(sampler: Any, setup: Setup) -> list[Evaluation]:
+def dry_run(sampler: Any, setup: Setup) -> list[Evaluation]:
     """The evaluations that ``sampler`` will make on the schedule of ``setup``, in order.
 
     It runs on a latent of one position; the global random state is left as it was. A solver that chooses its own steps
     will not keep to this.
     """
-    stand = Stand(setup.guider)
+    model = DryModel(setup.guider)
     corner = tuple(slice(0, size if axis == 1 else 1) for axis, size in enumerate(setup.noise.shape))  # 1 c 1 1 1
     noise = setup.noise[corner].clone()
     options = setup.model_options | {POST_CFG_HOOKS: []}
     with torch.random.fork_rng(devices=[noise.device] if noise.is_cuda else []):
         sampler.sample(
-            stand,
+            model,
             setup.sigmas.clone(),
             setup.extra_args | {"model_options": options},
-            lambda step, denoised, x, steps: stand.events.append(None),
+            lambda step, denoised, x, steps: model.events.append(None),
             noise,
             torch.zeros_like(noise),
             None,
             True,
         )
-    return evaluations_of(stand.events)
+    return evaluations_of(model.events)
 
 
 def evaluations_of(events: Sequence[float | None]) -> list[Evaluation]:

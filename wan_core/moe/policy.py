@@ -22,8 +22,8 @@ class Evaluation:
     step_sigma: float  # the noise level at which its step of the solver starts
 
 
-def serving(sigma: float, sigma_mins: Sequence[float]) -> int:
-    """The index of the first expert whose range holds ``sigma``; the last one serves whatever is below.
+def expert_index(sigma: float, sigma_mins: Sequence[float]) -> int:
+    """The index of the first expert whose range holds ``sigma``; the last one takes whatever is below.
 
     ``sigma_mins`` holds the lowest sigma of each expert, high noise first.
     """
@@ -37,17 +37,9 @@ def choose(policy: str, evaluation: Evaluation, current: int | None, sigma_mins:
     noise. per_step: that of the sigma at which its step starts, as two samplers in a row do.
     """
     if policy == "per_step":
-        return serving(evaluation.step_sigma, sigma_mins)
-    index = serving(evaluation.sigma, sigma_mins)
+        return expert_index(evaluation.step_sigma, sigma_mins)
+    index = expert_index(evaluation.sigma, sigma_mins)
     return max(index, current or 0) if policy == "latch" else index
-
-
-def expert_plan(policy: str, evaluations: Sequence[Evaluation], sigma_mins: Sequence[float]) -> list[int]:
-    """The expert of each evaluation of a run."""
-    plan: list[int] = []
-    for evaluation in evaluations:
-        plan.append(choose(policy, evaluation, plan[-1] if plan else None, sigma_mins))
-    return plan
 
 
 def steps_ahead(sigma: float, sigmas: Sequence[float], count: int) -> Sequence[float]:

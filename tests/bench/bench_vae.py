@@ -130,15 +130,15 @@ def decode(way: str, vae: Any, latent: torch.Tensor) -> torch.Tensor:
 
 
 def stream(way: str, vae: Any, latent: torch.Tensor) -> torch.Tensor:
-    """Our stream under a plan of its own, the whole frame at once."""
+    """Our stream by a method of its own, the whole frame at once."""
     torch = importlib.import_module("torch")
-    plans, specs = importlib.import_module("wan_core.vae.plan"), importlib.import_module("wan_core.vae.spec")
+    methods, detection = (importlib.import_module(f"wan_core.vae.{name}") for name in ("methods", "params"))
     stream_frames = importlib.import_module("wan_core.vae.stream").stream_frames
     network = vae.first_stage_model
-    spec = specs.detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
-    plan = plans.ONE_FRAME_PLAN if way == "one_frame" else plans.HOST_PLAN
-    images, done = torch.empty(spec.image_shape(latent.shape)), 0
-    for frames in stream_frames(network, latent[0], spec, plan, device=vae.device, dtype=vae.vae_dtype):  # f h w c
+    params = detection.detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
+    method = methods.ONE_FRAME if way == "one_frame" else methods.HOST_SCHEDULE
+    images, done = torch.empty(params.image_shape(latent.shape)), 0
+    for frames in stream_frames(network, latent[0], params, method, device=vae.device, dtype=vae.vae_dtype):  # f h w c
         vae.process_output(images[done : done + len(frames)].copy_(frames))
         done += len(frames)
     return images

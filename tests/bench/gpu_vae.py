@@ -101,8 +101,12 @@ from torch import Tensor  # noqa: E402
 DEVICE = torch.device(OPTIONS.device)
 decoding = pack_module("nodes.high_compression_vae_decode")
 vaes = pack_module("nodes.host.vaes")
+frames = pack_module("nodes.host.frames")
+core = pack_module("wan_core.vae")
+memory_models = pack_module("wan_core.vae.memory")
+methods = pack_module("wan_core.vae.methods")
 plans = pack_module("wan_core.vae.plan")
-specs = pack_module("wan_core.vae.spec")
+stream_frames = pack_module("wan_core.vae.stream").stream_frames
 InputError = pack_module("wan_core.errors").InputError
 
 
@@ -124,18 +128,30 @@ def planned(
     vae: Any, latent: Tensor, *, rows: int = 1, columns: int = 1, cache_in_ram: bool = True
 ) -> tuple[Tensor, str]:
     """What our node does, under a plan that it might not choose."""
-    spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
-    images = decoding.room_for_images(spec, latent)
-    if rows * columns > 1:
-        plan = vaes.plan_decoding(vae, spec, latent.shape, (rows, columns), images.nbytes, vae.vae_dtype)
+    tiling = {"tiling": "tiles", "rows": rows, "columns": columns} if rows * columns > 1 else None
+    request = vaes.decode_request(vae, {"samples": latent}, tiling, None)
+    images = frames.room_for_image(request.image_shape)
+    fill = functools.partial(decoding.fill, images, vae.process_output)
+    if tiling:
+        memory, load = (
+            functools.partial(vaes.free_memory, vae, images.nbytes),
+            functools.partial(vaes.loaded_for_decoding, vae),
+        )
+        plan = core.decode(request, fill, memory=memory, load=load).plan
     else:
-        plan = plans.replace(plans.ONE_FRAME_PLAN, cache_in_ram=cache_in_ram)
-        work = plans.Work(spec, *latent.shape[-3:], vae.vae_dtype.itemsize)
-        plan = plans.replace(plan, peak_bytes=plans.peak_bytes(work, plan))
-    with vaes.loaded_for_decoding(vae, plan, vae.vae_dtype) as loaded:
-        decoding.decode_into(images, latent, spec, plan, loaded)
+        method = methods.PARKED_CACHE if cache_in_ram else methods.ONE_FRAME
+        model = memory_models.memory_model(request.params, latent.shape, vae.vae_dtype.itemsize)
+        plan = core.DecodePlan(method, model.peak_bytes(method))
+        with vaes.loaded_for_decoding(vae, request.network, plan, vae.vae_dtype) as loaded:
+            fill(streamed(loaded, request, plan, bounded=False))
     estimate = f"{plan.peak_bytes / 1e9:.2f} GB estimated"
-    return images, f"{plan.rows}x{plan.columns}, {plan.segment_latents} latents a turn, {estimate}"
+    return images, f"{plan.method.rows}x{plan.method.columns}, {plan.method.segment_latents} latents a turn, {estimate}"
+
+
+def streamed(loaded: Any, request: Any, plan: Any, *, bounded: bool) -> Iterator[Tensor]:
+    """The frames of the request's clip."""
+    where = {"device": loaded.device, "dtype": loaded.dtype}
+    return stream_frames(loaded.network, request.latent[0], request.params, plan.method, **where, bounded=bounded)
 
 
 WAYS: dict[str, Callable[[Any, Tensor], tuple[Tensor, str]]] = {
@@ -243,13 +259,13 @@ def video_figures(kind: str) -> Figures:
         return {"skipped": "PyAV is missing, which writes the video files"}
     module = pack_module("nodes.decode_to_video")
     vae, latent = random_vae(kind), soft_latent_of(kind)
-    spec = specs.detect_vae(vaes.vae_weight_shapes(vae))
-    plan = vaes.plan_decoding(vae, spec, latent.shape, (0, 0), 0, vae.vae_dtype)
+    request = vaes.decode_request(vae, {"samples": latent}, None, None, to_video=True)
+    model = memory_models.memory_model(request.params, latent.shape, vae.vae_dtype.itemsize)
+    plan = plans.choose_plan(model, vaes.free_memory(vae, 0), plans.AUTO)
 
     def decode() -> None:
-        with vaes.loaded_for_decoding(vae, plan, vae.vae_dtype) as loaded:
-            where = {"device": loaded.device, "dtype": loaded.dtype}
-            for _ in module.stream_frames(loaded.network, latent[0], spec, plan, **where, bounded=True):
+        with vaes.loaded_for_decoding(vae, request.network, plan, vae.vae_dtype) as loaded:
+            for _ in streamed(loaded, request, plan, bounded=True):
                 pass
 
     class Hidden:

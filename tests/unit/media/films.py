@@ -13,7 +13,7 @@ import numpy
 import torch
 from numpy import ndarray
 
-from wan_core.media.encoders import Encoder, VideoFormat, encoder_for
+from wan_core.media.encoders import VideoEncoder, VideoFormat, encoder_for
 from wan_core.media.sink import VideoSink
 from wan_core.media.soundtrack import Soundtrack
 
@@ -64,7 +64,9 @@ def tone(seconds: float, rate_hz: int = 48000, channels: int = 2) -> Soundtrack:
     return Soundtrack(torch.sin(2 * torch.pi * 440 * time_s).repeat(channels, 1) / 2, rate_hz)
 
 
-def encoder(codec: str = "h264", width: int = 64, height: int = 48, fps: Fraction = FPS, quality: int = 18) -> Encoder:
+def encoder(
+    codec: str = "h264", width: int = 64, height: int = 48, fps: Fraction = FPS, quality: int = 18
+) -> VideoEncoder:
     return encoder_for(VideoFormat(codec, quality, "software"), width, height, fps)
 
 

@@ -13,7 +13,7 @@ import torch
 from tests.unit.media.films import encoder, film, names_in, noise, packet_hashes, packets, tone
 from wan_core.errors import InputError
 from wan_core.media import container, files, sink
-from wan_core.media.container import Recording, Tally
+from wan_core.media.container import Recording, StreamTotals
 from wan_core.media.encoders import CODECS, configure
 from wan_core.media.sink import VideoSink
 from wan_core.media.source import VideoSource
@@ -92,7 +92,7 @@ def test_the_finished_file_holds_the_recorded_packets(
 ) -> None:
     recorded: dict[str, list[str]] = {}
 
-    def copy(source: str, *rest: object) -> dict[str, Tally]:
+    def copy(source: str, *rest: object) -> dict[str, StreamTotals]:
         for kind in ("video", "audio"):
             recorded[kind] = packet_hashes(Path(source), kind)
         return container.copy_packets(source, *rest)
@@ -279,7 +279,7 @@ def fail_with(*arguments: object) -> None:
 
 
 def test_a_copy_that_lost_something_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def copy(source: str, target: str, *rest: object) -> dict[str, Tally]:
+    def copy(source: str, target: str, *rest: object) -> dict[str, StreamTotals]:
         copied = container.copy_packets(source, target, *rest)
         content = Path(target).read_bytes()
         Path(target).write_bytes(content[: len(content) * 3 // 4])
@@ -292,9 +292,9 @@ def test_a_copy_that_lost_something_is_not_published(tmp_path: Path, monkeypatch
 
 
 def test_a_copy_without_all_its_sound_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def count_one_more(*arguments: object) -> dict[str, Tally]:
+    def count_one_more(*arguments: object) -> dict[str, StreamTotals]:
         copied = container.copy_packets(*arguments)
-        return {**copied, "audio": Tally(copied["audio"].packets + 1, copied["audio"].size_bytes + 100)}
+        return {**copied, "audio": StreamTotals(copied["audio"].packets + 1, copied["audio"].size_bytes + 100)}
 
     monkeypatch.setattr(sink, "copy_packets", count_one_more)
     with pytest.raises(OSError, match="clip_00001_.mp4 was written, but .* came back in place of"):

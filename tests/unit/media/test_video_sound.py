@@ -100,7 +100,7 @@ def test_other_channels_become_mono_and_that_is_said(tmp_path: Path, channels: i
     loud = torch.arange(1, channels + 1).unsqueeze(1) / 10  # every channel has a loudness of its own
     track = Soundtrack(tone(2.5, channels=channels).waveform * loud, 48000)
     with VideoSink(encoder("ffv1"), str(tmp_path), "clip", frames=40, soundtrack=track) as sink:
-        assert sink.notes[1:] == (
+        assert sink.summary[1:] == (
             f"sound: {channels} channels mixed down to mono, because which speakers they are for is not known",
         )
         for frame in noise(40):
@@ -120,7 +120,7 @@ def test_aac_gets_a_rate_that_it_has(rate_hz: int, kept: int) -> None:
 def test_resampling_keeps_pitch_loudness_and_length(channels: int) -> None:
     track = tone(3, rate_hz=192000, channels=channels)
     plan = plan_sound(track, "mp4", 48, Fraction(16))
-    assert any("resampled from 192000 to 48000 Hz, because aac has no such rate" in note for note in plan.notes)
+    assert any("resampled from 192000 to 48000 Hz, because aac has no such rate" in note for note in plan.changes)
     got = numpy.concatenate([block.to_ndarray() for block in blocks(track, plan, AAC_BLOCK)], axis=1)
     ideal = tone(3, channels=got.shape[0]).waveform.numpy()
     assert got.shape == ideal.shape
@@ -168,7 +168,7 @@ def test_a_rate_that_no_encoder_knows_is_refused() -> None:
     ],
 )
 def test_what_is_cut_or_added_is_said_from_a_frame_on(seconds: float, note: str | None) -> None:
-    assert plan_sound(tone(seconds), "mp4", 32, Fraction(16)).notes == ((note,) if note else ())
+    assert plan_sound(tone(seconds), "mp4", 32, Fraction(16)).changes == ((note,) if note else ())
 
 
 def test_blocks_follow_each_other_and_end_with_the_picture() -> None:

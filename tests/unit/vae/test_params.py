@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.vae.shapes import Shapes, wan21_shapes, wan22_shapes
 from wan_core.errors import InputError
-from wan_core.vae.spec import Stage, VaeSpec, detect_vae
+from wan_core.vae.params import Stage, VaeParams, detect_vae
 
 
 def blocks(*channels: int) -> tuple[tuple[int, int], ...]:
@@ -20,7 +20,7 @@ def without(shapes: Shapes, name: str) -> Shapes:
 
 @pytest.mark.parametrize(("z", "dim", "channels"), list(product((4, 16), (8, 24, 96), (3, 4))))
 def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
-    assert detect_vae(wan21_shapes(z=z, dim=dim, head=channels)) == VaeSpec(
+    assert detect_vae(wan21_shapes(z=z, dim=dim, head=channels)) == VaeParams(
         kind="Wan2.1",
         latent_channels=z,
         image_channels=channels,
@@ -41,7 +41,7 @@ def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int)
 
 @pytest.mark.parametrize(("z", "dim", "channels"), list(product((4, 48), (8, 256), (3, 4))))
 def test_the_wan22_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
-    assert detect_vae(wan22_shapes(z=z, dim=dim, head=4 * channels)) == VaeSpec(
+    assert detect_vae(wan22_shapes(z=z, dim=dim, head=4 * channels)) == VaeParams(
         kind="Wan2.2",
         latent_channels=z,
         image_channels=channels,

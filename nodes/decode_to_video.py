@@ -129,7 +129,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
         open_sink = partial(new_file, soundtrack=video.soundtrack_of(audio))
         memory, load = partial(vaes.free_memory, vae, last.nbytes), partial(vaes.loaded_for_decoding, vae)
         result = decode(request, partial(record, open_sink, last, count), memory=memory, load=load)
-        path, summary = result.taken
+        path, summary = result.output
         made_files.add(cls.hidden.unique_id, path)
         report = "\n".join([f"file: {video.label(path, place)}", *summary, describe(result)])
         return io.NodeOutput(InputImpl.VideoFromFile(path), last, count, report, ui=video.shown(path, place))

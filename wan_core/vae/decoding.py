@@ -20,7 +20,7 @@ from .plan import DecodePlan, choose_plan
 from .request import DecodeRequest
 from .stream import stream_frames
 
-Taken = TypeVar("Taken", covariant=True)
+Output = TypeVar("Output", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ Load = Callable[[Any, DecodePlan, torch.dtype], AbstractContextManager[LoadedVae
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeResult(Generic[Taken]):
+class DecodeResult(Generic[Output]):
     """What became of the frames, and how they were decoded."""
 
-    taken: Taken  # what the caller made of the frames
+    output: Output  # what the caller made of the frames
     plan: DecodePlan
     notes: tuple[Note, ...]
 
@@ -57,27 +57,27 @@ def in_place(network: Any, plan: DecodePlan, dtype: torch.dtype) -> Iterator[Loa
 
 def decode(
     request: DecodeRequest,
-    take: Callable[[Iterator[Tensor]], Taken],
+    consume: Callable[[Iterator[Tensor]], Output],
     *,
     memory: Callable[[], FreeMemory] = FreeMemory,
     load: Load = in_place,
-) -> DecodeResult[Taken]:
+) -> DecodeResult[Output]:
     """Decodes clip by clip, by the fastest plan that fits into the memory that is free.
 
-    ``take`` is given the frames (f h w c, black at -1 and white at 1, finite) a few at a time, each few decoded when
+    ``consume`` is given the frames (f h w c, black at -1 and white at 1, finite) a few at a time, each few decoded when
     asked for, and its result is handed on. Where numbers grow too large for fp16 everything is decoded again in fp32:
-    ``take`` is called a second time. Raises InputError when no plan fits, and for frames that are not finite.
+    ``consume`` is called a second time. Raises InputError when no plan fits, and for frames that are not finite.
     """
     model = memory_model(request.params, request.latent.shape, request.dtype.itemsize)
     plan = choose_plan(model, memory(), request.tiling)
     try:
         with load(request.network, plan, request.dtype) as vae, closing(_finite_frames(request, plan, vae)) as frames:
-            return DecodeResult(take(frames), plan, tuple(notes_on(request.latent)))
+            return DecodeResult(consume(frames), plan, tuple(notes_on(request.latent)))
     except NotFiniteError as error:
         if request.dtype != torch.float16:
             raise
         text = f"frame {error.frame} was not finite in fp16, so everything was decoded again in fp32"
-    again = decode(replace(request, dtype=torch.float32), take, memory=memory, load=load)
+    again = decode(replace(request, dtype=torch.float32), consume, memory=memory, load=load)
     return replace(again, notes=(Note("decoded_again_in_fp32", text), *again.notes))
 
 

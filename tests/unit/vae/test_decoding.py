@@ -60,7 +60,7 @@ def test_a_script_writes_a_latent_to_a_file(params: VaeParams, tmp_path: Path) -
 def test_the_frames_of_all_clips_come_in_order(params: VaeParams) -> None:
     vae, clips = TinyWan(params), [latent_of(params, 3), -latent_of(params, 3)]
     result = decode(DecodeRequest.of(vae, torch.stack(clips)), joined)
-    torch.testing.assert_close(result.taken, torch.cat([vae.whole(clip) for clip in clips]), rtol=0, atol=1e-11)
+    torch.testing.assert_close(result.output, torch.cat([vae.whole(clip) for clip in clips]), rtol=0, atol=1e-11)
     assert (result.plan.method, result.notes) == (HOST_SCHEDULE, ())
     assert describe(result) == result.plan.why
 
@@ -79,7 +79,7 @@ def test_the_plan_keeps_within_the_free_memory_and_the_tiling(params: VaeParams)
     result = decode(request, joined, memory=lambda: FreeMemory(2**30), load=load)
     assert asked == [(vae, result.plan, torch.float64)]
     assert (result.plan.method.rows, result.plan.method.columns) == (1, 2)
-    torch.testing.assert_close(result.taken, vae.whole(latent), rtol=0, atol=1e-10)
+    torch.testing.assert_close(result.output, vae.whole(latent), rtol=0, atol=1e-10)
     with pytest.raises(InputError, match="samples: found .* the smallest plan needs"):
         decode(request, joined, memory=lambda: FreeMemory(2**20), load=load)
 
@@ -113,12 +113,12 @@ def test_what_overflows_in_fp16_is_decoded_again_in_fp32_from_the_first_frame_on
     def load(network: TinyWan, plan: DecodePlan, dtype: torch.dtype) -> Iterator[LoadedVae]:
         yield LoadedVae(bad if dtype == torch.float16 else network, torch.device("cpu"), torch.float64)
 
-    def take(pieces: Iterator[Tensor]) -> Tensor:
+    def consume(pieces: Iterator[Tensor]) -> Tensor:
         starts.append(next(pieces))
         return torch.cat([starts[-1], *pieces])
 
-    result = decode(DecodeRequest.of(vae, latent[None], dtype=torch.float16), take, load=load)
-    torch.testing.assert_close(result.taken, vae.whole(latent), rtol=0, atol=1e-11)
+    result = decode(DecodeRequest.of(vae, latent[None], dtype=torch.float16), consume, load=load)
+    torch.testing.assert_close(result.output, vae.whole(latent), rtol=0, atol=1e-11)
     assert len(starts) == 2
     assert result.notes == (AGAIN,)
     assert describe(result).splitlines()[1:] == [f"note: {AGAIN.text}"]
@@ -141,7 +141,7 @@ def test_frames_that_are_never_finite_are_an_error(dtype: torch.dtype, frame: in
 def test_a_network_is_cast_where_it_is_and_back() -> None:
     vae, latent = TinyWan(WAN21), latent_of(WAN21, 2)
     result = decode(DecodeRequest.of(vae, latent[None], dtype=torch.float32), joined)
-    torch.testing.assert_close(result.taken, vae.whole(latent).float(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(result.output, vae.whole(latent).float(), rtol=0, atol=1e-4)
     assert {weight.dtype for weight in vae.parameters()} == {torch.float64}
 
 

@@ -41,6 +41,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--vae", nargs="+", choices=["2.1", "2.2"], default=["2.1", "2.2"])
     parser.add_argument("--size", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=ROWS)
+    parser.add_argument("--frames", type=int, help=f"default {SHORT_FRAMES}, of tiles {TILED_FRAMES}")
     parser.add_argument("--growth", action="store_true", help="also walk long clips; takes minutes")
     parser.add_argument("--where", action="store_true", help="also name the operation and the calls at the peak")
     return parser.parse_args(arguments)
@@ -220,7 +221,7 @@ def say(line: str) -> None:
 def row_line(vae: str, size: str, row: str) -> str:
     """The peak of a row against its estimate and its goal."""
     is_tiled = row in METHODS and METHODS[row].is_tiled
-    walked, estimated = peaks(vae, size, row, TILED_FRAMES if is_tiled else SHORT_FRAMES)
+    walked, estimated = peaks(vae, size, row, OPTIONS.frames or (TILED_FRAMES if is_tiled else SHORT_FRAMES))
     line = f"{vae} {size:<6} {row:<13} {walked / GIB:7.3f} GiB"
     if estimated:
         line += f"   estimate {estimated / GIB:7.3f} GiB = {estimated / walked:6.4f} of it   ({walked})"

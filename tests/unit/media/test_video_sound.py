@@ -77,25 +77,17 @@ def test_a_click_is_heard_at_its_frame(tmp_path: Path, codec: str) -> None:
     assert click_s == pytest.approx(1.0, abs=2e-3)
 
 
-def test_flac_gives_back_the_samples(tmp_path: Path) -> None:
-    track = tone(2.5)
-    found = heard(film(tmp_path, noise(40), codec="ffv1", soundtrack=track))
-    assert found.rate_hz == 48000
-    assert found.waveform.shape == track.waveform.shape
-    assert float((found.waveform - track.waveform).abs().max()) < 2**-22
-
-
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_channels_are_kept(tmp_path: Path, channels: int, kind: torch.dtype) -> None:
     loud = torch.arange(1, channels + 1).unsqueeze(1) / 10  # every channel has a loudness of its own
     waveform = (tone(2.5, channels=channels).waveform * loud).to(kind)
-    found = heard(film(tmp_path, noise(40), codec="ffv1", soundtrack=Soundtrack(waveform, 48000))).waveform
-    assert found.shape == waveform.shape
-    torch.testing.assert_close(found, waveform.float(), rtol=0, atol=2**-22)
+    found = heard(film(tmp_path, noise(40), codec="ffv1", soundtrack=Soundtrack(waveform, 48000)))
+    assert (found.rate_hz, found.waveform.shape) == (48000, waveform.shape)
+    torch.testing.assert_close(found.waveform, waveform.float(), rtol=0, atol=2**-22)
 
 
-@pytest.mark.parametrize("channels", [3, 4, 5, 8])
+@pytest.mark.parametrize("channels", [3, 8])
 def test_other_channels_become_mono_and_that_is_said(tmp_path: Path, channels: int) -> None:
     loud = torch.arange(1, channels + 1).unsqueeze(1) / 10  # every channel has a loudness of its own
     track = Soundtrack(tone(2.5, channels=channels).waveform * loud, 48000)
@@ -141,15 +133,6 @@ def test_a_sound_as_short_as_a_sample_is_heard(container: str, samples: int, rat
         assert not got[:, samples:].any()
     kept = got.sum(axis=1) / plan.rate_hz / (0.5 * samples / rate_hz)
     assert 0.5 < kept.min() <= kept.max() < 1.8
-
-
-@pytest.mark.parametrize("codec", ["h264", "ffv1"])
-def test_a_film_with_a_single_sample_of_sound_is_written(tmp_path: Path, codec: str) -> None:
-    found = heard(film(tmp_path, noise(40), codec=codec, soundtrack=Soundtrack(torch.full((1, 1), 0.5), 48000)))
-    assert found.waveform.shape[1] >= 48000 * 2.5
-    if codec == "ffv1":
-        assert found.waveform[0, 0] == pytest.approx(0.5, abs=2**-22)
-        assert not found.waveform[:, 1:].any()
 
 
 def test_a_rate_that_no_encoder_knows_is_refused() -> None:

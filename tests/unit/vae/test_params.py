@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
 
-from tests.unit.vae.shapes import Shapes, wan21_shapes, wan22_shapes
+from tests.unit.vae.tiny_wan import WAN21, WAN22, Shapes, wan21_shapes, wan22_shapes
 from wan_core.errors import InputError
-from wan_core.vae.params import Stage, VaeParams, detect_vae
+from wan_core.vae.params import Stage, detect_vae
 
 
 def blocks(*channels: int) -> tuple[tuple[int, int], ...]:
@@ -20,43 +21,27 @@ def without(shapes: Shapes, name: str) -> Shapes:
 
 @pytest.mark.parametrize(("z", "dim", "channels"), list(product((4, 16), (8, 24, 96), (3, 4))))
 def test_the_wan21_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
-    assert detect_vae(wan21_shapes(z=z, dim=dim, head=channels)) == VaeParams(
-        kind="Wan2.1",
-        latent_channels=z,
-        image_channels=channels,
-        spatial_scale=8,
-        temporal_scale=4,
-        patch=1,
-        chunk_latents=2,
-        cache_slots=33,
-        middle=Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim)),
-        stages=(
-            Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
-            Stage(2, 2, blocks(2 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
-            Stage(4, 4, blocks(2 * dim, 2 * dim, 2 * dim, 2 * dim), upsampled=dim),
-            Stage(8, 4, blocks(dim, dim, dim, dim)),
-        ),
+    found = detect_vae(wan21_shapes(z=z, dim=dim, channels=channels))
+    assert replace(found, middle=WAN21.middle, stages=()) == replace(WAN21, latent_channels=z, image_channels=channels)
+    assert found.middle == Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim))
+    assert found.stages == (
+        Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
+        Stage(2, 2, blocks(2 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=2 * dim, doubles_time=True),
+        Stage(4, 4, blocks(2 * dim, 2 * dim, 2 * dim, 2 * dim), upsampled=dim),
+        Stage(8, 4, blocks(dim, dim, dim, dim)),
     )
 
 
 @pytest.mark.parametrize(("z", "dim", "channels"), list(product((4, 48), (8, 256), (3, 4))))
 def test_the_wan22_layout_is_known_at_any_width(z: int, dim: int, channels: int) -> None:
-    assert detect_vae(wan22_shapes(z=z, dim=dim, head=4 * channels)) == VaeParams(
-        kind="Wan2.2",
-        latent_channels=z,
-        image_channels=channels,
-        spatial_scale=16,
-        temporal_scale=4,
-        patch=2,
-        chunk_latents=1,
-        cache_slots=34,
-        middle=Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim)),
-        stages=(
-            Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),
-            Stage(2, 2, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),
-            Stage(4, 4, blocks(4 * dim, 2 * dim, 2 * dim, 2 * dim), upsampled=2 * dim),
-            Stage(8, 4, blocks(2 * dim, dim, dim, dim)),
-        ),
+    found = detect_vae(wan22_shapes(z=z, dim=dim, channels=channels))
+    assert replace(found, middle=WAN22.middle, stages=()) == replace(WAN22, latent_channels=z, image_channels=channels)
+    assert found.middle == Stage(scale=1, frames=1, blocks=blocks(4 * dim, 4 * dim, 4 * dim))
+    assert found.stages == (
+        Stage(1, 1, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),
+        Stage(2, 2, blocks(4 * dim, 4 * dim, 4 * dim, 4 * dim), upsampled=4 * dim, doubles_time=True),
+        Stage(4, 4, blocks(4 * dim, 2 * dim, 2 * dim, 2 * dim), upsampled=2 * dim),
+        Stage(8, 4, blocks(2 * dim, dim, dim, dim)),
     )
 
 
@@ -82,8 +67,11 @@ def test_the_order_of_the_weights_does_not_matter(shapes: Shapes) -> None:
             {name: shape for name, shape in wan22_shapes().items() if not name.startswith("decoder.upsamples.3.")},
             "a damaged Wan VAE: its decoder lacks residual blocks;",
         ),
-        (wan21_shapes(head=12), "a Wan VAE whose decoder ends in 12 channels, which is neither RGB nor RGBA;"),
-        (wan22_shapes(head=3), "a Wan VAE whose decoder ends in 3 channels, which is neither RGB nor RGBA;"),
+        (wan21_shapes(channels=12), "a Wan VAE whose decoder ends in 12 channels, which is neither RGB nor RGBA;"),
+        (
+            wan22_shapes() | {"decoder.head.2.weight": (3, 256, 3, 3, 3)},
+            "a Wan VAE whose decoder ends in 3 channels, which is neither RGB nor RGBA;",
+        ),
     ],
 )
 def test_what_is_not_a_wan_vae_is_refused_by_name(shapes: Shapes, found: str) -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.unit.vae.shapes import Shapes, wan21_shapes, wan22_shapes
+from tests.unit.vae.tiny_wan import Shapes, wan21_shapes, wan22_shapes
 from wan_core.errors import InputError
 from wan_core.vae.memory import FreeMemory, MemoryModel, memory_model
 from wan_core.vae.methods import HOST_SCHEDULE, ONE_FRAME, PARKED_CACHE, DecodeMethod

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.vae.shapes import Shapes, wan21_shapes, wan22_shapes
 from tests.unit.vae.tiny_wan import WAN21 as TINY21
 from tests.unit.vae.tiny_wan import WAN22 as TINY22
+from tests.unit.vae.tiny_wan import Shapes, wan21_shapes, wan22_shapes
 from wan_core.errors import InputError
 from wan_core.vae.latent import GIB, NORMALISED, notes_on, require_image_fits, video_latent
 from wan_core.vae.params import VaeParams
@@ -140,7 +140,7 @@ def test_a_request_knows_its_network(shapes: Shapes, latent: Tensor, image: tupl
     [
         ({}, Z16, "vae: found a VAE without weights; wanted a Wan2.1 VAE"),
         (
-            wan21_shapes(head=4),
+            wan21_shapes(channels=4),
             Z16,
             "vae: found a VAE with an alpha channel; wanted one of three colours, because the video has no alpha. "
             "Decode with High Compression VAE Decode",

@@ -7,6 +7,7 @@ it takes one chunk, as the host's own decoder does.
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,6 +40,8 @@ WAN22 = VaeParams(
 BLOCKS_IN_STAGE = 3
 DOUBLES_TIME = (True, True, False)  # what follows each stage but the last
 PAST = 2  # frames that a convolution remembers
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 class HostCache:
@@ -236,6 +239,23 @@ class TinyWan(nn.Module):
             c, right, down = place // p**2, place // p % p, place % p
             frames[:, down::p, right::p, c] = packed[place]
         return frames
+
+
+def wan21_shapes(*, z: int = 16, dim: int = 96, channels: int = 3) -> Shapes:
+    return weight_shapes(replace(WAN21, latent_channels=z, image_channels=channels), dim)
+
+
+def wan22_shapes(*, z: int = 48, dim: int = 256, channels: int = 3) -> Shapes:
+    return weight_shapes(replace(WAN22, latent_channels=z, image_channels=channels), dim)
+
+
+def weight_shapes(params: VaeParams, dim: int) -> Shapes:
+    """The shapes of the weights by the names of the file, and some of an encoder, which must not mislead."""
+    with torch.device("meta"):
+        decoder = {name: tuple(weight.shape) for name, weight in TinyWan(params, dim).named_parameters()}
+    sides, time = (dim, dim, 3, 3), (dim, dim, 3, 1, 1)
+    encoder = {"encoder.downsamples.5.resample.1.weight": sides, "encoder.downsamples.5.time_conv.weight": time}
+    return {"encoder.conv1.weight": (dim, 3, 3, 3, 3), **encoder, **decoder}
 
 
 def pairs(x: Tensor) -> Tensor:

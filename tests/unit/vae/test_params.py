@@ -9,6 +9,8 @@ from tests.unit.vae.tiny_wan import WAN21, WAN22, Shapes, wan21_shapes, wan22_sh
 from wan_core.errors import InputError
 from wan_core.vae.params import Stage, detect_vae
 
+DIFFUSERS = "a VAE with the weight names of diffusers, which ComfyUI does not read as a Wan VAE"
+
 
 def blocks(*channels: int) -> tuple[tuple[int, int], ...]:
     """Residual blocks that lead from each number of channels to the next."""
@@ -54,31 +56,36 @@ def test_the_order_of_the_weights_does_not_matter(shapes: Shapes) -> None:
 @pytest.mark.parametrize(
     ("shapes", "found"),
     [
-        ({}, "vae: found a VAE without weights; wanted a Wan2.1 VAE"),
-        ({"decoder.conv_in.weight": (512, 4, 3, 3)}, "vae: found a VAE that is not Wan's; wanted a Wan2.1 VAE"),
-        ({"decoder.up_blocks.0.resnets.0.norm1.gamma": (384,)}, "vae: found a VAE with the weight names of diffusers,"),
-        ({"decoder.mid_block.resnets.0.norm1.gamma": (384,)}, "vae: found a VAE with the weight names of diffusers,"),
-        ({"decoder.22.bias": (3,)}, "vae: found a tiny autoencoder for previews (taew or lighttae), whose decoder"),
-        (without(wan21_shapes(), "conv2.weight"), "a damaged Wan VAE: its conv2.weight is missing;"),
-        (without(wan22_shapes(), "decoder.head.2.weight"), "a damaged Wan VAE: its decoder.head.2.weight is missing;"),
-        (wan21_shapes() | {"conv2.weight": (16, 16)}, "a damaged Wan VAE: its conv2.weight is [16, 16];"),
-        (wan21_shapes() | {"conv2.weight": (48, 48, 1, 1, 1)}, "48 channels in conv2 but 16 in decoder.conv1;"),
+        ({}, "a VAE without weights"),
+        ({"decoder.conv_in.weight": (512, 4, 3, 3)}, "a VAE that is not Wan's"),
+        ({"decoder.up_blocks.0.resnets.0.norm1.gamma": (384,)}, DIFFUSERS),
+        ({"decoder.mid_block.resnets.0.norm1.gamma": (384,)}, DIFFUSERS),
+        ({"decoder.22.bias": (3,)}, "a tiny autoencoder for previews (taew or lighttae), whose decoder is another one"),
+        (without(wan21_shapes(), "conv2.weight"), "a damaged Wan VAE: its conv2.weight is missing"),
+        (without(wan22_shapes(), "decoder.head.2.weight"), "a damaged Wan VAE: its decoder.head.2.weight is missing"),
+        (wan21_shapes() | {"conv2.weight": (16, 16)}, "a damaged Wan VAE: its conv2.weight is [16, 16]"),
+        (
+            wan21_shapes() | {"conv2.weight": (48, 48, 1, 1, 1)},
+            "a Wan VAE with 48 channels in conv2 but 16 in decoder.conv1",
+        ),
         (
             {name: shape for name, shape in wan22_shapes().items() if not name.startswith("decoder.upsamples.3.")},
-            "a damaged Wan VAE: its decoder lacks residual blocks;",
+            "a damaged Wan VAE: its decoder lacks residual blocks",
         ),
-        (wan21_shapes(channels=12), "a Wan VAE whose decoder ends in 12 channels, which is neither RGB nor RGBA;"),
+        (wan21_shapes(channels=12), "a Wan VAE whose decoder ends in 12 channels, which is neither RGB nor RGBA"),
         (
             wan22_shapes() | {"decoder.head.2.weight": (3, 256, 3, 3, 3)},
-            "a Wan VAE whose decoder ends in 3 channels, which is neither RGB nor RGBA;",
+            "a Wan VAE whose decoder ends in 3 channels, which is neither RGB nor RGBA",
         ),
     ],
 )
 def test_what_is_not_a_wan_vae_is_refused_by_name(shapes: Shapes, found: str) -> None:
     with pytest.raises(InputError) as refusal:
         detect_vae(shapes)
-    assert found in str(refusal.value)
-    assert str(refusal.value).endswith("with Load VAE.")
+    assert str(refusal.value) == (
+        f"vae: found {found}; wanted a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels). "
+        "Load wan_2.1_vae.safetensors (for the 14B models) or wan2.2_vae.safetensors (for the 5B model) with Load VAE."
+    )
 
 
 @pytest.mark.parametrize(("latent_frames", "frames"), [(1, 1), (2, 5), (3, 9), (21, 81), (31, 121)])

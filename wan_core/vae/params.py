@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from ..errors import InputError
 
@@ -25,6 +25,15 @@ WAN22_MARK = "decoder.upsamples.0.upsamples.0.residual.2.weight"
 RGB, RGBA = 3, 4
 
 
+class WanVae(Protocol):
+    """What decoding needs of a network: two modules under the host's names, and its weights by theirs."""
+
+    conv2: Any  # 1 x 1 x 1 convolution, z -> z
+    decoder: Any  # z -> image channels * patch**2
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """The residual blocks at one resolution of the decoder and the upsampling after them."""
@@ -35,10 +44,20 @@ class Stage:
     upsampled: int = 0  # channels that the upsampling hands on; 0: there is none
     doubles_time: bool = False  # whether the upsampling makes two frames of one
 
+    @property
+    def area(self) -> int:
+        """Pixels of this stage per latent pixel."""
+        return self.scale**2
+
+    @property
+    def width(self) -> int:
+        """Channels that leave the blocks."""
+        return self.blocks[-1][1]
+
 
 @dataclass(frozen=True, slots=True)
-class VaeSpec:
-    """The sizes of one Wan VAE decoder that its caller has to know."""
+class VaeParams:
+    """What its caller has to know of one Wan VAE decoder."""
 
     kind: Literal["Wan2.1", "Wan2.2"]
     latent_channels: int  # z: 16 or 48
@@ -51,11 +70,6 @@ class VaeSpec:
     middle: Stage = Stage(scale=1, frames=1, blocks=())  # what works on latent pixels before the stages
     stages: tuple[Stage, ...] = ()  # in the decoder's order
 
-    @property
-    def head_channels(self) -> int:
-        """The channels of the decoder's head: every pixel of a patch has its own."""
-        return self.image_channels * self.patch**2
-
     def frames(self, latent_frames: int) -> int:
         """The number of video frames in a number (>= 1) of latent frames."""
         return self.temporal_scale * (latent_frames - 1) + 1
@@ -66,13 +80,13 @@ class VaeSpec:
         return b * self.frames(t), h * self.spatial_scale, w * self.spatial_scale, self.image_channels
 
 
-def detect_vae(shapes: Shapes) -> VaeSpec:
-    """Reads the spec from weight shapes by name; raises InputError when they are not those of a Wan VAE."""
+def detect_vae(shapes: Shapes) -> VaeParams:
+    """The parameters by weight shapes and their names; raises InputError when they are not those of a Wan VAE."""
     if FAMILY_MARK not in shapes:
         raise _refusal(_stranger(shapes))
     is_wan22 = WAN22_MARK in shapes
     patch = 2 if is_wan22 else 1
-    return VaeSpec(
+    return VaeParams(
         kind="Wan2.2" if is_wan22 else "Wan2.1",
         latent_channels=_latent_channels(shapes),
         image_channels=_image_channels(shapes, patch),

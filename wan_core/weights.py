@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any
 
-import torch
 from torch import Tensor
 
 KEYS_SHOWN = 8
 LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
-Operations = ModuleType | type  # has Linear, Conv2d, ...: torch.nn, or the host's operations
-Factory = torch.device | torch.dtype | str | None  # device=, dtype=
+Operations = Any  # has Linear, Conv2d, ...: the operations of the host, or torch.nn
+Factory = Any  # device=, dtype=
 
 
 def shown(keys: Sequence[str]) -> str:

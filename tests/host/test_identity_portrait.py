@@ -12,9 +12,10 @@ from PIL import Image
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph
-from wan_core.identity.align import align_face, parse_landmarks
+from wan_core.identity.align import align_face
 from wan_core.identity.faces import face_of_points
 from wan_core.identity.portrait import cut_portrait
+from wan_core.identity.sources import parse_landmarks
 
 NO_ENCODER = "none (for Stand-In)"
 STAND_IN = {"ip_layers": "none", "resampler": "none", "stand_in": "mini_stand_in_high.safetensors"}
@@ -99,7 +100,7 @@ def test_stand_in_needs_no_recogniser(client: Client) -> None:
     adapter, vae = recipes.adapter(graph, **STAND_IN), recipes.vae21(graph)
     model = recipes.model(graph)
     locked = [recipes.locked(graph, model, identity=node[0], adapter=adapter, vae=vae) for node in nodes]
-    latents = [graph.save(recipes.stock_sample(graph, each, steps=2)) for each in (*locked, model)]
+    latents = [graph.save(recipes.stock_sample(graph, sampled, steps=2)) for sampled in (*locked, model)]
     saves = [graph.save(node[slot]) for node in nodes for slot in range(3)]
     run = client.run(graph)
     one, other, plain = (run.saved(latent) for latent in latents)

@@ -12,7 +12,7 @@ from ..errors import InputError
 
 SAME_PERSON_COS = 0.35  # below this two faces are taken for two persons (ArcFace family)
 SAME_PICTURE_COS = 0.98  # above this two faces are taken for one picture
-WAYS = ("mean", "best", "tokens")
+COMBINE_METHODS = ("mean", "best", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def find_duplicates(references: Tensor, qualities: Sequence[float]) -> dict[int,
 
 
 def combine(
-    references: Tensor, *, way: str, qualities: Sequence[float], weights: Sequence[float], numbers: Sequence[int]
+    references: Tensor, *, method: str, qualities: Sequence[float], weights: Sequence[float], numbers: Sequence[int]
 ) -> Combined:
     """One identity of unit vectors (k 512); raises InputError, naming ``numbers``, when they show different persons.
 
@@ -79,16 +79,8 @@ def combine(
     )
     best = max(kept, key=lambda index: qualities[index])
     weighted = references[list(kept)] * references.new_tensor([weights[index] for index in kept])[:, None]
-    z = references[best] if way == "best" else functional.normalize(weighted.sum(dim=0), dim=0)
-    return Combined(z, references[list(kept)] if way == "tokens" else z[None], kept, best, verdicts)
-
-
-def require_way(way: str) -> None:
-    """Raises InputError for a way of combining that there is not."""
-    if way not in WAYS:
-        raise InputError(
-            "combine", found=repr(way), wanted=f"one of {', '.join(WAYS)}", fix="Pick one of them from the list."
-        )
+    z = references[best] if method == "best" else functional.normalize(weighted.sum(dim=0), dim=0)
+    return Combined(z, references[list(kept)] if method == "tokens" else z[None], kept, best, verdicts)
 
 
 def _strangers(cosines: dict[int, float], kept: tuple[int, ...], numbers: Sequence[int]) -> InputError:

@@ -7,22 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.identity.some_faces import face_at
-from wan_core.errors import InputError
+from tests.unit.identity.some_inputs import face_at, noise, refused
 from wan_core.identity.align import TEMPLATE
 from wan_core.identity.faces import (
     Face,
-    Pick,
     face_of_insightface,
     face_of_mediapipe,
     face_of_points,
     face_problem,
-    five_of_mediapipe,
-    from_left,
     mediapipe_angles,
-    parse_box,
-    pick_face,
 )
+from wan_core.identity.images import read_pictures
+from wan_core.identity.selection import FaceSelection, parse_box, select_face, select_faces
 
 FACES = [face_at(100, 100, 120), face_at(300, 250, 200), face_at(410, 90, 60)]
 
@@ -42,44 +38,51 @@ def test_roll_is_the_turn_of_the_eyes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pick", "expected"),
+    ("method", "about", "expected"),
     [
-        (Pick(), 1),
-        (Pick("nearest to centre"), 1),
-        (Pick("index", index=0), 0),
-        (Pick("index", index=2), 2),
-        (Pick("index", index=3), "no face 3, only 0 to 2"),
-        (Pick("box", box="390 70 430 120"), 2),
-        (Pick("box", box="0, 0, 220, 400"), 0),
-        (Pick("box", box="450 400 500 500"), "no face in the box"),
+        ("largest", {}, 1),
+        ("nearest to centre", {}, 1),
+        ("index", {"index": 0}, 0),
+        ("index", {"index": 2}, 2),
+        ("index", {"index": 3}, "no face 3, only 0 to 2"),
+        ("box", {"box": "390 70 430 120"}, 2),
+        ("box", {"box": "0, 0, 220, 400"}, 0),
+        ("box", {"box": "450 400 500 500"}, "no face in the box"),
     ],
 )
-def test_the_face_that_is_meant(pick: Pick, expected: int | str) -> None:
-    assert pick_face(FACES, pick, 512, 512) == expected
+def test_the_face_that_is_meant(method: str, about: dict[str, object], expected: int | str) -> None:
+    assert select_face(FACES, FaceSelection(method, **about), 512, 512) == expected
+    assert select_face([], FaceSelection(method, **about), 512, 512) == "no face"
 
 
 def test_the_nearest_to_the_centre_need_not_be_the_largest() -> None:
     faces = [face_at(100, 100, 200), face_at(250, 270, 50)]
-    assert pick_face(faces, Pick("nearest to centre"), 512, 512) == 1
-    assert pick_face(faces, Pick("largest"), 512, 512) == 0
+    assert select_face(faces, FaceSelection("nearest to centre"), 512, 512) == 1
+    assert select_face(faces, FaceSelection("largest"), 512, 512) == 0
 
 
-def test_faces_are_numbered_from_the_left_and_none_is_said() -> None:
-    assert from_left([FACES[2], FACES[0], FACES[1]]) == FACES
-    assert pick_face([], Pick(), 512, 512) == "no face"
+def test_faces_are_numbered_from_the_left_and_all_are_kept() -> None:
+    found = [[FACES[2], FACES[0], FACES[1]]]
+    (detected,) = select_faces(read_pictures(noise(1, 512, 512, 1)), found, FaceSelection())
+    assert (detected.faces, detected.selected, detected.problem) == (tuple(FACES), 1, None)
 
 
-BAD_BOXES = ("", "1 2 3", "1 2 3 x", "10 10 5 20", "10 20 30 20", "nan 1 2 3", "1 2 3 inf", "1 2 3 4 5")
-
-
-@pytest.mark.parametrize("text", BAD_BOXES)
+@pytest.mark.parametrize("text", ["", "1 2 3", "1 2 3 x", "10 10 5 20", "10 20 30 20", "1 2 3 inf", "1 2 3 4 5"])
 def test_a_box_that_is_none_is_named(text: str) -> None:
-    with pytest.raises(InputError, match="box: found .*; wanted left, top, right and bottom of the face in pixels"):
+    with refused("box", repr(text), "left, top, right and bottom of the face in pixels"):
         parse_box(text)
 
 
 def test_a_box_is_read_with_spaces_or_commas() -> None:
     assert parse_box(" 1, 2;3 4.5 ") == (1.0, 2.0, 3.0, 4.5)
+
+
+def test_a_selection_that_there_is_not_is_named() -> None:
+    with refused("pick", "'smallest'", "one of largest, nearest to centre, index, box"):
+        FaceSelection("smallest")
+    for index in (-1, 100):
+        with refused("index", str(index), "a number from 0 to 99"):
+            FaceSelection("index", index)
 
 
 # Faces that cannot be aligned
@@ -90,21 +93,21 @@ MIRRORED = tuple(TEMPLATE[index] * 2 for index in (1, 0, 2, 4, 3))
 @pytest.mark.parametrize(
     ("face", "problem"),
     [
+        *((face, None) for face in FACES),
         (face_at(100, 100, 24.5), "eyes 7.7 px apart"),
         (face_at(100, 100, 20), "a face of 20 px"),
         (replace(FACES[0], points=MIRRORED), "points that are mirrored or lie on one line"),
-        (replace(FACES[0], points=tuple(complex(30 * i, 30 * i) for i in range(5))), "points that are mirrored or lie"),
+        (
+            replace(FACES[0], points=tuple(30 * i * (1 + 1j) for i in range(5))),
+            "points that are mirrored or lie on one line",
+        ),
         (replace(FACES[0], points=(complex(5, 5),) * 5), "five points in one place"),
         (replace(FACES[0], points=(complex(math.nan, 1), *TEMPLATE[1:])), "points that are no finite numbers"),
         (replace(FACES[0], box=(0.0, 0.0, math.inf, 1.0)), "points that are no finite numbers"),
     ],
 )
-def test_why_a_face_cannot_be_aligned(face: Face, problem: str) -> None:
-    assert (face_problem(face) or "").startswith(problem)
-
-
-def test_a_sound_face_has_no_problem() -> None:
-    assert [face_problem(face) for face in FACES] == [None] * 3
+def test_why_a_face_cannot_be_aligned(face: Face, problem: str | None) -> None:
+    assert face_problem(face) == problem
 
 
 # What detectors give
@@ -120,19 +123,16 @@ def test_a_face_of_insightface() -> None:
         "gender": np.int64(1),
     }
     face = face_of_insightface(found)
-    assert face.box == (1.0, 2.0, 3.0, 4.0)
-    assert face.points == (1j, 2 + 3j, 4 + 5j, 6 + 7j, 8 + 9j)
-    assert (face.pitch_deg, face.yaw_deg, face.age_years, face.sex, face.score) == (-5.0, 12.0, 41, "male", 0.75)
+    assert face == Face((1.0, 2.0, 3.0, 4.0), (1j, 2 + 3j, 4 + 5j, 6 + 7j, 8 + 9j), 0.75, 12.0, -5.0, 41, "male")
     bare = face_of_insightface({key: found[key] for key in ("bbox", "kps", "det_score")} | {"gender": 0})
-    assert (bare.pitch_deg, bare.yaw_deg, bare.age_years, bare.sex) == (None, None, None, "female")
+    assert bare == replace(face, yaw_deg=None, pitch_deg=None, age_years=None, sex="female")
 
 
 def test_the_five_points_of_mediapipe() -> None:
     landmarks = np.stack((np.arange(478), 1000 + np.arange(478)), axis=1)
-    assert five_of_mediapipe(landmarks) == (468 + 1468j, 473 + 1473j, 1 + 1001j, 61 + 1061j, 291 + 1291j)
     found = {"bbox_xyxy": np.array([1.0, 2.0, 3.0, 4.0]), "landmarks_xy": landmarks, "score": 0.5}
-    face = face_of_mediapipe(found, np.eye(4).tolist())
-    assert (face.box, face.score, face.yaw_deg, face.pitch_deg) == ((1.0, 2.0, 3.0, 4.0), 0.5, 0.0, 0.0)
+    points = (468 + 1468j, 473 + 1473j, 1 + 1001j, 61 + 1061j, 291 + 1291j)
+    assert face_of_mediapipe(found, np.eye(4).tolist()) == Face((1.0, 2.0, 3.0, 4.0), points, 0.5, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (30, 0, 0), (-50, 0, 10), (0, 20, 0), (25, -35, -15)])

@@ -3,23 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wan_core.errors import InputError
+from tests.unit.identity.some_inputs import noise, refused
 from wan_core.identity.images import read_pictures, sample_evenly, square_crops
 
 
-def picture(*shape: int) -> torch.Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
-
-
 def test_alpha_is_dropped_and_grey_is_repeated() -> None:
-    rgba, grey = picture(2, 8, 9, 4), picture(2, 8, 9, 1)
+    rgba, grey = noise(2, 8, 9, 4), noise(2, 8, 9, 1)
     assert torch.equal(read_pictures(rgba).rgb, rgba[..., :3])
     assert torch.equal(read_pictures(grey).rgb, torch.cat((grey, grey, grey), dim=-1))
     assert read_pictures(grey).opacity is None
 
 
 def test_alpha_and_mask_lay_a_picture_on_white() -> None:
-    rgba, mask = picture(2, 8, 9, 4), picture(1, 8, 9)
+    rgba, mask = noise(2, 8, 9, 4), noise(1, 8, 9)
     rgb, alpha = rgba[..., :3], rgba[..., 3:]
     torch.testing.assert_close(read_pictures(rgba).on_white(1), (rgb * alpha + 1 - alpha)[1])
     both = read_pictures(rgba, mask)
@@ -29,14 +25,14 @@ def test_alpha_and_mask_lay_a_picture_on_white() -> None:
     assert torch.equal(read_pictures(rgb).on_white(0), rgb[0])
 
 
-def test_a_mask_may_come_without_a_batch_or_one_for_each_picture() -> None:
-    rgb, masks = picture(2, 8, 9, 3), picture(2, 8, 9)
+def test_a_mask_may_come_without_a_batch_or_one_for_each_noise() -> None:
+    rgb, masks = noise(2, 8, 9, 3), noise(2, 8, 9)
     assert torch.equal(read_pictures(rgb, masks[0]).opacity, masks[:1].expand(2, -1, -1))
     assert torch.equal(read_pictures(rgb, masks).opacity, masks)
 
 
 def test_the_input_is_left_alone_and_overshoot_is_clipped() -> None:
-    image = picture(1, 4, 4, 3) * 1.08 - 0.04
+    image = noise(1, 4, 4, 3) * 1.08 - 0.04
     before = image.clone()
     assert torch.equal(read_pictures(image).rgb, before.clamp(0, 1))
     assert torch.equal(image, before)
@@ -68,50 +64,51 @@ def test_the_sampled_pictures_keep_their_numbers_and_masks() -> None:
     assert torch.equal(pictures.opacity, images[::2, ..., 0])
 
 
-BAD_IMAGES = {
-    "found str; wanted an IMAGE": "text",
-    "found a tensor of shape (8, 9, 3); wanted images as batch": picture(8, 9, 3),
-    "found an empty batch of shape (0, 8, 9, 3)": torch.empty(0, 8, 9, 3),
-    "found an empty batch of shape (1, 0, 9, 3)": torch.empty(1, 0, 9, 3),
-    "found 2 channels; wanted 1 (grey), 3 (RGB) or 4 (RGBA)": picture(1, 8, 9, 2),
-    "found NaN or infinite pixels": torch.full((1, 8, 9, 3), float("nan")),
-    "NaN or infinite": torch.full((1, 8, 9, 4), float("inf")),
-    "found pixels from 0 to 255; wanted pixels from 0 to 1": torch.tensor([0.0, 255.0])
-    .expand(1, 2, 1, 2)
-    .repeat(1, 1, 1, 2)[..., :3],
-    "found pixels from 0 to 6.55e+04; wanted pixels from 0 to 1": torch.tensor([0, 65535], dtype=torch.int32)
-    .expand(1, 2, 1, 2)
-    .repeat(1, 1, 1, 2)[..., :3],
-}
+CHANNELS = "1 (grey), 3 (RGB) or 4 (RGBA) channels"
+FROM_0_TO_1 = "pixels from 0 to 1"
 
 
-@pytest.mark.parametrize(("message", "images"), BAD_IMAGES.items())
-def test_bad_images_are_named(message: str, images: object) -> None:
-    with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize(
+    ("images", "found", "wanted"),
+    [
+        (None, "NoneType", "an IMAGE"),
+        ("text", "str", "an IMAGE"),
+        (noise(8, 9, 3), "a tensor of shape (8, 9, 3)", "images as batch, height, width, channels"),
+        (torch.empty(0, 8, 9, 3), "an empty batch of shape (0, 8, 9, 3)", "at least one image"),
+        (torch.empty(1, 0, 9, 3), "an empty batch of shape (1, 0, 9, 3)", "at least one image"),
+        (noise(1, 8, 9, 2), "2 channels", CHANNELS),
+        (torch.full((1, 8, 9, 3), float("nan")), "NaN or infinite pixels", "finite pixels"),
+        (torch.full((1, 8, 9, 4), float("inf")), "NaN or infinite pixels", "finite pixels"),
+        (torch.linspace(0, 255, 6).view(1, 1, 2, 3), "pixels from 0 to 255", FROM_0_TO_1),
+        (torch.linspace(-0.06, 1, 6).view(1, 1, 2, 3), "pixels from -0.06 to 1", FROM_0_TO_1),
+        (torch.tensor([0, 9, 65535], dtype=torch.int32).view(1, 1, 1, 3), "pixels from 0 to 6.55e+04", FROM_0_TO_1),
+    ],
+)
+def test_bad_images_are_named(images: object, found: str, wanted: str) -> None:
+    with refused("images", found, wanted):
         read_pictures(images)
-    assert str(caught.value).startswith("images: ")
-    assert message in str(caught.value)
 
 
-BAD_MASKS = {
-    "found str; wanted a MASK": "text",
-    "found a mask of shape (1, 9, 8); wanted 1 or 3 of 9 x 8 px, as the images": picture(1, 9, 8),
-    "found a mask of shape (2, 8, 9); wanted 1 or 3 of": picture(2, 8, 9),
-    "found a mask of shape (1, 1, 8, 9); wanted 1 or 3 of": picture(1, 1, 8, 9),
-    "found NaN or infinite values; wanted values from 0 to 1": torch.full((1, 8, 9), float("nan")),
-}
+SAME_SIZE = "1 or 3 of 9 x 8 px, as the images"
 
 
-@pytest.mark.parametrize(("message", "mask"), BAD_MASKS.items())
-def test_bad_masks_are_named(message: str, mask: object) -> None:
-    with pytest.raises(InputError) as caught:
-        read_pictures(picture(3, 8, 9, 3), mask)
-    assert str(caught.value).startswith("foreground: ")
-    assert message in str(caught.value)
+@pytest.mark.parametrize(
+    ("mask", "found", "wanted"),
+    [
+        ("text", "str", "a MASK"),
+        (noise(1, 9, 8), "a mask of shape (1, 9, 8)", SAME_SIZE),
+        (noise(2, 8, 9), "a mask of shape (2, 8, 9)", SAME_SIZE),
+        (noise(1, 1, 8, 9), "a mask of shape (1, 1, 8, 9)", SAME_SIZE),
+        (torch.full((1, 8, 9), float("nan")), "NaN or infinite values", "values from 0 to 1"),
+    ],
+)
+def test_bad_masks_are_named(mask: object, found: str, wanted: str) -> None:
+    with refused("foreground", found, wanted):
+        read_pictures(noise(3, 8, 9, 3), mask)
 
 
 def test_a_crop_of_112_px_is_not_touched() -> None:
-    crops = picture(2, 112, 112, 3)
+    crops = noise(2, 112, 112, 3)
     assert torch.equal(square_crops(crops), crops)
 
 
@@ -124,7 +121,7 @@ def test_a_larger_crop_is_averaged_and_not_thinned() -> None:
 
 
 def test_a_crop_must_be_square_and_not_tiny() -> None:
-    with pytest.raises(InputError, match="images: found 20 x 10 px; wanted a square crop"):
-        square_crops(picture(1, 10, 20, 3))
-    with pytest.raises(InputError, match="images: found a face of 16 px; wanted 24 px or more"):
-        square_crops(picture(1, 16, 16, 3))
+    with refused("images", "20 x 10 px", "a square crop that is aligned to the ArcFace template"):
+        square_crops(noise(1, 10, 20, 3))
+    with refused("images", "a face of 16 px", "24 px or more, better 112"):
+        square_crops(noise(1, 16, 16, 3))

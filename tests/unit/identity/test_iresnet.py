@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,21 +9,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from demo.miniature import face_onnx
-from wan_core.errors import InputError
-from wan_core.identity.encode import embed, iresnet_recogniser
+from tests.unit.identity.some_inputs import noise, refused
 from wan_core.identity.iresnet import (
     CPU,
     CUDA,
     EMBEDDED,
     OUTSIDE,
-    Outline,
+    OnnxParams,
     choose_providers,
     normalisation_of,
     require_embedding,
     require_recogniser,
 )
+from wan_core.identity.recogniser import embed, iresnet_recogniser
 
-R50 = Outline(inputs=((None, 3, 112, 112),), outputs=((1, 512),), first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"))
+R50 = OnnxParams(inputs=((None, 3, 112, 112),), outputs=((1, 512),), first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"))
 
 
 # The miniature of the live tests is an iResNet
@@ -84,18 +85,15 @@ def test_an_onnx_recogniser_gives_what_the_same_network_gives_in_pytorch(normali
     normalisation = normalisation_of(replace(R50, first_nodes=nodes))
     assert normalisation == (EMBEDDED if normalises else OUTSIDE)
 
-    crops = torch.rand(2, 112, 112, 3, generator=torch.Generator().manual_seed(4))
+    crops = noise(2, 112, 112, 3, seed=4)
 
     def run(blob: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"input": blob.numpy()})[0])
 
-    recognise = iresnet_recogniser(run, normalisation)
-    found = embed(recognise, crops)
+    found = embed(iresnet_recogniser(run, normalisation, name="", sha256=""), crops)
     pixels = crops.permute(0, 3, 1, 2) * 255  # RGB
     expected = network((pixels - 127.5) / (128 if normalises else 127.5))
     torch.testing.assert_close(found.unit, functional.normalize(expected, dim=1), atol=2e-5, rtol=0)
-    swapped = embed(recognise, crops[:1].flip(-1)).unit[0]
-    assert torch.dot(found.unit[0], swapped) < 0.999  # another face
 
 
 # How it wants its pictures
@@ -120,7 +118,7 @@ def test_the_first_nodes_say_whether_the_graph_normalises(nodes: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    ("outline", "role"),
+    ("params", "role"),
     [
         (R50, "recognition"),
         (replace(R50, inputs=((None, 3, None, None),), outputs=((None, 1),) * 9), "detection"),
@@ -132,43 +130,43 @@ def test_the_first_nodes_say_whether_the_graph_normalises(nodes: tuple[str, ...]
         (replace(R50, inputs=((None, None),)), "unknown"),
     ],
 )
-def test_the_role_of_a_network(outline: Outline, role: str) -> None:
-    assert outline.role == role
+def test_the_role_of_a_network(params: OnnxParams, role: str) -> None:
+    assert params.role == role
 
 
-NOT_RECOGNISERS = {
-    "found 'x.onnx', a network for genderage (it takes 1 x 3 x 96 x 96 and has 1 outputs)": replace(
-        R50, inputs=((1, 3, 96, 96),)
-    ),
-    "found 'x.onnx', a network for detection (it takes any x 3 x 112 x 112 and has 9 outputs)": replace(
-        R50, outputs=((None, 1),) * 9
-    ),
-    "found 'x.onnx', a network for unknown (it takes nothing": replace(R50, inputs=()),
-    "found 'x.onnx', which takes any x 3 x 224 x 224": replace(R50, inputs=((None, 3, 224, 224),)),
-    "found 'x.onnx', which takes any x 1 x 112 x 112": replace(R50, inputs=((None, 1, 112, 112),)),
-    "found 'x.onnx' with 2 outputs": replace(R50, outputs=((1, 512), (1, 512))),
-    "found 'x.onnx', whose output is 1 x 256": replace(R50, outputs=((1, 256),)),
-    "found 'x.onnx', whose output is 1 x 1024": replace(R50, outputs=((1, 1024),)),
-}
+WANTED = "a recogniser that makes 512 numbers of one face of 112 x 112 px"
 
 
-@pytest.mark.parametrize(("message", "outline"), NOT_RECOGNISERS.items())
-def test_what_is_no_recogniser_is_refused_in_one_sentence(message: str, outline: Outline) -> None:
-    with pytest.raises(InputError) as caught:
-        require_recogniser(outline, "x.onnx")
-    assert str(caught.value).startswith(f"encoder: {message}")
-    assert "wanted a recogniser that makes 512 numbers of one face of 112 x 112 px. Pick w600k_r50" in str(caught.value)
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"inputs": ((1, 3, 96, 96),)}, ", a network for genderage (it takes 1 x 3 x 96 x 96 and has 1 outputs)"),
+        (
+            {"outputs": ((None, 1),) * 9},
+            ", a network for detection (it takes any x 3 x 112 x 112 and has 9 outputs)",
+        ),
+        ({"inputs": ()}, ", a network for unknown (it takes nothing and has 1 outputs)"),
+        ({"inputs": ((None, 3, 224, 224),)}, ", which takes any x 3 x 224 x 224"),
+        ({"inputs": ((None, 1, 112, 112),)}, ", which takes any x 1 x 112 x 112"),
+        ({"outputs": ((1, 512), (1, 512))}, " with 2 outputs"),
+        ({"outputs": ((1, 256),)}, ", whose output is 1 x 256"),
+        ({"outputs": ((1, 1024),)}, ", whose output is 1 x 1024"),
+    ],
+)
+def test_what_is_no_recogniser_is_refused_in_one_sentence(changes: dict[str, Any], found: str) -> None:
+    with refused("encoder", f"'x.onnx'{found}", WANTED):
+        require_recogniser(replace(R50, **changes), "x.onnx")
 
 
-@pytest.mark.parametrize("shape", [(1, 512), (None, 512), (None, None), ()])
+@pytest.mark.parametrize("shape", [(1, 512), (None, 512), (None, None)])
 def test_a_recogniser_may_leave_its_output_open(shape: tuple[int | None, ...]) -> None:
-    require_recogniser(replace(R50, outputs=(shape or (None, None),)), "x.onnx")
+    require_recogniser(replace(R50, outputs=(shape,)), "x.onnx")
 
 
 @pytest.mark.parametrize("shape", [(1, 256), (512,), (2, 512), (1, 512, 1)])
 def test_an_answer_of_another_length_is_refused(shape: tuple[int, ...]) -> None:
     require_embedding((1, 512), "x.onnx")
-    with pytest.raises(InputError, match=r"encoder: found 'x.onnx', which gave numbers of shape"):
+    with refused("encoder", f"'x.onnx', which gave numbers of shape {' x '.join(map(str, shape))}", WANTED):
         require_embedding(shape, "x.onnx")
 
 
@@ -179,13 +177,8 @@ def test_onnxruntime_runs_where_the_host_does_and_says_when_it_cannot() -> None:
     assert choose_providers("cpu", [CUDA, CPU]) == ([CPU], None)
     assert choose_providers("mps", [CPU]) == ([CPU], None)
     assert choose_providers("cuda", [CUDA, CPU]) == ([CUDA, CPU], None)
-    chosen, note = choose_providers("cuda", ["AzureExecutionProvider", CPU])
-    assert chosen == [CPU]
-    assert note is not None
-    assert note.startswith("onnxruntime has no CUDA provider")
-    assert note.endswith("pip install --force-reinstall --no-deps onnxruntime-gpu")
-    assert "\n" not in note
-
-
-def test_beside_a_gpu_of_amd_nobody_is_asked_to_install_the_build_for_another_maker() -> None:
-    assert choose_providers("cuda", ["MIGraphXExecutionProvider", CPU], is_amd=True) == ([CPU], None)
+    assert choose_providers("cuda", [CUDA, CPU], is_amd=True) == ([CPU], None)  # that build is for another maker's
+    providers, note = choose_providers("cuda", ["AzureExecutionProvider", CPU])
+    assert (providers, note.code) == ([CPU], "no_cuda_provider")
+    assert note.text.startswith("onnxruntime has no CUDA provider")
+    assert note.text.endswith("pip install --force-reinstall --no-deps onnxruntime-gpu")

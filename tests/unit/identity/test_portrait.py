@@ -6,11 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.unit.identity.some_inputs import noise
 from wan_core.identity.portrait import area_resize, area_weights, cut_portrait, pad_to_square, portrait_window
-
-
-def picture(height: int, width: int, seed: int = 0) -> Tensor:
-    return torch.rand(height, width, 3, generator=torch.Generator().manual_seed(seed))
 
 
 def slow_area(image: Tensor, side: int) -> Tensor:
@@ -31,14 +28,14 @@ def slow_area(image: Tensor, side: int) -> Tensor:
 
 @pytest.mark.parametrize(("size", "side"), [(10, 5), (11, 4), (7, 6), (9, 9)])
 def test_shrinking_takes_the_mean_of_what_each_pixel_covers(size: int, side: int) -> None:
-    image = picture(size, size)
+    image = noise(size, size, 3)
     torch.testing.assert_close(area_resize(image, side), slow_area(image, side), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [3, 100, 113, 224, 511, 512, 513, 700, 1024, 1111])
 def test_resizing_is_that_of_opencv(size: int) -> None:
     cv2 = pytest.importorskip("cv2")
-    image = picture(size, size)
+    image = noise(size, size, 3)
     expected = torch.from_numpy(cv2.resize(image.numpy(), (512, 512), interpolation=cv2.INTER_AREA))
     torch.testing.assert_close(area_resize(image, 512), expected, atol=2e-4, rtol=0)
 
@@ -54,7 +51,7 @@ def test_the_weights_of_every_pixel_are_shares(size: int) -> None:
     ("size", "left", "top"), [((4, 9), 0, 2), ((9, 4), 2, 0), ((5, 5), 0, 0), ((1, 4), 0, 1), ((6, 3), 1, 0)]
 )
 def test_a_picture_stands_in_the_middle_of_a_white_square(size: tuple[int, int], left: int, top: int) -> None:
-    image, side = picture(*size), max(size)
+    image, side = noise(*size, 3), max(size)
     expected = torch.ones(side, side, 3)
     expected[top : top + size[0], left : left + size[1]] = image
     assert torch.equal(pad_to_square(image), expected)
@@ -101,7 +98,7 @@ def test_near_the_border_means_ten_pixels() -> None:
 
 
 def test_the_portrait_is_the_window_in_a_white_square_at_512_px() -> None:
-    image = picture(300, 200, seed=3)
+    image = noise(300, 200, 3, seed=3)
     # box 60 x 80 at (150, 110): half is 60, so x from 120 to 200 (cut off) and y from 90 to 210
     portrait = cut_portrait(image, (150.0, 110.0, 210.0, 190.0))
     assert portrait.shape == (512, 512, 3)
@@ -112,5 +109,5 @@ def test_the_portrait_is_the_window_in_a_white_square_at_512_px() -> None:
 
 
 def test_without_a_face_the_whole_picture_is_taken() -> None:
-    image = picture(40, 100)
+    image = noise(40, 100, 3)
     torch.testing.assert_close(cut_portrait(image, None), area_resize(pad_to_square(image), 512).clamp(0, 1))

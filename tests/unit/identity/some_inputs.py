@@ -1,0 +1,32 @@
+"""Pictures, faces in known places, and what a refusal must say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+from wan_core.errors import InputError
+from wan_core.identity.align import TEMPLATE
+from wan_core.identity.faces import Face, face_of_points
+
+
+def noise(*shape: int, seed: int = 1) -> Tensor:
+    """Numbers from 0 to 1."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def face_at(x: float, y: float, size: float = 100.0) -> Face:
+    """An upright face around a place, whose aligned crop is a square of ``size`` pixels of the picture."""
+    return face_of_points(tuple(complex(x, y) + (point - 56 - 56j) * size / 112 for point in TEMPLATE))
+
+
+@contextmanager
+def refused(input_name: str, found: str, wanted: str) -> Iterator[None]:
+    """Expects an InputError that says this, word for word."""
+    with pytest.raises(InputError) as caught:
+        yield
+    assert (caught.value.input_name, caught.value.found, caught.value.wanted) == (input_name, found, wanted)

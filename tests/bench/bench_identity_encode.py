@@ -19,13 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.unit.identity.some_inputs import ir_params  # noqa: E402
 from wan_core.identity.align import TEMPLATE, align_face, cut_reference  # noqa: E402
 from wan_core.identity.faces import face_of_points  # noqa: E402
-from wan_core.identity.ir_network import IrBackbone, IrParams, IrUnitParams, build_ir_backbone  # noqa: E402
+from wan_core.identity.ir_network import IrBackbone, IrParams, build_ir_backbone  # noqa: E402
 from wan_core.identity.portrait import cut_portrait  # noqa: E402
 from wan_core.identity.recogniser import embed, ir_recogniser  # noqa: E402
 
-WIDTHS, UNITS, STEM, REDUCTION = (64, 128, 256, 512), (3, 4, 14, 3), 64, 16
+# The sizes of facexlib's recognition_arcface_ir_se50.pth.
+PARAMS = ir_params((64, 128, 256, 512), (3, 4, 14, 3), squeezed_by=16, stem=64)
 GOAL_MS = 50.0
 PICTURE_PX = (720, 1280)
 
@@ -43,16 +45,6 @@ class Cost:
     def total_ms(self) -> float:
         """All of it."""
         return self.align_ms + self.pictures_ms + self.embed_ms
-
-
-def real_params() -> IrParams:
-    """The sizes of facexlib's recognition_arcface_ir_se50.pth."""
-    units, width_in = [], STEM
-    for width, count in zip(WIDTHS, UNITS, strict=True):
-        for index in range(count):
-            units.append(IrUnitParams(width_in, width, 2 if index == 0 else 1, width // REDUCTION))
-            width_in = width
-    return IrParams(STEM, tuple(units), 512)
 
 
 def random_weights(params: IrParams) -> dict[str, Tensor]:
@@ -81,7 +73,7 @@ def median_ms(job: Callable[[], object], loops: int) -> float:
 @torch.inference_mode()
 def encode_cost(loops: int = 10) -> Cost:
     """What one face of a 720p picture costs."""
-    weights = random_weights(real_params())
+    weights = random_weights(PARAMS)
     network, _ = build_ir_backbone(weights, operations=nn)
     picture = torch.rand(*PICTURE_PX, 3, generator=torch.Generator().manual_seed(1))
     points = tuple(point * 2 + complex(500, 250) for point in TEMPLATE)

@@ -121,7 +121,6 @@ PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 ANY_LATENT = "[batch, channels, frames, height, width] (video) or [batch, channels, height, width] (image)"
 ONE_OF_EACH = "at least one clip, one latent frame and one latent pixel each way"
-RECOGNISER = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
 LAYER_KEYS = "only keys of IP layers of Lynx (<n>.* or blocks.<n>.cross_attn.ip_adapter.*)"
 
 TYPES = [
@@ -420,7 +419,6 @@ NUMBERS = [
     *(
         Row(build, name, {**bad, "fill": fill}, found, wanted)
         for build, name, bad, found, wanted in (
-            (identity, "images", {"tensor": [1, 64, 64, 3]}, "NaN or infinite pixels", "finite pixels"),
             (
                 audio_features,
                 "audio",
@@ -503,12 +501,6 @@ FILES = [
     *(
         Row(build, name, "another_network.safetensors", found, wanted)
         for build, name, found, wanted in (
-            (
-                identity,
-                "encoder",
-                "a file without a usable input_layer.0.weight, body.0.res_layer.1.weight, output_layer.3.weight",
-                RECOGNISER,
-            ),
             (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
             (adapter, "resampler", "unknown keys: weight", "only keys of a resampler of Lynx"),
             (
@@ -523,7 +515,6 @@ FILES = [
     *(
         Row(build, name, f"{name}_without_one_weight.safetensors", found, wanted)
         for build, name, found, wanted in (
-            (identity, "encoder", "a file without output_layer.4.weight", RECOGNISER),
             (adapter, "ip_layers", "a file without 1.to_v_ip.weight", "a complete file"),
             (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
             (

@@ -40,21 +40,12 @@ class Whole:
     def __init__(self, persons: list[Person]) -> None:
         self.persons = persons
 
-    def __call__(
-        self,
-        executor: Any,
-        x: Tensor,
-        t: Tensor,
-        context: Tensor,
-        clip_fea: Any,
-        concat: Any,
-        options: dict[str, Any],
-        **extra: Any,
-    ) -> Tensor:
+    def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
+        t, context, _, _, options = args
         wan = copy.deepcopy(executor.class_obj).double()
         now = pass_of(wan, self.persons, x.double(), options)
         if now is None:
-            return executor(x, t, context, clip_fea, concat, options, **extra)
+            return executor(x, *args, **extra)
         return forward(wan, now, x.double(), t, context.double()).to(x.dtype)
 
 
@@ -64,19 +55,9 @@ class Modules(Whole):
     It keeps whatever else a model or another node does, and every call of attention goes through the host's own.
     """
 
-    def __call__(
-        self,
-        executor: Any,
-        x: Tensor,
-        t: Tensor,
-        context: Tensor,
-        clip_fea: Any,
-        concat: Any,
-        options: dict[str, Any],
-        **extra: Any,
-    ) -> Tensor:
+    def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
         wan = executor.class_obj
-        now = pass_of(wan, self.persons, x, options)
+        now = pass_of(wan, self.persons, x, args[-1])
         if now and type(wan).__name__ == "SCAILWanModel":
             now.before = now.tokens // x.shape[2] * extra["reference_latent"].shape[2]
         with ExitStack() as stack:
@@ -84,7 +65,7 @@ class Modules(Whole):
                 own, cross = block.self_attn, block.cross_attn
                 stack.enter_context(replaced(own, self_attention(own, now, index)))
                 stack.enter_context(replaced(cross, cross_attention(cross, cross.forward, now, index)))
-            return executor(x, t, context, clip_fea, concat, options, **extra)
+            return executor(x, *args, **extra)
 
 
 @contextmanager
@@ -264,17 +245,8 @@ class OneCall(comfy.samplers.Sampler):
     def __init__(self) -> None:
         self.found: list[Tensor] = []
 
-    def sample(
-        self,
-        model_wrap: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor,
-        denoise_mask: Any,
-        disable_pbar: bool,
-    ) -> Tensor:
+    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *args: Any) -> Tensor:
+        _, noise, latent_image, _, _ = args
         x = model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise, latent_image)
 
         def keep(args: dict[str, Any]) -> Tensor:

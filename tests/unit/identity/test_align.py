@@ -2,32 +2,23 @@ from __future__ import annotations
 
 import cmath
 import math
-import random
 
 import numpy as np
 import pytest
 import torch
 
-from tests.unit.identity.some_inputs import refused
+from tests.unit.identity.some_inputs import noise, refused
 from wan_core.identity.align import (
-    LYNX_TEMPLATE,
     TEMPLATE,
     TEMPLATE_PX,
     Similarity,
     align_face,
     cut_reference,
     fit_similarity,
-    is_mirrored,
     warp,
 )
 
-FIVE_POINTS = (100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j)
 UNMOVED = Similarity(1, 0)
-
-
-def random_points(seed: int) -> tuple[complex, ...]:
-    draw = random.Random(seed)
-    return tuple(complex(draw.uniform(0, 300), draw.uniform(0, 300)) for _ in range(5))
 
 
 def positions(to_image: Similarity, side_px: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,23 +36,14 @@ def pattern(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_fit_is_the_least_squares_similarity(seed: int) -> None:
-    points = random_points(seed)
-    x, y = np.array([p.real for p in points]), np.array([p.imag for p in points])
+    x, y = np.random.default_rng(seed).uniform(0, 300, (2, 5))
     one, zero = np.ones(5), np.zeros(5)
     system = np.vstack((np.stack((x, -y, one, zero), 1), np.stack((y, x, zero, one), 1)))
     target = np.concatenate(([p.real for p in TEMPLATE], [p.imag for p in TEMPLATE]))
     a, b, shift_x, shift_y = np.linalg.lstsq(system, target, rcond=None)[0]
-    fit = fit_similarity(points, TEMPLATE)
+    fit = fit_similarity(tuple((x + 1j * y).tolist()), TEMPLATE)
     assert fit.slope == pytest.approx(complex(a, b), abs=1e-10)
     assert fit.shift == pytest.approx(complex(shift_x, shift_y), abs=1e-8)
-
-
-def test_an_exact_similarity_is_recovered_and_inverted() -> None:
-    moved = Similarity(cmath.rect(0.37, math.radians(-25)), complex(12, -30))
-    points = random_points(3)
-    fit = fit_similarity(points, tuple(moved(p) for p in points))
-    assert fit.slope == pytest.approx(moved.slope)
-    assert all(fit.inverse()(moved(p)) == pytest.approx(p) for p in points)
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0, 1.0), (20, 1.7), (-35, 2.4), (170, 1.2)])
@@ -75,7 +57,7 @@ def test_a_known_picture_comes_out_of_the_warp_where_the_template_puts_it(degree
 
 
 def test_the_warp_is_bilinear_with_a_border_of_zeros() -> None:
-    image = torch.rand(9, 7, 2, generator=torch.Generator().manual_seed(0))
+    image = noise(9, 7, 2)
     to_image = Similarity(complex(0.8, 0.3), complex(-1.5, 0.7))
     expected = torch.zeros(12, 12, 2)
     for row in range(12):
@@ -89,15 +71,8 @@ def test_the_warp_is_bilinear_with_a_border_of_zeros() -> None:
 
 
 def test_the_template_is_the_published_one() -> None:
-    """InsightFace's arcface_dst, and what scikit-image's SimilarityTransform makes of one face with it."""
-    assert TEMPLATE_PX == (
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    )
-    fit = fit_similarity(FIVE_POINTS, TEMPLATE)
+    """What scikit-image's SimilarityTransform makes of one face with InsightFace's arcface_dst."""
+    fit = fit_similarity((100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j), TEMPLATE)
     assert fit.slope == pytest.approx(complex(0.584173018, -0.00955278073), abs=1e-8)
     assert fit.shift == pytest.approx(complex(-21.2212422, -6.6553928), abs=1e-5)
 
@@ -112,10 +87,6 @@ def lynx_template() -> np.ndarray:
     return points
 
 
-def test_lynx_puts_the_five_points_where_its_published_code_does() -> None:
-    np.testing.assert_allclose([(p.real, p.imag) for p in LYNX_TEMPLATE], lynx_template(), atol=1e-4)
-
-
 def test_the_reference_crop_is_the_picture_at_every_place_that_the_template_says() -> None:
     to_image = Similarity(cmath.rect(0.9, math.radians(12)), complex(60, 20))
     picture = pattern(*positions(UNMOVED, 340))
@@ -127,43 +98,9 @@ def test_the_reference_crop_is_the_picture_at_every_place_that_the_template_says
     assert (crop - pattern(image_x, image_y))[inside].abs().max() < 5e-3
 
 
-def random_face(seed: int) -> tuple[complex, ...]:
-    draw = random.Random(seed)
-    moved = Similarity(cmath.rect(draw.uniform(0.6, 2.5), draw.uniform(-0.6, 0.6)), complex(150, 140))
-    return tuple(moved(p - 56 - 56j) + complex(draw.gauss(0, 4), draw.gauss(0, 4)) for p in TEMPLATE)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("seed", range(4))
-def test_crops_are_those_of_insightface_and_of_lynx_up_to_their_rounding(seed: int) -> None:
-    """OpenCV's warpAffine rounds positions to 1/32 px and its answer to bytes; on a smooth picture that is little."""
-    face_align, cv2 = pytest.importorskip("insightface.utils.face_align"), pytest.importorskip("cv2")
-    transform = pytest.importorskip("skimage.transform")
-    image, points = pattern(*positions(UNMOVED, 300)), random_face(seed)
-    pixels = (image * 255).round().to(torch.uint8).numpy()
-    kps = np.array([(p.real, p.imag) for p in points])
-    aligned = torch.from_numpy(face_align.norm_crop(pixels, kps)).float() / 255
-    wider = transform.SimilarityTransform()
-    wider.estimate(kps, lynx_template())
-    reference = torch.from_numpy(cv2.warpAffine(pixels, wider.params[:2], (256, 256), borderValue=0.0)).float() / 255
-    for found, expected in ((align_face(image, points).crop, aligned), (cut_reference(image, points), reference)):
-        edge = (expected == 0).all(dim=-1) | (found == 0).all(dim=-1)
-        away = ~torch.nn.functional.max_pool2d(edge.float()[None], 5, 1, 2)[0].bool()
-        assert away.float().mean() > 0.4
-        assert (found - expected)[away].abs().max() < 0.012
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1)])
-def test_a_picture_of_one_pixel_does_not_break_the_warp(shape: tuple[int, int]) -> None:
-    assert torch.isfinite(warp(torch.ones(*shape, 3), Similarity(0.1, 0), 8)).all()
-
-
-def test_the_template_is_no_mirror_of_itself_and_swapped_sides_are() -> None:
-    left_eye, right_eye, nose, left_mouth, right_mouth = TEMPLATE
-    assert not is_mirrored(TEMPLATE, TEMPLATE)
-    assert is_mirrored((right_eye, left_eye, nose, right_mouth, left_mouth), TEMPLATE)
-    turned = cmath.rect(1, 2.0)
-    assert not is_mirrored(tuple(turned * p for p in TEMPLATE), TEMPLATE)
+def test_a_picture_of_one_pixel_does_not_break_the_warp() -> None:
+    for shape in ((1, 1, 3), (1, 5, 3), (3, 1, 3)):
+        assert torch.isfinite(warp(torch.ones(shape), Similarity(0.1, 0), 8)).all()
 
 
 def test_a_tiny_face_is_refused_with_its_size() -> None:

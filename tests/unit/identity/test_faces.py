@@ -19,8 +19,9 @@ from wan_core.identity.faces import (
 )
 from wan_core.identity.images import read_pictures
 from wan_core.identity.selection import FaceSelection, parse_box, select_face, select_faces
+from wan_core.identity.sources import GivenLandmarks, parse_landmarks
 
-FACES = [face_at(100, 100, 120), face_at(300, 250, 200), face_at(410, 90, 60)]
+FACES = [face_at(190, 240, 120), face_at(300, 390, 200), face_at(410, 90, 60)]
 
 
 def test_the_box_of_five_points_is_the_window_of_the_template() -> None:
@@ -41,7 +42,7 @@ def test_roll_is_the_turn_of_the_eyes() -> None:
     ("method", "about", "expected"),
     [
         ("largest", {}, 1),
-        ("nearest to centre", {}, 1),
+        ("nearest to centre", {}, 0),
         ("index", {"index": 0}, 0),
         ("index", {"index": 2}, 2),
         ("index", {"index": 3}, "no face 3, only 0 to 2"),
@@ -55,26 +56,17 @@ def test_the_face_that_is_meant(method: str, about: dict[str, object], expected:
     assert select_face([], FaceSelection(method, **about), 512, 512) == "no face"
 
 
-def test_the_nearest_to_the_centre_need_not_be_the_largest() -> None:
-    faces = [face_at(100, 100, 200), face_at(250, 270, 50)]
-    assert select_face(faces, FaceSelection("nearest to centre"), 512, 512) == 1
-    assert select_face(faces, FaceSelection("largest"), 512, 512) == 0
-
-
 def test_faces_are_numbered_from_the_left_and_all_are_kept() -> None:
     found = [[FACES[2], FACES[0], FACES[1]]]
     (detected,) = select_faces(read_pictures(noise(1, 512, 512, 1)), found, FaceSelection())
     assert (detected.faces, detected.selected, detected.problem) == (tuple(FACES), 1, None)
 
 
-@pytest.mark.parametrize("text", ["", "1 2 3", "1 2 3 x", "10 10 5 20", "10 20 30 20", "1 2 3 inf", "1 2 3 4 5"])
-def test_a_box_that_is_none_is_named(text: str) -> None:
-    with refused("box", repr(text), "left, top, right and bottom of the face in pixels"):
-        parse_box(text)
-
-
-def test_a_box_is_read_with_spaces_or_commas() -> None:
+def test_a_box_is_read_with_spaces_or_commas_or_named() -> None:
     assert parse_box(" 1, 2;3 4.5 ") == (1.0, 2.0, 3.0, 4.5)
+    for text in ("", "1 2 3", "1 2 3 x", "10 10 5 20", "10 20 30 20", "1 2 3 inf", "1 2 3 4 5"):
+        with refused("box", repr(text), "left, top, right and bottom of the face in pixels"):
+            parse_box(text)
 
 
 def test_a_selection_that_there_is_not_is_named() -> None:
@@ -94,6 +86,7 @@ MIRRORED = tuple(TEMPLATE[index] * 2 for index in (1, 0, 2, 4, 3))
     ("face", "problem"),
     [
         *((face, None) for face in FACES),
+        (replace(FACES[0], points=tuple(point * cmath.rect(1, 2.5) for point in FACES[0].points)), None),
         (face_at(100, 100, 24.5), "eyes 7.7 px apart"),
         (face_at(100, 100, 20), "a face of 20 px"),
         (replace(FACES[0], points=MIRRORED), "points that are mirrored or lie on one line"),
@@ -143,3 +136,51 @@ def test_the_angles_of_a_turned_face(yaw: float, pitch: float, roll: float) -> N
     about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
     about_z = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
     assert mediapipe_angles((7.0 * about_y @ about_x @ about_z).tolist()) == pytest.approx((yaw, pitch), abs=1e-9)
+
+
+# Given points
+
+FACE = "100 100 160 102 130 140 105 170 155 171"
+TEN_NUMBERS, ONE_LINE, LARGER = "10 finite numbers", "one line for each image", "8 px or more"
+INSIDE = "points inside the image of 256 x 300 px"
+IN_ORDER = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
+ON_ONE_LINE = "points in line 1 that are mirrored or lie on one line"
+
+
+@pytest.mark.parametrize("text", [FACE, FACE.replace(" ", ", "), f"\n  {FACE}  \n\n"])
+def test_landmarks_are_read_with_spaces_or_commas(text: str) -> None:
+    (points,) = parse_landmarks(text, count=1, width_px=256, height_px=300)
+    assert points == (100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "wanted"),
+    [
+        ("", "0 lines of points for 1 images", ONE_LINE),
+        (f"{FACE}\n{FACE}", "2 lines of points for 1 images", ONE_LINE),
+        ("100 100 160 102 130 140 105 170 155", "'100 100 160 102 130 140 105 170 155' in line 1", TEN_NUMBERS),
+        ("a b", "'a b' in line 1", TEN_NUMBERS),
+        (f"nan{FACE[3:]}", "'nan 100 160 102 130 140 105 170 155 171' in line 1", TEN_NUMBERS),
+        (f"999{FACE[3:]}", "the point (999, 100) in line 1", INSIDE),
+        (f"-1{FACE[3:]}", "the point (-1, 100) in line 1", INSIDE),
+        (FACE.replace("171", "301"), "the point (155, 301) in line 1", INSIDE),
+        ("10 10 11 10 10.5 11 10 12 11 12", "eyes 1.0 px apart in line 1", LARGER),
+        ("160 102 100 100 130 140 155 171 105 170", ON_ONE_LINE, IN_ORDER),
+        ("10 10 20 20 30 30 40 40 50 50", ON_ONE_LINE, IN_ORDER),
+    ],
+)
+def test_bad_landmarks_are_named(text: str, found: str, wanted: str) -> None:
+    with refused("landmarks", found, wanted):
+        parse_landmarks(text, count=1, width_px=256, height_px=300)
+
+
+def test_the_line_of_the_bad_landmarks_is_named() -> None:
+    with refused("landmarks", "'1 2 3' in line 2", TEN_NUMBERS):
+        parse_landmarks(f"{FACE}\n1 2 3", count=2, width_px=256, height_px=256)
+
+
+def test_a_sampled_picture_has_the_points_of_its_own_line() -> None:
+    lines = [" ".join(str(float(number) + step) for number in FACE.split()) for step in range(31)]
+    found = GivenLandmarks("\n".join(lines)).find(read_pictures(noise(31, 256, 256, 1)), print)
+    assert [reference.number for reference in found.references] == list(range(1, 32, 2))
+    assert [reference.face.points[0].real for reference in found.references] == [100.0 + n for n in range(0, 31, 2)]

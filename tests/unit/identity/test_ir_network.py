@@ -4,19 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.identity.some_inputs import noise, refused
+from tests.unit.identity.some_inputs import ir_params, noise, refused
 from wan_core.identity.ir_network import IrBackbone, IrParams, IrUnitParams, build_ir_backbone
 
 StateDict = dict[str, Tensor]
-
-
-def params_of(widths: tuple[int, ...], units: tuple[int, ...], squeeze: int, stem: int = 8) -> IrParams:
-    built, width_in = [], stem
-    for width, count in zip(widths, units, strict=True):
-        for index in range(count):
-            built.append(IrUnitParams(width_in, width, 2 if index == 0 else 1, squeeze))
-            width_in = width
-    return IrParams(stem=stem, units=tuple(built), embedding_d=512)
 
 
 def random_weights(params: IrParams, seed: int = 0) -> StateDict:
@@ -36,30 +27,26 @@ def faces(count: int = 2) -> Tensor:
     return noise(count, 3, 112, 112, seed=9) * 2 - 1
 
 
-TINY = params_of((8, 12), (1, 2), squeeze=2)
+TINY = ir_params((8, 12), (1, 2), squeezed_by=4, stem=8)
 
 
-@pytest.mark.parametrize("squeeze", [0, 2])
+@pytest.mark.parametrize("squeezed_by", [0, 4])
 @pytest.mark.parametrize("stem", [8, 4])
-@pytest.mark.parametrize(
-    ("widths", "units"), [((8,), (1,)), ((8, 12), (1, 2)), ((8, 12, 16, 24), (2, 1, 3, 1)), ((8, 4), (2, 2))]
-)
 @torch.no_grad()
-def test_sizes_and_output_survive_a_round_trip(
-    widths: tuple[int, ...], units: tuple[int, ...], stem: int, squeeze: int
-) -> None:
-    params = params_of(widths, units, squeeze, stem)
-    original = IrBackbone(params, operations=nn).eval()
-    original.load_state_dict(random_weights(params))
-    rebuilt, derived = build_ir_backbone(original.state_dict(), operations=nn)
-    assert derived == params
-    assert torch.equal(rebuilt(faces(1)), original(faces(1)))
-    assert not any(tensor.is_meta for tensor in rebuilt.state_dict().values())
+def test_sizes_and_output_survive_a_round_trip(stem: int, squeezed_by: int) -> None:
+    for widths, units in (((8,), (1,)), ((8, 12), (1, 2)), ((8, 12, 16, 24), (2, 1, 3, 1)), ((8, 4), (2, 2))):
+        params = ir_params(widths, units, squeezed_by=squeezed_by, stem=stem)
+        original = IrBackbone(params, operations=nn).eval()
+        original.load_state_dict(random_weights(params))
+        rebuilt, derived = build_ir_backbone(original.state_dict(), operations=nn)
+        assert derived == params
+        assert torch.equal(rebuilt(faces(1)), original(faces(1)))
+        assert not any(tensor.is_meta for tensor in rebuilt.state_dict().values())
 
 
 @torch.no_grad()
 def test_the_network_is_the_published_formula() -> None:
-    params = params_of((4, 6), (1, 1), squeeze=2, stem=4)
+    params = ir_params((4, 6), (1, 1), squeezed_by=2, stem=4)
     w = random_weights(params)
 
     def norm(x: Tensor, key: str) -> Tensor:
@@ -89,18 +76,16 @@ def test_the_network_is_the_published_formula() -> None:
     torch.testing.assert_close(build_ir_backbone(w, operations=nn)[0](faces()), expected, atol=1e-4, rtol=1e-4)
 
 
-@torch.no_grad()
 def test_half_precision_files_are_computed_in_fp32() -> None:
     weights = {key: value.half() if value.is_floating_point() else value for key, value in random_weights(TINY).items()}
-    network, _ = build_ir_backbone(weights, operations=nn)
-    assert network(faces()).dtype == torch.float32
+    assert build_ir_backbone(weights, operations=nn)[0](faces()).dtype == torch.float32
 
 
 def test_the_label_names_family_and_depth() -> None:
-    assert TINY.label == "IR-SE, 3 units"
-    assert (TINY.family, params_of((8,), (2,), squeeze=0).family) == ("IR-SE", "IR")
-    assert params_of((8,), (2,), squeeze=0).label == "IR, 2 units"
-    assert params_of((64, 128, 256, 512), (3, 4, 14, 3), squeeze=4).side == 7
+    without = ir_params((8,), (2,), squeezed_by=0, stem=8)
+    assert (TINY.family, TINY.label) == ("IR-SE", "IR-SE, 3 units")
+    assert (without.family, without.label) == ("IR", "IR, 2 units")
+    assert ir_params((64, 128, 256, 512), (3, 4, 14, 3), squeezed_by=16, stem=64).side == 7
 
 
 WANTED = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"

@@ -25,19 +25,14 @@ def test_sharpness_is_the_mean_laplacian() -> None:
 
 def test_a_blurred_a_small_a_turned_and_an_unsure_face_are_worse() -> None:
     crop, face = noise(112, 112, 3), replace(face_at(100, 100), score=0.9, yaw_deg=0.0, pitch_deg=0.0)
-    quality = assess(crop, face, 112)
-    sharp = sharpness(crop)
+    quality, sharp = assess(crop, face, 112), sharpness(crop)
     assert (quality.large, quality.frontal, quality.score) == (0.5, 1.0, 0.9)
     assert quality.total == pytest.approx(0.5 * 0.9 * sharp / (sharp + 0.02))
     smooth = torch.nn.functional.avg_pool2d(crop.movedim(-1, 0), 5, 1, 2).movedim(0, -1)
-    for worse in (
-        assess(smooth, face, 112),
-        assess(crop, face, 60),
-        assess(crop, replace(face, yaw_deg=40.0), 112),
-        assess(crop, replace(face, pitch_deg=-25.0), 112),
-        assess(crop, replace(face, score=0.6), 112),
-    ):
-        assert worse.total < quality.total
+    assert assess(smooth, face, 112).total < quality.total
+    assert assess(crop, face, 60).total < quality.total
+    for about in ({"yaw_deg": 40.0}, {"pitch_deg": -25.0}, {"score": 0.6}):
+        assert assess(crop, replace(face, **about), 112).total < quality.total
     unmeasured = (replace(face, score=None), None)  # no score, and a crop of which nothing is known
     assert [assess(crop, one, 112).score for one in unmeasured] == [1.0, 1.0]
 

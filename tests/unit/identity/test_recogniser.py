@@ -1,15 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.identity.some_inputs import noise, refused
-from wan_core.identity.ir_network import IrBackbone, IrParams, IrUnitParams
-from wan_core.identity.iresnet import EMBEDDED, OUTSIDE, Normalisation
+from tests.unit.identity.some_inputs import ir_params, noise, refused
+from wan_core.identity.ir_network import IrBackbone
+from wan_core.identity.iresnet import (
+    CPU,
+    CUDA,
+    EMBEDDED,
+    OUTSIDE,
+    OnnxParams,
+    choose_providers,
+    normalisation_of,
+    require_embedding,
+    require_recogniser,
+)
 from wan_core.identity.recogniser import Recogniser, embed, ir_recogniser, iresnet_recogniser
 from wan_core.identity.record import Space
 
@@ -17,23 +29,11 @@ from wan_core.identity.record import Space
 @pytest.fixture(scope="module")
 def network() -> IrBackbone:
     torch.manual_seed(0)
-    return IrBackbone(IrParams(4, (IrUnitParams(4, 4, 2, 2), IrUnitParams(4, 8, 2, 2)), 512), operations=nn).eval()
+    return IrBackbone(ir_params((4, 8), (1, 1), squeezed_by=2, stem=4), operations=nn).eval()
 
 
 def crops(count: int) -> Tensor:
     return noise(count, 112, 112, 3, seed=5)
-
-
-@torch.no_grad()
-def test_a_network_of_the_ir_family_sees_bgr_from_minus_one_to_one(network: IrBackbone) -> None:
-    rgb = crops(1)
-    bgr = torch.stack((rgb[..., 2], rgb[..., 1], rgb[..., 0]), dim=1)  # 1 3 112 112
-    expected = network((bgr - 0.5) / 0.5)[0]
-    with ir_recogniser(network.state_dict(), name="a.pth", sha256="ab" * 32) as recogniser:
-        found = embed(recogniser, rgb)
-    assert (recogniser.space, recogniser.label) == (Space("a.pth", "ab" * 32, "IR-SE"), "IR-SE, 2 units")
-    torch.testing.assert_close(found.unit[0], expected / expected.square().sum().sqrt())
-    assert found.norms[0] == pytest.approx(expected.square().sum().sqrt().item())
 
 
 def test_the_network_is_where_the_host_puts_it_while_the_block_runs(network: IrBackbone) -> None:
@@ -41,32 +41,29 @@ def test_the_network_is_where_the_host_puts_it_while_the_block_runs(network: IrB
 
     @contextmanager
     def on_device(built: nn.Module) -> Iterator[torch.device]:
-        steps.append("loaded" if isinstance(built, IrBackbone) and not built.training else "another")
+        steps.append("loaded" if isinstance(built, IrBackbone) else "another")
         yield torch.device("meta")
         steps.append("left")
 
-    with ir_recogniser(network.state_dict(), name="a", sha256="b", on_device=on_device) as recogniser:
+    with ir_recogniser(network.state_dict(), name="", sha256="", on_device=on_device) as recogniser:
         with pytest.raises(RuntimeError, match="meta"):
             recogniser.embed_face(crops(1)[0])
         assert steps == ["loaded"]
     assert steps == ["loaded", "left"]
 
 
-@pytest.mark.parametrize(("normalisation", "mean", "std"), [(OUTSIDE, 127.5, 127.5), (EMBEDDED, 0.0, 1.0)])
-def test_an_iresnet_sees_rgb_less_its_mean_through_its_std(
-    normalisation: Normalisation, mean: float, std: float
-) -> None:
-    seen: list[Tensor] = []
+def test_an_iresnet_sees_rgb_less_its_mean_through_its_std() -> None:
+    seen, rgb = [], crops(1)
 
     def run(blob: Tensor) -> Tensor:
         seen.append(blob)
         return torch.ones(1, 512)
 
-    rgb = crops(1)
-    recogniser = iresnet_recogniser(run, normalisation, name="b.onnx", sha256="cd")
-    embed(recogniser, rgb)
-    torch.testing.assert_close(seen[0], (rgb[0].permute(2, 0, 1)[None] * 255 - mean) / std)
-    assert seen[0].is_contiguous()
+    for normalisation, mean, std in ((OUTSIDE, 127.5, 127.5), (EMBEDDED, 0.0, 1.0)):
+        recogniser = iresnet_recogniser(run, normalisation, name="b.onnx", sha256="cd")
+        embed(recogniser, rgb)
+        torch.testing.assert_close(seen[-1], (rgb[0].permute(2, 0, 1)[None] * 255 - mean) / std)
+        assert seen[-1].is_contiguous()
     assert (recogniser.space, recogniser.label) == (Space("b.onnx", "cd", "iResNet"), "iResNet, ONNX")
 
 
@@ -83,8 +80,73 @@ def test_vectors_are_fp32_of_length_one_and_do_not_depend_on_the_batch(network: 
     assert told == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("answer", "length"), [(torch.zeros, "0"), (lambda size: torch.zeros(size) / 0, "nan")])
-def test_a_dead_network_is_refused(answer: Callable[[int], Tensor], length: str) -> None:
-    dead = Recogniser(lambda crop: answer(512), Space("dead", "", "IR"), "IR")
-    with refused("encoder", f"an embedding of length {length} for face 1", "finite embeddings"):
-        embed(dead, crops(1))
+def test_a_dead_network_is_refused() -> None:
+    for value, length in ((0.0, "0"), (float("nan"), "nan")):
+        dead = Recogniser(lambda crop, value=value: torch.full((512,), value), Space("dead", "", "IR"), "IR")
+        with refused("encoder", f"an embedding of length {length} for face 1", "finite embeddings"):
+            embed(dead, crops(1))
+
+
+# What an ONNX file must be, and how it wants its pictures
+
+R50 = OnnxParams(inputs=((None, 3, 112, 112),), outputs=((1, 512),), first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"))
+
+
+def test_the_first_nodes_say_whether_the_graph_normalises() -> None:
+    for nodes in (("Sub_0", "Mul_1", "Conv_2"), ("_minusscalar0", "_mulscalar0", "conv0")):
+        assert normalisation_of(replace(R50, first_nodes=nodes)) == EMBEDDED
+    for nodes in (("Conv_0", "BatchNormalization_1"), ("Sub_0", "Conv_1"), ("Mul_0", "Conv_1"), ()):
+        assert normalisation_of(replace(R50, first_nodes=nodes)) == OUTSIDE
+
+
+def test_the_role_of_a_network() -> None:
+    sizes = {112: "recognition", 96: "genderage", 192: "landmarks", 100: "unknown", 224: "recognition"}
+    for size, role in sizes.items():
+        assert replace(R50, inputs=((1, 3, size, size),)).role == role
+    assert replace(R50, inputs=((None, 3, None, None),), outputs=((None, 1),) * 9).role == "detection"
+    for inputs in (((1, 3, 112, 128),), ((1, 3, 128, 128), (1, 512)), (), ((None, None),)):
+        assert replace(R50, inputs=inputs).role == "unknown"
+
+
+WANTED = "a recogniser that makes 512 numbers of one face of 112 x 112 px"
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"inputs": ((1, 3, 96, 96),)}, ", a network for genderage (it takes 1 x 3 x 96 x 96 and has 1 outputs)"),
+        ({"outputs": ((1, 1),) * 9}, ", a network for detection (it takes any x 3 x 112 x 112 and has 9 outputs)"),
+        ({"inputs": ()}, ", a network for unknown (it takes nothing and has 1 outputs)"),
+        ({"inputs": ((None, 3, 224, 224),)}, ", which takes any x 3 x 224 x 224"),
+        ({"inputs": ((None, 1, 112, 112),)}, ", which takes any x 1 x 112 x 112"),
+        ({"outputs": ((1, 512), (1, 512))}, " with 2 outputs"),
+        ({"outputs": ((1, 256),)}, ", whose output is 1 x 256"),
+        ({"outputs": ((1, 1024),)}, ", whose output is 1 x 1024"),
+    ],
+)
+def test_what_is_no_recogniser_is_refused_in_one_sentence(changes: dict[str, Any], found: str) -> None:
+    with refused("encoder", f"'x.onnx'{found}", WANTED):
+        require_recogniser(replace(R50, **changes), "x.onnx")
+
+
+def test_a_recogniser_may_leave_its_output_open_but_must_answer_with_512_numbers() -> None:
+    for output in ((1, 512), (None, 512), (None, None)):
+        require_recogniser(replace(R50, outputs=(output,)), "x.onnx")
+    require_embedding((1, 512), "x.onnx")
+    for shape in ((1, 256), (512,), (2, 512), (1, 512, 1)):
+        with refused("encoder", f"'x.onnx', which gave numbers of shape {' x '.join(map(str, shape))}", WANTED):
+            require_embedding(shape, "x.onnx")
+
+
+# Where it runs
+
+
+def test_onnxruntime_runs_where_the_host_does_and_says_when_it_cannot() -> None:
+    assert choose_providers("cpu", [CUDA, CPU]) == ([CPU], None)
+    assert choose_providers("mps", [CPU]) == ([CPU], None)
+    assert choose_providers("cuda", [CUDA, CPU]) == ([CUDA, CPU], None)
+    assert choose_providers("cuda", [CUDA, CPU], is_amd=True) == ([CPU], None)  # that build is for another maker's
+    providers, note = choose_providers("cuda", ["AzureExecutionProvider", CPU])
+    assert (providers, note.code) == ([CPU], "no_cuda_provider")
+    assert note.text.startswith("onnxruntime has no CUDA provider")
+    assert note.text.endswith("pip install --force-reinstall --no-deps onnxruntime-gpu")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +62,7 @@ def random_weights(params: IrParams) -> dict[str, Tensor]:
 def median_ms(job: Callable[[], object], loops: int) -> float:
     """The median time of a job, after one run that does not count."""
     job()
-    taken = []
-    for _ in range(loops):
-        started = time.perf_counter()
-        job()
-        taken.append((time.perf_counter() - started) * 1000)
-    return statistics.median(taken)
+    return statistics.median(timeit.repeat(job, number=1, repeat=loops)) * 1000
 
 
 @torch.inference_mode()

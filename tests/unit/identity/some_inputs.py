@@ -20,6 +20,12 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def at_degrees(*degrees: float) -> Tensor:
+    """Unit vectors (k 512) in one plane."""
+    angles = torch.deg2rad(torch.tensor(degrees))
+    return torch.nn.functional.pad(torch.stack((angles.cos(), angles.sin()), dim=1), (0, 510))
+
+
 def face_at(x: float, y: float, size: float = 100.0) -> Face:
     """An upright face around a place, whose aligned crop is a square of ``size`` pixels of the picture."""
     return face_of_points(tuple(complex(x, y) + (point - 56 - 56j) * size / 112 for point in TEMPLATE))

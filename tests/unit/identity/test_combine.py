@@ -4,16 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.unit.identity.some_inputs import refused
+from tests.unit.identity.some_inputs import at_degrees, refused
 from wan_core.identity.combine import Combined, agreement, combine
-
-
-def at_degrees(*degrees: float) -> Tensor:
-    """Unit vectors (k 512) in one plane."""
-    angles = torch.deg2rad(torch.tensor(degrees))
-    return torch.nn.functional.pad(torch.stack((angles.cos(), angles.sin()), dim=1), (0, 510))
 
 
 def combined(*degrees: float, method: str = "mean", **changes: Any) -> Combined:
@@ -56,6 +49,7 @@ def test_a_stranger_is_left_out() -> None:
     assert [verdict.kept for verdict in found.verdicts] == [True, True, True, False, True]
     assert found.verdicts[3].cos == pytest.approx(cos(110 - 22.5), abs=1e-6)
     torch.testing.assert_close(found.z, at_degrees(22.5)[0])
+    assert combined(0, 40, 20, 110, 110, 110, 110).kept == (0, 1, 2)  # copies of a stranger do not outvote the others
 
 
 def test_duplicates_count_once_and_the_best_stands_for_them() -> None:
@@ -65,10 +59,6 @@ def test_duplicates_count_once_and_the_best_stands_for_them() -> None:
     assert (found.verdicts[0].kept, found.verdicts[0].same_as) == (False, 1)
     assert found.verdicts[0].cos == pytest.approx(cos(5), abs=1e-6)
     torch.testing.assert_close(found.z, at_degrees(27.5)[0])
-
-
-def test_copies_of_a_stranger_do_not_outvote_the_person() -> None:
-    assert combined(0, 40, 20, 110, 110, 110, 110).kept == (0, 1, 2)
 
 
 def test_references_of_different_persons_are_refused_by_number() -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.unit.identity.some_inputs import face_at, noise, refused
 from wan_core.identity.align import TEMPLATE
+from wan_core.identity.draw import OTHER, SELECTED, draw_faces
 from wan_core.identity.faces import (
     Face,
     face_of_insightface,
@@ -18,18 +20,16 @@ from wan_core.identity.faces import (
     mediapipe_angles,
 )
 from wan_core.identity.images import read_pictures
+from wan_core.identity.quality import assess, frontal_share, sharpness
 from wan_core.identity.selection import FaceSelection, parse_box, select_face, select_faces
 from wan_core.identity.sources import GivenLandmarks, parse_landmarks
 
 FACES = [face_at(190, 240, 120), face_at(300, 390, 200), face_at(410, 90, 60)]
 
 
-def test_the_box_of_five_points_is_the_window_of_the_template() -> None:
+def test_the_box_of_five_points_is_the_window_of_the_template_and_roll_the_turn_of_the_eyes() -> None:
     assert face_at(300, 200, 112).box == pytest.approx((252, 144, 348, 256))
     assert face_at(300, 200, 224).box == pytest.approx((204, 88, 396, 312))
-
-
-def test_roll_is_the_turn_of_the_eyes() -> None:
     turned = tuple(200 + 200j + cmath.rect(1.5, math.radians(20)) * (point - 56 - 56j) for point in TEMPLATE)
     upright = math.degrees(cmath.phase(TEMPLATE[1] - TEMPLATE[0]))
     assert face_of_points(turned).roll_deg == pytest.approx(20 + upright)
@@ -38,22 +38,19 @@ def test_roll_is_the_turn_of_the_eyes() -> None:
 # Which face
 
 
-@pytest.mark.parametrize(
-    ("method", "about", "expected"),
-    [
-        ("largest", {}, 1),
-        ("nearest to centre", {}, 0),
-        ("index", {"index": 0}, 0),
-        ("index", {"index": 2}, 2),
-        ("index", {"index": 3}, "no face 3, only 0 to 2"),
-        ("box", {"box": "390 70 430 120"}, 2),
-        ("box", {"box": "0, 0, 220, 400"}, 0),
-        ("box", {"box": "450 400 500 500"}, "no face in the box"),
-    ],
-)
-def test_the_face_that_is_meant(method: str, about: dict[str, object], expected: int | str) -> None:
-    assert select_face(FACES, FaceSelection(method, **about), 512, 512) == expected
-    assert select_face([], FaceSelection(method, **about), 512, 512) == "no face"
+def test_the_face_that_is_meant() -> None:
+    for selection, expected in (
+        (FaceSelection("largest"), 1),
+        (FaceSelection("nearest to centre"), 0),
+        (FaceSelection("index", index=0), 0),
+        (FaceSelection("index", index=2), 2),
+        (FaceSelection("index", index=3), "no face 3, only 0 to 2"),
+        (FaceSelection("box", box="390 70 430 120"), 2),
+        (FaceSelection("box", box="0, 0, 220, 400"), 0),
+        (FaceSelection("box", box="450 400 500 500"), "no face in the box"),
+    ):
+        assert select_face(FACES, selection, 512, 512) == expected
+        assert select_face([], selection, 512, 512) == "no face"
 
 
 def test_faces_are_numbered_from_the_left_and_all_are_kept() -> None:
@@ -77,30 +74,22 @@ def test_a_selection_that_there_is_not_is_named() -> None:
             FaceSelection("index", index)
 
 
-# Faces that cannot be aligned
-
-MIRRORED = tuple(TEMPLATE[index] * 2 for index in (1, 0, 2, 4, 3))
+MIRRORED = "points that are mirrored or lie on one line"
 
 
-@pytest.mark.parametrize(
-    ("face", "problem"),
-    [
-        *((face, None) for face in FACES),
-        (replace(FACES[0], points=tuple(point * cmath.rect(1, 2.5) for point in FACES[0].points)), None),
-        (face_at(100, 100, 24.5), "eyes 7.7 px apart"),
-        (face_at(100, 100, 20), "a face of 20 px"),
-        (replace(FACES[0], points=MIRRORED), "points that are mirrored or lie on one line"),
-        (
-            replace(FACES[0], points=tuple(30 * i * (1 + 1j) for i in range(5))),
-            "points that are mirrored or lie on one line",
-        ),
-        (replace(FACES[0], points=(complex(5, 5),) * 5), "five points in one place"),
-        (replace(FACES[0], points=(complex(math.nan, 1), *TEMPLATE[1:])), "points that are no finite numbers"),
-        (replace(FACES[0], box=(0.0, 0.0, math.inf, 1.0)), "points that are no finite numbers"),
-    ],
-)
-def test_why_a_face_cannot_be_aligned(face: Face, problem: str | None) -> None:
-    assert face_problem(face) == problem
+def test_why_a_face_cannot_be_aligned() -> None:
+    for points, problem in (
+        (FACES[0].points, None),
+        (tuple(point * cmath.rect(1, 2.5) for point in FACES[0].points), None),
+        (face_at(100, 100, 24.5).points, "eyes 7.7 px apart"),
+        (face_at(100, 100, 20).points, "a face of 20 px"),
+        (tuple(TEMPLATE[index] * 2 for index in (1, 0, 2, 4, 3)), MIRRORED),
+        (tuple(30 * i * (1 + 1j) for i in range(5)), MIRRORED),
+        ((complex(5, 5),) * 5, "five points in one place"),
+        ((complex(math.nan, 1), *TEMPLATE[1:]), "points that are no finite numbers"),
+    ):
+        assert face_problem(replace(FACES[0], points=points)) == problem
+    assert face_problem(replace(FACES[0], box=(0.0, 0.0, math.inf, 1.0))) == "points that are no finite numbers"
 
 
 # What detectors give
@@ -141,21 +130,22 @@ def test_the_angles_of_a_turned_face(yaw: float, pitch: float, roll: float) -> N
 # Given points
 
 FACE = "100 100 160 102 130 140 105 170 155 171"
-TEN_NUMBERS, ONE_LINE, LARGER = "10 finite numbers", "one line for each image", "8 px or more"
+TEN_NUMBERS, ONE_LINE = "10 finite numbers", "one line for each image"
 INSIDE = "points inside the image of 256 x 300 px"
 IN_ORDER = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
 ON_ONE_LINE = "points in line 1 that are mirrored or lie on one line"
 
 
-@pytest.mark.parametrize("text", [FACE, FACE.replace(" ", ", "), f"\n  {FACE}  \n\n"])
-def test_landmarks_are_read_with_spaces_or_commas(text: str) -> None:
-    (points,) = parse_landmarks(text, count=1, width_px=256, height_px=300)
-    assert points == (100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j)
+def test_landmarks_are_read_with_spaces_or_commas() -> None:
+    for text in (FACE, FACE.replace(" ", ", "), f"\n  {FACE}  \n\n"):
+        (points,) = parse_landmarks(text, count=1, width_px=256, height_px=300)
+        assert points == (100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j)
+    with refused("landmarks", "'1 2 3' in line 2", TEN_NUMBERS):
+        parse_landmarks(f"{FACE}\n1 2 3", count=2, width_px=256, height_px=256)
 
 
-@pytest.mark.parametrize(
-    ("text", "found", "wanted"),
-    [
+def test_bad_landmarks_are_named() -> None:
+    for text, found, wanted in (
         ("", "0 lines of points for 1 images", ONE_LINE),
         (f"{FACE}\n{FACE}", "2 lines of points for 1 images", ONE_LINE),
         ("100 100 160 102 130 140 105 170 155", "'100 100 160 102 130 140 105 170 155' in line 1", TEN_NUMBERS),
@@ -164,19 +154,12 @@ def test_landmarks_are_read_with_spaces_or_commas(text: str) -> None:
         (f"999{FACE[3:]}", "the point (999, 100) in line 1", INSIDE),
         (f"-1{FACE[3:]}", "the point (-1, 100) in line 1", INSIDE),
         (FACE.replace("171", "301"), "the point (155, 301) in line 1", INSIDE),
-        ("10 10 11 10 10.5 11 10 12 11 12", "eyes 1.0 px apart in line 1", LARGER),
+        ("10 10 11 10 10.5 11 10 12 11 12", "eyes 1.0 px apart in line 1", "8 px or more"),
         ("160 102 100 100 130 140 155 171 105 170", ON_ONE_LINE, IN_ORDER),
         ("10 10 20 20 30 30 40 40 50 50", ON_ONE_LINE, IN_ORDER),
-    ],
-)
-def test_bad_landmarks_are_named(text: str, found: str, wanted: str) -> None:
-    with refused("landmarks", found, wanted):
-        parse_landmarks(text, count=1, width_px=256, height_px=300)
-
-
-def test_the_line_of_the_bad_landmarks_is_named() -> None:
-    with refused("landmarks", "'1 2 3' in line 2", TEN_NUMBERS):
-        parse_landmarks(f"{FACE}\n1 2 3", count=2, width_px=256, height_px=256)
+    ):
+        with refused("landmarks", found, wanted):
+            parse_landmarks(text, count=1, width_px=256, height_px=300)
 
 
 def test_a_sampled_picture_has_the_points_of_its_own_line() -> None:
@@ -184,3 +167,55 @@ def test_a_sampled_picture_has_the_points_of_its_own_line() -> None:
     found = GivenLandmarks("\n".join(lines)).find(read_pictures(noise(31, 256, 256, 1)), print)
     assert [reference.number for reference in found.references] == list(range(1, 32, 2))
     assert [reference.face.points[0].real for reference in found.references] == [100.0 + n for n in range(0, 31, 2)]
+
+
+# How well a face is shown, and the drawing of what was seen
+
+
+def test_sharpness_is_the_mean_laplacian() -> None:
+    image = noise(6, 7, 3)
+    luma = image @ torch.tensor([0.299, 0.587, 0.114])
+    total = 0.0
+    for row in range(1, 5):
+        for column in range(1, 6):
+            around = luma[row - 1, column] + luma[row + 1, column] + luma[row, column - 1] + luma[row, column + 1]
+            total += abs((around - 4 * luma[row, column]).item())
+    assert sharpness(image) == pytest.approx(total / 20, rel=1e-5)
+
+
+def test_a_blurred_a_small_a_turned_and_an_unsure_face_are_worse() -> None:
+    crop, face = noise(112, 112, 3), replace(face_at(100, 100), score=0.9, yaw_deg=0.0, pitch_deg=0.0)
+    quality, sharp = assess(crop, face, 112), sharpness(crop)
+    assert (quality.large, quality.frontal, quality.score) == (0.5, 1.0, 0.9)
+    assert quality.total == pytest.approx(0.5 * 0.9 * sharp / (sharp + 0.02))
+    smooth = torch.nn.functional.avg_pool2d(crop.movedim(-1, 0), 5, 1, 2).movedim(0, -1)
+    assert assess(smooth, face, 112).total < quality.total
+    assert assess(crop, face, 60).total < quality.total
+    for about in ({"yaw_deg": 40.0}, {"pitch_deg": -25.0}, {"score": 0.6}):
+        assert assess(crop, replace(face, **about), 112).total < quality.total
+    unmeasured = (replace(face, score=None), None)  # no score, and a crop of which nothing is known
+    assert [assess(crop, one, 112).score for one in unmeasured] == [1.0, 1.0]
+
+
+def test_the_nose_tells_a_turned_face_where_nothing_measured_the_angles() -> None:
+    turned = replace(face_at(100, 100), points=(0j, 100 + 0j, 80 + 50j, 10 + 100j, 90 + 100j))
+    assert frontal_share(turned) == pytest.approx(0.4)  # the nose is 0.3 off the middle of the eyes
+    assert frontal_share(face_at(100, 100)) > 0.98
+    assert frontal_share(replace(turned, yaw_deg=0.0, pitch_deg=60.0)) == pytest.approx(0.5)
+    assert frontal_share(replace(turned, yaw_deg=120.0, pitch_deg=0.0)) == 0
+
+
+def test_boxes_and_points_are_drawn_on_a_copy() -> None:
+    picture, faces = torch.zeros(100, 120, 3), [face_at(30, 50, 40), face_at(80, 50, 50)]
+    drawn = draw_faces(picture, faces, selected=1)
+    assert picture.abs().max() == 0
+    for face, colour in zip(faces, (OTHER, SELECTED), strict=True):
+        left, top, right, bottom = (round(side) for side in face.box)
+        expected = torch.tensor(colour)
+        for place in ((top, left), (top, right - 1), (bottom - 1, left), (bottom - 1, right - 1)):
+            torch.testing.assert_close(drawn[place], expected)
+        nose = face.points[2]
+        torch.testing.assert_close(drawn[round(nose.imag), round(nose.real)], expected)
+    assert drawn[99, 119].abs().max() == 0
+    beside_and_lost = [face_at(-300, 900), replace(face_at(1, 1), box=(math.nan,) * 4)]
+    assert torch.equal(draw_faces(picture, beside_and_lost, None), picture)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -36,20 +34,17 @@ def crops(count: int) -> Tensor:
     return noise(count, 112, 112, 3, seed=5)
 
 
-def test_the_network_is_where_the_host_puts_it_while_the_block_runs(network: IrBackbone) -> None:
-    steps: list[str] = []
+def test_the_network_runs_where_the_host_puts_it(network: IrBackbone) -> None:
+    loaded: list[nn.Module] = []
 
-    @contextmanager
-    def on_device(built: nn.Module) -> Iterator[torch.device]:
-        steps.append("loaded" if isinstance(built, IrBackbone) else "another")
-        yield torch.device("meta")
-        steps.append("left")
+    def on_device(built: nn.Module) -> AbstractContextManager[torch.device]:
+        loaded.append(built)
+        return nullcontext(torch.device("meta"))
 
-    with ir_recogniser(network.state_dict(), name="", sha256="", on_device=on_device) as recogniser:
-        with pytest.raises(RuntimeError, match="meta"):
-            recogniser.embed_face(crops(1)[0])
-        assert steps == ["loaded"]
-    assert steps == ["loaded", "left"]
+    on_meta = ir_recogniser(network.state_dict(), name="", sha256="", on_device=on_device)
+    with on_meta as recogniser, pytest.raises(RuntimeError, match="meta"):
+        recogniser.embed_face(crops(1)[0])
+    assert isinstance(loaded[0], IrBackbone)
 
 
 def test_an_iresnet_sees_rgb_less_its_mean_through_its_std() -> None:
@@ -111,9 +106,8 @@ def test_the_role_of_a_network() -> None:
 WANTED = "a recogniser that makes 512 numbers of one face of 112 x 112 px"
 
 
-@pytest.mark.parametrize(
-    ("changes", "found"),
-    [
+def test_what_is_no_recogniser_is_refused_in_one_sentence() -> None:
+    for changes, found in (
         ({"inputs": ((1, 3, 96, 96),)}, ", a network for genderage (it takes 1 x 3 x 96 x 96 and has 1 outputs)"),
         ({"outputs": ((1, 1),) * 9}, ", a network for detection (it takes any x 3 x 112 x 112 and has 9 outputs)"),
         ({"inputs": ()}, ", a network for unknown (it takes nothing and has 1 outputs)"),
@@ -122,11 +116,9 @@ WANTED = "a recogniser that makes 512 numbers of one face of 112 x 112 px"
         ({"outputs": ((1, 512), (1, 512))}, " with 2 outputs"),
         ({"outputs": ((1, 256),)}, ", whose output is 1 x 256"),
         ({"outputs": ((1, 1024),)}, ", whose output is 1 x 1024"),
-    ],
-)
-def test_what_is_no_recogniser_is_refused_in_one_sentence(changes: dict[str, Any], found: str) -> None:
-    with refused("encoder", f"'x.onnx'{found}", WANTED):
-        require_recogniser(replace(R50, **changes), "x.onnx")
+    ):
+        with refused("encoder", f"'x.onnx'{found}", WANTED):
+            require_recogniser(replace(R50, **changes), "x.onnx")
 
 
 def test_a_recogniser_may_leave_its_output_open_but_must_answer_with_512_numbers() -> None:
@@ -136,9 +128,6 @@ def test_a_recogniser_may_leave_its_output_open_but_must_answer_with_512_numbers
     for shape in ((1, 256), (512,), (2, 512), (1, 512, 1)):
         with refused("encoder", f"'x.onnx', which gave numbers of shape {' x '.join(map(str, shape))}", WANTED):
             require_embedding(shape, "x.onnx")
-
-
-# Where it runs
 
 
 def test_onnxruntime_runs_where_the_host_does_and_says_when_it_cannot() -> None:

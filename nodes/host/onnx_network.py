@@ -12,7 +12,13 @@ import comfy.model_management
 import torch
 
 from ...wan_core.errors import InputError, MissingDependencyError
-from ...wan_core.identity.iresnet import LOOKED_AT, OnnxParams, choose_providers, not_a_recogniser, require_embedding
+from ...wan_core.identity.iresnet import (
+    LEADING_NODES,
+    OnnxParams,
+    choose_providers,
+    not_a_recogniser,
+    require_embedding,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +69,7 @@ def read_params(path: str, *, input_name: str) -> OnnxParams:
     return OnnxParams(
         inputs=tuple(_shape(value) for value in graph.input if value.name not in weights),
         outputs=tuple(_shape(value) for value in graph.output),
-        first_nodes=tuple(node.name for node in graph.node[:LOOKED_AT]),
+        first_nodes=tuple(node.name for node in graph.node[:LEADING_NODES]),
     )
 
 

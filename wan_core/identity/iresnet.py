@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..notes import Note
 from .record import CROP_PX, IDENTITY_D
 
-LOOKED_AT = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
+LEADING_NODES = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -23,7 +23,7 @@ class OnnxParams:
 
     inputs: tuple[tuple[int | None, ...], ...]  # shape of each
     outputs: tuple[tuple[int | None, ...], ...]  # shape of each
-    first_nodes: tuple[str, ...]  # names of the first LOOKED_AT nodes
+    first_nodes: tuple[str, ...]  # names of the first LEADING_NODES nodes
 
     @property
     def role(self) -> str:

@@ -1,4 +1,4 @@
-"""The aligned faces that an identity is made of, and the best of them."""
+"""The aligned faces that an identity is made of."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who says where the face is: pictures that are aligned crops already, five given points, or nobody; and detectors.
+"""Who says where the face is: the pictures are aligned crops already, five points are given, or it does not matter.
 
-A detector is a class of the host with the same two members.
+What finds faces by itself, a detector, is a class of the host with the same two members.
 """
 
 from __future__ import annotations

@@ -33,7 +33,6 @@ Build = Callable[..., list[Any]]
 ANYTHING = "<...>"  # in a message: what a library adds
 NOTHING: Spec = {"value": None}
 TEXT: Spec = {"value": "text"}
-FACE = {"face": "aligned crop", "face__landmarks": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +99,11 @@ TEXT_EXPERT = "a WanModel of 4 blocks of width 96, 16 input channels and text of
 IMAGE_EXPERT = "a WanModel of 4 blocks of width 96, 36 input channels and text of width 64"
 SPEECH_EXPERT = "a WanModel_S2V of 4 blocks of width 96, 16 input channels and text of width 64"
 PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
-FIVE_POINTS = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
-RECOGNISER = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
 LAYER_KEYS = "only keys of IP layers of Lynx (<n>.* or blocks.<n>.cross_attn.ip_adapter.*)"
 
 TYPES = [
     Row(identity, "images", NOTHING, "NoneType", "an IMAGE"),
-    Row(identity, "images", TEXT, "str", "an IMAGE"),
     Row(lock, "model", NOTHING, "a NoneType", WAN_MODEL),
     Row(lock, "model", TEXT, "a str", WAN_MODEL),
     Row(lock, "identity", NOTHING, "NoneType", IDENTITY),
@@ -163,63 +159,6 @@ TYPES = [
 ]
 
 SIZES = [
-    Row(
-        identity,
-        "images",
-        {"tensor": [64, 64, 3], "fill": "unit"},
-        "a tensor of shape (64, 64, 3)",
-        "images as batch, height, width, channels",
-    ),
-    Row(identity, "images", {"tensor": [0, 64, 64, 3]}, "an empty batch of shape (0, 64, 64, 3)", "at least one image"),
-    Row(
-        identity,
-        "images",
-        {"tensor": [1, 64, 64, 2], "fill": "unit"},
-        "2 channels",
-        "1 (grey), 3 (RGB) or 4 (RGBA) channels",
-    ),
-    Row(identity, "images", {"tensor": [1, 64, 64, 3]}, "pixels from -3.87 to 3.98", "pixels from 0 to 1"),
-    Row(
-        identity,
-        "images",
-        {"tensor": [1, 64, 48, 3], "fill": "unit"},
-        "48 x 64 px",
-        "a square crop that is aligned to the ArcFace template",
-        FACE,
-    ),
-    Row(
-        identity,
-        "images",
-        {"tensor": [1, 16, 16, 3], "fill": "unit"},
-        "a face of 16 px",
-        "24 px or more, better 112",
-        FACE,
-    ),
-    Row(identity, "landmarks", "", "0 lines of points for 1 images", "one line for each image"),
-    Row(identity, "landmarks", "1 2 3", "'1 2 3' in line 1", "10 finite numbers"),
-    Row(identity, "landmarks", "nan " * 10, f"'{' '.join(['nan'] * 10)}' in line 1", "10 finite numbers"),
-    Row(
-        identity,
-        "landmarks",
-        f"{recipes.LANDMARKS}\n{recipes.LANDMARKS}",
-        "2 lines of points for 1 images",
-        "one line for each image",
-    ),
-    Row(
-        identity,
-        "landmarks",
-        "0 0 9000 0 4 4 2 8 6 8",
-        "the point (9000, 0) in line 1",
-        "points inside the image of 512 x 512 px",
-    ),
-    Row(identity, "landmarks", "10 10 11 10 10.5 11 10 12 11 12", "eyes 1.0 px apart in line 1", "8 px or more"),
-    Row(
-        identity,
-        "landmarks",
-        "292 165 221 162 255 204 286 225 222 224",
-        "points in line 1 that are mirrored or lie on one line",
-        FIVE_POINTS,
-    ),
     Row(
         identity,
         "face",
@@ -337,7 +276,6 @@ NUMBERS = [
     *(
         Row(build, name, {**bad, "fill": fill}, found, wanted)
         for build, name, bad, found, wanted in (
-            (identity, "images", {"tensor": [1, 64, 64, 3]}, "NaN or infinite pixels", "finite pixels"),
             (moe_sample, "latent_image", {"latent": [1, 16, 3, 8, 8]}, "NaN or infinite values", "finite values"),
         )
         for fill in ("nan", "inf")
@@ -381,12 +319,6 @@ FILES = [
     *(
         Row(build, name, "another_network.safetensors", found, wanted)
         for build, name, found, wanted in (
-            (
-                identity,
-                "encoder",
-                "a file without a usable input_layer.0.weight, body.0.res_layer.1.weight, output_layer.3.weight",
-                RECOGNISER,
-            ),
             (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
             (adapter, "resampler", "unknown keys: weight", "only keys of a resampler of Lynx"),
         )
@@ -394,7 +326,6 @@ FILES = [
     *(
         Row(build, name, f"{name}_without_one_weight.safetensors", found, wanted)
         for build, name, found, wanted in (
-            (identity, "encoder", "a file without output_layer.4.weight", RECOGNISER),
             (adapter, "ip_layers", "a file without 1.to_v_ip.weight", "a complete file"),
             (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
         )

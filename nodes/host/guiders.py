@@ -22,7 +22,7 @@ from ...wan_core.checks import require_conditioning
 from ...wan_core.moe import Expert, sample
 from ...wan_core.moe.setup import ModelOptions
 from ...wan_core.notes import Note
-from .locks import CACHE
+from .locks import rest_caches
 from .memory import offload, warmer
 from .models import Model, WanParams, expert_params
 from .sampling import Conditioning
@@ -171,7 +171,7 @@ def make_room(guiders: Sequence[LazyGuider], index: int) -> None:
     for other in (loading.model for guider in guiders for loading in guider.deferred.values()):
         if other.clone_base_uuid not in own and other.load_device == coming.model.load_device:
             offload(other)
-    CACHE.rest()
+    rest_caches(loading.model for guider in guiders for loading in guider.deferred.values())
 
 
 def with_sampler_additions(own: ModelOptions, base: ModelOptions, given: ModelOptions) -> ModelOptions:

@@ -90,7 +90,6 @@ TILING = "auto, whole frame, or tiles with rows and columns"
 IDENTITY = "the identity that IdentityEncode makes"
 ADAPTER = "the adapter that WanCastAdapterLoader makes"
 AUDIO = "AUDIO with 'waveform' and 'sample_rate'"
-WAVEFORM = "a float tensor [batch, channels, samples]"
 ONE_GUIDER = "the guider of one model"
 POLICIES, MEMORY, SPACINGS = "one of strict, latch, per_step", "one of auto, one_expert", "one of aligned, shifted"
 UNITS, UNITS_OF_SIGMAS = "one of auto, snr_db, sigma, timestep, step", "one of auto, snr_db, sigma, timestep"
@@ -100,7 +99,6 @@ IMAGE_EXPERT = "a WanModel of 4 blocks of width 96, 36 input channels and text o
 SPEECH_EXPERT = "a WanModel_S2V of 4 blocks of width 96, 16 input channels and text of width 64"
 PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
-LAYER_KEYS = "only keys of IP layers of Lynx (<n>.* or blocks.<n>.cross_attn.ip_adapter.*)"
 
 TYPES = [
     Row(identity, "images", NOTHING, "NoneType", "an IMAGE"),
@@ -166,16 +164,6 @@ SIZES = [
         "None",
         "one of aligned crop, landmarks, insightface pack, mediapipe, whole picture",
     ),
-    Row(
-        lock,
-        "start_percent",
-        0.9,
-        "0.9 with end_percent 0.1",
-        "0 <= start_percent <= end_percent <= 1",
-        {"end_percent": 0.1},
-    ),
-    Row(lock, "blocks", "some", "'some'", '"all", or numbers and ranges like "0-19, 25"'),
-    Row(lock, "blocks", "3-1", "'3-1'", "a range that counts upwards"),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
     Row(
         lock,
@@ -316,22 +304,7 @@ FILES = [
             (lip_sync, "weights", "netcnnlip.18.weight"),
         )
     ),
-    *(
-        Row(build, name, "another_network.safetensors", found, wanted)
-        for build, name, found, wanted in (
-            (adapter, "ip_layers", "unknown keys: weight", LAYER_KEYS),
-            (adapter, "resampler", "unknown keys: weight", "only keys of a resampler of Lynx"),
-        )
-    ),
-    *(
-        Row(build, name, f"{name}_without_one_weight.safetensors", found, wanted)
-        for build, name, found, wanted in (
-            (adapter, "ip_layers", "a file without 1.to_v_ip.weight", "a complete file"),
-            (adapter, "resampler", "a file without a usable proj_out.weight", "a complete file"),
-        )
-    ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
-    Row(adapter, "ip_layers", RESAMPLER, "a resampler of Lynx", "IP layers of Lynx"),
 ]
 
 ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]

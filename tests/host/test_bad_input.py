@@ -37,6 +37,7 @@ REFUSED = [  # (recipe, input, value, what the host itself says)
     (lock, "strength", 2.5, "bigger than max.*strength"),
     (lock, "strength", "much", "convert.*FLOAT.*strength"),
     (lock, "end_percent", -0.5, "smaller than min.*end_percent"),
+    (lock, "apply_to", "nobody", "Value not in list.*apply_to.*nobody"),
     (audio_features, "fps", 0.0, "smaller than min.*fps"),
     (audio_features, "frames", -1, "smaller than min.*frames"),
     (moe_sample, "steps", 0, "smaller than min.*steps"),

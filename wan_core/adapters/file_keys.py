@@ -18,7 +18,7 @@ NUMBER = r"(?P<number>0|[1-9]\d{0,2})"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """One kind of adapter file."""
 
     part: str  # of the network
@@ -33,22 +33,22 @@ RESAMPLER_LEAVES = (
     r"layers\.\d{1,2}\.(?:0\.(?:norm[12]\.(?:weight|bias)|to_(?:q|kv|out)\.weight)|"
     r"1\.(?:0\.(?:weight|bias)|[13]\.weight))"
 )
-IP = Kind(
+IP = FileKind(
     "ip",
     "ip_layers",
     "IP layers of Lynx",
     ("{number}.{leaf}", "blocks.{number}.cross_attn.ip_adapter.{leaf}"),
     r"to_[kv]_ip\.(?:weight|bias)|registers",
 )
-RESAMPLER = Kind("resampler", "resampler", "a resampler of Lynx", ("{leaf}",), RESAMPLER_LEAVES)
-REF = Kind(
+RESAMPLER = FileKind("resampler", "resampler", "a resampler of Lynx", ("{leaf}",), RESAMPLER_LEAVES)
+REF = FileKind(
     "ref",
     "ref_layers",
     "reference layers of Lynx full",
     ("{number}.{leaf}", "blocks.{number}.self_attn.ref_adapter.{leaf}"),
     r"to_[kv]_ref\.(?:weight|bias)",
 )
-STAND_IN = Kind(
+STAND_IN = FileKind(
     "stand_in",
     "stand_in",
     "Stand-In weights",
@@ -76,10 +76,10 @@ FOREIGN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FileContent:
     """What a file holds of one kind."""
 
-    kind: Kind
+    kind: FileKind
     template: str  # of its keys
     weights: dict[tuple[int, str], Tensor]  # by the number in the key (0 where there is none) and the leaf
 
@@ -105,7 +105,7 @@ def without_prefix(state_dict: StateDict) -> StateDict:
     return {key.removeprefix(HOST_PREFIX): tensor for key, tensor in state_dict.items()}
 
 
-def contents_of(state_dict: StateDict) -> tuple[list[Content], list[str]]:
+def contents_of(state_dict: StateDict) -> tuple[list[FileContent], list[str]]:
     """What a file holds, one entry a kind, and the keys that belong to none; keys of a second layout do not either."""
     found = [content for kind in KINDS if (content := _content(kind, state_dict))]
     known = {content.key(*place) for content in found for place in content.weights}
@@ -120,7 +120,7 @@ def foreign_kind(state_dict: StateDict) -> tuple[str, str] | None:
     return None
 
 
-def _content(kind: Kind, state_dict: StateDict) -> Content | None:
+def _content(kind: FileKind, state_dict: StateDict) -> FileContent | None:
     for template in kind.templates:
         escaped = re.escape(template).replace(r"\{number\}", NUMBER).replace(r"\{leaf\}", f"(?P<leaf>{kind.leaves})")
         pattern = re.compile(escaped)
@@ -130,5 +130,5 @@ def _content(kind: Kind, state_dict: StateDict) -> Content | None:
             if (match := pattern.fullmatch(key))
         }
         if weights:
-            return Content(kind, template, weights)
+            return FileContent(kind, template, weights)
     return None

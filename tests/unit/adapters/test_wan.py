@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wan_core.adapters.image_stream import attend, modulated, picture_tokens, positions, rotate, unrotate
 from wan_core.adapters.tokens import Grid
+from wan_core.adapters.wan import attend, modulated, picture_tokens, rope_positions, rotate, unrotate
 
 TOKENS, HEADS, HEAD_D = 5, 2, 6
 
@@ -37,7 +37,7 @@ def test_rotation_is_the_product_with_a_complex_number() -> None:
 
 @pytest.mark.parametrize("at_once", [2, 4096])
 def test_the_rotation_comes_off_again(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wan_core.adapters.image_stream.TOKENS_AT_ONCE", at_once)
+    monkeypatch.setattr("wan_core.adapters.wan.TOKENS_AT_ONCE", at_once)
     x = heads()
     torch.testing.assert_close(unrotate(rotate(x, matrices()), matrices()), x)
 
@@ -76,6 +76,6 @@ def test_a_latent_of_too_few_channels_is_filled_up_with_zeros() -> None:
 
 
 def test_positions_count_from_their_start_columns_fastest() -> None:
-    found = positions(Patches(channels=4), Grid(1, 2, 3), (-1, 10, 20), torch.device("cpu"))
+    found = rope_positions(Patches(channels=4), Grid(1, 2, 3), (-1, 10, 20), torch.device("cpu"))
     wanted = [[-1, 10 + row, 20 + column] for row in range(2) for column in range(3)]
     assert found[0, :, 0].tolist() == wanted

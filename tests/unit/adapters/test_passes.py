@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from wan_core.adapters.inject import OF_SCAIL, Layout, corner_of, frames_in_front, require_whole_picture
-from wan_core.adapters.run import Run
+from wan_core.adapters.passes import RunFacts, VideoTokens, latents_before, require_whole_picture
+from wan_core.adapters.stand_in import corner_of, portrait_start, portraits_between
 from wan_core.adapters.tokens import Grid
+from wan_core.adapters.wan import OF_SCAIL
 from wan_core.errors import InputError
 
 GRID = Grid(latents=3, rows=4, columns=6)
-LAYOUT = Layout(GRID, GRID, (64, 96), in_front=0)
+VIDEO = VideoTokens(GRID, GRID, (64, 96), before=0)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,12 @@ def test_portraits_begin_behind_the_last_position_of_the_video(
     rope: dict[str, float] | None, corner: tuple[float, ...]
 ) -> None:
     """Rows 0 to 3 and columns 0 to 5, stretched and shifted as the host does it."""
-    assert corner_of(LAYOUT, {"rope_options": rope} if rope else {}) == corner
+    assert corner_of(VIDEO, {"rope_options": rope} if rope else {}) == corner
+
+
+def test_portraits_lie_diagonally_one_after_another_and_masked_ones_behind_those_that_act_everywhere() -> None:
+    assert portraits_between([False, True, False, True, False]) == [2, 0, 2, 1, 2]
+    assert portrait_start((-1, 4, 6), 2, Grid(1, 3, 5)) == (-1, 4 + 2 * 3, 6 + 2 * 5)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ def test_references_in_front_of_the_video_are_counted(
     parts: dict[str, Any], reference: tuple[int, ...] | None, frames: int
 ) -> None:
     extra = {} if reference is None else {"reference_latent": torch.zeros(reference)}
-    assert frames_in_front(SimpleNamespace(**parts), extra) == frames
+    assert latents_before(SimpleNamespace(**parts), extra) == frames
 
 
 class Window:
@@ -70,10 +76,10 @@ class Window:
 def test_a_part_of_the_picture_or_of_the_time_is_told_from_a_context_window(
     shape: tuple[int, ...], window: Window | None, is_whole: bool
 ) -> None:
-    run = Run(frozenset(), lambda: "weights", lambda percent: 1.0 - percent, (5, 4, 6))
+    facts = RunFacts(frozenset(), lambda: "weights", lambda percent: 1.0 - percent, (5, 4, 6))
     options = {"context_window": window} if window else {}
     if is_whole:
-        require_whole_picture(torch.ones(1, 16, *shape), run, options)
+        require_whole_picture(torch.ones(1, 16, *shape), facts, options)
         return
     with pytest.raises(InputError, match="found a prompt for an area of the video; wanted prompts for the whole of it"):
-        require_whole_picture(torch.ones(1, 16, *shape), run, options)
+        require_whole_picture(torch.ones(1, 16, *shape), facts, options)

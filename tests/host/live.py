@@ -20,6 +20,7 @@ from devtools.setup import link
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TIMEOUT_S = 240.0
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 
 PACKS = {
     "WanCast": ROOT,
@@ -98,7 +99,7 @@ class Graph:
 
     def save(self, value: list[Any]) -> Node:
         """Adds a probe that saves the value without loss."""
-        return self.add("WanCastProbeSave", value=value, name="probe")
+        return self.add("WanCastProbeSave", value=value)
 
     def hash(self, value: list[Any], *, after: list[Any] | None = None) -> Node:
         """Adds a probe that hashes the value (after another node has run) and hands it on."""
@@ -212,3 +213,32 @@ class Client:
                 yield message["type"], message["data"]
                 if message["type"] in ("execution_success", "execution_error", "execution_interrupted"):
                     return
+
+
+# What the host says of a node
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An input of a node, or one that a choice of its DynamicCombo brings."""
+
+    name: str
+    kind: str
+    about: Json
+    required: bool
+    choice: tuple[str, ...] = ()  # the DynamicCombo and its choice
+
+    @property
+    def key(self) -> str:
+        """Its name in a locale file."""
+        return self.name.replace(".", "_")
+
+
+def slots_of(inputs: Json, prefix: str = "", choice: tuple[str, ...] = ()) -> Iterator[Slot]:
+    """Every input in order, those of a DynamicCombo's choices behind it."""
+    for group in ("required", "optional"):
+        for name, (kind, *about) in inputs.get(group, {}).items():
+            slot = Slot(prefix + name, kind, about[0] if about else {}, group == "required", choice)
+            yield slot
+            for option in slot.about.get("options", []) if kind == DYNAMIC_COMBO else []:
+                yield from slots_of(option["inputs"], f"{slot.name}.", (slot.name, option["key"]))

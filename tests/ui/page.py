@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from devtools.places import find_browser
 from tests.host.live import Client, Json
@@ -18,7 +18,7 @@ READY_TIMEOUT_MS = 90_000
 SETTLE_TIMEOUT_MS = 30_000
 VIEW_WIDTH_PX = 1920
 VIEW_HEIGHT_PX = 1080
-FLAGS = (
+FLAGS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -29,7 +29,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the page asks for news and models elsewhere
-)
+]
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.Persist": False,
@@ -88,17 +88,11 @@ ONLY_CANVAS = """
 def open_browser() -> Iterator[Browser]:
     """A headless Chromium with a fresh profile; raises NoBrowserError."""
     executable = find_browser()
-    with sync_playwright() as playwright, launched(playwright, executable) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=executable, args=FLAGS) as browser,
+    ):
         yield browser
-
-
-@contextmanager
-def launched(playwright: Playwright, executable: str) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
-    try:
-        yield browser
-    finally:
-        browser.close()
 
 
 @dataclass

@@ -31,7 +31,7 @@ def copy_shipped(folder: Path) -> Path:
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     """What import-linter says of the copy in ``folder``; its exit code is 0 when all rules are kept."""
     command = [sys.executable, "-c", LINT, "--no-cache", "--no-logo"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def main() -> int:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from devtools import client as api
+from devtools.page import Canvas
 from devtools.server import HostServer
+from devtools.workflows import changes
 from tests.host.live import ROOT, Client, Json, ask
 from tests.host.recipes import NODES
-from tests.ui.page import Canvas
-from tests.ui.update_workflows import changes
 
 PICTURES = ROOT / "test_out" / "ui"
 RUN_TIMEOUT_S = 300.0

@@ -171,16 +171,6 @@ def test_a_comfyui_path_with_a_host_is_taken(tmp_path: Path, monkeypatch: pytest
 # Models and links
 
 
-def test_a_model_file_that_was_deleted_is_built_again(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "MODELS", sandbox / "models")
-    setup.build_models()
-    files = {path: path.read_bytes() for path in (sandbox / "models").rglob("*.safetensors")}
-    assert files
-    min(files).unlink()
-    setup.build_models()
-    assert {path: path.read_bytes() for path in files} == files
-
-
 def test_a_link_is_made_once_moves_with_its_target_and_takes_no_real_folders_place(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

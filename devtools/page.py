@@ -11,8 +11,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
-from devtools.places import find_browser
-from tests.host.live import Client, Json
+from .client import Json, fetch
+from .places import find_browser
 
 READY_TIMEOUT_MS = 90_000
 SETTLE_TIMEOUT_MS = 30_000
@@ -105,9 +105,8 @@ class Canvas:
     @classmethod
     def opened(cls, browser: Browser, url: str) -> Canvas:
         """Opens the page and returns when the canvas takes files."""
-        client = Client(url)
         for name, value in SETTINGS.items():
-            client.post(f"/settings/{name}", value)
+            fetch(f"{url}/settings/{name}", json.dumps(value).encode(), "application/json")
         page = browser.new_page(viewport={"width": VIEW_WIDTH_PX, "height": VIEW_HEIGHT_PX})
         canvas = cls(page)
         page.on("console", canvas.note_console)

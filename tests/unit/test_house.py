@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -210,6 +211,14 @@ def requirement_lines(text: str) -> list[str]:
 def test_requirements_and_pyproject_name_the_same_packages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["dependencies"] == requirement_lines((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+
+
+def test_the_way_through_the_rooms_leads_to_files_that_are_there() -> None:
+    places = re.findall(
+        r"`((?:nodes|wan_core|tests|demo|devtools|web|locales)/[\w./]+)`", repository_files()["CONTRIBUTING.md"]
+    )
+    assert len(places) > 15
+    assert [place for place in places if not (ROOT / place).exists()] == []
 
 
 def test_every_json_file_parses() -> None:

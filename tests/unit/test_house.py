@@ -12,36 +12,8 @@ from pathlib import Path
 import pytest
 
 from devtools.import_rules import copy_shipped, lint
-from tests.unit.house_rules import (
-    CORE_NAMES_PER_NODE,
-    LINES_PER_EXECUTE,
-    LINES_PER_FILE,
-    LINES_PER_FUNCTION,
-    NODE_RULES,
-    PYTHON_RULES,
-    ROOT,
-    SHIPPED_RULES,
-    TEXT_RULES,
-    TREE_RULES,
-    Complaints,
-    Texts,
-    banned_builtins,
-    formatter_off,
-    long_executes,
-    long_file,
-    long_functions,
-    machine_paths,
-    many_core_names,
-    many_test_lines,
-    node_ids,
-    not_ascii,
-    one_use_helpers,
-    registry_hosts,
-    repeated_classes,
-    repository_files,
-    shipped,
-    unlisted_imports,
-)
+from tests.unit import house_rules as house
+from tests.unit.house_rules import ROOT, Complaints, Texts, node_ids, repository_files
 
 try:
     import tomllib
@@ -57,68 +29,59 @@ Rule = Callable[[str, str], Complaints]
 def files_of(rule: Rule) -> Iterable[tuple[str, str]]:
     """The files that a rule is for."""
     files = repository_files()
-    if rule in TEXT_RULES:
+    if rule in house.TEXT_RULES:
         return files.items()
-    if rule in PYTHON_RULES:
+    if rule in house.PYTHON_RULES:
         return [(name, text) for name, text in files.items() if name.endswith(".py")]
-    if rule in NODE_RULES:
-        return [(name, text) for name, text in shipped(files).items() if Path(name).parent == Path("nodes")]
-    return shipped(files).items()
+    if rule in house.NODE_RULES:
+        return [(name, text) for name, text in house.shipped(files).items() if Path(name).parent == Path("nodes")]
+    return house.shipped(files).items()
 
 
-@pytest.mark.parametrize("rule", [*SHIPPED_RULES, *NODE_RULES, *PYTHON_RULES, *TEXT_RULES])
+@pytest.mark.parametrize("rule", [*house.SHIPPED_RULES, *house.NODE_RULES, *house.PYTHON_RULES, *house.TEXT_RULES])
 def test_every_file_keeps_the_rule(rule: Rule) -> None:
     files = list(files_of(rule))
     assert files
     assert [f"{name}: {complaint}" for name, text in files for complaint in rule(name, text)] == []
 
 
-@pytest.mark.parametrize("rule", TREE_RULES)
+@pytest.mark.parametrize("rule", house.TREE_RULES)
 def test_the_tree_keeps_the_rule(rule: Callable[[Texts], Complaints]) -> None:
     assert rule(repository_files()) == []
 
 
 # Each rule can fail
 
+LINE = "    x = 1\n"
 SAMPLES: list[tuple[Rule, str, str, str]] = [  # rule, file, what it lets pass, what it sees
-    (unlisted_imports, "wan_core/a.py", "import torch.nn\nfrom ..errors import E", "def f():\n    import scipy.signal"),
-    (unlisted_imports, "wan_core/a.py", "from torch import nn", "from urllib.request import urlopen"),
-    (unlisted_imports, "wan_core/a.py", "from torch import nn", "from torch import *"),
-    (banned_builtins, "nodes/a.py", "network.eval()", "x = eval('1')"),
-    (banned_builtins, "nodes/a.py", "re.compile('a')", "run = exec"),
-    (banned_builtins, "nodes/a.py", "torch.cuda.is_available()", "x.cuda()"),
-    (banned_builtins, "wan_core/vae/a.py", "image.open('a')", "open('weights.bin')"),
-    (banned_builtins, "nodes/host/files.py", "open('weights.bin', 'rb')", "Path('a').read_bytes()"),
-    (long_file, "nodes/a.py", "x = 1\n" * LINES_PER_FILE, "x = 1\n" * (LINES_PER_FILE + 1)),
+    (house.unlisted_imports, "wan_core/a.py", "from ..errors import E", "def f():\n    import scipy.signal"),
+    (house.unlisted_imports, "wan_core/a.py", "from torch import nn", "from urllib.request import urlopen"),
+    (house.unlisted_imports, "wan_core/a.py", "from torch import nn", "from torch import *"),
+    (house.banned_builtins, "nodes/a.py", "network.eval()", "x = eval('1')"),
+    (house.banned_builtins, "nodes/a.py", "re.compile('a')", "run = exec"),
+    (house.banned_builtins, "nodes/a.py", "torch.cuda.is_available()", "x.cuda()"),
+    (house.banned_builtins, "wan_core/vae/a.py", "image.open('a')", "open('weights.bin')"),
+    (house.banned_builtins, "nodes/host/files.py", "open('weights.bin', 'rb')", "Path('a').read_bytes()"),
+    (house.long_file, "nodes/a.py", LINE * 400, LINE * 401),
+    (house.long_functions, "nodes/a.py", "def f():\n" + LINE * 79, "def f():\n" + LINE * 80),
+    (house.long_executes, "nodes/a.py", "def execute():\n    'Words.'\n" + LINE * 20, "def execute():\n" + LINE * 21),
     (
-        long_functions,
+        house.many_core_names,
         "nodes/a.py",
-        "def f():\n" + "    x = 1\n" * (LINES_PER_FUNCTION - 1),
-        "def f():\n" + "    x = 1\n" * LINES_PER_FUNCTION,
-    ),
-    (
-        long_executes,
-        "nodes/a.py",
-        "def execute():\n    '''Words.'''\n" + "    x = 1\n" * LINES_PER_EXECUTE,
-        "def execute():\n" + "    x = 1\n" * (LINES_PER_EXECUTE + 1),
-    ),
-    (
-        many_core_names,
-        "nodes/a.py",
-        "from ..wan_core.a import " + ", ".join("abcdefghi"[:CORE_NAMES_PER_NODE]),
+        "from ..wan_core.a import a, b, c, d\nfrom .types import e, f, g, h, i",
         "from ..wan_core.a import a, b, c, d\nfrom ..wan_core.b import e, f, g, h, i",
     ),
     (
-        many_core_names,
+        house.many_core_names,
         "nodes/a.py",
         "from ..wan_core import vae\nvae.decode(vae.Request(1))",
         "from ..wan_core import errors as e\n" + "\n".join(f"e.{name}()" for name in "abcdefghi"),
     ),
-    (not_ascii, "nodes/a.py", "x = 1", "x = '\N{RIGHTWARDS ARROW}'"),
-    (formatter_off, "nodes/a.py", "x = 1  # the formatter skips it", "x = 1  # fm" + "t: skip"),
-    (machine_paths, "README.md", "https://example.org/work/shop", "cd /ho" + "me/ann/pack"),
-    (machine_paths, ".ci/run", "#!/usr/bin/env bash", "C:\\Us" + "ers\\ann"),
-    (registry_hosts, "README.md", "from PyPI", "https://py" + "pi.org/simple"),
+    (house.not_ascii, "nodes/a.py", "x = 1", "x = '\N{RIGHTWARDS ARROW}'"),
+    (house.formatter_off, "nodes/a.py", "x = 1  # the formatter skips it", "x = 1  # fm" + "t: skip"),
+    (house.machine_paths, "README.md", "https://example.org/work/shop", "cd /ho" + "me/ann/pack"),
+    (house.machine_paths, ".ci/run", "#!/usr/bin/env bash", "C:\\Us" + "ers\\ann"),
+    (house.registry_hosts, "README.md", "from PyPI", "https://py" + "pi.org/simple"),
 ]
 
 
@@ -131,16 +94,14 @@ def test_the_rule_tells_good_from_bad(rule: Rule, name: str, good: str, bad: str
 def test_the_rules_of_the_tree_tell_good_from_bad() -> None:
     function = "def {0}():\n    return {0}() + {0}()\n"
     once = "def only():\n    return 1\n" + "".join(function.format(f"f{i}") for i in range(19))
-    assert one_use_helpers({"wan_core/a.py": once}) == []
-    assert one_use_helpers({"wan_core/a.py": once + "def another():\n    return 2\n"}) == [
-        "wan_core/a.py only",
-        "wan_core/a.py another",
-    ]
+    assert house.one_use_helpers({"wan_core/a.py": once}) == []
+    found = house.one_use_helpers({"wan_core/a.py": once + "def another():\n    return 2\n"})
+    assert found == ["wan_core/a.py only", "wan_core/a.py another"]
     a, b = ({f"nodes/{name}.py": f"class {name}:\n    x = 1\n"} for name in "AB")
-    assert repeated_classes(a | b) == []
-    assert repeated_classes(a | {"wan_core/a.py": "class A: pass"}) == ["2 classes are called A"]
-    assert many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n"}) == []
-    assert many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n" * 2})
+    assert house.repeated_classes(a | b) == []
+    assert house.repeated_classes(a | {"wan_core/a.py": "class A: pass"}) == ["2 classes are called A"]
+    assert house.many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n"}) == []
+    assert house.many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n" * 2})
 
 
 RUFF_SEES = [

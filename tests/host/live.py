@@ -43,24 +43,14 @@ def prepare_base(base: Path, models: Path) -> Path:
     for source in filter(Path.is_file, models.glob("*/**/*")):
         target = base / "models" / source.relative_to(models)
         target.parent.mkdir(parents=True, exist_ok=True)
-        share_file(source.resolve(), target)
+        try:
+            os.link(source.resolve(), target)
+        except OSError:  # on another disk
+            shutil.copy(source, target)
     for source in (ROOT / "tests" / "data").iterdir():
         if source.is_file():
             shutil.copy(source, base / "input" / source.name)
     return base
-
-
-def share_file(source: Path, target: Path) -> None:
-    """Gives a file a second name, or a second copy on another disk."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
-
-
-def ask(url: str, body: bytes | None = None) -> bytes:
-    """The answer to a GET, or to a POST of JSON."""
-    return api.fetch(url, body, "application/json")
 
 
 # A prompt and what it left
@@ -179,11 +169,11 @@ class Client:
 
     def get(self, path: str) -> Any:
         """The JSON answer of the host."""
-        return json.loads(ask(f"{self.url}{path}"))
+        return json.loads(api.fetch(f"{self.url}{path}"))
 
     def post(self, path: str, body: Any) -> None:
         """Sends JSON to the host."""
-        ask(f"{self.url}{path}", json.dumps(body).encode())
+        api.fetch(f"{self.url}{path}", json.dumps(body).encode(), "application/json")
 
     def forget(self) -> None:
         """Makes the host drop its models and cached results.

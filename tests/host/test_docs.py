@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.host.live import DYNAMIC_COMBO, ROOT, Client, Json, Slot, ask, slots_of
+from devtools.client import fetch
+from tests.host.live import DYNAMIC_COMBO, ROOT, Client, Json, Slot, slots_of
 from tests.host.recipes import NODES
 
 MESSAGE_SYNTAX = re.compile(r"[{}@|]")  # the page's translator takes these for placeholders, links and plurals
@@ -145,7 +146,7 @@ def test_the_help_page_tells_what_the_node_has_and_is_where_the_editor_looks_for
     entry = None if language == "en" else locale_file("nodeDefs")[node]
     page = page_of(node, language)
     assert list(page_complaints(object_info[node], page, LANGUAGES[language], entry)) == []
-    assert ask(f"{client.url}/extensions/WanCast/docs/{node}/{language}.md").decode("utf-8") == page
+    assert fetch(f"{client.url}/extensions/WanCast/docs/{node}/{language}.md").decode("utf-8") == page
 
 
 @pytest.mark.parametrize("node", NODES)

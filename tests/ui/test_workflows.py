@@ -12,7 +12,7 @@ from devtools import client as api
 from devtools.page import Canvas
 from devtools.server import HostServer
 from devtools.workflows import changes
-from tests.host.live import ROOT, Client, Json, ask
+from tests.host.live import ROOT, Client, Json
 from tests.host.recipes import NODES
 
 PICTURES = ROOT / "test_out" / "ui"
@@ -84,9 +84,9 @@ def test_the_template_dialog_offers_every_shipped_workflow_with_our_name_on_its_
     assert sorted(offered) == [path.stem for path in SHIPPED]
     for path in SHIPPED:
         address = f"{live_host.url}/api/workflow_templates/WanCast/{urllib.parse.quote(path.stem)}"
-        content = json.loads(ask(f"{address}.json"))
+        content = json.loads(api.fetch(f"{address}.json"))
         assert content == read(path)
-        assert ask(f"{address}.jpg")[:3] == b"\xff\xd8\xff"
+        assert api.fetch(f"{address}.jpg")[:3] == b"\xff\xd8\xff"
         names = {node["properties"].get("cnr_id") for node in content["nodes"] if node["type"] in NODES}
         assert names == {"wancast"}
 

@@ -119,14 +119,9 @@ class WanCastProbeLowVram(Probe):
         kind = type(model)
 
         class LowVram(kind):
-            def load(
-                self,
-                device_to: Any = None,
-                lowvram_model_memory: int = 0,
-                force_patch_weights: bool = False,
-                full_load: bool = False,
-            ) -> Any:
-                done = super().load(device_to, LOW_VRAM_BYTES, force_patch_weights, full_load=False)
+            def load(self, device_to: Any = None, **named: Any) -> Any:
+                limits = {"lowvram_model_memory": LOW_VRAM_BYTES, "full_load": False}
+                done = super().load(device_to, **named | limits)
                 if not self.model.model_lowvram:
                     raise RuntimeError("the model fitted")
                 return done

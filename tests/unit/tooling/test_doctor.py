@@ -65,9 +65,7 @@ folder_names_and_paths = {"text_encoders": ([f"{models_dir}/text_encoders", f"{m
 os.makedirs(os.path.join(base, "input"), exist_ok=True)
 
 def add_model_folder_path(name, path):
-    paths, _ = folder_names_and_paths.setdefault(name, ([], set()))
-    if path not in paths:
-        paths.append(path)
+    folder_names_and_paths.setdefault(name, ([path], set()))
 
 def get_filename_list(name):
     return [file for path in folder_names_and_paths[name][0] if os.path.isdir(path) for file in os.listdir(path)]

@@ -25,9 +25,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(" ".join(sys.argv).encode())
 
-port = int(sys.argv[sys.argv.index("--port") + 1])
-listening = http.server.HTTPServer(("127.0.0.1", port), Handler)
-print(f"To see the GUI go to: http://127.0.0.1:{port}", flush=True)
+listening = http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler)
+print("To see the GUI go to: here", flush=True)
 listening.serve_forever()
 """
 SLEEPER = "import time; time.sleep(60)"

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -174,18 +174,14 @@ def one_use_helpers(files: Texts) -> Complaints:
     """Functions under four lines that the shipped code names only once beside their definition, if they are many."""
     code = shipped(files)
     every = [(name, function) for name, text in code.items() for function in functions(text)]
-    words = Counter(word for text in code.values() for word in words_of(text))
+    texts = (re.sub(r'"""(?:.|\n)*?"""|#.*', "", text) for text in code.values())
+    words = Counter(word for text in texts for word in re.findall(r"\b[A-Za-z_]\w*\b", text))
     helpers = [
         f"{name} {function.name}"
         for name, function in every
         if body_lines(function) < 4 and words[function.name] <= 2 and not function.name.startswith("__")
     ]
     return helpers if len(helpers) > ONE_USE_HELPERS * len(every) else []
-
-
-def words_of(text: str) -> Iterable[str]:
-    """The names in a source text, without those in comments and docstrings."""
-    return re.findall(r"\b[A-Za-z_]\w*\b", re.sub(r'"""(?:.|\n)*?"""', "", re.sub(r"#.*", "", text)))
 
 
 def many_test_lines(files: Texts) -> Complaints:

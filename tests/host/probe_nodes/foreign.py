@@ -48,16 +48,6 @@ class WanCastProbeOverride(Probe):
         return io.NodeOutput(model)
 
 
-class Scaled:
-    """Another forward of a layer: its output times a number."""
-
-    def __init__(self, layer: torch.nn.Module, scale: float) -> None:
-        self.forward, self.scale = type(layer).forward.__get__(layer), scale
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.scale * self.forward(x)
-
-
 class WanCastProbeObjectPatch(Probe):
     """A model in which another forward replaces that of one layer of values; its weights stay."""
 
@@ -67,7 +57,8 @@ class WanCastProbeObjectPatch(Probe):
     def execute(cls, model: Any, scale: float) -> io.NodeOutput:
         model = model.clone()
         layer = model.get_model_object("diffusion_model.blocks.0.self_attn.v")
-        model.add_object_patch("diffusion_model.blocks.0.self_attn.v.forward", Scaled(layer, scale))
+        forward = type(layer).forward.__get__(layer)
+        model.add_object_patch("diffusion_model.blocks.0.self_attn.v.forward", lambda x: scale * forward(x))
         return io.NodeOutput(model)
 
 

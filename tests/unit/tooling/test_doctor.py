@@ -41,14 +41,10 @@ def test_a_broken_onnxruntime_comes_with_the_line_that_repairs_it_and_a_sound_on
     assert [line for line in said if "pip" in line] == ([repair] if repair else [])
 
 
-def test_a_host_that_is_too_old_is_named(tmp_path: Path) -> None:
-    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.29.9"\n')
-    assert doctor.host_lines(tmp_path)[-1] == "WanCast needs ComfyUI 0.30.0 or newer: update the host"
-    (tmp_path / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
-    assert doctor.host_lines(tmp_path) == [f"ComfyUI 0.30.0, {tmp_path}"]
-
-
-def test_a_cuda_device_that_torch_cannot_use_is_named() -> None:
+def test_a_host_that_is_too_old_and_a_cuda_device_that_torch_cannot_use_are_named(tmp_path: Path) -> None:
+    for version, more in (("0.29.9", ["WanCast needs ComfyUI 0.30.0 or newer: update the host"]), ("0.30.0", [])):
+        (tmp_path / "comfyui_version.py").write_text(f'__version__ = "{version}"\n')
+        assert doctor.host_lines(tmp_path) == [f"ComfyUI {version}, {tmp_path}", *more]
     found = {"versions": {"torch": "2.11.0"}, "device": "CPU"}
     assert doctor.torch_lines(found, 0) == ["2.11.0, device: CPU"]
     assert "1 CUDA device(s) that this torch cannot use" in doctor.torch_lines(found, 1)[-1]

@@ -24,7 +24,18 @@ TEST_LINES = 1.5  # per shipped line
 
 # What shipped code may import at all; the contracts of import-linter say which part of it may import what.
 PACKAGES = {
-    *("__future__", "collections", "concurrent", "contextlib", "copy", "dataclasses", "enum", "errno", "fractions"),
+    *(
+        "__future__",
+        "abc",
+        "collections",
+        "concurrent",
+        "contextlib",
+        "copy",
+        "dataclasses",
+        "enum",
+        "errno",
+        "fractions",
+    ),
     *("functools", "hashlib", "itertools", "json", "logging", "math", "numbers", "os", "re", "shutil", "threading"),
     *("time", "types", "typing", "uuid", "weakref"),
     *("torch", "numpy", "einops", "av", "PIL"),

@@ -12,47 +12,30 @@ import pytest
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.bad_files import CAN_DANGLE, write_bad_files
-from tests.host.bad_inputs import NODE_OF, ROWS, TEXT, Build, Row, lock
+from tests.host.bad_inputs import ROWS, TEXT, Build, Row, lock
 from tests.host.live import Client, Graph
 from tests.host.recipes import (
     ENCODER,
     adapter,
     audio_features,
     decoded,
-    decoded_to_video,
     identity,
     lip_sync,
     model,
     moe_guider,
-    moe_model,
     moe_sample,
-    moe_sigmas,
 )
 
-REFUSED = [  # (recipe, input, value, what the host itself says)
+REFUSED = [  # (recipe, input, value or another node, what the host itself says); the help pages keep the ranges
     (identity, "encoder", "no_such_file.safetensors", "Value not in list.*encoder.*no_such_file"),
-    (adapter, "ip_layers", "no_such_file.safetensors", "Value not in list.*ip_layers.*no_such_file"),
     (lip_sync, "weights", "../secrets.safetensors", "Value not in list.*weights.*secrets"),
-    (lip_sync, "mode", "guess", "Value not in list.*mode.*guess"),
+    (moe_sample, "sampler_name", "fastest", "Value not in list.*sampler_name.*fastest"),
     (lock, "strength", 2.5, "bigger than max.*strength"),
     (lock, "strength", "much", "convert.*FLOAT.*strength"),
-    (lock, "end_percent", -0.5, "smaller than min.*end_percent"),
-    (lock, "apply_to", "nobody", "Value not in list.*apply_to.*nobody"),
     (audio_features, "fps", 0.0, "smaller than min.*fps"),
-    (audio_features, "frames", -1, "smaller than min.*frames"),
-    (moe_sample, "steps", 0, "smaller than min.*steps"),
-    (moe_sample, "sampler_name", "fastest", "Value not in list.*sampler_name.*fastest"),
-    (moe_sample, "start_at_step", -1, "smaller than min.*start_at_step"),
-    (moe_sample, "policy", "fastest", "Value not in list.*policy.*fastest"),
-    (moe_guider, "memory", "none", "Value not in list.*memory.*none"),
-    (moe_guider, "start_steps", -1, "smaller than min.*start_steps"),
-    (moe_model, "policy", "fastest", "Value not in list.*policy.*fastest"),
-    (moe_sigmas, "low_steps", -1, "smaller than min.*low_steps"),
-    (decoded_to_video, "fps", 0.0, "smaller than min.*fps"),
-    (decoded_to_video, "codec", "gif", "Value not in list.*codec.*gif"),
-    (decoded_to_video, "encoder", "fast", "Value not in list.*encoder.*fast"),
-    (decoded_to_video, "quality", 52, "bigger than max.*quality"),
-    (decoded_to_video, "last_frames", 0, "smaller than min.*last_frames"),
+    (decoded, "vae", model, "Return type mismatch.*vae"),
+    (moe_guider, "guider_high", model, "Return type mismatch.*guider_high"),
+    (lock, "identity", recipes.portrait, "Return type mismatch.*identity"),
 ]
 
 
@@ -104,22 +87,19 @@ GOOD = "MoESampler: latent_image: found str; wanted LATENT. Connect an empty lat
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("good", "bad"),
     [
-        GOOD.replace("str", "strange"),
-        GOOD.replace("str", "a str"),
-        GOOD.replace("found str", "str"),
-        GOOD.replace("wanted LATENT", "wanted LATENTS"),
-        GOOD.replace(" Connect an empty latent for Wan video.", ""),
-        GOOD.replace("latent_image", "latent"),
-        GOOD.replace("MoESampler", "KSampler"),
-        f"Error: {GOOD}",
+        ("MoESampler", "KSampler"),
+        ("latent_image", "latent"),
+        ("found str", "found a str"),
+        ("wanted LATENT", "wanted LATENTS"),
+        (" Connect an empty latent for Wan video.", ""),
     ],
 )
-def test_the_comparison_sees_another_message(message: str) -> None:
-    row = Row(moe_sample, "latent_image", TEXT, "str", "LATENT")
-    assert row.message.fullmatch(GOOD)
-    assert not row.message.fullmatch(message)
+def test_the_comparison_sees_another_message(good: str, bad: str) -> None:
+    message = Row(moe_sample, "latent_image", TEXT, "str", "LATENT").message
+    assert message.fullmatch(GOOD)
+    assert not message.fullmatch(GOOD.replace(good, bad))
 
 
 @pytest.mark.parametrize(("build", "name", "value", "message"), REFUSED)
@@ -127,29 +107,9 @@ def test_the_host_refuses_what_its_own_checks_see(
     client: Client, build: Build, name: str, value: Any, message: str
 ) -> None:
     graph = Graph()
-    graph.hash(build(graph, **{name: value}))
+    graph.hash(build(graph, **{name: value(graph) if callable(value) else value}))
     failure = client.fails(graph)
-    assert failure.node_type == NODE_OF[build]
     assert re.search(message, failure.message, re.DOTALL), failure.message
-
-
-@pytest.mark.parametrize(
-    ("build", "name", "wrong"),
-    [
-        (moe_sample, "model_low", lambda graph: recipes.vae21(graph)),
-        (moe_guider, "guider_high", lambda graph: model(graph)),
-        (moe_model, "model_high", lambda graph: moe_guider(graph)),
-        (decoded, "vae", lambda graph: model(graph)),
-        (decoded_to_video, "audio", lambda graph: recipes.portrait(graph)),
-        (lock, "identity", lambda graph: recipes.portrait(graph)),
-        (lip_sync, "frames", lambda graph: recipes.speech(graph)),
-    ],
-)
-def test_the_host_refuses_a_link_of_another_type(client: Client, build: Build, name: str, wrong: Build) -> None:
-    graph = Graph()
-    graph.hash(build(graph, **{name: wrong(graph)}))
-    failure = client.fails(graph)
-    assert re.search(f"Return type mismatch.*{name}", failure.message)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.found == "None"], ids=str)

@@ -1,4 +1,4 @@
-"""Makes the UI-format workflow beside every API twin: ``python -m tests.ui.update_workflows [twin.json ...]``.
+"""Makes the UI-format workflow beside every API twin: ``python -m devtools.workflows [twin.json ...]``.
 
 The page itself places the nodes, writes the UI file, rewrites the twin as the prompt that it would send, and is
 photographed for the thumbnail that the template dialog shows.
@@ -10,16 +10,19 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 
 from PIL import Image
 
-from devtools.server import HostServer
-from tests.host.live import ROOT, Json, prepare_base
-from tests.ui.page import Canvas, open_browser
+from .client import Json
+from .page import Canvas, open_browser
+from .places import MODELS, OWN_HOST
+from .server import HostServer
+from .setup import base_folder
+from .shell import ROOT
 
 try:
     import tomllib
@@ -30,13 +33,7 @@ FOLDERS = (ROOT / "workflows", ROOT / "demo" / "workflows")
 THUMBNAIL_SIZE_PX = (512, 288)
 LAYOUT = (Path(__file__).parent / "layout.js").read_text(encoding="utf-8")
 
-log = logging.getLogger("update_workflows")
-
-
-def twins_to_update(names: list[str]) -> list[Path]:
-    """The API twins that were named, or all of them."""
-    every = [path for folder in FOLDERS for path in sorted(folder.glob("api/*.json"))]
-    return [Path(name).resolve() for name in names] or every
+log = logging.getLogger("workflows")
 
 
 def facts(node: Json) -> Json:
@@ -67,12 +64,12 @@ def update(canvas: Canvas, twin: Path) -> None:
     about = {"packFolder": "custom_nodes.WanCast", "registryName": project["name"], "version": project["version"]}
     canvas.page.evaluate(LAYOUT, about)
     picture = canvas.screenshot(ROOT / "test_out" / "ui" / f"{twin.stem}.png", only_canvas=True)
-    made = canvas.page.evaluate("() => app.graphToPrompt()")
-    for line in changes(content, made["output"]):
+    shown = canvas.page.evaluate("() => app.graphToPrompt()")
+    for line in changes(content, shown["output"]):
         log.info("%s: %s", twin.name, line)
-    workflow = {**made["workflow"], "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"wancast/{twin.stem}"))}
+    workflow = {**shown["workflow"], "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"wancast/{twin.stem}"))}
     write_json(target, workflow)
-    write_json(twin, made["output"])
+    write_json(twin, shown["output"])
     if target.parent == FOLDERS[0]:
         with Image.open(picture) as image:
             small = image.convert("RGB").resize(THUMBNAIL_SIZE_PX, Image.Resampling.LANCZOS)
@@ -90,16 +87,16 @@ def main() -> None:
     parser.add_argument("--url", help="a host that is up already, instead of one of our own")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    twins = twins_to_update(arguments.twins)
+    every = [path for folder in FOLDERS for path in sorted(folder.glob("api/*.json"))]
+    twins = [Path(name).resolve() for name in arguments.twins] or every
     if arguments.url:
         update_all(arguments.url, twins)
         return
-    host = os.environ.get("WANCAST_HOST", ROOT / ".host")
-    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-    with tempfile.TemporaryDirectory() as folder:
-        base = prepare_base(Path(folder), models)
-        with HostServer(sys.executable, host, base) as server:
-            update_all(server.url, twins)
+    base = base_folder("workflows")
+    shutil.copytree(ROOT / "tests" / "data", base / "input", dirs_exist_ok=True)
+    host, models = os.environ.get("WANCAST_HOST", OWN_HOST), os.environ.get("WANCAST_MODELS", MODELS)
+    with HostServer(sys.executable, host, base, models_dir=models) as server:
+        update_all(server.url, twins)
 
 
 def update_all(url: str, twins: list[Path]) -> None:

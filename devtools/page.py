@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
-from devtools.places import find_browser
-from tests.host.live import Client, Json
+from .client import Json, fetch
+from .places import find_browser
 
 READY_TIMEOUT_MS = 90_000
 SETTLE_TIMEOUT_MS = 30_000
 VIEW_WIDTH_PX = 1920
 VIEW_HEIGHT_PX = 1080
-FLAGS = (
+FLAGS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -29,7 +29,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the page asks for news and models elsewhere
-)
+]
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.Persist": False,
@@ -88,17 +88,11 @@ ONLY_CANVAS = """
 def open_browser() -> Iterator[Browser]:
     """A headless Chromium with a fresh profile; raises NoBrowserError."""
     executable = find_browser()
-    with sync_playwright() as playwright, launched(playwright, executable) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=executable, args=FLAGS) as browser,
+    ):
         yield browser
-
-
-@contextmanager
-def launched(playwright: Playwright, executable: str) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
-    try:
-        yield browser
-    finally:
-        browser.close()
 
 
 @dataclass
@@ -111,9 +105,8 @@ class Canvas:
     @classmethod
     def opened(cls, browser: Browser, url: str) -> Canvas:
         """Opens the page and returns when the canvas takes files."""
-        client = Client(url)
         for name, value in SETTINGS.items():
-            client.post(f"/settings/{name}", value)
+            fetch(f"{url}/settings/{name}", json.dumps(value).encode(), "application/json")
         page = browser.new_page(viewport={"width": VIEW_WIDTH_PX, "height": VIEW_HEIGHT_PX})
         canvas = cls(page)
         page.on("console", canvas.note_console)

@@ -29,6 +29,12 @@ from devtools.setup import Ready, base_folder, set_up  # noqa: E402
 from devtools.shell import Problem, forget_users_python, say  # noqa: E402
 
 TIERS = ("unit", "host", "ui")
+CHECKS = {  # run before the tests, each whatever became of the others
+    "ruff check": ["ruff", "check", ROOT],
+    "ruff format": ["ruff", "format", "--check", ROOT],
+    "mypy": ["mypy"],
+    "import-linter": ["devtools.import_rules"],
+}
 BENCHES = ROOT / "tests" / "bench"
 
 
@@ -44,11 +50,16 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def test(options: argparse.Namespace) -> int:
-    """Runs one tier of tests, or ruff and all tiers; what follows -- goes to pytest."""
+    """Runs one tier of tests; without one ruff, mypy, import-linter and all tiers. What follows -- goes to pytest."""
     ready = set_up(models=options.tier != "unit")
+    checks = {} if options.tier else CHECKS
+    failed = [name for name, arguments in checks.items() if run(ready, ["-m", *arguments])]
     folders = [ROOT / "tests" / tier for tier in ([options.tier] if options.tier else TIERS)]
-    lint = 0 if options.tier else run(ready, ["-m", "ruff", "check", ROOT])
-    return run(ready, ["-m", "pytest", *folders, *options.rest]) or lint
+    if result := run(ready, ["-m", "pytest", *folders, *options.rest]):
+        failed.append("pytest")
+    if failed:
+        say(f"Failed: {', '.join(failed)}.")
+    return result or len(failed)
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -63,14 +63,10 @@ def model_files(host: str, models: str) -> dict[str, dict[str, Any]]:
         folder_paths.add_model_folder_path(name, os.path.join(folder_paths.models_dir, name))
         paths, _ = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, folder_paths.supported_pt_extensions)
-        files = folder_paths.get_filename_list(name)
-        found[name] = {"paths": list(filter(os.path.isdir, paths)) or [proper(paths, name)], "files": files}
+        proper = [path for path in paths if os.path.basename(path) == name] or paths  # some have legacy names too
+        places = list(filter(os.path.isdir, paths)) or proper[:1]
+        found[name] = {"paths": places, "files": folder_paths.get_filename_list(name)}
     return found
-
-
-def proper(paths: list[str], name: str) -> str:
-    """The path that is called like the folder, since some have legacy names; the first when none is."""
-    return next((path for path in paths if os.path.basename(path) == name), paths[0])
 
 
 PARTS: dict[str, Callable[..., Any]] = {

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ STOP_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
 POLL_S = 0.2
 TAIL_LINES = 30
-LISTENING = "To see the GUI go to"  # the host logs it when its port is its own
+LISTENING = "To see the GUI go to"  # the host logs it when its port is its own; what answers before is a stranger
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 # The host runs under this line: when our process ends in any way, its end of the pipe closes and the host ends too.
@@ -107,26 +106,24 @@ class HostServer:
     def wait_until_ready(self) -> None:
         """Returns when the host serves its nodes, which it does only after all packs are loaded."""
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while not (self.is_listening() and answers(f"{self.url}/object_info/KSampler")):
+        while not (LISTENING in self.log_text() and answers(f"{self.url}/object_info/KSampler")):
             self.check_alive()
             if time.monotonic() > deadline:
                 raise HostFailed(f"The host did not answer within {READY_TIMEOUT_S:.0f} s.\n{self.log_tail()}")
             time.sleep(POLL_S)
-
-    def is_listening(self) -> bool:
-        """True when our host has the port; what answers there before could be a stranger."""
-        return LISTENING in self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def check_alive(self) -> None:
         """Raises HostFailed when the host's process has ended."""
         if self.process is not None and self.process.poll() is not None:
             raise HostFailed(f"The host ended with exit code {self.process.returncode}.\n{self.log_tail()}")
 
+    def log_text(self) -> str:
+        """The host's log without its colours."""
+        return ANSI_COLOUR.sub("", self.log_path.read_text(encoding="utf-8", errors="replace"))
+
     def log_tail(self) -> str:
         """The last lines of the host's log, with its path."""
-        text = ANSI_COLOUR.sub("", self.log_path.read_text(encoding="utf-8", errors="replace"))
-        lines = deque(text.splitlines(), maxlen=TAIL_LINES)
-        return "\n".join([f"Log: {self.log_path}", *lines])
+        return "\n".join([f"Log: {self.log_path}", *self.log_text().splitlines()[-TAIL_LINES:]])
 
     def stop(self) -> None:
         """Ends the host: asked first, killed when it does not listen. Harmless when it has ended already."""

@@ -66,16 +66,8 @@ def set_up(*, models: bool) -> Ready:
 # Stamps
 
 
-def fingerprint(texts: Iterable[str], files: Iterable[Path]) -> str:
-    """One hash over texts and over the contents of files."""
-    digest = hashlib.sha256("\n".join(texts).encode())
-    for file in files:
-        digest.update(b"\0" + file.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
-
-
 def is_stamped(stamp: Path, value: str) -> bool:
-    """True when the step of that stamp went through with that fingerprint."""
+    """Whether the step of that stamp went through with that fingerprint."""
     return stamp.is_file() and stamp.read_text(encoding="ascii") == value
 
 
@@ -122,8 +114,10 @@ def make_venv() -> None:
 def install(name: str, title: str, arguments: Iterable[str], *, depends_on: Iterable[Path]) -> None:
     """Brings the environment to what ``arguments`` of pip install ask for, unless it was brought there before."""
     arguments = list(arguments)
-    value = fingerprint([argument.replace(str(ROOT), ".") for argument in arguments], depends_on)
-    stamp = VENV / ".wancast" / name
+    digest = hashlib.sha256("\n".join(argument.replace(str(ROOT), ".") for argument in arguments).encode())
+    for file in depends_on:
+        digest.update(b"\0" + file.read_bytes().replace(b"\r\n", b"\n"))
+    stamp, value = VENV / ".wancast" / name, digest.hexdigest()
     if is_stamped(stamp, value):
         return
     forget_cut_off_installs()

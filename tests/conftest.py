@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devtools.server import HostServer
-from tests.host.live import ROOT, Client, prepare_base
+from tests.host.live import ROOT, Client, Json, prepare_base
 
 LOG_TAIL_BYTES = 6000
 
@@ -59,6 +59,12 @@ def client(live_host: HostServer) -> Client:
     """A client of the live host, which must be up."""
     live_host.check_alive()
     return Client(live_host.url)
+
+
+@pytest.fixture(scope="session")
+def object_info(live_host: HostServer) -> Json:
+    """What the host says of every node."""
+    return Client(live_host.url).get("/object_info")
 
 
 @pytest.hookimpl(wrapper=True)

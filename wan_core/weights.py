@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -12,8 +12,17 @@ KEYS_SHOWN = 8
 LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
-Operations = Any  # has Linear, Conv2d, ...: the operations of the host, or torch.nn
 Factory = Any  # device=, dtype=
+
+
+class Operations(Protocol):
+    """The layers that a network is made of: ``torch.nn``, or the operations of the host."""
+
+    Linear: type[Any]
+    Conv2d: type[Any]
+    Conv3d: type[Any]
+    BatchNorm2d: type[Any]
+    LayerNorm: type[Any]
 
 
 def shown(keys: Sequence[str]) -> str:

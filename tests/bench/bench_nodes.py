@@ -36,14 +36,16 @@ class Comparison:
     stock: Build
 
 
+def job(graph: Graph, seed: int) -> dict[str, Any]:
+    return {"latent_image": recipes.latent(graph, size_px=128, frames=33), "seed": seed, "steps": STEPS}
+
+
 def stock_sampling(graph: Graph, seed: int) -> list[Any]:
-    latent = recipes.latent(graph, size_px=128, frames=33)
-    return recipes.stock_sample(graph, recipes.model(graph), latent_image=latent, seed=seed, steps=STEPS)
+    return recipes.stock_sample(graph, recipes.model(graph), **job(graph, seed))
 
 
 def our_sampling(graph: Graph, seed: int) -> list[Any]:
-    latent = recipes.latent(graph, size_px=128, frames=33)
-    return recipes.moe_sample(graph, latent_image=latent, seed=seed, steps=STEPS)
+    return recipes.moe_sample(graph, **job(graph, seed))
 
 
 def decoding(class_type: str) -> Build:
@@ -56,9 +58,7 @@ def decoding(class_type: str) -> Build:
 
 COMPARISONS = (
     Comparison(f"MoESampler / KSampler, {STEPS} steps euler", our_sampling, stock_sampling),
-    Comparison(
-        "HighCompressionVAEDecode / VAEDecode, 81 frames", decoding("HighCompressionVAEDecode"), decoding("VAEDecode")
-    ),
+    Comparison("HighCompressionVAEDecode / VAEDecode", decoding("HighCompressionVAEDecode"), decoding("VAEDecode")),
 )
 
 
@@ -77,10 +77,9 @@ def timed(client: Client, build: Build, seed: int) -> float:
 
 def compare(client: Client, comparison: Comparison, rounds: int = ROUNDS) -> str:
     """One line: both medians and their ratio, after a warm-up of each."""
-    pairs = [
-        (timed(client, comparison.ours, seed), timed(client, comparison.stock, seed)) for seed in range(rounds + 1)
-    ][1:]
-    ours_s, stock_s = (statistics.median(side) for side in zip(*pairs, strict=True))
+    sides = (comparison.ours, comparison.stock)
+    times_s = [[timed(client, side, seed) for side in sides] for seed in range(rounds + 1)]
+    ours_s, stock_s = (statistics.median(side) for side in zip(*times_s[1:], strict=True))
     return f"{comparison.name:<50} ours {ours_s:6.3f} s   stock {stock_s:6.3f} s   ratio {ours_s / stock_s:5.2f}"
 
 

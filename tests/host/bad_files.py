@@ -12,8 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from tests.host import recipes
 
-StateDict = dict[str, torch.Tensor]
-
 GOOD_FILES = {  # input -> folder, file
     "encoder": ("face_recognition", recipes.ENCODER),
     "ip_layers": ("wan_id_adapters", recipes.IP_LAYERS),
@@ -39,8 +37,9 @@ def write_bad_files(models: Path) -> Path:
     for name, (folder, good) in GOOD_FILES.items():
         place = models / folder
         tensors = load_file(place / good)
-        save_file(without_last(tensors), place / f"{name}_without_one_weight.safetensors")
-        save_file(with_nan(tensors), place / f"{name}_with_nan.safetensors")
+        save_file(dict(sorted(tensors.items())[:-1]), place / f"{name}_without_one_weight.safetensors")
+        max(tensors.values(), key=torch.numel).view(-1)[0] = float("nan")
+        save_file(tensors, place / f"{name}_with_nan.safetensors")
         save_file({"weight": torch.zeros(2)}, place / "another_network.safetensors")
         (place / "harmful.pt").write_bytes(pickle.dumps({"weight": Harmful(proof)}))
         content = (place / good).read_bytes()
@@ -51,16 +50,3 @@ def write_bad_files(models: Path) -> Path:
     wider = {key: torch.cat([tensor, tensor]) for key, tensor in layers.items()}
     save_file(wider, models / "wan_id_adapters" / "twice_as_wide.safetensors")
     return proof
-
-
-def without_last(tensors: StateDict) -> StateDict:
-    """The same file without the tensor that is named last."""
-    return dict(sorted(tensors.items())[:-1])
-
-
-def with_nan(tensors: StateDict) -> StateDict:
-    """The same file with a NaN in its largest tensor."""
-    largest = max(tensors, key=lambda key: tensors[key].numel())
-    spoilt = tensors[largest].clone()
-    spoilt.view(-1)[0] = float("nan")
-    return {**tensors, largest: spoilt}

@@ -20,6 +20,7 @@ from devtools.setup import link
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TIMEOUT_S = 240.0
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 
 PACKS = {
     "WanCast": ROOT,
@@ -42,24 +43,14 @@ def prepare_base(base: Path, models: Path) -> Path:
     for source in filter(Path.is_file, models.glob("*/**/*")):
         target = base / "models" / source.relative_to(models)
         target.parent.mkdir(parents=True, exist_ok=True)
-        share_file(source.resolve(), target)
+        try:
+            os.link(source.resolve(), target)
+        except OSError:  # on another disk
+            shutil.copy(source, target)
     for source in (ROOT / "tests" / "data").iterdir():
         if source.is_file():
             shutil.copy(source, base / "input" / source.name)
     return base
-
-
-def share_file(source: Path, target: Path) -> None:
-    """Gives a file a second name, or a second copy on another disk."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
-
-
-def ask(url: str, body: bytes | None = None) -> bytes:
-    """The answer to a GET, or to a POST of JSON."""
-    return api.fetch(url, body, "application/json")
 
 
 # A prompt and what it left
@@ -98,7 +89,7 @@ class Graph:
 
     def save(self, value: list[Any]) -> Node:
         """Adds a probe that saves the value without loss."""
-        return self.add("WanCastProbeSave", value=value, name="probe")
+        return self.add("WanCastProbeSave", value=value)
 
     def hash(self, value: list[Any], *, after: list[Any] | None = None) -> Node:
         """Adds a probe that hashes the value (after another node has run) and hands it on."""
@@ -178,11 +169,11 @@ class Client:
 
     def get(self, path: str) -> Any:
         """The JSON answer of the host."""
-        return json.loads(ask(f"{self.url}{path}"))
+        return json.loads(api.fetch(f"{self.url}{path}"))
 
     def post(self, path: str, body: Any) -> None:
         """Sends JSON to the host."""
-        ask(f"{self.url}{path}", json.dumps(body).encode())
+        api.fetch(f"{self.url}{path}", json.dumps(body).encode(), "application/json")
 
     def forget(self) -> None:
         """Makes the host drop its models and cached results.
@@ -212,3 +203,32 @@ class Client:
                 yield message["type"], message["data"]
                 if message["type"] in ("execution_success", "execution_error", "execution_interrupted"):
                     return
+
+
+# What the host says of a node
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An input of a node, or one that a choice of its DynamicCombo brings."""
+
+    name: str
+    kind: str
+    about: Json
+    required: bool
+    choice: tuple[str, ...] = ()  # the DynamicCombo and its choice
+
+    @property
+    def key(self) -> str:
+        """Its name in a locale file."""
+        return self.name.replace(".", "_")
+
+
+def slots_of(inputs: Json, prefix: str = "", choice: tuple[str, ...] = ()) -> Iterator[Slot]:
+    """Every input in order, those of a DynamicCombo's choices behind it."""
+    for group in ("required", "optional"):
+        for name, (kind, *about) in inputs.get(group, {}).items():
+            slot = Slot(prefix + name, kind, about[0] if about else {}, group == "required", choice)
+            yield slot
+            for option in slot.about.get("options", []) if kind == DYNAMIC_COMBO else []:
+                yield from slots_of(option["inputs"], f"{slot.name}.", (slot.name, option["key"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +12,30 @@ import pytest
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.bad_files import CAN_DANGLE, write_bad_files
-from tests.host.bad_inputs import NODE_OF, ROWS, TEXT, Build, Row, lock
+from tests.host.bad_inputs import ROWS, TEXT, Build, Row, lock
 from tests.host.live import Client, Graph
 from tests.host.recipes import (
     ENCODER,
     adapter,
     audio_features,
     decoded,
-    decoded_to_video,
     identity,
     lip_sync,
     model,
     moe_guider,
-    moe_model,
     moe_sample,
-    moe_sigmas,
 )
 
-REFUSED = [  # (recipe, input, value, what the host itself says)
+REFUSED = [  # (recipe, input, value or another node, what the host itself says); the help pages keep the ranges
     (identity, "encoder", "no_such_file.safetensors", "Value not in list.*encoder.*no_such_file"),
-    (adapter, "ip_layers", "no_such_file.safetensors", "Value not in list.*ip_layers.*no_such_file"),
     (lip_sync, "weights", "../secrets.safetensors", "Value not in list.*weights.*secrets"),
-    (lip_sync, "mode", "guess", "Value not in list.*mode.*guess"),
+    (moe_sample, "sampler_name", "fastest", "Value not in list.*sampler_name.*fastest"),
     (lock, "strength", 2.5, "bigger than max.*strength"),
     (lock, "strength", "much", "convert.*FLOAT.*strength"),
-    (lock, "end_percent", -0.5, "smaller than min.*end_percent"),
-    (lock, "apply_to", "nobody", "Value not in list.*apply_to.*nobody"),
     (audio_features, "fps", 0.0, "smaller than min.*fps"),
-    (audio_features, "frames", -1, "smaller than min.*frames"),
-    (moe_sample, "steps", 0, "smaller than min.*steps"),
-    (moe_sample, "sampler_name", "fastest", "Value not in list.*sampler_name.*fastest"),
-    (moe_sample, "start_at_step", -1, "smaller than min.*start_at_step"),
-    (moe_sample, "policy", "fastest", "Value not in list.*policy.*fastest"),
-    (moe_guider, "memory", "none", "Value not in list.*memory.*none"),
-    (moe_guider, "start_steps", -1, "smaller than min.*start_steps"),
-    (moe_model, "policy", "fastest", "Value not in list.*policy.*fastest"),
-    (moe_sigmas, "low_steps", -1, "smaller than min.*low_steps"),
-    (decoded_to_video, "fps", 0.0, "smaller than min.*fps"),
-    (decoded_to_video, "codec", "gif", "Value not in list.*codec.*gif"),
-    (decoded_to_video, "encoder", "fast", "Value not in list.*encoder.*fast"),
-    (decoded_to_video, "quality", 52, "bigger than max.*quality"),
-    (decoded_to_video, "last_frames", 0, "smaller than min.*last_frames"),
+    (decoded, "vae", model, "Return type mismatch.*vae"),
+    (moe_guider, "guider_high", model, "Return type mismatch.*guider_high"),
+    (lock, "identity", recipes.portrait, "Return type mismatch.*identity"),
 ]
 
 
@@ -105,22 +87,19 @@ GOOD = "MoESampler: latent_image: found str; wanted LATENT. Connect an empty lat
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("good", "bad"),
     [
-        GOOD.replace("str", "strange"),
-        GOOD.replace("str", "a str"),
-        GOOD.replace("found str", "str"),
-        GOOD.replace("wanted LATENT", "wanted LATENTS"),
-        GOOD.replace(" Connect an empty latent for Wan video.", ""),
-        GOOD.replace("latent_image", "latent"),
-        GOOD.replace("MoESampler", "KSampler"),
-        f"Error: {GOOD}",
+        ("MoESampler", "KSampler"),
+        ("latent_image", "latent"),
+        ("found str", "found a str"),
+        ("wanted LATENT", "wanted LATENTS"),
+        (" Connect an empty latent for Wan video.", ""),
     ],
 )
-def test_the_comparison_sees_another_message(message: str) -> None:
-    row = Row(moe_sample, "latent_image", TEXT, "str", "LATENT")
-    assert row.message.fullmatch(GOOD)
-    assert not row.message.fullmatch(message)
+def test_the_comparison_sees_another_message(good: str, bad: str) -> None:
+    message = Row(moe_sample, "latent_image", TEXT, "str", "LATENT").message
+    assert message.fullmatch(GOOD)
+    assert not message.fullmatch(GOOD.replace(good, bad))
 
 
 @pytest.mark.parametrize(("build", "name", "value", "message"), REFUSED)
@@ -128,29 +107,9 @@ def test_the_host_refuses_what_its_own_checks_see(
     client: Client, build: Build, name: str, value: Any, message: str
 ) -> None:
     graph = Graph()
-    graph.hash(build(graph, **{name: value}))
+    graph.hash(build(graph, **{name: value(graph) if callable(value) else value}))
     failure = client.fails(graph)
-    assert failure.node_type == NODE_OF[build]
     assert re.search(message, failure.message, re.DOTALL), failure.message
-
-
-@pytest.mark.parametrize(
-    ("build", "name", "wrong"),
-    [
-        (moe_sample, "model_low", lambda graph: recipes.vae21(graph)),
-        (moe_guider, "guider_high", lambda graph: model(graph)),
-        (moe_model, "model_high", lambda graph: moe_guider(graph)),
-        (decoded, "vae", lambda graph: model(graph)),
-        (decoded_to_video, "audio", lambda graph: recipes.portrait(graph)),
-        (lock, "identity", lambda graph: recipes.portrait(graph)),
-        (lip_sync, "frames", lambda graph: recipes.speech(graph)),
-    ],
-)
-def test_the_host_refuses_a_link_of_another_type(client: Client, build: Build, name: str, wrong: Build) -> None:
-    graph = Graph()
-    graph.hash(build(graph, **{name: wrong(graph)}))
-    failure = client.fails(graph)
-    assert re.search(f"Return type mismatch.*{name}", failure.message)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.found == "None"], ids=str)
@@ -178,77 +137,3 @@ def test_the_good_files_still_work(client: Client) -> None:
     person, weights = graph.hash(identity(graph, encoder=ENCODER)), graph.hash(adapter(graph))
     run = client.run(graph)
     assert run.digest(person) != run.digest(weights)
-
-
-# What MoESampler sees only while it runs, and what is allowed but probably not meant
-
-
-@pytest.mark.parametrize(("slot", "below", "step", "sigma"), [("low", 0.875, 5, 0.8005), ("high", 0.95, 3, 0.9413)])
-def test_nan_from_an_expert_is_named_with_its_step(
-    client: Client, slot: str, below: float, step: int, sigma: float
-) -> None:
-    """Six simple steps at shift 8 begin at 1, 0.976, 0.941, 0.889, 0.800 and 0.616."""
-    graph = Graph()
-    file = {"high": recipes.HIGH, "low": recipes.LOW}[slot]
-    broken = graph.add("WanCastProbeNan", model=model(graph, file), below_sigma=below)[0]
-    graph.hash(moe_sample(graph, **{f"model_{slot}": broken}))
-    failure = client.fails(graph)
-    assert failure.node_type == "MoESampler"
-    assert failure.message == (
-        f"MoESampler: {slot} expert: found NaN or infinite values in step {step} of 6 (sigma {sigma:.4f}); wanted "
-        "finite values. Load it in bf16 or fp8 instead of fp16, lower its LoRAs, or take its patches off one by one."
-    )
-
-
-def windows(graph: Graph, name: str) -> list[Any]:
-    """A model that samples at most nine frames at a time."""
-    settings: dict[str, Any] = {"context_length": 9, "context_overlap": 4, "context_schedule": "standard_static"}
-    settings |= {"context_stride": 1, "closed_loop": False, "fuse_method": "pyramid", "dim": 2, "freenoise": False}
-    settings |= {"split_conds_to_windows": False, "causal_window_fix": True}
-    settings |= {"cond_retain_index_list": "", "latent_retain_index_list": ""}
-    return graph.add("ContextWindowsManual", model=model(graph, name), **settings)[0]
-
-
-NOTES: dict[str, tuple[Callable[[Graph], dict[str, Any]], str]] = {
-    "the same file twice": (
-        lambda graph: {"model_low": model(graph)},
-        "both experts are mini_t2v_high.safetensors, whose name says high noise; the low-noise steps run on the wrong "
-        "weights; load the low-noise file of the pair there",
-    ),
-    "exchanged files": (
-        lambda graph: {"model_high": model(graph, recipes.LOW), "model_low": model(graph)},
-        "the files look swapped: the high-noise expert is mini_t2v_low.safetensors and the low-noise expert is "
-        "mini_t2v_high.safetensors; the video will be broken; exchange the two models",
-    ),
-    "karras": (
-        lambda graph: {"scheduler": "karras", "steps": 10},
-        "the high-noise expert takes 1 of 10 steps, an even schedule of shift 8 gives it 5; motion and layout will be "
-        "coarse; unless you want that, set scheduler to simple and let it run to the end (karras, exponential and "
-        "kl_optimal are not made for flow models)",
-    ),
-    "few steps without guidance": (
-        lambda graph: {"steps": 4, "cfg_high": 1.0, "cfg_low": 1.0},
-        "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 727.3 and such LoRAs are "
-        "trained at 625.0; motion and detail will suffer; set the shift to 5 and scheduler to simple",
-    ),
-    "context windows on one expert": (
-        lambda graph: {"model_high": windows(graph, recipes.HIGH)},
-        "only the high-noise expert has context windows; the low-noise expert runs at full length and needs far more "
-        "memory; set context windows on both models",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", NOTES)
-def test_the_report_notes_what_is_allowed_but_probably_not_meant(client: Client, case: str) -> None:
-    changes, text = NOTES[case]
-    graph = Graph()
-    report = graph.add("PreviewAny", source=[moe_sample(graph, **changes(graph))[0], 1])
-    lines = client.run(graph).output(report)["text"][0].splitlines()
-    assert [line for line in lines if line.startswith("note: ")] == [f"note: {text}"]
-
-
-def test_the_usual_run_has_no_note(client: Client) -> None:
-    graph = Graph()
-    report = graph.add("PreviewAny", source=[moe_sample(graph)[0], 1])
-    assert "note:" not in client.run(graph).output(report)["text"][0]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
+from devtools.page import Canvas, open_browser
 from devtools.places import NoBrowserError
 from devtools.server import HostServer
-from tests.ui.page import Canvas, open_browser
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from devtools import client as api
+from devtools.page import Canvas
 from devtools.server import HostServer
-from tests.host.live import ROOT, Client, Json, ask
+from devtools.workflows import changes
+from tests.host.live import ROOT, Client, Json
 from tests.host.recipes import NODES
-from tests.ui.page import Canvas
-from tests.ui.update_workflows import changes
 
 PICTURES = ROOT / "test_out" / "ui"
 RUN_TIMEOUT_S = 300.0
@@ -30,40 +30,22 @@ def read(path: Path) -> Json:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_there_are_workflows_to_test() -> None:
-    assert DEMO
-    assert SHIPPED
+def test_every_workflow_has_a_twin_and_one_of_the_demo_holds_all_six_nodes() -> None:
     for folder in (ROOT / "workflows", ROOT / "demo" / "workflows"):
         names = {path.name for path in folder.glob("*.json")}
-        assert names == {path.name for path in (folder / "api").glob("*.json")}
-
-
-NODE: Json = {"class_type": "A", "inputs": {"x": 1}, "_meta": {"title": "first"}}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {},
-        {"1": NODE, "2": NODE},
-        {"1": NODE | {"class_type": "B"}},
-        {"1": NODE | {"_meta": {"title": "second"}}},
-        {"1": NODE | {"inputs": {"x": 2}}},
-        {"1": NODE | {"inputs": {}}},
-        {"1": NODE | {"inputs": {"x": 1, "y": None}}},
-    ],
-    ids=["node gone", "node added", "type", "title", "value", "input gone", "input added"],
-)
-def test_the_comparison_sees_the_difference(other: Json) -> None:
-    assert changes({"1": NODE}, other)
-    assert changes({"1": NODE}, {"1": dict(NODE)}) == []
-
-
-def test_one_demo_workflow_holds_all_six_nodes() -> None:
-    types = [{node["class_type"] for node in read(twin_of(path)).values()} for path in DEMO]
+        assert names and names == {path.name for path in (folder / "api").glob("*.json")}
     six = {name for name in NODES if not name.startswith("WanCast")}
     assert len(six) == 6
-    assert any(six <= found for found in types)
+    assert any(six <= {node["class_type"] for node in read(twin_of(path)).values()} for path in DEMO)
+
+
+def test_the_comparison_sees_every_difference() -> None:
+    node: Json = {"class_type": "A", "inputs": {"x": 1}, "_meta": {"title": "first"}}
+    others: list[Json] = [{"class_type": "B"}, {"_meta": {"title": "second"}}]
+    others += [{"inputs": inputs} for inputs in ({"x": 2}, {}, {"x": 1, "y": None})]
+    assert changes({"1": node}, {"1": dict(node)}) == []
+    for other in [{}, {"1": node, "2": node}, *({"1": node | change} for change in others)]:
+        assert changes({"1": node}, other)
 
 
 def test_the_page_knows_our_nodes_and_shows_no_error(canvas: Canvas) -> None:
@@ -76,17 +58,11 @@ def test_the_page_knows_our_nodes_and_shows_no_error(canvas: Canvas) -> None:
 
 
 @pytest.mark.parametrize("path", [*DEMO, *SHIPPED], ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
-def test_a_dropped_workflow_gives_the_prompt_of_its_twin(canvas: Canvas, path: Path) -> None:
-    canvas.drop(path.name, read(path))
-    assert [node["type"] for node in canvas.nodes() if not node["known"]] == []
-    assert changes(read(twin_of(path)), canvas.prompt()) == []
-    assert canvas.errors_about(OURS) == []
-
-
-@pytest.mark.parametrize("path", [*DEMO, *SHIPPED], ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
-def test_a_dropped_twin_is_restored(canvas: Canvas, path: Path) -> None:
-    canvas.drop(path.name, read(twin_of(path)))
-    assert changes(read(twin_of(path)), canvas.prompt()) == []
+def test_a_dropped_workflow_and_its_dropped_twin_give_the_prompt_of_the_twin(canvas: Canvas, path: Path) -> None:
+    for content in (read(path), read(twin_of(path))):
+        canvas.drop(path.name, content)
+        assert [node["type"] for node in canvas.nodes() if not node["known"]] == []
+        assert changes(read(twin_of(path)), canvas.prompt()) == []
     assert canvas.errors_about(OURS) == []
 
 
@@ -103,20 +79,16 @@ def test_a_demo_workflow_runs_on_the_page(canvas: Canvas, live_host: HostServer,
     assert canvas.errors_about(OURS) == []
 
 
-def test_the_template_dialog_offers_every_shipped_workflow(live_host: HostServer) -> None:
+def test_the_template_dialog_offers_every_shipped_workflow_with_our_name_on_its_nodes(live_host: HostServer) -> None:
     offered = Client(live_host.url).get("/workflow_templates")["WanCast"]
     assert sorted(offered) == [path.stem for path in SHIPPED]
     for path in SHIPPED:
         address = f"{live_host.url}/api/workflow_templates/WanCast/{urllib.parse.quote(path.stem)}"
-        assert json.loads(ask(f"{address}.json")) == read(path)
-        assert ask(f"{address}.jpg")[:3] == b"\xff\xd8\xff"
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_a_shipped_workflow_says_which_pack_its_nodes_come_from(path: Path) -> None:
-    ours = [node for node in read(path)["nodes"] if node["type"] in NODES]
-    assert ours
-    assert {node["properties"]["cnr_id"] for node in ours} == {"wancast"}
+        content = json.loads(api.fetch(f"{address}.json"))
+        assert content == read(path)
+        assert api.fetch(f"{address}.jpg")[:3] == b"\xff\xd8\xff"
+        names = {node["properties"].get("cnr_id") for node in content["nodes"] if node["type"] in NODES}
+        assert names == {"wancast"}
 
 
 def test_the_page_speaks_chinese(canvas: Canvas, live_host: HostServer) -> None:

@@ -1,4 +1,7 @@
-"""The rules of the house as functions: (name of a file, its text) -> complaints. They read, and run nothing."""
+"""The rules of the house that ruff and import-linter cannot say, as functions that read and run nothing.
+
+A rule of one file takes its name and its text and returns complaints; a rule of the whole tree takes its files.
+"""
 
 from __future__ import annotations
 
@@ -6,331 +9,183 @@ import ast
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LINES_PER_FILE = 400
 LINES_PER_FUNCTION = 80
+LINES_PER_EXECUTE = 20
+CORE_NAMES_PER_NODE = 8
+ONE_USE_HELPERS = 0.05  # of all functions
+TEST_LINES = 1.5  # per shipped line
 
-# What shipped code may import and use, as dotted names; a name stands for itself and for everything inside it.
-STANDARD = (
-    "__future__",
-    "collections",
-    "contextlib",
-    "dataclasses",
-    "enum",
-    "fractions",
-    "functools",
-    "hashlib.sha256",
-    "itertools",
-    "logging.getLogger",
-    "math",
-    "numbers",
-    "re",
-    "threading.Lock",
-    "types.ModuleType",
-    "typing",
-    "weakref.ref",
-)
-TENSORS = ("torch", "numpy", "einops")
-HOST = (
-    "comfy",
-    "comfy_api",
-    "folder_paths",
-    "latent_preview",
-    "PIL.Image",
-    "copy",
-    "hashlib",
-    "json.dumps",
-    "os.makedirs",
-    "os.path",
-    "threading",
-    "time.monotonic",
-    "time.perf_counter",
-    "uuid",
-    "torch",
-)
-OPTIONAL = ("comfy_extras", "insightface.app", "onnx", "onnxruntime")  # in nodes/host, inside functions
-MEDIA = ("PIL", "av", "concurrent.futures", "errno", "os", "shutil", "types.TracebackType")
-ONLY_INSIDE_FUNCTIONS = ("librosa",)
-SHARED = tuple(
-    f".wan_core.{name}" for name in ("checks", "errors", "media", "notes", "safetensors_header", "weights")
-)  # by all packages of wan_core
-
-# What it may not use of that.
-BANNED = (
-    "contextlib.suppress",
-    "torch.load",
-    "torch.save",
-    "torch.hub",
-    "torch.jit",
-    "torch.package",
-    "torch.serialization",
-    "torch.from_file",
-    "torch.ops.load_library",
-    "torch.classes",
-    "torch.utils.cpp_extension",
-    "torch.distributed",
-    "torch.multiprocessing",
-    "torch.autocast",
-    "torch.amp",
-    "numpy.load",
-    "numpy.save",
-    "numpy.savez",
-    "numpy.fromfile",
-    "numpy.memmap",
-    "numpy.loadtxt",
-    "numpy.genfromtxt",
-    "numpy.ctypeslib",
-    "numpy.lib",
-)
-BANNED_IN_WAN_CORE = ("torch.inference_mode", "torch.no_grad")
-BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint"}
+# What shipped code may import at all; the contracts of import-linter say which part of it may import what.
+STANDARD = """abc collections concurrent contextlib copy dataclasses enum errno fractions functools hashlib itertools
+json logging math numbers os re shutil threading time types typing uuid weakref __future__"""
+OTHERS = """torch numpy einops av PIL comfy comfy_api comfy_extras folder_paths latent_preview
+insightface librosa onnx onnxruntime"""
+PACKAGES = {*STANDARD.split(), *OTHERS.split()}
+BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint", "open"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}
-LAYERS = re.compile(r"Linear|Conv(Transpose)?[123]d|LayerNorm|GroupNorm|RMSNorm|BatchNorm[123]d|Embedding|LSTM|GRU")
 FILES_OPEN_IN = ("nodes/host/files.py", "wan_core/media/")
 
 # One letter of each word stands in brackets, so that this file does not hold what it looks for.
 MACHINE_PATH = re.compile(r"(?<![\w.:!])/(?:w[o]rk|h[o]me|Us[e]rs|r[o]ot|tm[p]|u[s]r)/|\b[A-Z]:\\\\?Us[e]rs", re.A)
 REGISTRY_HOST = re.compile(r"py[p]i\.(?:org|python)|pythonh[o]sted|npmj[s]|registry\.y[a]rn|artif[a]ctory")
-UNFINISHED = re.compile(r"\b(?:TO[D]O|FIX[M]E|X[X]X|HA[C]K)\b")
+
+Complaints = list[str]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Texts = Mapping[str, str]  # by the name of the file
 
 
-# Reading the tree
-
-
-def shipped_files() -> list[Path]:
-    return [ROOT / "__init__.py", *sorted((ROOT / "nodes").rglob("*.py")), *sorted((ROOT / "wan_core").rglob("*.py"))]
-
-
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+# The tree
 
 
 @cache
-def repository_files() -> tuple[Path, ...]:
-    """The files that git holds or would add; without git, what lies in the folders that the design names."""
+def repository_files() -> Mapping[str, str]:
+    """The text files that git holds or would add; without git, what lies in the folders that the design names."""
     git = shutil.which("git")
     if git and (ROOT / ".git").exists():
         command = [git, "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\0")
-        return tuple(ROOT / name for name in names if name and (ROOT / name).is_file())
-    folders = ("nodes", "wan_core", "web", "workflows", "tests", "demo", "locales", "subgraphs", ".ci")
-    inside = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    return tuple(path for path in [*ROOT.glob("*.*"), *inside] if path.is_file() and "__pycache__" not in path.parts)
+        listed = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\0")
+        paths = [ROOT / name for name in listed if name]
+    else:
+        folders = ("nodes", "wan_core", "web", "workflows", "tests", "demo", "devtools", "locales", "subgraphs", ".ci")
+        inside = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+        paths = [path for path in [*ROOT.glob("*.*"), *inside] if "__pycache__" not in path.parts]
+    contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    return {name: content.decode("utf-8") for name, content in contents.items() if b"\0" not in content}
 
 
-def text_of(path: Path) -> str | None:
-    """A file's text; None for a binary file."""
-    content = path.read_bytes()
-    if b"\0" in content:
-        return None
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+def shipped(files: Texts) -> Texts:
+    """The code that the registry gets."""
+    code = {name: text for name, text in files.items() if name.endswith(".py")}
+    return {name: text for name, text in code.items() if name.startswith(("__init__.py", "nodes/", "wan_core/"))}
 
 
 def node_ids() -> list[str]:
     """Every ``NODE_ID = "..."`` in nodes/."""
-    found = []
-    for path in sorted((ROOT / "nodes").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NODE_ID":
-                found.append(ast.literal_eval(node.value))
-    return found
+    texts = (text for name, text in repository_files().items() if name.startswith("nodes/"))
+    return [found for text in texts for found in re.findall(r'^    NODE_ID = "(\w+)"$', text, re.M)]
 
 
-# Names in a source text
+def functions(text: str) -> Iterator[Function]:
+    """Every function of a file, methods and inner ones too."""
+    return (node for node in ast.walk(ast.parse(text)) if isinstance(node, Function))
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """One name that an import statement brings."""
-
-    dotted: str  # its full name; names of our own begin with a dot
-    alias: str  # what the file calls it
-    line: int
-    at_top: bool  # outside any function
+def body_lines(function: Function) -> int:
+    """The lines of a function's body without its docstring; 0 when there is nothing else."""
+    body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
 
 
-def imports(name: str, text: str) -> Iterator[Imported]:
-    """Every name that a file imports."""
-    package = name.removesuffix(".py").split("/")[:-1]
-
-    def visit(node: ast.AST, top: bool) -> Iterator[Imported]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                for alias in child.names:
-                    dotted = alias.name if alias.asname else alias.name.split(".")[0]
-                    yield Imported(alias.name, alias.asname or dotted, child.lineno, top)
-            elif isinstance(child, ast.ImportFrom):
-                base = ["", *package[: len(package) + 1 - child.level]] if child.level else []
-                module = ".".join([*base, *([child.module] if child.module else [])])
-                for alias in child.names:
-                    yield Imported(f"{module}.{alias.name}", alias.asname or alias.name, child.lineno, top)
-            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
-            yield from visit(child, top and not inside)
-
-    return visit(ast.parse(text), True)
+# Rules of one file
 
 
-def uses(text: str) -> Iterator[tuple[int, str]]:
-    """Every name that is read, with its line and its attributes: ``a.b.c``; on a value that has no name, ``.c``."""
-
-    def visit(node: ast.AST) -> Iterator[tuple[int, str]]:
-        chain, start = [], node
-        while isinstance(start, ast.Attribute):
-            chain, start = [start.attr, *chain], start.value
-        if isinstance(start, ast.Name) and isinstance(start.ctx, ast.Load):
-            yield node.lineno, ".".join([start.id, *chain])
-            return
-        if chain:
-            yield node.lineno, ".".join(["", *chain])
-        for child in ast.iter_child_nodes(start):
-            yield from visit(child)
-
-    return visit(ast.parse(text))
-
-
-def known_uses(name: str, text: str) -> Iterator[tuple[int, str]]:
-    """Every use of an imported name, with its line and the full dotted name behind the alias."""
-    full = {}
-    for each in imports(name, text):
-        whole = each.alias == each.dotted.split(".")[0]  # ``import a.b`` brings the name a
-        full[each.alias] = each.alias if whole else each.dotted
-    for line, used in uses(text):
-        first, *rest = used.split(".")
-        if first in full:
-            yield line, ".".join([full[first], *rest])
-
-
-def is_in(dotted: str, places: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of the places or inside one, by whole components."""
-    return any(f"{dotted}.".startswith(f"{place}.") for place in places)
-
-
-def leads_to(dotted: str, places: tuple[str, ...]) -> bool:
-    """Whether a dotted name is a package around one of the places."""
-    return any(place.startswith(f"{dotted}.") for place in places)
-
-
-# Rules
-
-
-def may_use(name: str) -> tuple[str, ...]:
-    """What a shipped file may import and use: __init__ -> nodes -> wan_core, nothing sideways, host in one place."""
-    if name == "__init__.py":
-        return (*STANDARD, ".nodes")
-    if name.startswith("nodes/host/"):
-        return (*STANDARD, *HOST, *OPTIONAL, ".nodes.host", ".wan_core")
-    if name == "nodes/types.py":
-        return (*STANDARD, "torch", "comfy_api", ".wan_core")
-    if name == "nodes/__init__.py":
-        return (*STANDARD, "comfy_api", ".nodes", ".wan_core")
-    if name.startswith("nodes/"):
-        return (*STANDARD, "torch", "comfy_api", ".nodes.types", ".nodes.host", ".wan_core")
-    package = "." + ".".join(name.removesuffix(".py").split("/")[:2])
-    extra = MEDIA if package == ".wan_core.media" else ()
-    return (*STANDARD, *TENSORS, *ONLY_INSIDE_FUNCTIONS, *extra, package, *SHARED)
-
-
-def unlisted_imports(name: str, text: str) -> list[str]:
-    """Imports of what the file may not use; ``import a`` is fine for the sake of an ``a.b`` that it may use."""
-    complaints = []
-    for each in imports(name, text):
-        if not is_in(each.dotted, may_use(name)) and not leads_to(each.dotted, may_use(name)):
-            complaints.append(f"line {each.line} imports {each.dotted}")
-        if each.at_top and is_in(each.dotted, (*ONLY_INSIDE_FUNCTIONS, *OPTIONAL)):
-            complaints.append(f"line {each.line} imports {each.dotted} at module level")
-        if each.alias == "*":
-            complaints.append(f"line {each.line} imports everything")
-    return complaints
-
-
-def banned_uses(name: str, text: str) -> list[str]:
-    """Uses of an imported name that the file may not use, by whatever alias."""
-    banned = (*BANNED, *BANNED_IN_WAN_CORE) if name.startswith("wan_core/") else BANNED
-    brought = [(each.line, each.dotted) for each in imports(name, text)]
-    complaints = []
-    for line, used in known_uses(name, text):
-        if not is_in(used, may_use(name)):
-            complaints.append(f"line {line} uses {used}")
-        if used in TENSORS:
-            complaints.append(f"line {line} hands {used} on as a value")
-    for line, used in [*brought, *known_uses(name, text)]:
-        is_layer = is_in(used, ("torch.nn",)) and LAYERS.fullmatch(used.split(".")[-1])
-        if is_layer or is_in(used, banned):
-            complaints.append(f"line {line} uses {used}")
-    return complaints
-
-
-def banned_builtins(name: str, text: str) -> list[str]:
-    """Builtins and methods that run text, talk to the terminal, pick a device or open files."""
-    banned = BANNED_BUILTINS if name.startswith(FILES_OPEN_IN) else {*BANNED_BUILTINS, "open"}
-    return [
-        f"line {line} uses {used}"
-        for line, used in uses(text)
-        if used.split(".")[0] in banned or ("." in used and used.split(".")[-1] in BANNED_METHODS)
-    ]
-
-
-def swallowed_exceptions(name: str, text: str) -> list[str]:
-    """An except that catches everything, one that does nothing, or one for Exception that raises nothing."""
+def unlisted_imports(name: str, text: str) -> Complaints:
+    """Packages that are not on the list, and imports of everything."""
     complaints = []
     for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.ExceptHandler):
-            continue
-        caught = {used.split(".")[-1] for _, used in uses(ast.unparse(node.type))} if node.type else {"BaseException"}
-        raises = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
-        if "BaseException" in caught:
-            complaints.append(f"line {node.lineno} catches everything")
-        if ("Exception" in caught and not raises) or all(map(does_nothing, node.body)):
-            complaints.append(f"line {node.lineno} swallows an exception")
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if isinstance(node, ast.ImportFrom):
+            names = ["*"] if "*" in names else [] if node.level else [node.module]
+        complaints += [f"line {node.lineno} imports {n}" for n in names if n.split(".")[0] not in PACKAGES]
     return complaints
 
 
-def does_nothing(statement: ast.stmt) -> bool:
-    is_constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return is_constant or isinstance(statement, (ast.Pass, ast.Continue))
+def banned_builtins(name: str, text: str) -> Complaints:
+    """Builtins and methods that run text, talk to the terminal, pick a device or open files."""
+    banned = BANNED_BUILTINS - {"open"} if name.startswith(FILES_OPEN_IN) else BANNED_BUILTINS
+    nodes = list(ast.walk(ast.parse(text)))
+    names = [(n.lineno, n.id) for n in nodes if isinstance(n, ast.Name) and n.id in banned]
+    called = [(n.lineno, n.func.attr) for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    methods = [(line, method) for line, method in called if method in BANNED_METHODS]
+    return [f"line {line} uses {used}" for line, used in names + methods]
 
 
-def long_file(name: str, text: str) -> list[str]:
+def long_file(name: str, text: str) -> Complaints:
     lines = len(text.splitlines())
     return [f"{lines} lines"] if lines > LINES_PER_FILE else []
 
 
-def long_functions(name: str, text: str) -> list[str]:
-    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    lengths = ((node.name, node.end_lineno - node.lineno + 1) for node in functions)
+def long_functions(name: str, text: str) -> Complaints:
+    lengths = ((function.name, function.end_lineno - function.lineno + 1) for function in functions(text))
     return [f"{function} has {lines} lines" for function, lines in lengths if lines > LINES_PER_FUNCTION]
 
 
-def not_ascii(name: str, text: str) -> list[str]:
+def long_executes(name: str, text: str) -> Complaints:
+    """Bodies of ``execute`` that do more than to make a request, call a door and hand over the result."""
+    bodies = [body_lines(function) for function in functions(text) if function.name == "execute"]
+    return [f"execute has {lines} lines" for lines in bodies if lines > LINES_PER_EXECUTE]
+
+
+def many_core_names(name: str, text: str) -> Complaints:
+    """A file that uses more of wan_core than a node needs; of a module, each name that is used of it counts."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.level and (node.module or "").split(".")[0] == "wan_core":
+            for alias in node.names:
+                place, called = ROOT / node.module.replace(".", "/") / alias.name, alias.asname or alias.name
+                is_module = place.is_dir() or place.with_suffix(".py").is_file()
+                found |= set(re.findall(rf"\b{called}\.\w+", text)) if is_module else {called}
+    return [f"{len(found)} names of wan_core"] if len(found) > CORE_NAMES_PER_NODE else []
+
+
+def not_ascii(name: str, text: str) -> Complaints:
     return [f"line {i}: {line!a}" for i, line in enumerate(text.splitlines(), 1) if not line.isascii()]
 
 
-def lines_with(pattern: re.Pattern[str]) -> Callable[[str, str], list[str]]:
-    def rule(name: str, text: str) -> list[str]:
+def lines_with(pattern: re.Pattern[str]) -> Callable[[str, str], Complaints]:
+    def rule(name: str, text: str) -> Complaints:
         lines = enumerate(text.splitlines(), 1)
         return [f"line {i}: {line.strip()[:100]!a}" for i, line in lines if pattern.search(line)]
 
     return rule
 
 
-unfinished = lines_with(UNFINISHED)
+formatter_off = lines_with(re.compile(r"# fm[t]: *(?:skip|off)"))
 machine_paths = lines_with(MACHINE_PATH)
 registry_hosts = lines_with(REGISTRY_HOST)
 
-SHIPPED_RULES = {
-    "unlisted_imports": unlisted_imports,
-    "banned_uses": banned_uses,
-    "banned_builtins": banned_builtins,
-    "swallowed_exceptions": swallowed_exceptions,
-    "long_file": long_file,
-    "long_functions": long_functions,
-    "unfinished": unfinished,
-}
+SHIPPED_RULES = (unlisted_imports, banned_builtins, long_file, long_functions)
+NODE_RULES = (long_executes, many_core_names)
+PYTHON_RULES = (not_ascii, formatter_off)
+TEXT_RULES = (machine_paths, registry_hosts)
+
+
+# Rules of the whole tree
+
+
+def repeated_classes(files: Texts) -> Complaints:
+    """Classes of shipped code that have the same name."""
+    trees = (ast.walk(ast.parse(text)) for text in shipped(files).values())
+    counts = Counter(node.name for tree in trees for node in tree if isinstance(node, ast.ClassDef))
+    return [f"{count} classes are called {name}" for name, count in counts.items() if count > 1]
+
+
+def one_use_helpers(files: Texts) -> Complaints:
+    """Functions under four lines that the shipped code names only once beside their definition, if they are many."""
+    code = shipped(files)
+    every = [(name, function) for name, text in code.items() for function in functions(text)]
+    texts = (re.sub(r'"""(?:.|\n)*?"""|#.*', "", text) for text in code.values())
+    words = Counter(word for text in texts for word in re.findall(r"\b[A-Za-z_]\w*\b", text))
+    helpers = [
+        f"{name} {function.name}"
+        for name, function in every
+        if body_lines(function) < 4 and words[function.name] <= 2 and not function.name.startswith("__")
+    ]
+    return helpers if len(helpers) > ONE_USE_HELPERS * len(every) else []
+
+
+def many_test_lines(files: Texts) -> Complaints:
+    """Whether the tests are longer than the code deserves."""
+    tests = sum(len(text.splitlines()) for name, text in files.items() if re.match(r"tests/.*\.(py|m?js)$", name))
+    lines = sum(len(text.splitlines()) for text in shipped(files).values())
+    return [f"{tests} test lines for {lines} shipped ones"] if tests > TEST_LINES * lines else []
+
+
+TREE_RULES = (repeated_classes, one_use_helpers, many_test_lines)

@@ -17,8 +17,8 @@ from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import ComfyExtension, io
 
 from . import foreign, identity, memory, moe, video
+from .probe import Probe
 
-CATEGORY = "WanCast probe"
 PATCHER_PARTS = (
     "model_options",
     "patches",
@@ -98,40 +98,37 @@ def digest(value: Any) -> str:
 # Odd inputs
 
 
-def made(spec: Any) -> Any:
+def value_of(spec: Any) -> Any:
     """What a JSON specification describes; a plain JSON value stands for itself."""
     match spec:
         case {"tensor": shape, **rest}:
-            return filled(shape, rest.get("fill", "noise"), rest.get("dtype", "float32"))
+            return filled(shape, **rest)
         case {"latent": shape, **rest}:
-            return {"samples": filled(shape, rest.get("fill", "noise"), rest.get("dtype", "float32"))}
+            return {"samples": filled(shape, **rest)}
         case {"audio": shape, "rate": rate_hz, **rest}:
-            waveform = filled(shape, rest.get("fill", "noise"), rest.get("dtype", "float32"))
-            return {"waveform": waveform, "sample_rate": rate_hz}
-        case {"conditioning": shape, **rest}:
-            return [[filled(shape, rest.get("fill", "noise"), "float32"), {}]]
+            return {"waveform": filled(shape, **rest), "sample_rate": rate_hz}
+        case {"conditioning": shape}:
+            return [[filled(shape), {}]]
         case {"sigmas": values}:
             return torch.tensor(values, dtype=torch.float32)
         case {"box": shape, "left": left, "right": right, "value": value}:
             mask = torch.zeros(shape)  # f h w
             mask[..., left:right] = value
             return mask
-        case {"object": _}:
-            return object()
         case {"nested": items}:
-            return NestedTensor([made(item) for item in items])
+            return NestedTensor([value_of(item) for item in items])
         case {"vae": names}:
             return video.StrangeVae(names)
         case {"dict": items}:
-            return {key: made(item) for key, item in items.items()}
+            return {key: value_of(item) for key, item in items.items()}
         case {"list": items}:
-            return [made(item) for item in items]
+            return [value_of(item) for item in items]
         case {"value": value}:
             return value
     raise ValueError(f"the probe cannot make {spec!r}")
 
 
-def filled(shape: list[int], fill: str, dtype: str) -> torch.Tensor:
+def filled(shape: list[int], fill: str = "noise", dtype: str = "float32", **_: Any) -> torch.Tensor:
     """A tensor of that shape: noise, zeros, numbers from 0 to 1 ("unit"), or those with one bad value in the middle."""
     if fill == "zeros":
         return torch.zeros(shape, dtype=getattr(torch, dtype))
@@ -160,81 +157,57 @@ def with_part(value: Any, path: list[str], part: Any) -> Any:
 # Nodes
 
 
-class WanCastProbeSave(io.ComfyNode):
+class WanCastProbeSave(Probe):
     """Saves any value without loss."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeSave",
-            category=CATEGORY,
-            inputs=[io.AnyType.Input("value"), io.String.Input("name", default="probe")],
-            outputs=[],
-            is_output_node=True,
-        )
+    INPUTS = (io.AnyType.Input("value"),)
+    OUTPUTS = ()
+    SHOWS = True
 
     @classmethod
-    def execute(cls, value: Any, name: str) -> io.NodeOutput:
+    def execute(cls, value: Any) -> io.NodeOutput:
         arrays, tree = {}, {}
         for path, leaf in leaves(value):
             if isinstance(leaf, (torch.Tensor, np.ndarray)):
-                arrays[path] = as_array(leaf)
+                arrays[f"array{path}"] = as_array(leaf)
                 tree[f"{path}:dtype"] = str(leaf.dtype)
             else:
                 tree[path] = leaf
-        filename = f"{name}_{uuid.uuid4().hex}.npz"
+        filename = f"probe_{uuid.uuid4().hex}.npz"
         os.makedirs(folder_paths.get_output_directory(), exist_ok=True)
         with open(os.path.join(folder_paths.get_output_directory(), filename), "xb") as file:
-            np.savez(file, tree=np.array(json.dumps(tree)), **{f"array{path}": array for path, array in arrays.items()})
+            np.savez(file, tree=np.array(json.dumps(tree)), **arrays)
         return io.NodeOutput(ui={"probe": [{"filename": filename, "subfolder": "", "type": "output"}]})
 
 
-class WanCastProbeTensor(io.ComfyNode):
+class WanCastProbeTensor(Probe):
     """Makes what a JSON specification describes, for any socket."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeTensor",
-            category=CATEGORY,
-            inputs=[io.String.Input("spec", multiline=True)],
-            outputs=[io.AnyType.Output("value")],
-        )
+    INPUTS = (io.String.Input("spec", multiline=True),)
+    OUTPUTS = (io.AnyType.Output("value"),)
 
     @classmethod
     def execute(cls, spec: str) -> io.NodeOutput:
-        return io.NodeOutput(made(json.loads(spec)))
+        return io.NodeOutput(value_of(json.loads(spec)))
 
 
-class WanCastProbeEdit(io.ComfyNode):
+class WanCastProbeEdit(Probe):
     """Copies a value and puts something else at one place of it."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeEdit",
-            category=CATEGORY,
-            inputs=[io.AnyType.Input("value"), io.String.Input("path"), io.String.Input("spec", multiline=True)],
-            outputs=[io.AnyType.Output("value")],
-        )
+    INPUTS = (io.AnyType.Input("value"), io.String.Input("path"), io.String.Input("spec", multiline=True))
+    OUTPUTS = (io.AnyType.Output("value"),)
 
     @classmethod
     def execute(cls, value: Any, path: str, spec: str) -> io.NodeOutput:
-        return io.NodeOutput(with_part(value, path.split("/"), made(json.loads(spec))))
+        return io.NodeOutput(with_part(value, path.split("/"), value_of(json.loads(spec))))
 
 
-class WanCastProbeHash(io.ComfyNode):
+class WanCastProbeHash(Probe):
     """Hashes a value and hands it on; with ``after`` linked it does so after that node has run."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeHash",
-            category=CATEGORY,
-            inputs=[io.AnyType.Input("value"), io.AnyType.Input("after", optional=True)],
-            outputs=[io.AnyType.Output("value")],
-            is_output_node=True,
-        )
+    INPUTS = (io.AnyType.Input("value"), io.AnyType.Input("after", optional=True))
+    OUTPUTS = (io.AnyType.Output("value"),)
+    SHOWS = True
 
     @classmethod
     def execute(cls, value: Any, after: Any = None) -> io.NodeOutput:

@@ -14,17 +14,9 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-CATEGORY = "WanCast probe"
-OVERRIDES = ("call", "replace")
+from .probe import Probe
+
 LOW_VRAM_BYTES = 400_000  # of a miniature's 2.3 MB
-TYPES = ("bfloat16", "float32")
-
-
-def model_node(name: str, *inputs: Any) -> io.Schema:
-    """The schema of a node that changes a model."""
-    return io.Schema(
-        node_id=name, category=CATEGORY, inputs=[io.Model.Input("model"), *inputs], outputs=[io.Model.Output("model")]
-    )
 
 
 # Attention
@@ -43,12 +35,10 @@ def replace_attention(
     return scaled_dot_product_attention(q, k, v, scale=0.8 * q.shape[-1] ** -0.5).transpose(1, 2).flatten(2)
 
 
-class WanCastProbeOverride(io.ComfyNode):
+class WanCastProbeOverride(Probe):
     """A model with an attention override in the one slot that the host has for it."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return model_node("WanCastProbeOverride", io.Combo.Input("kind", options=list(OVERRIDES)))
+    INPUTS = (*Probe.INPUTS, io.Combo.Input("kind", options=["call", "replace"]))
 
     @classmethod
     def execute(cls, model: Any, kind: str) -> io.NodeOutput:
@@ -58,29 +48,17 @@ class WanCastProbeOverride(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-class Scaled:
-    """Another forward of a layer: its output times a number."""
-
-    def __init__(self, layer: torch.nn.Module, scale: float) -> None:
-        self.forward, self.scale = type(layer).forward.__get__(layer), scale
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.scale * self.forward(x)
-
-
-class WanCastProbeObjectPatch(io.ComfyNode):
+class WanCastProbeObjectPatch(Probe):
     """A model in which another forward replaces that of one layer of values; its weights stay."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        scale = io.Float.Input("scale", default=1.5, min=0.0, max=10.0, step=0.1)
-        return model_node("WanCastProbeObjectPatch", scale)
+    INPUTS = (*Probe.INPUTS, io.Float.Input("scale", default=1.5, min=0.0, max=10.0, step=0.1))
 
     @classmethod
     def execute(cls, model: Any, scale: float) -> io.NodeOutput:
         model = model.clone()
         layer = model.get_model_object("diffusion_model.blocks.0.self_attn.v")
-        model.add_object_patch("diffusion_model.blocks.0.self_attn.v.forward", Scaled(layer, scale))
+        forward = type(layer).forward.__get__(layer)
+        model.add_object_patch("diffusion_model.blocks.0.self_attn.v.forward", lambda x: scale * forward(x))
         return io.NodeOutput(model)
 
 
@@ -104,12 +82,10 @@ class Nag:
         return cross.o(self.scale * attend(context) - (self.scale - 1.0) * attend(text))
 
 
-class WanCastProbeNag(io.ComfyNode):
+class WanCastProbeNag(Probe):
     """A model whose cross-attentions are replaced by ones that call attention twice."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return model_node("WanCastProbeNag", io.Float.Input("scale", default=2.0, min=1.0, max=20.0))
+    INPUTS = (*Probe.INPUTS, io.Float.Input("scale", default=2.0, min=1.0, max=20.0))
 
     @classmethod
     def execute(cls, model: Any, scale: float) -> io.NodeOutput:
@@ -125,12 +101,8 @@ class WanCastProbeNag(io.ComfyNode):
 # Weights
 
 
-class WanCastProbeLowVram(io.ComfyNode):
+class WanCastProbeLowVram(Probe):
     """A model that is never loaded whole: most layers are cast, and patched, each time they are used."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return model_node("WanCastProbeLowVram")
 
     @classmethod
     def execute(cls, model: Any) -> io.NodeOutput:
@@ -138,14 +110,9 @@ class WanCastProbeLowVram(io.ComfyNode):
         kind = type(model)
 
         class LowVram(kind):
-            def load(
-                self,
-                device_to: Any = None,
-                lowvram_model_memory: int = 0,
-                force_patch_weights: bool = False,
-                full_load: bool = False,
-            ) -> Any:
-                done = super().load(device_to, LOW_VRAM_BYTES, force_patch_weights, full_load=False)
+            def load(self, device_to: Any = None, **named: Any) -> Any:
+                limits = {"lowvram_model_memory": LOW_VRAM_BYTES, "full_load": False}
+                done = super().load(device_to, **named | limits)
                 if not self.model.model_lowvram:
                     raise RuntimeError("the model fitted")
                 return done
@@ -155,12 +122,10 @@ class WanCastProbeLowVram(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-class WanCastProbeComputeType(io.ComfyNode):
+class WanCastProbeComputeType(Probe):
     """A model that computes in another type."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return model_node("WanCastProbeComputeType", io.Combo.Input("dtype", options=list(TYPES)))
+    INPUTS = (*Probe.INPUTS, io.Combo.Input("dtype", options=["bfloat16", "float32"]))
 
     @classmethod
     def execute(cls, model: Any, dtype: str) -> io.NodeOutput:
@@ -172,17 +137,11 @@ class WanCastProbeComputeType(io.ComfyNode):
 # Inputs
 
 
-class WanCastProbeClipPicture(io.ComfyNode):
+class WanCastProbeClipPicture(Probe):
     """A conditioning with what a CLIP vision model says of a picture, made up."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeClipPicture",
-            category=CATEGORY,
-            inputs=[io.Conditioning.Input("conditioning")],
-            outputs=[io.Conditioning.Output("conditioning")],
-        )
+    INPUTS = (io.Conditioning.Input("conditioning"),)
+    OUTPUTS = (io.Conditioning.Output("conditioning"),)
 
     @classmethod
     def execute(cls, conditioning: Any) -> io.NodeOutput:
@@ -194,12 +153,8 @@ class WanCastProbeClipPicture(io.ComfyNode):
 # Running
 
 
-class WanCastProbeCompile(io.ComfyNode):
+class WanCastProbeCompile(Probe):
     """A model as TorchCompileModel makes it, with a backend that needs no compiler."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return model_node("WanCastProbeCompile")
 
     @classmethod
     def execute(cls, model: Any) -> io.NodeOutput:
@@ -208,14 +163,10 @@ class WanCastProbeCompile(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-class WanCastProbeRaise(io.ComfyNode):
+class WanCastProbeRaise(Probe):
     """A model that fails in the middle of a block, when the block runs for the nth time for whatever stream."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return model_node(
-            "WanCastProbeRaise", io.Int.Input("block", default=0, min=0), io.Int.Input("at_call", default=1, min=1)
-        )
+    INPUTS = (*Probe.INPUTS, io.Int.Input("block", default=0, min=0), io.Int.Input("at_call", default=1, min=1))
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str:

@@ -1,4 +1,4 @@
-"""dev.py itself: what of the caller's environment reaches its commands and all that they start."""
+"""dev.py itself: what its commands see of the caller's environment, and what its exit code counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
+
+import dev
+from devtools.setup import Ready
+from devtools.shell import ELSEWHERE
 
 ROOT = Path(__file__).parents[3]
 DEV = """
@@ -27,33 +34,19 @@ sys.exit(dev.main())
 """
 
 
-def run_dev(folder: Path, **environment: str) -> tuple[dict[str, str], dict[str, str]]:
-    """What a set-up step and a command see of the environment, when dev.py has ``folder`` last on its path."""
-    command = [sys.executable, "-c", DEV, str(folder), json.dumps(environment)]
+def test_commands_get_the_users_environment_without_what_leads_python_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").write_text("raise ImportError('another package of that name')\n")
+    environment = dict.fromkeys(ELSEWHERE, "elsewhere") | {"PIP_INDEX_URL": "the user's"}
+    command = [sys.executable, "-c", DEV, str(tmp_path), json.dumps(environment)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads((folder / "step.json").read_text()), json.loads(done.stdout.splitlines()[-1])
-
-
-def test_python_and_pip_are_not_led_elsewhere(tmp_path: Path) -> None:
-    names = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
-    names += ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON")
-    for seen in run_dev(tmp_path, **dict.fromkeys(names, "elsewhere"), PIP_INDEX_URL="the user's"):
-        assert not seen.keys() & set(names)
+    step, last = json.loads((tmp_path / "step.json").read_text()), json.loads(done.stdout.splitlines()[-1])
+    assert {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_USER"} <= set(ELSEWHERE)
+    for seen in (step, last):
+        assert not seen.keys() & set(ELSEWHERE)
         assert seen["PIP_INDEX_URL"] == "the user's"
-
-
-def test_a_command_knows_the_host_and_not_our_packages(tmp_path: Path) -> None:
-    _, seen = run_dev(tmp_path)
-    assert seen["WANCAST_HOST"] == "a host" and seen["WANCAST_MODELS"] == "models"
-    assert "PYTHONPATH" not in seen
-
-
-def test_another_package_called_tests_does_not_hide_ours(tmp_path: Path) -> None:
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "__init__.py").write_text("raise ImportError('not ours')\n")
-    _, seen = run_dev(tmp_path)
-    assert seen["WANCAST_HOST"] == "a host"
+    assert (last["WANCAST_HOST"], last["WANCAST_MODELS"]) == ("a host", "models")
 
 
 def test_a_problem_is_its_sentence_and_an_exit_code(tmp_path: Path) -> None:
@@ -62,3 +55,22 @@ def test_a_problem_is_its_sentence_and_an_exit_code(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith(f"COMFYUI_PATH is {tmp_path}, where no main.py lies")
+
+
+@pytest.mark.parametrize("failing", [[], ["mypy"], ["ruff check", "ruff format", "pytest"]])
+def test_every_check_runs_and_every_failure_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: list[str]
+) -> None:
+    calls: list[str] = []
+
+    def run(_ready: Ready, arguments: Sequence[str | Path]) -> int:
+        calls.append(str(arguments[1]))
+        return int(any(name.startswith(calls[-1]) for name in failing))
+
+    monkeypatch.setattr(dev, "set_up", lambda *, models: Ready(Path("python"), Path("host"), Path("models")))
+    monkeypatch.setattr(dev, "run", run)
+    assert bool(dev.test(dev.parse(["test"]))) == bool(failing)
+    assert calls == ["ruff", "ruff", "mypy", "devtools.import_rules", "pytest"]
+    assert capsys.readouterr().out == (f"Failed: {', '.join(failing)}.\n" if failing else "")
+    assert dev.test(dev.parse(["test", "unit"])) == int("pytest" in failing)
+    assert calls[5:] == ["pytest"]

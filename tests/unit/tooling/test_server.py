@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -25,10 +25,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(" ".join(sys.argv).encode())
 
-port = int(sys.argv[sys.argv.index("--port") + 1])
-listening = http.server.HTTPServer(("127.0.0.1", port), Handler)
-print(f"To see the GUI go to: http://127.0.0.1:{port}", flush=True)
+listening = http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler)
+print("To see the GUI go to: here", flush=True)
 listening.serve_forever()
+"""
+SLEEPER = "import time; time.sleep(60)"
+OWNER = """
+import os, sys
+from devtools.server import HostServer
+
+print(HostServer(sys.executable, sys.argv[1], sys.argv[1] + "/base", cpu=True).start().url, flush=True)
+os.abort()
 """
 
 
@@ -44,13 +51,7 @@ def host_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def stranger() -> Iterator[int]:
     """The port of another program that answers every request."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
-            self.send_response(200)
-            self.end_headers()
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as other:
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
         yield other.server_port
         other.shutdown()
@@ -61,40 +62,29 @@ def server(host_dir: Path, port: int = 0) -> HostServer:
     return HostServer(sys.executable, host_dir, host_dir.parent / "base", port, models_dir=host_dir.parent, cpu=True)
 
 
-def wait_until_gone(url: str) -> bool:
-    """True when nobody answers at ``url`` any more, within ten seconds."""
-    deadline = time.monotonic() + 10
-    while answers(url) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not answers(url)
-
-
-def test_the_host_answers_inside_the_block_and_is_gone_after_it(host_dir: Path) -> None:
+def test_the_host_answers_inside_the_block_and_its_port_is_free_after_it(host_dir: Path) -> None:
     with server(host_dir) as live:
         said = fetch(live.url).decode()
         live.check_alive()
     assert not answers(live.url)
     assert f"--base-directory {live.base_dir}" in said and f"--models-directory {live.models_dir}" in said
     assert "--database-url sqlite:///" in said and said.endswith("--cpu")
-
-
-def test_the_host_is_gone_after_an_error_in_the_block(host_dir: Path) -> None:
-    live = server(host_dir)
-    with pytest.raises(KeyboardInterrupt), live:
+    again = server(host_dir, live.port)
+    with pytest.raises(KeyboardInterrupt), again:
+        assert answers(again.url)
         raise KeyboardInterrupt
-    assert not answers(live.url)
+    assert not answers(again.url)
 
 
 def test_the_host_ends_when_its_owner_is_killed(host_dir: Path) -> None:
-    code = (
-        "import os, sys; from devtools.server import HostServer;"
-        f"live = HostServer(sys.executable, {str(host_dir)!r}, {str(host_dir.parent / 'base')!r}, cpu=True).start();"
-        "print(live.url, flush=True); os.abort()"
-    )
-    owner = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", OWNER, str(host_dir)]
+    owner = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     url = owner.stdout.strip()
     assert url.startswith("http://127.0.0.1:"), owner.stderr
-    assert wait_until_gone(url)
+    deadline = time.monotonic() + 10
+    while answers(url) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not answers(url)
 
 
 def test_a_host_that_dies_shows_the_end_of_its_log(host_dir: Path) -> None:
@@ -103,42 +93,26 @@ def test_a_host_that_dies_shows_the_end_of_its_log(host_dir: Path) -> None:
         server(host_dir).start()
 
 
-def test_a_host_that_never_answers_is_ended(host_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (host_dir / "main.py").write_text("import time; time.sleep(60)")
+def test_a_host_that_never_answers_is_ended(host_dir: Path, stranger: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when a stranger who took its port meanwhile answers in its place."""
+    (host_dir / "main.py").write_text(SLEEPER)
     monkeypatch.setattr("devtools.server.READY_TIMEOUT_S", 1.0)
-    live = server(host_dir)
-    with pytest.raises(HostFailed, match="did not answer within 1 s"):
-        live.start()
-    assert live.process is None
-
-
-def test_a_port_that_is_taken_is_refused_before_anything_starts(host_dir: Path, stranger: int) -> None:
-    live = server(host_dir, stranger)
-    with pytest.raises(HostFailed, match=rf"^The host cannot have port {stranger} \(.*\); choose another one\.$"):
-        live.start()
-    assert live.process is None and not live.log_path.exists()
-
-
-def test_a_port_that_does_not_exist_is_refused(host_dir: Path) -> None:
-    with pytest.raises(HostFailed, match="cannot have port 65536"):
-        server(host_dir, 65536).start()
-
-
-def test_a_port_is_free_again_right_after_a_host(host_dir: Path) -> None:
-    with server(host_dir) as live:
-        fetch(live.url)
-    with server(host_dir, live.port) as again:
-        assert answers(again.url)
-
-
-def test_a_stranger_who_took_the_port_meanwhile_is_not_the_host(
-    host_dir: Path, stranger: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (host_dir / "main.py").write_text("import time; time.sleep(60)")
     monkeypatch.setattr("devtools.server.check_free", lambda _port: None)
-    monkeypatch.setattr("devtools.server.READY_TIMEOUT_S", 1.0)
-    with pytest.raises(HostFailed, match="did not answer within 1 s"):
-        server(host_dir, stranger).start()
+    for port in (0, stranger):
+        live = server(host_dir, port)
+        with pytest.raises(HostFailed, match="did not answer within 1 s"):
+            live.start()
+        assert live.process is None
+
+
+def test_a_port_that_is_taken_or_does_not_exist_is_refused_before_anything_starts(
+    host_dir: Path, stranger: int
+) -> None:
+    for port in (stranger, 65536):
+        live = server(host_dir, port)
+        with pytest.raises(HostFailed, match=rf"^The host cannot have port {port} \(.*\); choose another one\.$"):
+            live.start()
+        assert live.process is None and not live.log_path.exists()
 
 
 def test_the_host_is_asked_without_a_proxy(stranger: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from devtools import places, setup, shell
+from devtools import places, setup
 from devtools.shell import CommandFailed, Problem
 
 
@@ -19,6 +18,7 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which all that set-up makes would land."""
     for name, folder in (("VENV", ".venv"), ("OWN_HOST", ".host"), ("CACHE", ".cache"), ("LOGS", "logs")):
         monkeypatch.setattr(setup, name, tmp_path / folder)
+    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".cache").mkdir()
     return tmp_path
@@ -28,7 +28,6 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_network_pip_says_one_sentence(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null" if sys.platform != "win32" else "nul")
     monkeypatch.setenv("PIP_INDEX_URL", "https://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
@@ -38,10 +37,10 @@ def test_without_network_pip_says_one_sentence(sandbox: Path, monkeypatch: pytes
     assert "\n" not in str(raised.value) and str(sandbox / "logs" / "pip.log") in str(raised.value)
 
 
-def test_another_failure_of_pip_shows_the_end_of_its_log(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
-    with pytest.raises(CommandFailed, match="no such option: --nonsense"):
+def test_another_failure_shows_the_end_of_the_log(sandbox: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandFailed, match=r"A package failed(.|\n)*no such option: --nonsense\n(.|\n)*Log: "):
         setup.pip("A package", "install", "--nonsense", log_name="pip.log")
+    assert "A package: failed" in capsys.readouterr().out
 
 
 RETRY = "  WARNING: Retrying (Retry(total=1)) after connection broken by 'NewConnectionError(...)': /simple/a/"
@@ -53,28 +52,16 @@ TRACE = "ERROR: Exception:\nTraceback (most recent call last):\nurllib3.exceptio
 @pytest.mark.parametrize(
     ("output", "unreachable"),
     [
-        (f"Collecting a\n{RETRY}\n{RETRY}\n{NOT_FOUND}\n", True),
-        (f"Collecting a\n{RETRY}\nWARNING: Location 'links' is ignored\n{NOT_FOUND}\n", True),
-        (f"{RETRY}\nerror: connection-failed\n\nFailed to connect to the index\n", True),
+        (f"Collecting a\n{RETRY}\n{RETRY}\nWARNING: Location 'links' is ignored\n{NOT_FOUND}\n", True),
         (f"error: subprocess-exited-with-error\n   {RETRY}\n   {NOT_FOUND}\n   [end of output]\n", True),
         (f"Downloading a.whl\n{TRACE}\n", True),
         (f"{RETRY}\nDownloading a.whl\n{BUILD}ERROR: Failed building wheel for b\n", False),
         (f"{RETRY}\nCollecting a\n{NOT_FOUND}\n", False),
-        (f"{RETRY}\nDownloading a.whl\nERROR: Could not install packages: [Errno 28] No space left on device\n", False),
         (NOT_FOUND, False),
     ],
 )
-def test_only_what_pip_ended_with_is_blamed_on_the_network(
-    sandbox: Path, monkeypatch: pytest.MonkeyPatch, output: str, unreachable: bool
-) -> None:
-    def fail(title: str, _command: Sequence[str | Path], log_path: Path) -> None:
-        log_path.parent.mkdir()
-        log_path.write_text(output)
-        raise CommandFailed(title, log_path)
-
-    monkeypatch.setattr(setup, "run_step", fail)
-    with pytest.raises(Problem, match="Cannot reach the Python package index" if unreachable else "A package failed"):
-        setup.pip("A package", "install", "a", log_name="pip.log")
+def test_only_what_pip_ended_with_is_blamed_on_the_network(output: str, unreachable: bool) -> None:
+    assert setup.gave_up_on_network(output) == unreachable
 
 
 def test_an_installation_runs_once_and_again_after_a_failure(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +77,10 @@ def test_an_installation_runs_once_and_again_after_a_failure(sandbox: Path, monk
     wanted.write_text("a\n")
     with pytest.raises(Problem, match="cut off"):
         setup.install("a", "A", ["-r", str(wanted)], depends_on=[wanted])
-    for _ in range(3):
+    for content, count in (("a\n", 2), ("a\n", 2), ("a\nb\n", 3)):
+        wanted.write_text(content)
         setup.install("a", "A", ["-r", str(wanted)], depends_on=[wanted])
-    assert len(calls) == 2
-    wanted.write_text("a\nb\n")
-    setup.install("a", "A", ["-r", str(wanted)], depends_on=[wanted])
-    assert len(calls) == 3
+        assert len(calls) == count
 
 
 def test_a_package_that_pip_did_not_finish_is_forgotten(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +89,6 @@ def test_a_package_that_pip_did_not_finish_is_forgotten(sandbox: Path, monkeypat
     for name, record in records.items():
         info = sandbox / f"{name}-1.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text("Name: x\n")
         if record is not None:
             (info / "RECORD").write_text(record)
     (sandbox / "~opied").mkdir()
@@ -122,37 +106,27 @@ def test_a_second_set_up_has_to_wait(sandbox: Path) -> None:
 # Host
 
 
-def archive(path: Path, *members: tarfile.TarInfo) -> Path:
-    """A tar archive whose files hold their own names."""
-    with tarfile.open(path, "w:gz") as tar:
-        for member in members:
-            content = member.name.encode() if member.isfile() else b""
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def link_to(name: str, target: str) -> tarfile.TarInfo:
-    """A symbolic link in an archive."""
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = tarfile.SYMTYPE, target
-    return member
+def archive(folder: Path, *names: str, link: bool = False) -> Path:
+    """A tar archive with one file, or a symbolic link, by all these names."""
+    source = folder / "source"
+    source.symlink_to("/etc") if link else source.touch()
+    with tarfile.open(folder / "a.tar.gz", "w:gz") as tar:
+        for name in names:
+            tar.add(source, name)
+    return folder / "a.tar.gz"
 
 
 def test_only_the_files_below_the_folder_are_unpacked(tmp_path: Path) -> None:
-    names = ("p/vendor/x/main.py", "p/vendor/x/comfy/ops.py", "p/setup.py", "p/vendor/xy/other.py")
-    packed = archive(tmp_path / "a.tar.gz", *map(tarfile.TarInfo, names))
+    packed = archive(tmp_path, "p/vendor/x/main.py", "p/vendor/x/comfy/ops.py", "p/setup.py", "p/vendor/xy/other.py")
     setup.unpack(packed, PurePosixPath("p/vendor/x"), tmp_path / "out")
-    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.py")}
-    assert files == {"main.py", "comfy/ops.py"}
-    assert (tmp_path / "out" / "main.py").read_text() == "p/vendor/x/main.py"
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.py")}
+    assert found == {"main.py", "comfy/ops.py"}
 
 
-@pytest.mark.parametrize("member", [tarfile.TarInfo("p/x/../../../evil.py"), link_to("p/x/link", "/etc")])
-def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
-    packed = archive(tmp_path / "a.tar.gz", member)
+@pytest.mark.parametrize(("name", "link"), [("p/x/../../../evil.py", False), ("p/x/link", True)])
+def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str, link: bool) -> None:
     with pytest.raises(Problem, match="no plain file"):
-        setup.unpack(packed, PurePosixPath("p/x"), tmp_path / "deep" / "out")
+        setup.unpack(archive(tmp_path, name, link=link), PurePosixPath("p/x"), tmp_path / "deep" / "out")
     assert not (tmp_path / "evil.py").exists()
 
 
@@ -167,7 +141,7 @@ def test_a_host_with_another_hash_is_not_unpacked(sandbox: Path, monkeypatch: py
 
 
 def test_a_half_unpacked_host_is_replaced_by_a_whole_one(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = archive(sandbox / "a.tar.gz", tarfile.TarInfo(f"{setup.SDIST_FOLDER}/main.py"))
+    packed = archive(sandbox, f"{setup.SDIST_FOLDER}/main.py")
     monkeypatch.setattr(setup, "fetch_sdist", lambda: packed)
     for leftover in (".host", ".host.partial"):
         (sandbox / leftover).mkdir()
@@ -179,51 +153,22 @@ def test_a_half_unpacked_host_is_replaced_by_a_whole_one(sandbox: Path, monkeypa
     assert not (sandbox / ".host.partial").exists()
 
 
-def test_a_comfyui_path_without_a_host_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comfyui_path_with_a_host_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
-    with pytest.raises(Problem, match=r"^COMFYUI_PATH is .*, where no main\.py lies; set it to .*\.$"):
-        places.users_host()
     (tmp_path / "main.py").touch()
     assert places.users_host() == tmp_path
 
 
-# Models, links and steps
+# Models and links
 
 
-def test_a_model_file_that_was_deleted_is_built_again(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "MODELS", sandbox / "models")
-    monkeypatch.setattr(setup, "venv_python", lambda: Path(sys.executable))
-    setup.build_models()
-    files = {path: path.read_bytes() for path in (sandbox / "models").rglob("*.safetensors")}
-    assert files
-    deleted = min(files)
-    deleted.unlink()
-    setup.build_models()
-    assert {path: path.read_bytes() for path in files} == files
-
-
-def test_a_link_is_made_once_and_moved_when_its_target_moves(tmp_path: Path) -> None:
+def test_a_link_is_made_once_moves_with_its_target_and_takes_no_real_folders_place(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    setup.link(tmp_path / "link", tmp_path / "a")
-    setup.link(tmp_path / "link", tmp_path / "a")
-    assert (tmp_path / "link" / "file").read_text() == "a"
-    setup.link(tmp_path / "link", tmp_path / "b")
-    assert (tmp_path / "link" / "file").read_text() == "b"
-    assert (tmp_path / "a" / "file").read_text() == "a"
-
-
-def test_a_real_folder_in_the_place_of_a_link_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "link").mkdir()
-    (tmp_path / "link" / "mine").touch()
+    for name in ("a", "a", "b"):
+        setup.link(tmp_path / "link", tmp_path / name)
+        assert (tmp_path / "link" / "file").read_text() == name
     with pytest.raises(Problem, match="in the way of a link"):
-        setup.link(tmp_path / "link", tmp_path)
-    assert (tmp_path / "link" / "mine").exists()
-
-
-def test_a_failed_step_shows_the_last_lines_and_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = "import sys; print('first'); print('the reason'); sys.exit(3)"
-    with pytest.raises(CommandFailed, match=r"A step failed(.|\n)*the reason\nLog: "):
-        shell.run_step("A step", [sys.executable, "-c", code], tmp_path / "logs" / "a.log")
-    assert "A step: failed" in capsys.readouterr().out
+        setup.link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a" / "file").read_text() == "a"

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -121,20 +120,18 @@ def hit_us(hits: int = HITS) -> float:
 # A step
 
 
-def sampling(graph: Graph, kind: Kind, *, persons: int, seed: int) -> list[Any]:
-    """KSampler's latent with the locks of a kind; ``persons`` is the seed of the first one's identity."""
+def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[float, float]:
+    """Seconds of KSampler's first step and of a later one with the locks of a kind, by what the host says of them.
+
+    ``persons`` is the seed of the first lock's identity.
+    """
+    graph = Graph()
     model = recipes.model(graph)
     for n, (spec, mask) in enumerate(kind):
         parts = {"identity": person(graph, persons + n)} | ({} if mask is None else {"mask": graph.make(**mask)})
         model = locked(graph, model, spec, **parts)
     latent = recipes.latent(graph, **VIDEO)
-    return recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
-
-
-def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[float, float]:
-    """Seconds of a run's first step and of a later one, by when the host says that the sampler begins and ends them."""
-    graph = Graph()
-    sampler = sampling(graph, kind, persons=persons, seed=seed)
+    sampler = recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
     graph.hash(sampler)
     begin_s, ends_s = 0.0, []
     for event, data in client.events(graph):

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,12 +25,11 @@ sys.path.insert(0, str(ROOT))
 from demo.miniature import adapters  # noqa: E402
 from demo.miniature.table import Table  # noqa: E402
 from devtools.server import HostServer  # noqa: E402
-from tests.bench.bench_identity_encode import encode_cost, median_ms, report  # noqa: E402
+from tests.bench.bench_identity_encode import encode_cost, report  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec, locked, person  # noqa: E402
 from tests.host.live import Client, Graph, prepare_base  # noqa: E402
 from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
-from wan_core.adapters.tokens import Grid, token_weights  # noqa: E402
 from wan_core.identity.record import PORTRAIT_PX  # noqa: E402
 
 ROUNDS = 5
@@ -119,46 +117,21 @@ def hit_us(hits: int = HITS) -> float:
     return took_us
 
 
-def mask_ms(height_px: int, width_px: int, frames: int, loops: int = 5) -> float:
-    """Milliseconds to make token weights of a mask for each frame, which a lock does once for each size of video."""
-    mask = torch.rand(frames, height_px, width_px)
-    grid = Grid((frames - 1) // 4 + 1, height_px // 16, width_px // 16)
-    return median_ms(lambda: token_weights(mask, (), grid, mask.shape[1:]), loops)
-
-
 # A step
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a kind of lock adds, from medians."""
+def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[float, float]:
+    """Seconds of KSampler's first step and of a later one with the locks of a kind, by what the host says of them.
 
-    plain_s: float  # a later step without it
-    with_s: float
-    one_off_s: float  # the first step with a new person, beyond the same with one whose keys and values are kept
-
-    def __str__(self) -> str:
-        added_s = self.with_s - self.plain_s
-        return (
-            f"plain {self.plain_s * 1e3:7.1f} ms   with {self.with_s * 1e3:7.1f} ms   added {added_s * 1e3:+7.1f} ms "
-            f"{100 * added_s / self.plain_s:+7.1f} %   first step {self.one_off_s * 1e3:+7.1f} ms"
-        )
-
-
-def sampling(graph: Graph, kind: Kind, *, persons: int, seed: int) -> list[Any]:
-    """KSampler's latent with the locks of a kind; ``persons`` is the seed of the first one's identity."""
+    ``persons`` is the seed of the first lock's identity.
+    """
+    graph = Graph()
     model = recipes.model(graph)
     for n, (spec, mask) in enumerate(kind):
         parts = {"identity": person(graph, persons + n)} | ({} if mask is None else {"mask": graph.make(**mask)})
         model = locked(graph, model, spec, **parts)
     latent = recipes.latent(graph, **VIDEO)
-    return recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
-
-
-def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[float, float]:
-    """Seconds of a run's first step and of a later one, by when the host says that the sampler begins and ends them."""
-    graph = Graph()
-    sampler = sampling(graph, kind, persons=persons, seed=seed)
+    sampler = recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
     graph.hash(sampler)
     begin_s, ends_s = 0.0, []
     for event, data in client.events(graph):
@@ -172,30 +145,32 @@ def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[
     return ends_s[0] - begin_s, (ends_s[-1] - ends_s[0]) / (STEPS - 1)
 
 
-def cost(client: Client, kind: Kind, rounds: int = ROUNDS) -> Cost:
-    """Runs without the locks, with them for new persons, and for the same again, in turn; one round to warm up."""
+def compare(client: Client, name: str, rounds: int = ROUNDS) -> str:
+    """One line, of medians: what a kind of lock costs on the miniature model.
+
+    Runs without the locks, with them for new persons, and for the same again, in turn; one round to warm up.
+    """
+    kind = KINDS[name]
     found = []
     for n in range(rounds + 1):
         _, plain_s = step_times(client, (), persons=0, seed=n)
         new_s, _ = step_times(client, kind, persons=1 + 2 * n, seed=n)
         first_s, with_s = step_times(client, kind, persons=1 + 2 * n, seed=rounds + 1 + n)
         found.append((plain_s, with_s, new_s - first_s))
-    return Cost(*(statistics.median(side) for side in zip(*found[1:], strict=True)))
+    plain_ms, with_ms, one_off_ms = (1e3 * statistics.median(side) for side in zip(*found[1:], strict=True))
+    return (
+        f"{name:<22} plain {plain_ms:7.1f} ms   with {with_ms:7.1f} ms   added {with_ms - plain_ms:+7.1f} ms "
+        f"{100 * (with_ms - plain_ms) / plain_ms:+7.1f} %   first step {one_off_ms:+7.1f} ms"
+    )
 
 
 # The report
 
 
 def lines_without_host() -> Iterable[str]:
-    """What needs no host: encoding, the cache, and masks."""
+    """What needs no host: encoding and the cache."""
     yield report(encode_cost())
     yield f"cache hit among {ENTRIES} entries: {hit_us():.1f} us   (goal {HIT_GOAL_US:.0f} us)"
-    yield f"weights of 81 masks of 832x480, a pass: {mask_ms(480, 832, 81):.1f} ms"
-
-
-def compare(client: Client, name: str, rounds: int = ROUNDS) -> str:
-    """One line: what a kind of lock costs on the miniature model."""
-    return f"{name:<22} {cost(client, KINDS[name], rounds)}"
 
 
 def say(lines: Iterable[str]) -> None:

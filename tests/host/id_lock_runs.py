@@ -59,13 +59,13 @@ def locked(graph: Graph, model: Link, spec: Spec, **parts: Link) -> Link:
     return graph.add("IDLock", model=model, adapter=adapter, **inputs, **picture_parts(graph, spec) | parts)[0]
 
 
-def oracle(graph: Graph, model: Link, spec: Spec, *, way: str = "whole", **parts: Link) -> Link:
+def oracle(graph: Graph, model: Link, spec: Spec, **parts: Link) -> Link:
     """The oracle's model for the same specification."""
     own = dict(spec)
     if own.get("blocks", "all") != "all":
         own["block_list"] = block_list(own["blocks"])
     parts = picture_parts(graph, spec) | parts
-    return graph.add("WanCastProbeOracle", model=model, spec=json.dumps(own), way=way, **parts)[0]
+    return graph.add("WanCastProbeOracle", model=model, spec=json.dumps(own), **parts)[0]
 
 
 def picture_parts(graph: Graph, spec: Spec) -> dict[str, Link]:
@@ -77,11 +77,11 @@ def picture_parts(graph: Graph, spec: Spec) -> dict[str, Link]:
     return parts
 
 
-def pair(graph: Graph, model: Link | Pair, spec: Spec, *, way: str = "whole", **parts: Link) -> Pair:
+def pair(graph: Graph, model: Link | Pair, spec: Spec, **parts: Link) -> Pair:
     """A model with one identity more, both ways; without an ``identity`` among the parts it is that of seed 1."""
     models = model if isinstance(model, Pair) else Pair(model, model)
     parts = {"identity": person(graph)} | parts
-    return Pair(locked(graph, models.ours, spec, **parts), oracle(graph, models.oracle, spec, way=way, **parts))
+    return Pair(locked(graph, models.ours, spec, **parts), oracle(graph, models.oracle, spec, **parts))
 
 
 def write_lora(host: HostServer) -> None:
@@ -108,21 +108,18 @@ class Figures:
     """How far apart two latents are, and how large the effect is that they share."""
 
     largest: float  # difference
-    scaled: float  # the same as a share of the largest value
     relative: float  # L2 distance as a share of the second
     effect: float  # largest difference from the plain model
 
     def __str__(self) -> str:
-        parts = {"max abs": self.largest, "scaled": self.scaled, "relative": self.relative, "effect": self.effect}
+        parts = {"max abs": self.largest, "relative": self.relative, "effect": self.effect}
         return ", ".join(f"{name} {value:.2e}" for name, value in parts.items())
 
 
 def figures(ours: Saved, wanted: Saved, plain: Saved) -> Figures:
     first, second, third = (saved.arrays["/samples"].astype(np.float64) for saved in (ours, wanted, plain))
-    largest = float(np.abs(first - second).max())
     return Figures(
-        largest=largest,
-        scaled=largest / float(np.abs(second).max()),
+        largest=float(np.abs(first - second).max()),
         relative=float(np.linalg.norm(first - second) / np.linalg.norm(second)),
         effect=float(np.abs(second - third).max()),
     )

@@ -85,7 +85,7 @@ def scail() -> Table:
 
 def locked(graph: Graph, model: Link, spec: Any = EVERYTHING, *, seed: int = 1, **parts: Link) -> dict[str, Link]:
     """The model with an identity by both, and without."""
-    both = pair(graph, model, spec, way="modules", identity=person(graph, seed), **parts)
+    both = pair(graph, model, spec, identity=person(graph, seed), **parts)
     return {"ours": both.ours, "oracle": both.oracle, "plain": model}
 
 
@@ -212,11 +212,11 @@ def clip_picture(graph: Graph, *, with_clip: bool) -> list[Link]:
 
 def two_locks(graph: Graph) -> list[Link]:
     """With another node between them."""
-    first = pair(graph, recipes.model(graph), EVERYTHING, way="modules", identity=person(graph, 1))
+    first = pair(graph, recipes.model(graph), EVERYTHING, identity=person(graph, 1))
     shift = node(graph, "ModelSamplingSD3", shift=5.0)
     shifted = Pair(shift(first.ours), shift(first.oracle))
     spec = FULL | PORTRAIT | {"strength": 0.7}
-    second = pair(graph, shifted, spec, way="modules", identity=person(graph, 2))
+    second = pair(graph, shifted, spec, identity=person(graph, 2))
     return sampled(graph, {"ours": second.ours, "oracle": second.oracle, "plain": shift(recipes.model(graph))})
 
 

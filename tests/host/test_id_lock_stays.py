@@ -137,7 +137,7 @@ def test_nothing_of_another_run_is_used_again(client: Client, live_host: HostSer
         clip = graph.add("WanCastDemoTextEncoder", text_encoder="mini_umt5.safetensors")[0]
         text = graph.add("CLIPTextEncode", clip=clip, text=now["text"])[0]
         parts = {"identity": person(graph, now["seed"]), "ref_text": text}
-        both = pair(graph, model, REF | PORTRAIT, way="modules", **parts)
+        both = pair(graph, model, REF | PORTRAIT, **parts)
         latent = fresh_latent(graph, (1, 16, 2, now["side"], now["side"]))
         rows = [velocity(graph, link, latent_image=latent) for link in (both.ours, both.oracle, model)]
         found[str(now)] = compared(client, graph, {"": rows})[""]

@@ -173,33 +173,29 @@ class RefTerm:
 
     def keys_values(self, context: PassContext) -> KeysValues:
         """Keys and values of both pictures in each block, 2 n d: one pass of them through the model."""
-        like = context.like
-        return reference_keys_values(context.wan, self.network, self.latents.to(like), self.text.to(like))
+        wan, lynx, like = context.wan, self.network, context.like
+        if wan.img_emb is not None:
+            raise InputError(
+                "model",
+                found="a model that reads CLIP pictures (image to video of Wan2.1)",
+                wanted="a model whose cross-attention reads text alone, for reference layers",
+                fix="Use Wan2.2, or leave the reference layers out.",
+            )
+        found: KeysValues = {}
+        latents, text = self.latents.to(like), self.text.to(like)
+        for index, features in enumerate(_features(wan, latents, text, blocks=max(lynx.blocks) + 1)):
+            if index in lynx.blocks:
+                k, v = lynx.layers[str(index)](features)
+                found[index] = wan.blocks[index].self_attn.norm_k(k), v
+        return found
 
 
-def reference_keys_values(wan: WanNetwork, lynx: LynxRef, latent: Tensor, text: Tensor) -> KeysValues:
-    """Keys and values of face crops in each block, b n d, for latents b c 1 h w and one text 1 n d of the model's."""
-    if wan.img_emb is not None:
-        raise InputError(
-            "model",
-            found="a model that reads CLIP pictures (image to video of Wan2.1)",
-            wanted="a model whose cross-attention reads text alone, for reference layers",
-            fix="Use Wan2.2, or leave the reference layers out.",
-        )
-    found: KeysValues = {}
-    for index, features in enumerate(_features(wan, latent, text, blocks=max(lynx.blocks) + 1)):
-        if index in lynx.blocks:
-            k, v = lynx.layers[str(index)](features)
-            found[index] = wan.blocks[index].self_attn.norm_k(k), v
-    return found
-
-
-def _features(wan: WanNetwork, latent: Tensor, text: Tensor, *, blocks: int) -> Iterator[Tensor]:
-    """What the self-attention of each of the first blocks reads, b n d.
+def _features(wan: WanNetwork, latents: Tensor, text: Tensor, *, blocks: int) -> Iterator[Tensor]:
+    """What the self-attention of each of the first blocks reads of pictures (b c 1 h w) and a text (1 n d), b n d.
 
     The block's own layers alone attend: what other nodes put around them is for the video.
     """
-    x, grid = picture_tokens(wan, latent)
+    x, grid = picture_tokens(wan, latents)
     context = wan.text_embedding(text.to(x)).expand(len(x), -1, -1)
     at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, (0, 0, 0), x.device)
     for block in wan.blocks[:blocks]:

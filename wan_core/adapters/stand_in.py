@@ -17,10 +17,8 @@ from ..weights import Factory, Operations
 from .kv_cache import KeysValues
 from .passes import Options, PassContext, VideoTokens
 from .settings import POSITIVE
-from .tokens import Grid
 from .wan import (
     RopePosition,
-    WanNetwork,
     attend,
     block_modulation,
     modulated,
@@ -93,12 +91,6 @@ def corner_of(video: VideoTokens, options: Options) -> RopePosition:
     return rope.get("shift_t", 0.0) - 1, behind[0], behind[1]
 
 
-def portrait_start(corner: RopePosition, portraits_between: int, portrait: Grid) -> RopePosition:
-    """Where a portrait begins: one step before the video in time, and behind it and the portraits between."""
-    time, row, column = corner
-    return time, row + portraits_between * portrait.rows, column + portraits_between * portrait.columns
-
-
 def portraits_between(is_everywhere: Sequence[bool]) -> list[int]:
     """For each portrait of a model, how many lie between it and the video.
 
@@ -118,34 +110,35 @@ class StandInTerm:
     latent: Tensor  # 1 c 1 h w
     expert: str | None  # "high" or "low", the expert that it was trained for; None where its file does not say
 
+    def start(self, context: PassContext) -> RopePosition:
+        """The portrait's first position: before the video in time, behind it and the portraits between in space."""
+        (time, row, column), portrait = context.corner, picture_grid(self.latent)
+        between = context.portraits_between
+        return time, row + between * portrait.rows, column + between * portrait.columns
+
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
-        start = portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
-        return "stand-in", context.weights_key, context.like.dtype, start
+        return "stand-in", context.weights_key, context.like.dtype, self.start(context)
 
     def keys_values(self, context: PassContext) -> KeysValues:
-        """Keys and values of the portrait in each block, 1 n d: one pass of it through the model."""
-        start = portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
-        return stand_in_keys_values(context.wan, self.network, self.latent.to(context.like), start)
-
-
-def stand_in_keys_values(wan: WanNetwork, stand_in: StandIn, latent: Tensor, start: RopePosition) -> KeysValues:
-    """Keys (rotated to a grid from ``start``) and values of a portrait (1 c 1 h w) in each block, 1 n d."""
-    x, grid = picture_tokens(wan, latent)
-    at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, start, x.device)
-    found: KeysValues = {}
-    for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
-        (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
-        attention, h = block.self_attn, modulated(block.norm1(x), shift, scale)
-        q, k, v = attention.q(h), attention.k(h), attention.v(h)
-        if index in stand_in.blocks:
-            q, k, v = (a + b.to(h) for a, b in zip((q, k, v), stand_in.layers[str(index)](h.float()), strict=True))
-        q, k = rotated_queries_keys(attention, q, k, freqs)
-        if index in stand_in.blocks:
-            found[index] = k, v
-        x = torch.addcmul(x, attention.o(attend(q, k, v, attention.num_heads)), gate)
-        x = with_feed_forward(block, x, feed_forward)
-    return found
+        """Keys (with their positions) and values of the portrait in each block, 1 n d: one pass of it through Wan."""
+        wan, stand_in = context.wan, self.network
+        x, grid = picture_tokens(wan, self.latent.to(context.like))
+        at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, self.start(context), x.device)
+        found: KeysValues = {}
+        for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
+            (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
+            attention, h = block.self_attn, modulated(block.norm1(x), shift, scale)
+            q, k, v = attention.q(h), attention.k(h), attention.v(h)
+            if index in stand_in.blocks:
+                terms = stand_in.layers[str(index)](h.float())
+                q, k, v = (part + term.to(h) for part, term in zip((q, k, v), terms, strict=True))
+            q, k = rotated_queries_keys(attention, q, k, freqs)
+            if index in stand_in.blocks:
+                found[index] = k, v
+            x = torch.addcmul(x, attention.o(attend(q, k, v, attention.num_heads)), gate)
+            x = with_feed_forward(block, x, feed_forward)
+        return found
 
 
 # Rows of a batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import sys
@@ -21,40 +20,27 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .two_stream import Pass, Person, by_block, forward, pass_of, read, resampled
+from .two_stream import Pass, Person, by_block, pass_of, read, resampled
 
 CATEGORY = "WanCast probe"
 KEY = "wancast_probe_oracle"
-WAYS = ("whole", "modules")
 GREY = 0.5
 RECOGNISER = "mini_ir_se.safetensors"  # whose vectors the made-up ones are said to be
 
 encoded: dict[str, Tensor] = {}  # latents of the few pictures that the tests use, by their hash
 
 
-# Two ways to put persons into a model
+# Persons in a model
 
 
-class Whole:
-    """A wrapper of the host's diffusion model that computes the whole pass itself, in double precision."""
-
-    def __init__(self, persons: list[Person]) -> None:
-        self.persons = persons
-
-    def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
-        t, context, _, _, options = args
-        wan = copy.deepcopy(executor.class_obj).double()
-        now = pass_of(wan, self.persons, x.double(), options)
-        if now is None:
-            return executor(x, *args, **extra)
-        return forward(wan, now, x.double(), t, context.double()).to(x.dtype)
-
-
-class Modules(Whole):
+class Oracle:
     """A wrapper that gives the attentions of each block another forward for as long as the pass runs.
 
     It keeps whatever else a model or another node does, and every call of attention goes through the host's own.
     """
+
+    def __init__(self, persons: list[Person]) -> None:
+        self.persons = persons
 
     def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
         wan = executor.class_obj
@@ -123,7 +109,6 @@ class WanCastProbeOracle(io.ComfyNode):
                 io.Model.Input("model"),
                 io.AnyType.Input("identity"),
                 io.String.Input("spec", multiline=True),
-                io.Combo.Input("way", options=list(WAYS), default=WAYS[0]),
                 io.Vae.Input("vae", optional=True),
                 io.Conditioning.Input("ref_text", optional=True),
                 io.Mask.Input("mask", optional=True),
@@ -132,14 +117,13 @@ class WanCastProbeOracle(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, identity: Any, spec: str, way: str, **parts: Any) -> io.NodeOutput:
+    def execute(cls, model: Any, identity: Any, spec: str, **parts: Any) -> io.NodeOutput:
         model = model.clone()
         person = person_of(model, identity, json.loads(spec), **parts)
         earlier = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
         persons = [*(earlier[0].persons if earlier else []), person]
         model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, KEY)
-        wrapper = {"whole": Whole, "modules": Modules}[way](persons)
-        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper)
+        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, Oracle(persons))
         return io.NodeOutput(model)
 
 

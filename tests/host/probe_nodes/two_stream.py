@@ -184,12 +184,11 @@ def token_weights(persons: list[Person], grid: tuple[int, int, int], shown: list
 # Pictures through the model
 
 
-def modulation(wan: Any, t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The embedded time, b d, and its six rows for the blocks, b 6 d."""
+def modulation(wan: Any, dtype: torch.dtype) -> Tensor:
+    """The six rows for the blocks, 6 d, of the embedded time 0, whose cosines are 1 and whose sines are 0."""
     half = wan.freq_dim // 2
-    angles = t.float()[:, None] * 10000.0 ** (-torch.arange(half, dtype=torch.float32) / half)
-    embedded = wan.time_embedding(torch.cat((angles.cos(), angles.sin()), dim=1).to(dtype))
-    return embedded, wan.time_projection(embedded).reshape(len(t), 6, -1)
+    waves = torch.cat((torch.ones(1, half), torch.zeros(1, half)), dim=1).to(dtype)
+    return wan.time_projection(wan.time_embedding(waves)).reshape(6, -1)
 
 
 def patches(wan: Any, latent: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
@@ -205,9 +204,9 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
     """What each block's self-attention reads when the model sees one picture at time 0 with a text, n d."""
     x, grid = patches(wan, latent)
     x, ids, context = x.to(dtype), places((0, 0, 0), grid), wan.text_embedding(text.to(dtype))
-    _, e = modulation(wan, torch.zeros(1), dtype)
+    e = modulation(wan, dtype)
     for block in wan.blocks:
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e
         h = modulated(x, block.eps, shift, scale)
         yield h
         own, cross = block.self_attn, block.cross_attn
@@ -226,9 +225,9 @@ def portrait_keys_values(
     """Keys and values of the portrait in each block; it sees itself alone, and no text."""
     x, grid = patches(wan, person.portrait)
     x, ids = x.to(dtype), places(start, grid)
-    _, e = modulation(wan, torch.zeros(1), dtype)
+    e = modulation(wan, dtype)
     for index, block in enumerate(wan.blocks):
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e
         h = modulated(x, block.eps, shift, scale)
         own, lora = block.self_attn, person.stand_in.get(index)
 
@@ -335,37 +334,3 @@ def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any])
             shown.insert(0, shown[0] - 1)
     weights = token_weights(persons, grid, shown)
     return Pass(wan, persons, is_negative, weights, math.prod(grid)).fill(grid, x.dtype)
-
-
-# The whole forward pass
-
-
-def forward(wan: Any, now: Pass, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-    """The velocity b c t h w that the model predicts with the identities in it, row by row."""
-    return torch.stack([forward_row(wan, now, row, x[row], t[row], context[row]) for row in range(len(x))])
-
-
-def forward_row(wan: Any, now: Pass, row: int, latent: Tensor, t: Tensor, text: Tensor) -> Tensor:
-    heads, dtype = wan.num_heads, latent.dtype
-    x, grid = patches(wan, latent)
-    x, ids, context = x.to(dtype), places((0, 0, 0), grid), wan.text_embedding(text)
-    embedded, e = modulation(wan, t.reshape(1), dtype)
-    for index, block in enumerate(wan.blocks):
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = modulated(x, block.eps, shift, scale)
-        own, cross = block.self_attn, block.cross_attn
-        q, k, v = own.norm_q(own.q(h)), rotated(own.norm_k(own.k(h)), ids, heads), own.v(h)
-        turned = rotated(q, ids, heads)
-        y = now.inside(index, row, k, v, lambda k, v, q=turned: attend(q, k, v, heads))
-        y = y + now.beside(now.ref, "ref_strength", index, row, q)
-        x = x + own.o(y) * gate
-        q = cross.norm_q(cross.q(block.norm3(x)))
-        y = attend(q, cross.norm_k(cross.k(context)), cross.v(context), heads)
-        x = x + cross.o(y + now.beside(now.text, "strength", index, row, q))
-        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
-    shift, scale = wan.head.modulation.to(dtype)[0] + embedded
-    x = wan.head.head(modulated(x, wan.head.eps, shift, scale))
-    frames, rows, columns = grid
-    x = x.reshape(frames, rows, columns, 2, 2, -1).permute(5, 0, 1, 3, 2, 4)  # c t rows 2 columns 2
-    x = x.reshape(-1, frames, 2 * rows, 2 * columns)
-    return x[:, :, : latent.shape[2], : latent.shape[3]]

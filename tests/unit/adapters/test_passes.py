@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wan_core.adapters.passes import RunFacts, VideoTokens, latents_before, require_whole_picture
-from wan_core.adapters.stand_in import corner_of, portrait_start, portraits_between
+from wan_core.adapters.stand_in import StandInTerm, corner_of, portraits_between
 from wan_core.adapters.tokens import Grid
 from wan_core.adapters.wan import OF_SCAIL
 from wan_core.errors import InputError
@@ -35,7 +35,9 @@ def test_portraits_begin_behind_the_last_position_of_the_video(
 
 def test_portraits_lie_diagonally_one_after_another_and_masked_ones_behind_those_that_act_everywhere() -> None:
     assert portraits_between([False, True, False, True, False]) == [2, 0, 2, 1, 2]
-    assert portrait_start((-1, 4, 6), 2, Grid(1, 3, 5)) == (-1, 4 + 2 * 3, 6 + 2 * 5)
+    portrait = StandInTerm(None, torch.zeros(1, 16, 1, 5, 10), expert=None)  # 3 x 5 tokens
+    third = SimpleNamespace(corner=(-1, 4, 6), portraits_between=2)
+    assert portrait.start(third) == (-1, 4 + 2 * 3, 6 + 2 * 5)
 
 
 @pytest.mark.parametrize(

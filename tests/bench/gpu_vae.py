@@ -8,9 +8,7 @@ files. Figures that --out has already are not taken again, so a call that was cu
 
 Stock and ours decode 81 frames of 1280x720 (2.1) or 1280x704 (2.2) to an IMAGE in RAM: a short clip first, then ROUNDS
 times, with the peaks of all of these. Random pictures do not compress as real ones do, so mind file_mb when you
-read the time of a video file. Without a GPU, to see that it runs:
-
-    python tests/bench/gpu_vae.py --device cpu --tiny --out OUT
+read the time of a video file. Without a GPU, to see that it runs: --device cpu --tiny
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -38,50 +35,28 @@ from unittest.mock import MagicMock, patch
 import bench_vae
 from bench_vae import PACK, pack_module
 
-SIZES = {"2.1": "1280x720", "2.2": "1280x704"}
-PIXELS_PER_LATENT = {"2.1": 8, "2.2": 16}
-TINY_SIZE = "32x32"
-FRAMES, TINY_FRAMES = 81, 5
-WARM_FRAMES = 17  # they go through every kernel
-ROUNDS, TINY_ROUNDS = 3, 1
-SEED = 1
-GOALS = {"stock_s/s": ("least", 1.5), "stock/reserved": ("least", 1 / 0.75), "video_s/decoding_s": ("most", 1.05)}
+SIZES = {"2.1": (1280, 720), "2.2": (1280, 704)}
+TINY_SIZE = (32, 32)
+FRAMES, WARM_FRAMES, TINY_FRAMES = 81, 17, 5  # the short clip goes through every kernel
+ROUNDS = 3
+GOALS = {"stock_s/s": ("least", 1.5), "reserved/stock": ("most", 0.75), "video_s/decoding_s": ("most", 1.05)}
+HAS_AV = importlib.util.find_spec("av") is not None
 Figures = dict[str, float | str]
 
 
-# Options and the host, which must start before torch is imported
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line; --tiny changes what no other option says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for gpu_vae.json")
     parser.add_argument("--vae", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--size", help="default 1280x720 for 2.1 and 1280x704 for 2.2")
-    parser.add_argument("--frames", type=int, help=f"default {FRAMES}")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a small video, decoded once")
-    options = parser.parse_args(arguments)
-    options.frames = options.frames or (TINY_FRAMES if options.tiny else FRAMES)
-    options.rounds = TINY_ROUNDS if options.tiny else ROUNDS
-    options.sizes = {vae: options.size or (TINY_SIZE if options.tiny else SIZES[vae]) for vae in options.vae}
-    if options.frames < 1 or options.frames % 4 != 1:
-        parser.error("--frames must be 1, 5, 9, 13, ...")
-    for vae, size in options.sizes.items():
-        if any(side % PIXELS_PER_LATENT[vae] or not side for side in sides(size)):
-            parser.error(f"the sides of --size must be multiples of {PIXELS_PER_LATENT[vae]} for the {vae} VAE")
-    return options
+    return parser.parse_args(arguments)
 
 
-def sides(size: str) -> tuple[int, int]:
-    width, height = map(int, size.split("x"))
-    return width, height
-
-
-def start_host(options: argparse.Namespace) -> None:
+def start_host(device: str) -> None:
     """Does what the host's main.py does before it imports torch: its arguments and its allocator."""
     arguments = {"cuda": ["--bf16-vae", "--disable-dynamic-vram"], "cpu": ["--cpu", "--fp32-vae"]}
-    sys.argv = [sys.argv[0], *arguments[options.device]]
+    sys.argv = [sys.argv[0], *arguments[device]]
     importlib.import_module("comfy.options").enable_args_parsing()
     importlib.import_module("cuda_malloc")
     if not HAS_AV:  # the host's node API wants it to start
@@ -89,9 +64,8 @@ def start_host(options: argparse.Namespace) -> None:
             sys.modules[f"av{name}"] = MagicMock()
 
 
-HAS_AV = importlib.util.find_spec("av") is not None
 OPTIONS = parse(sys.argv[1:])
-start_host(OPTIONS)
+start_host(OPTIONS.device)
 
 import comfy.model_management  # noqa: E402
 import comfy.utils  # noqa: E402
@@ -99,16 +73,14 @@ import folder_paths  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-DEVICE = torch.device(OPTIONS.device)
 decoding = pack_module("nodes.high_compression_vae_decode")
-vaes = pack_module("nodes.host.vaes")
 frames = pack_module("nodes.host.frames")
+vaes = pack_module("nodes.host.vaes")
 core = pack_module("wan_core.vae")
 models = pack_module("wan_core.vae.memory")
 methods = pack_module("wan_core.vae.methods")
 plans = pack_module("wan_core.vae.plan")
 stream_frames = pack_module("wan_core.vae.stream").stream_frames
-InputError = pack_module("wan_core.errors").InputError
 
 
 class StockFellBack(Exception):
@@ -125,21 +97,21 @@ def stock(vae: Any, latent: Tensor) -> tuple[Tensor, str]:
         return bench_vae.decode("stock", vae, latent), "the host's VAEDecode"
 
 
-def planned(vae: Any, latent: Tensor, choice: dict[str, Any] | None, method: Any = None) -> tuple[Tensor, str]:
-    """What our node does, by a tiling or by a method that it might not choose."""
-    request = vaes.decode_request(vae, {"samples": latent}, choice, None)
+def ours(vae: Any, latent: Tensor, choice: dict[str, Any] | None = None) -> tuple[Tensor, str]:
+    """Our node."""
+    images, report = decoding.HighCompressionVAEDecode.execute({"samples": latent}, vae, choice).args
+    return images, report.splitlines()[0]
+
+
+def by_method(vae: Any, latent: Tensor, method: Any) -> tuple[Tensor, str]:
+    """What our node does, by a method that it might not choose."""
+    request = vaes.decode_request(vae, {"samples": latent}, None, None)
     images = frames.room_for_image(request.image_shape)
-    memory, load = partial(vaes.free_memory, vae, images.nbytes), partial(vaes.loaded_for_decoding, vae)
-    fill = partial(decoding.fill, images, vae.process_output)
-    if method is None:
-        plan = core.decode(request, fill, memory=memory, load=load).plan
-    else:
-        model = models.memory_model(request.params, latent.shape, vae.vae_dtype.itemsize)
-        plan = core.DecodePlan(method, model.peak_bytes(method))
-        with load(request.network, plan, vae.vae_dtype) as loaded:
-            fill(streamed(loaded, request, plan))
-    name = f"{plan.method.rows}x{plan.method.columns}, {plan.method.segment_latents} latents a turn"
-    return images, f"{name}, {plan.peak_bytes / 1e9:.2f} GB estimated"
+    model = models.memory_model(request.params, latent.shape, vae.vae_dtype.itemsize)
+    plan = core.DecodePlan(method, model.peak_bytes(method))
+    with vaes.loaded_for_decoding(vae, request.network, plan, vae.vae_dtype) as loaded:
+        decoding.fill(images, vae.process_output, streamed(loaded, request, plan))
+    return images, f"{plan.peak_bytes / 1e9:.2f} GB estimated"
 
 
 def streamed(loaded: Any, request: Any, plan: Any) -> Iterator[Tensor]:
@@ -148,17 +120,13 @@ def streamed(loaded: Any, request: Any, plan: Any) -> Iterator[Tensor]:
     return stream_frames(loaded.network, request.latent[0], request.params, plan.method, **where)
 
 
-def tiles(rows: int, columns: int) -> dict[str, Any]:
-    return {"tiling": "tiles", "rows": rows, "columns": columns}
-
-
 WAYS: dict[str, Callable[[Any, Tensor], tuple[Tensor, str]]] = {
     "stock": stock,
-    "auto": lambda vae, latent: decoding.HighCompressionVAEDecode.execute({"samples": latent}, vae).args,
-    "one_frame": partial(planned, choice=None, method=methods.ONE_FRAME),
-    "cache_in_ram": partial(planned, choice=None, method=methods.PARKED_CACHE),
-    "tiles_1x2": partial(planned, choice=tiles(1, 2)),
-    "tiles_2x2": partial(planned, choice=tiles(2, 2)),
+    "auto": ours,
+    "one_frame": partial(by_method, method=methods.ONE_FRAME),
+    "cache_in_ram": partial(by_method, method=methods.PARKED_CACHE),
+    "tiles_1x2": partial(ours, choice={"tiling": "tiles", "rows": 1, "columns": 2}),
+    "tiles_2x2": partial(ours, choice={"tiling": "tiles", "rows": 2, "columns": 2}),
 }
 
 
@@ -177,18 +145,14 @@ def stock_images(kind: str) -> Tensor:
     return stock(random_vae(kind), latent_of(kind))[0]
 
 
-def latent_of(kind: str) -> Tensor:
-    """A random latent, 1 z t h w."""
+def latent_of(kind: str, *, soft: bool = False) -> Tensor:
+    """A random latent, 1 z t h w; one of soft, large shapes compresses better than noise."""
     channels, scale = (16, 8) if kind == "2.1" else (48, 16)
-    width, height = sides(OPTIONS.sizes[kind])
-    shape = (1, channels, (OPTIONS.frames - 1) // 4 + 1, height // scale, width // scale)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(SEED))
-
-
-def soft_latent_of(kind: str) -> Tensor:
-    """A random latent of large shapes, 1 z t h w: its pictures compress better than those of noise."""
-    latent = latent_of(kind)
-    shape = latent.shape[2:]
+    width, height = TINY_SIZE if OPTIONS.tiny else SIZES[kind]
+    shape = ((TINY_FRAMES if OPTIONS.tiny else FRAMES) - 1) // 4 + 1, height // scale, width // scale
+    latent = torch.randn((1, channels, *shape), generator=torch.Generator().manual_seed(1))
+    if not soft:
+        return latent
     coarse = latent[..., :: max(1, shape[1] // 6), :: max(1, shape[2] // 10)]
     return torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")
 
@@ -207,7 +171,7 @@ def peaks() -> Iterator[Figures]:
     gc.collect()
     comfy.model_management.soft_empty_cache()
     found: Figures = {}
-    if DEVICE.type == "cpu":
+    if OPTIONS.device == "cpu":
         with bench_vae.peak_ram() as ram_mb:
             yield found
         found["ram_gb"] = ram_mb[0] / 1e3
@@ -224,39 +188,26 @@ def peaks() -> Iterator[Figures]:
 
 def way_figures(kind: str, way: str) -> Figures:
     """The median time of a way, its peaks, and how far its pictures are from the stock ones."""
-    vae, latent = random_vae(kind), latent_of(kind)
+    vae, latent, made = random_vae(kind), latent_of(kind), []
     if not OPTIONS.tiny:
         WAYS[way](vae, latent[:, :, : (WARM_FRAMES - 1) // 4 + 1])
-    made: list[tuple[Tensor, str]] = []
-
-    def run() -> None:
-        made[:] = [WAYS[way](vae, latent)]
-
     with peaks() as found:
-        wall_s = [seconds(run) for _ in range(OPTIONS.rounds)]
-    images, how = made[0]
-    figures = {"s": statistics.median(wall_s), **found, "how": how.splitlines()[0]}
-    figures["spread_of_pictures"] = float(images[0].float().std())  # 0 would make the next two say nothing
-    if way == "stock":
-        return figures
-    try:
-        return figures | distance(images, stock_images(kind))
-    except StockFellBack as error:
-        return figures | {"not_compared": str(error)}
-
-
-def distance(images: Tensor, expected: Tensor) -> Figures:
-    """How far pictures (f h w c, 0 to 1) are from the expected ones; raises ValueError when some are missing."""
-    largest = max(float((image - other).abs().max()) for image, other in zip(images, expected, strict=True))
-    return {"equal": float(torch.equal(images, expected)), "largest_difference": largest}
+        wall_s = [seconds(lambda: made.append(WAYS[way](vae, latent))) for _ in range(1 if OPTIONS.tiny else ROUNDS)]
+    images, how = made[-1]
+    figures = {"s": statistics.median(wall_s), **found, "how": how}
+    figures["spread_of_pictures"] = float(images[0].float().std())  # 0 would make the next say nothing
+    if way != "stock":
+        pairs = zip(images, stock_images(kind), strict=True)
+        figures["largest_difference"] = max(float((image - expected).abs().max()) for image, expected in pairs)
+    return figures
 
 
 def video_figures(kind: str) -> Figures:
     """WanCastDecodeToVideo (h264) against the same stream of frames without its encoder, in turn."""
     if not HAS_AV:
         return {"skipped": "PyAV is missing, which writes the video files"}
-    module = pack_module("nodes.decode_to_video")
-    vae, latent = random_vae(kind), soft_latent_of(kind)
+    node = pack_module("nodes.decode_to_video").WanCastDecodeToVideo
+    vae, latent = random_vae(kind), latent_of(kind, soft=True)
     request = vaes.decode_request(vae, {"samples": latent}, None, None, to_video=True)
     model = models.memory_model(request.params, latent.shape, vae.vae_dtype.itemsize)
     plan = plans.choose_plan(model, vaes.free_memory(vae, 0), plans.AUTO)
@@ -266,78 +217,69 @@ def video_figures(kind: str) -> Figures:
             for _ in streamed(loaded, request, plan):
                 pass
 
-    node, hidden = module.WanCastDecodeToVideo, SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="1")
-
     def encode() -> None:
-        with patch.object(node, "hidden", hidden):
+        with patch.object(node, "hidden", SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="1")):
             node.execute({"samples": latent}, vae, 16.0, "h264", 18, "software", "v", False, 1)
 
     with tempfile.TemporaryDirectory(dir=OPTIONS.out) as folder:
         folder_paths.set_temp_directory(folder)
         if not OPTIONS.tiny:
             decode()
-        alone_s, video_s = [], []
         with peaks() as found:
-            for _ in range(OPTIONS.rounds):
-                alone_s.append(seconds(decode))
-                video_s.append(seconds(encode))
+            times = [(seconds(decode), seconds(encode)) for _ in range(1 if OPTIONS.tiny else ROUNDS)]
         file_mb = max(path.stat().st_size for path in Path(folder).rglob("*.mp4")) / 1e6
-    video, alone = statistics.median(video_s), statistics.median(alone_s)
-    figures = {"video_s": video, "decoding_s": alone, "video_s/decoding_s": video / alone}
+    alone_s, video_s = (statistics.median(column) for column in zip(*times, strict=True))
+    figures = {"video_s": video_s, "decoding_s": alone_s, "video_s/decoding_s": video_s / alone_s}
     return figures | {"file_mb": file_mb, **found, "how": plan.why}
-
-
-def attempt(kind: str, row: str) -> Figures:
-    """The figures of a row, or why it failed."""
-    try:
-        return video_figures(kind) if row == "video" else way_figures(kind, row)
-    except (InputError, StockFellBack) as error:
-        return {"failed": str(error)}
 
 
 # The table
 
 
+def compared(figures: Figures, base: Figures) -> Figures:
+    """The figures of a way with their ratios to the stock ones, where both are there."""
+    both = figures.keys() & base.keys()
+    ratios = {"stock_s/s": base["s"] / figures["s"]} if "s" in both else {}
+    if "reserved_gb" in both:
+        ratios["reserved/stock"] = figures["reserved_gb"] / base["reserved_gb"]
+    return figures | ratios
+
+
 def line(key: str, name: str, value: float | str) -> str:
     """One figure, and whether it keeps its goal; a toy or a CPU keeps none."""
     if isinstance(value, str):
-        return f"{key:<40} {name:<20} {value}"
-    text = f"{key:<40} {name:<20} {value:12.6g}"
-    if name not in GOALS or OPTIONS.tiny or DEVICE.type == "cpu":
+        return f"{key:<30} {name:<20} {value}"
+    text = f"{key:<30} {name:<20} {value:12.6g}"
+    if name not in GOALS or OPTIONS.tiny or OPTIONS.device == "cpu":
         return text
     side, limit = GOALS[name]
     kept = value <= limit if side == "most" else value >= limit
     return f"{text}   goal: at {side} {limit} {'kept' if kept else 'MISSED'}"
 
 
-def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    found = {"torch": torch.__version__, "python": platform.python_version()}
-    if DEVICE.type == "cpu":
-        return found | {"device": f"{os.cpu_count()} CPU cores"}
-    return found | {"device": torch.cuda.get_device_name(), "allocator": torch.cuda.get_allocator_backend()}
-
-
 def main() -> None:
     """Takes the figures that are still missing, and saves them row by row."""
     OPTIONS.out.mkdir(parents=True, exist_ok=True)
     comfy.utils.set_progress_bar_enabled(False)
-    logging.getLogger(PACK).setLevel(logging.ERROR)
-    logging.getLogger().setLevel(logging.ERROR)  # the encoder's weights are missing, which nobody needs here
+    for name in (PACK, None):
+        logging.getLogger(name).setLevel(logging.ERROR)  # the encoder's weights are missing, which nobody needs here
     results = OPTIONS.out / "gpu_vae.json"
     taken: dict[str, Any] = json.loads(results.read_text(encoding="ascii")) if results.exists() else {}
+    device = torch.cuda.get_device_name() if OPTIONS.device == "cuda" else f"{os.cpu_count()} CPU cores"
+    machine = {"torch": torch.__version__, "device": device}
     for kind in OPTIONS.vae:
-        video = f"{OPTIONS.device}.{kind}.{OPTIONS.sizes[kind]}.{OPTIONS.frames}"
+        video = f"{OPTIONS.device}.{kind}{'.tiny' if OPTIONS.tiny else ''}"
         for row in (*WAYS, "video"):
-            key = f"{video}.{row}" + (".tiny" if OPTIONS.tiny else "")
-            if key not in taken or "skipped" in taken[key]["figures"]:
-                with torch.inference_mode():
-                    figures = attempt(kind, row)
-                base = taken[key.replace(f".{row}", ".stock")]["figures"] if row != "stock" else {}
-                for ratio, name in (("stock_s/s", "s"), ("stock/reserved", "reserved_gb")):
-                    if name in figures and name in base:
-                        figures[ratio] = base[name] / figures[name]
-                taken[key] = {"figures": figures, "machine": machine()}
+            key = f"{video}.{row}"
+            if key not in taken:
+                try:
+                    with torch.inference_mode():
+                        figures = video_figures(kind) if row == "video" else way_figures(kind, row)
+                except (pack_module("wan_core.errors").InputError, StockFellBack) as error:
+                    figures = {"failed": str(error)}
+                if row != "stock":
+                    figures = compared(figures, taken[f"{video}.stock"]["figures"])
+                taken[key] = {"figures": figures, "machine": machine}
                 part = results.with_suffix(".part")
                 part.write_text(json.dumps(taken, indent=1), encoding="ascii")
                 os.replace(part, results)

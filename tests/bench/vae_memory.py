@@ -4,7 +4,7 @@ It computes no picture and needs no GPU: the host's own modules are built withou
 operation makes is counted while it lives. Weights, kernel workspace and the allocator's rounding are not counted, and
 the attention is taken to be fused (its operands and its result are counted).
 
-    python tests/bench/vae_memory.py [--vae 2.1 2.2] [--size 480p 720p 1080p] [--row stock one_frame ...]
+    python tests/bench/vae_memory.py [--vae 2.1 2.2] [--size 480p 720p 1080p] [--row stock one_frame ...] [--frames 9]
 
 WANCAST_HOST names the host's folder; without it, the one that dev.py made is taken.
 """
@@ -26,8 +26,7 @@ ROOT = Path(__file__).parents[2]
 HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
 SIZES = {"480p": (832, 480), "720p": (1280, 720), "1080p": (1920, 1088)}
 ROWS = ("stock", "host", "one_frame", "cache_in_ram", "2_columns", "2x2")
-SHORT_FRAMES, LONG_FRAMES = 33, 257
-TILED_FRAMES = 61  # two segments of eight latent frames
+FRAMES, TILED_FRAMES = 33, 61  # two segments of eight latent frames
 GOALS_GIB = {  # (vae, size, row)
     ("2.1", "720p", "one_frame"): 5.0,
     ("2.2", "720p", "one_frame"): 4.1,
@@ -41,9 +40,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--vae", nargs="+", choices=["2.1", "2.2"], default=["2.1", "2.2"])
     parser.add_argument("--size", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=ROWS)
-    parser.add_argument("--frames", type=int, help=f"default {SHORT_FRAMES}, of tiles {TILED_FRAMES}")
-    parser.add_argument("--growth", action="store_true", help="also walk long clips; takes minutes")
-    parser.add_argument("--where", action="store_true", help="also name the operation and the calls at the peak")
+    parser.add_argument("--frames", type=int, help=f"default {FRAMES}, of tiles {TILED_FRAMES}")
     return parser.parse_args(arguments)
 
 
@@ -88,7 +85,6 @@ class LiveBytes(TorchDispatchMode):
         super().__init__()
         self.live_bytes = 0
         self.peak_bytes = 0
-        self.peak_calls: list[str] = []
         self._seen: dict[int, object] = {weight.untyped_storage()._cdata: weight for weight in weights}
 
     def __torch_dispatch__(
@@ -98,8 +94,7 @@ class LiveBytes(TorchDispatchMode):
         for value in tree_iter(out):
             if isinstance(value, torch.Tensor) and value.is_meta:
                 self._count(value.untyped_storage())
-        if self.live_bytes > self.peak_bytes:
-            self.peak_bytes, self.peak_calls = self.live_bytes, [str(func), *callers()] if OPTIONS.where else []
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         return out
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -113,17 +108,6 @@ class LiveBytes(TorchDispatchMode):
 
         self._seen[key] = weakref.ref(storage, gone)
         self.live_bytes += nbytes
-
-
-def callers() -> list[str]:
-    """The calls of the decoder that lead to here, innermost first."""
-    found, frame = [], sys._getframe(2)
-    while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.parent.name in ("vae", "wan"):
-            found.append(f"{path.name}:{frame.f_lineno} {frame.f_code.co_name}")
-        frame = frame.f_back
-    return found
 
 
 def run_or_leave(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -143,11 +127,11 @@ def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.
     return torch.empty_like(q).transpose(1, 2).reshape(shape)
 
 
-def peak_of(network: torch.nn.Module, run: Callable[[], object]) -> LiveBytes:
+def peak_of(network: torch.nn.Module, run: Callable[[], object]) -> int:
     """Runs something and gives its peak."""
     with torch.inference_mode(), LiveBytes(network.parameters()) as live:
         run()
-    return live
+    return live.peak_bytes
 
 
 # The decoders of the real size
@@ -197,31 +181,18 @@ def peaks(vae: str, size: str, row: str, frames: int) -> tuple[int, int]:
     params = detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
     shape = latent_shape(params, size, frames)
     if row == "stock":
-        return peak_of(network, partial(decode_stock, network, shape)).peak_bytes, 0
-    live = peak_of(network, partial(decode_streamed, network, shape, params, METHODS[row]))
-    for call in live.peak_calls:
-        say(f"    {call}")
-    return live.peak_bytes, memory_model(params, shape, DTYPE.itemsize).peak_bytes(METHODS[row])
-
-
-def picture_bytes(vae: str, size: str) -> int:
-    """One frame as the decoder gives it."""
-    width, height = SIZES[size]
-    return width * (height if vae == "2.1" else height - height % 32) * 3 * DTYPE.itemsize
+        return peak_of(network, partial(decode_stock, network, shape)), 0
+    walked = peak_of(network, partial(decode_streamed, network, shape, params, METHODS[row]))
+    return walked, memory_model(params, shape, DTYPE.itemsize).peak_bytes(METHODS[row])
 
 
 # The table
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def row_line(vae: str, size: str, row: str) -> str:
     """The peak of a row against its estimate and its goal."""
     is_tiled = row in METHODS and METHODS[row].is_tiled
-    walked, estimated = peaks(vae, size, row, OPTIONS.frames or (TILED_FRAMES if is_tiled else SHORT_FRAMES))
+    walked, estimated = peaks(vae, size, row, OPTIONS.frames or (TILED_FRAMES if is_tiled else FRAMES))
     line = f"{vae} {size:<6} {row:<13} {walked / GIB:7.3f} GiB"
     if estimated:
         line += f"   estimate {estimated / GIB:7.3f} GiB = {estimated / walked:6.4f} of it   ({walked})"
@@ -231,23 +202,11 @@ def row_line(vae: str, size: str, row: str) -> str:
     return line
 
 
-def growth_line(vae: str, size: str, row: str) -> str:
-    """What a longer clip adds to the peak, against one picture."""
-    grown = peaks(vae, size, row, LONG_FRAMES)[0] - peaks(vae, size, row, SHORT_FRAMES)[0]
-    kept = "kept" if grown < picture_bytes(vae, size) else "MISSED"
-    return (
-        f"{vae} {size:<6} {row:<13} {LONG_FRAMES} frames less {SHORT_FRAMES}: {grown / 2**20:8.2f} MiB"
-        f"   goal under one frame, {picture_bytes(vae, size) / 2**20:.2f} MiB: {kept}"
-    )
-
-
 def main() -> None:
-    """Prints a line for each row, and with --growth what a longer clip adds."""
+    """Prints a line for each row."""
     for vae, size, row in product(OPTIONS.vae, OPTIONS.size, OPTIONS.row):
-        say(row_line(vae, size, row))
-    if OPTIONS.growth:
-        for vae, size, row in product(OPTIONS.vae, OPTIONS.size, OPTIONS.row):
-            say(growth_line(vae, size, row))
+        sys.stdout.write(row_line(vae, size, row) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def test_no_peak_is_under_what_decoders_of_the_real_size_hold_and_all_are_near_i
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     shares = [float(share) for share in re.findall(r"estimate .* GiB = (\S+) of it", done.stdout)]
     assert len(shares) == len(rows)
-    assert 1 <= min(shares) <= max(shares) <= 1.15
+    assert min(shares) >= 1
+    assert max(shares[:3]) <= 1.01
+    assert max(shares) <= 1.1  # a clip shorter than the tiles' segment leaves room
 
 
 # Killed

@@ -40,30 +40,10 @@ def decode(vae: TinyWan, x: Tensor, cache: DecoderCache) -> Iterator[Tensor]:
         yield from decode_frame(vae, frame, cache)
 
 
-@pytest.mark.parametrize("latent_frames", [1, 2, 3, 6])
-@both_families
-def test_frame_by_frame_equals_the_clip_at_once(params: VaeParams, latent_frames: int) -> None:
-    vae, x = TinyWan(params, width=2), latent_of(params, latent_frames)[None]
-    frames = list(decode(vae, x, DecoderCache(CPU)))
-    assert len(frames) == params.frames(latent_frames)
-    torch.testing.assert_close(torch.cat(frames, dim=2), vae.decoder.whole(x), rtol=0, atol=1e-11)
-
-
 def test_of_a_shortcut_whose_twins_differ_a_clip_begins_with_the_second() -> None:
     vae, x = TinyWan(WAN22, dim_mult=(16, 8, 2, 2, 1)), latent_of(WAN22, 3)[None]  # with Wan's own widths they agree
     frames = torch.cat(list(decode(vae, x, DecoderCache(CPU))), dim=2)
     torch.testing.assert_close(frames, vae.decoder.whole(x), rtol=0, atol=1e-11)
-
-
-@pytest.mark.parametrize("park_at", range(4))
-@both_families
-def test_a_cache_may_move_between_latent_frames(params: VaeParams, park_at: int) -> None:
-    vae, x, cache = TinyWan(params), latent_of(params, 4)[None], DecoderCache(CPU)
-    frames = []
-    for i, frame in enumerate(x.split(1, dim=2)):
-        cache.move(parked=i == park_at)
-        frames += decode_frame(vae, frame, cache)
-    torch.testing.assert_close(torch.cat(frames, dim=2), vae.decoder.whole(x), rtol=0, atol=1e-11)
 
 
 @both_families

@@ -31,9 +31,6 @@ METHODS = {"host's schedule": HOST_SCHEDULE, **WALKING}
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 every_walk = pytest.mark.parametrize("method", WALKING.values(), ids=WALKING.keys())
 both_families = pytest.mark.parametrize("params", [WAN21, WAN22], ids=["wan21", "wan22"])
-host_calls = pytest.mark.parametrize(
-    ("params", "calls"), [(WAN21, [1, 2, 2, 1]), (WAN22, [1] * 6)], ids=["wan21", "wan22"]
-)
 
 
 class Interrupted(BaseException):
@@ -76,6 +73,7 @@ def test_every_method_gives_the_clip_decoded_in_one_go(
     before = latent.clone()
     frames = frames_of(vae, latent, method)
     assert frames.shape == params.image_shape((1, *latent.shape))
+    assert vae.conv2.calls == ([(0, latent_frames)] if method == HOST_SCHEDULE else [(0, 1)] * latent_frames)
     torch.testing.assert_close(frames, vae.whole(latent), rtol=0, atol=1e-11)
     assert torch.equal(latent, before)
 
@@ -110,25 +108,21 @@ def test_a_wan21_stream_of_single_latents_would_be_wrong() -> None:
     assert (wrong - vae.whole(latent)).abs().max() > 0.01
 
 
-@host_calls
-def test_the_decoder_is_called_only_when_its_frames_are_asked_for(params: VaeParams, calls: list[int]) -> None:
-    """The latent convolution sees the whole clip, because its rounding may depend on the size."""
-    vae = TinyWan(params)
-    pieces = stream(vae, latent_of(params, 6), HOST_SCHEDULE)
-    assert vae.decoder.calls == []
-    assert next(pieces).shape[0] == 1
-    assert vae.decoder.calls == [1]
-    assert sum(len(piece) for piece in pieces) == 20
-    assert vae.decoder.calls == calls
-    assert vae.conv2.calls == [(0, 6)]
-
-
-@host_calls
-def test_a_bounded_stream_takes_the_latent_in_the_decoders_own_chunks(params: VaeParams, calls: list[int]) -> None:
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize(("params", "calls"), [(WAN21, [1, 2, 2, 1]), (WAN22, [1] * 6)], ids=["wan21", "wan22"])
+def test_the_decoder_is_called_only_when_its_frames_are_asked_for(
+    params: VaeParams, calls: list[int], bounded: bool
+) -> None:
+    """The latent convolution sees the whole clip, as rounding may depend on its size; bounded it sees the chunks."""
     vae, latent = TinyWan(params), latent_of(params, 6)
-    frames = frames_of(vae, latent, HOST_SCHEDULE, bounded=True)
-    assert vae.conv2.calls == [(0, latents) for latents in calls]
+    pieces = stream(vae, latent, HOST_SCHEDULE, bounded=bounded)
+    assert vae.decoder.calls == []
+    first = next(pieces)
+    assert len(first) == 1
+    assert vae.decoder.calls == [1]
+    frames = torch.cat([first, *pieces])
     assert vae.decoder.calls == calls
+    assert vae.conv2.calls == [(0, latents) for latents in (calls if bounded else [6])]
     torch.testing.assert_close(frames, vae.whole(latent), rtol=0, atol=1e-11)
 
 
@@ -150,33 +144,23 @@ def test_a_piece_that_the_caller_lets_go_is_free_before_the_next_call() -> None:
     assert alive == [0] * 6
 
 
+@pytest.mark.parametrize("latent_frames", [1, 5])
 @both_families
-def test_the_hosts_slots_are_let_go_when_the_stream_is_closed(params: VaeParams) -> None:
+def test_the_hosts_slots_are_let_go_when_the_stream_is_closed(params: VaeParams, latent_frames: int) -> None:
+    """The host decodes a single latent of Wan2.1 without slots."""
     vae, given = TinyWan(params), []
     vae.decoder.register_forward_pre_hook(lambda _, args, named: given.append(named["feat_cache"]), with_kwargs=True)
-    pieces = stream(vae, latent_of(params, 5), HOST_SCHEDULE)
-    next(pieces), next(pieces)
+    pieces = stream(vae, latent_of(params, latent_frames), HOST_SCHEDULE)
+    next(pieces)
+    if latent_frames == 1 and params.kind == "Wan2.1":
+        assert given == [None]
+        return
     assert len(given[0]) == params.cache_slots
     pieces.close()
     assert given[0] == []
 
 
-def test_a_single_wan21_latent_has_no_cache() -> None:
-    vae, given = TinyWan(WAN21), []
-    vae.decoder.register_forward_pre_hook(lambda _, args, named: given.append(named["feat_cache"]), with_kwargs=True)
-    frames_of(vae, latent_of(WAN21, 1), HOST_SCHEDULE)
-    assert given == [None]
-
-
 # One frame at a time
-
-
-@every_walk
-@both_families
-def test_other_methods_move_the_latent_frame_by_frame(params: VaeParams, method: DecodeMethod) -> None:
-    vae = TinyWan(params)
-    frames_of(vae, latent_of(params, 4), method)
-    assert vae.conv2.calls == [(0, 1)] * 4
 
 
 @every_walk
@@ -193,38 +177,27 @@ def test_the_cache_is_the_same_for_a_clip_of_any_length(
     assert most[0] == most[1] > 0
 
 
+@pytest.mark.parametrize("raised", [None, Interrupted, RuntimeError])
 @every_walk
 @both_families
-def test_a_stream_that_is_dropped_frees_its_cache_and_leaves_the_modules_as_they_were(
-    params: VaeParams, method: DecodeMethod, caches: list[DecoderCache]
+def test_a_stream_that_is_dropped_or_breaks_frees_its_cache_and_leaves_the_modules_as_they_were(
+    params: VaeParams, method: DecodeMethod, raised: type[BaseException] | None, caches: list[DecoderCache]
 ) -> None:
     vae, latent = TinyWan(params), latent_of(params, 5)
-    before = [set(vars(module)) for module in vae.modules()]
+    before, clean = [set(vars(module)) for module in vae.modules()], frames_of(vae, latent, method)
     pieces = stream(vae, latent, method)
     next(pieces), next(pieces)
     cached = [weakref.ref(frame) for frame in cached_frames(caches)]
+    if raised is None:
+        del pieces
+    else:
+        hook = vae.decoder.head[-1].register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(raised))
+        with pytest.raises(raised):
+            list(pieces)
+        hook.remove()
     assert len(cached) > 60
-    del pieces
     assert all(frame() is None for frame in cached)
     assert [set(vars(module)) for module in vae.modules()] == before
-
-
-@pytest.mark.parametrize("raised", [Interrupted, RuntimeError])
-@every_walk
-@both_families
-def test_an_interruption_inside_a_convolution_frees_the_cache(
-    params: VaeParams, method: DecodeMethod, raised: type[BaseException], caches: list[DecoderCache]
-) -> None:
-    vae, latent = TinyWan(params), latent_of(params, 5)
-    clean = frames_of(vae, latent, method)
-    pieces = stream(vae, latent, method)
-    next(pieces)
-    cached = [weakref.ref(frame) for frame in cached_frames(caches)]
-    hook = vae.decoder.head[-1].register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(raised))
-    with pytest.raises(raised):
-        list(pieces)
-    hook.remove()
-    assert cached and all(frame() is None for frame in cached)
     assert torch.equal(frames_of(vae, latent, method), clean)
 
 

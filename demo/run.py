@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def run(url: str, out: Path) -> list[Path]:
     entry = client.wait(url, client.submit(url, prompt), TIMEOUT_S)
     wall_s = time.monotonic() - started_s
 
-    results = results_by_title(prompt, entry)
+    results = {prompt[node_id]["_meta"]["title"]: result for node_id, result in entry["outputs"].items()}
+    first_shot = next(n["inputs"]["length"] for n in prompt.values() if n["class_type"] == "EmptyHunyuanLatentVideo")
     out.mkdir(parents=True, exist_ok=True)
     film, sheet, report = out / "film.mp4", out / "contact_sheet.png", out / "report.json"
     film.write_bytes(client.view(url, results["Save the film"]["images"][0]))
@@ -55,23 +57,13 @@ def run(url: str, out: Path) -> list[Path]:
         title: Image.open(io.BytesIO(client.view(url, results[title]["images"][0])))
         for title in ("Aligned face", "Schedule", "Sound", "Lip-sync")
     }
-    sheet_of(Image.open(portrait), pictures, film_frames(film), first_shot_frames(prompt)).save(sheet)
+    sheet_of(Image.open(portrait), pictures, film_frames(film), first_shot).save(sheet)
     report.write_text(json.dumps(report_of(results, film, wall_s), indent=2) + "\n", encoding="utf-8")
     return [film, sheet, report]
 
 
-def results_by_title(prompt: workflow.Prompt, entry: dict[str, Any]) -> dict[str, Any]:
-    """What each output node left, by the node's title."""
-    return {prompt[node_id]["_meta"]["title"]: result for node_id, result in entry["outputs"].items()}
-
-
-def first_shot_frames(prompt: workflow.Prompt) -> int:
-    """The number of frames of shot 1."""
-    return next(n["inputs"]["length"] for n in prompt.values() if n["class_type"] == "EmptyHunyuanLatentVideo")
-
-
 def sheet_of(
-    portrait: Image.Image, pictures: dict[str, Image.Image], frames: list[Image.Image], first_shot: int
+    portrait: Image.Image, pictures: Mapping[str, Image.Image], frames: list[Image.Image], first_shot: int
 ) -> Image.Image:
     """The contact sheet of the two shots."""
     return contact_sheet(

@@ -22,10 +22,10 @@ MINIATURE_FILES = {
     "recognition_arcface_ir_se50.pth": "mini_ir_se.safetensors",
     "syncnet_v2.pth": "mini_syncnet.safetensors",
 }
-MINIATURE_NODES = {  # the stock loader knows only the full-size text encoder
+MINIATURE_NODES: dict[str, tuple[str, dict[str, Any]]] = {  # the stock loader knows only the full-size text encoder
     "CLIPLoader": ("WanCastDemoTextEncoder", {"text_encoder": "mini_umt5.safetensors"}),
 }
-MINIATURE_SIZES = {
+MINIATURE_SIZES: dict[str, dict[str, Any]] = {
     "EmptyHunyuanLatentVideo": {"width": 128, "height": 128, "length": 33},
     "WanSoundImageToVideo": {"width": 128, "height": 128},
     "MoESampler": {"steps": 8},
@@ -42,16 +42,12 @@ def shipped_workflow() -> Prompt:
 
 def miniature(prompt: Prompt) -> Prompt:
     """The same graph with miniature files, sizes and step counts."""
-    return {node_id: miniature_node(node) for node_id, node in prompt.items()}
-
-
-def miniature_node(node: dict[str, Any]) -> dict[str, Any]:
-    """One node of the graph, with what is too large for the miniature networks replaced."""
-    class_type, inputs = MINIATURE_NODES.get(node["class_type"], (node["class_type"], node["inputs"]))
-    small = {name: small_value(value) for name, value in inputs.items()} | MINIATURE_SIZES.get(class_type, {})
-    return node | {"class_type": class_type, "inputs": small}
-
-
-def small_value(value: object) -> object:
-    """The name of a miniature file instead of that of a real one; anything else as it is."""
-    return MINIATURE_FILES.get(value, value) if isinstance(value, str) else value
+    small: Prompt = {}
+    for node_id, node in prompt.items():
+        class_type, inputs = MINIATURE_NODES.get(node["class_type"], (node["class_type"], node["inputs"]))
+        inputs = {
+            name: MINIATURE_FILES.get(value, value) if isinstance(value, str) else value
+            for name, value in inputs.items()
+        }
+        small[node_id] = node | {"class_type": class_type, "inputs": inputs | MINIATURE_SIZES.get(class_type, {})}
+    return small

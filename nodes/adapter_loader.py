@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..wan_core.adapters.files import AdapterFile, load_adapter
-from ..wan_core.adapters.report import report_on
+from ..wan_core.adapters import AdapterFile, describe_adapter, load_adapter
 from .host import devices, files
 from .types import WanIdAdapter, names_its_errors
 
@@ -52,10 +51,10 @@ class WanCastAdapterLoader(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(cls, ip_layers: str, resampler: str, ref_layers: str = NONE, stand_in: str = NONE) -> io.NodeOutput:
-        picked = {"ip_layers": ip_layers, "resampler": resampler, "ref_layers": ref_layers, "stand_in": stand_in}
+        selected = {"ip_layers": ip_layers, "resampler": resampler, "ref_layers": ref_layers, "stand_in": stand_in}
         read = {
             slot: files.load_weights(files.ID_ADAPTERS, name, input_name=slot)
-            for slot, name in picked.items()
+            for slot, name in selected.items()
             if name != NONE
         }
         adapter = load_adapter(
@@ -64,7 +63,7 @@ class WanCastAdapterLoader(io.ComfyNode):
             operations=devices.operations,
             make_patcher=devices.resting_patcher,
         )
-        return io.NodeOutput(adapter, report_on(adapter))
+        return io.NodeOutput(adapter, describe_adapter(adapter))
 
 
 def _file_input(name: str, tooltip: str, *, optional: bool = False) -> io.Combo.Input:

@@ -2,45 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..wan_core.audio.report import describe, plot
-from ..wan_core.audio.sound import check_fits, fit_to_frames, read_audio
-from ..wan_core.audio.timing import chunk_count, exact_fps
-from ..wan_core.audio.tracks import TrackSet, analyse, frames_to_cover
-from ..wan_core.errors import InputError
+from ..wan_core.audio import AudioRequest, analyse, describe, plot
 from .host import devices
 from .types import WanAudioFeatures, names_its_errors
-
-TRACKS_KEY = "wancast"  # the one key that we add to the host's AUDIO_ENCODER_OUTPUT
-
-
-class AudioEncoder(Protocol):
-    """The host's audio encoder, as far as we use it."""
-
-    def encode_audio(self, audio: Tensor, sample_rate: int) -> dict[str, object]: ...
-
-
-def encode(audio_encoder: AudioEncoder, audio: dict[str, object], tracks: TrackSet) -> dict[str, object]:
-    """What the stock encoder says about the audio, unchanged, and our tracks beside it."""
-    if not callable(getattr(audio_encoder, "encode_audio", None)):
-        raise InputError(
-            "audio_encoder",
-            found=type(audio_encoder).__name__,
-            wanted="an audio encoder",
-            fix="Link the output of Load Audio Encoder.",
-        )
-    return {**audio_encoder.encode_audio(audio["waveform"], audio["sample_rate"]), TRACKS_KEY: tracks}
-
-
-def describe_encoding(encoded: dict[str, object] | None) -> str:
-    """One line about the AUDIO_ENCODER_OUTPUT."""
-    if encoded is None:
-        return "encoder: none linked, so audio_encoder_output is empty"
-    return f"encoder: {list(encoded['encoded_audio'].shape)}, {len(encoded['encoded_audio_all_layers'])} layers"
 
 
 class AudioFeatures(io.ComfyNode):
@@ -98,14 +64,16 @@ class AudioFeatures(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(
-        cls, audio: object, fps: float, frames: int, audio_encoder: AudioEncoder | None = None
+        cls, audio: io.Audio.Type, fps: float, frames: int, audio_encoder: io.AudioEncoder.Type | None = None
     ) -> io.NodeOutput:
-        rate = exact_fps(fps)
-        sound = read_audio(audio)
-        count = frames_to_cover(sound, frames, rate)
-        check_fits(sound, count, rate, free_bytes=devices.free_bytes(sound.waveform.device))
-        fitted = fit_to_frames(sound, count, rate).as_audio()
-        tracks = analyse(sound, count, rate)
-        encoded = None if audio_encoder is None else encode(audio_encoder, fitted, tracks)
-        report = describe(sound, tracks) + "\n" + describe_encoding(encoded)
-        return io.NodeOutput(encoded, tracks, fitted, count, chunk_count(count), report, plot(tracks))
+        request = AudioRequest(audio, fps, frames)
+        result = analyse(request, encoder=audio_encoder, free_bytes=devices.free_bytes)
+        return io.NodeOutput(
+            result.encoded,
+            result.tracks,
+            result.fitted.as_audio(),
+            result.tracks.frames,
+            result.chunks,
+            describe(result),
+            plot(result),
+        )

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-import torch
-from comfy_api.latest import io
+from comfy_api.latest import InputImpl, io
 from torch import Tensor
 
-from ..wan_core.audio.sound import read_recording
-from ..wan_core.audio.timing import exact_fps
-from ..wan_core.checks import checked_count
+from ..wan_core.checks import checked_fps
 from ..wan_core.media.encoders import CHOICES, CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
-from ..wan_core.media.soundtrack import Soundtrack
-from ..wan_core.vae.choice import one_clip, require_rgb, tiling_of
-from ..wan_core.vae.latent import check_image_fits, notes_on, samples_of, video_latent
-from ..wan_core.vae.pixels import require_finite, to_uint8
-from ..wan_core.vae.plan import Plan
-from ..wan_core.vae.spec import VaeSpec, detect_vae
-from ..wan_core.vae.stream import stream_frames
-from .host import devices, frames, prompts, vaes, video
+from ..wan_core.vae import decode, describe
+from .host import frames, vaes, video
 from .types import names_its_errors, tiling_input
 
-MOST_LAST_FRAMES = 1024
 AI_GENERATED = {
     "comment": "AI-generated video, made with WanCast",
     "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
@@ -93,7 +83,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
                     "last_frames",
                     default=1,
                     min=1,
-                    max=MOST_LAST_FRAMES,
+                    max=frames.MOST_LAST_FRAMES,
                     tooltip="How many of the last frames come out as an IMAGE too, to go on from them.",
                 ),
                 tiling_input(),
@@ -127,101 +117,36 @@ class WanCastDecodeToVideo(io.ComfyNode):
         save_output: bool,
         last_frames: int,
         tiling: dict[str, Any] | None = None,
-        audio: dict[str, Any] | None = None,
+        audio: io.Audio.Type | None = None,
     ) -> io.NodeOutput:
-        spec = detect_vae(vaes.vae_weight_shapes(vae))
-        require_rgb(spec)
-        checked_count(last_frames, MOST_LAST_FRAMES, name="last_frames")
-        latent = one_clip(video_latent(samples_of(samples), spec))  # 1 z t h w
-        count, height_px, width_px, _ = spec.image_shape(latent.shape)
-        tiles = tiling_of(tiling or prompts.stated(cls.hidden, "tiling"))
-        target = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, exact_fps(fps))
+        request = vaes.decode_request(vae, samples, tiling, cls.hidden, to_video=True)
+        count, height_px, width_px, _ = request.image_shape
+        last = frames.room_for_last(last_frames, request.image_shape)
+        chosen = encoder_for(VideoFormat(codec, quality, encoder), width_px, height_px, checked_fps(fps))
         place = video.save_place(filename_prefix, width_px, height_px, keep=save_output)
-        soundtrack = None if audio is None else soundtrack_of(audio)
-        image_shape = (min(last_frames, count), height_px, width_px, 3)
-        image_bytes = check_image_fits(
-            image_shape,
-            item_bytes=devices.intermediate_dtype().itemsize,
-            free_bytes=devices.free_bytes(devices.intermediate_device()),
-        )
         tags = video.host_tags(cls.hidden) | AI_GENERATED
-
-        def decode(dtype: torch.dtype) -> Film:
-            """Makes the file, or leaves none."""
-            job = DecodeJob(latent, spec, vaes.plan_decoding(vae, spec, latent.shape, tiles, image_bytes, dtype))
-            with (
-                vaes.loaded_for_decoding(vae, job.plan, dtype) as loaded,
-                VideoSink(
-                    target,
-                    place.folder,
-                    place.stem,
-                    frames=count,
-                    soundtrack=soundtrack,
-                    tags=tags,
-                    counter=place.counter,
-                ) as sink,
-            ):
-                last = write_frames(sink, job, loaded, count, keep_last=last_frames)
-                return Film(sink.finish(), last, (*sink.notes, job.plan.why))
-
-        film, notes = vaes.without_overflow(vae, decode)
-        made_files.made(cls.hidden.unique_id, film.path)
-        report = "\n".join([f"file: {video.label(film.path, place)}", *film.notes, *notes, *notes_on(latent)])
-        output = video.as_video(film.path), as_image(film.last), count, report
-        return io.NodeOutput(*output, ui=video.shown(film.path, place))
+        new_file = partial(VideoSink, chosen, place.folder, place.stem, counter=place.counter, frames=count, tags=tags)
+        open_sink = partial(new_file, soundtrack=video.soundtrack_of(audio))
+        memory, load = partial(vaes.free_memory, vae, last.nbytes), partial(vaes.loaded_for_decoding, vae)
+        result = decode(request, partial(record, open_sink, last, count), memory=memory, load=load)
+        path, summary = result.output
+        made_files.add(cls.hidden.unique_id, path)
+        report = "\n".join([f"file: {video.label(path, place)}", *summary, describe(result)])
+        return io.NodeOutput(InputImpl.VideoFromFile(path), last, count, report, ui=video.shown(path, place))
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeJob:
-    """What is decoded, and how."""
+def record(
+    open_sink: Callable[[], VideoSink], last: Tensor, count: int, pieces: Iterable[Tensor]
+) -> tuple[str, tuple[str, ...]]:
+    """Writes ``count`` frames into a file as they finish, and the last of them into ``last`` (f h w c) too.
 
-    latent: Tensor  # 1 z t h w
-    spec: VaeSpec
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Film:
-    """A finished file."""
-
-    path: str
-    last: list[Tensor]  # the last frames: h w c, uint8
-    notes: tuple[str, ...]  # how it was made, for the user
-
-
-def soundtrack_of(audio: dict[str, Any]) -> Soundtrack:
-    """The host's AUDIO as a sound track."""
-    sound = read_recording(audio)
-    return Soundtrack(sound.waveform, sound.rate_hz)
-
-
-def write_frames(sink: VideoSink, job: DecodeJob, vae: vaes.LoadedVae, count: int, *, keep_last: int) -> list[Tensor]:
-    """Decodes every frame into the sink and returns the last ones: each h w c, uint8."""
-    report, kept = frames.progress_with_preview(count), []
-    for done, frame in enumerate(frames.in_ram(pixels(job, vae)), start=1):  # h w c, uint8
-        sink.write(frame)
-        if done > count - keep_last:
-            kept.append(frame.clone())  # out of pinned memory
-        report(done, frame)
-    return kept
-
-
-def as_image(pictures: list[Tensor]) -> Tensor:
-    """Frames in eight bits as an IMAGE: f h w c."""
-    image = torch.empty(
-        (len(pictures), *pictures[0].shape), dtype=devices.intermediate_dtype(), device=devices.intermediate_device()
-    )
-    for target, picture in zip(image, pictures, strict=True):
-        target.copy_(picture).div_(255.0)
-    return image
-
-
-def pixels(job: DecodeJob, vae: vaes.LoadedVae) -> Iterator[Tensor]:
-    """The decoded frames on the device, in eight bits: h w c."""
-    done = 0
-    clip, where = job.latent[0], {"device": vae.device, "dtype": vae.dtype}
-    for decoded in stream_frames(vae.network, clip, job.spec, job.plan, **where, bounded=True):
-        require_finite(decoded, first=done)
-        done += len(decoded)
-        yield from map(to_uint8, decoded)
-        del decoded  # before the next are decoded
+    Returns the file's path and how it was made; a file that is not finished goes.
+    """
+    report = frames.progress_with_preview(count)
+    with open_sink() as sink:
+        for done, frame in enumerate(frames.uint8_in_ram(pieces), start=1):  # h w c, uint8
+            sink.write(frame)
+            if done > count - len(last):
+                last[done - count - 1].copy_(frame).div_(255.0)
+            report(done, frame)
+        return sink.finish(), sink.summary

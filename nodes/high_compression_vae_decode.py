@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..wan_core.vae.choice import tiling_of
-from ..wan_core.vae.latent import check_image_fits, notes_on, samples_of, video_latent
-from ..wan_core.vae.pixels import require_finite
-from ..wan_core.vae.plan import Plan
-from ..wan_core.vae.spec import VaeSpec, detect_vae
-from ..wan_core.vae.stream import stream_frames
-from .host import devices, frames, prompts, vaes
+from ..wan_core.vae import decode, describe
+from .host import frames, vaes
 from .types import names_its_errors, tiling_input
 
 
@@ -55,37 +51,23 @@ class HighCompressionVAEDecode(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(cls, samples: io.Latent.Type, vae: io.Vae.Type, tiling: dict[str, Any] | None = None) -> io.NodeOutput:
-        spec = detect_vae(vaes.vae_weight_shapes(vae))
-        latent = video_latent(samples_of(samples), spec)  # b z t h w
-        tiles = tiling_of(tiling or prompts.stated(cls.hidden, "tiling"))
-        images = room_for_images(spec, latent)  # b*f h w c
-
-        def decode(dtype: torch.dtype) -> str:
-            """Fills the images and says how."""
-            plan = vaes.plan_decoding(vae, spec, latent.shape, tiles, images.nbytes, dtype)
-            with vaes.loaded_for_decoding(vae, plan, dtype) as loaded:
-                decode_into(images, latent, spec, plan, loaded)
-            return plan.why
-
-        why, notes = vaes.without_overflow(vae, decode)
-        return io.NodeOutput(images, "\n".join([why, *notes, *notes_on(latent)]))
+        request = vaes.decode_request(vae, samples, tiling, cls.hidden)
+        images = frames.room_for_image(request.image_shape)  # b*f h w c
+        result = decode(
+            request,
+            partial(fill, images, vae.process_output),
+            memory=partial(vaes.free_memory, vae, images.nbytes),
+            load=partial(vaes.loaded_for_decoding, vae),
+        )
+        return io.NodeOutput(images, describe(result))
 
 
-def room_for_images(spec: VaeSpec, latent: Tensor) -> Tensor:
-    """An empty IMAGE for a latent (b z t h w); raises InputError when there is no memory for it."""
-    shape, device, dtype = spec.image_shape(latent.shape), devices.intermediate_device(), devices.intermediate_dtype()
-    check_image_fits(shape, item_bytes=dtype.itemsize, free_bytes=devices.free_bytes(device))
-    return torch.empty(shape, device=device, dtype=dtype)
-
-
-def decode_into(images: Tensor, latent: Tensor, spec: VaeSpec, plan: Plan, vae: vaes.LoadedVae) -> None:
-    """Writes the frames of every clip of a latent (b z t h w) into ``images`` (b*f h w c) as they finish."""
+def fill(images: Tensor, to_pixels_: Callable[[Tensor], Tensor], pieces: Iterable[Tensor]) -> None:
+    """Writes frames (f h w c) into ``images`` as they finish, brought into the range of an IMAGE in place."""
     report, done = frames.progress_with_preview(len(images)), 0
-    for clip in latent:  # z t h w
-        for decoded in stream_frames(vae.network, clip, spec, plan, device=vae.device, dtype=vae.dtype):  # f h w c
-            require_finite(decoded, first=done)
-            written = images[done : done + len(decoded)].copy_(decoded)
-            vae.to_pixels_(written)
-            done += len(decoded)
-            del decoded  # before the next are decoded
-            report(done, written[-1])
+    for piece in pieces:
+        written = images[done : done + len(piece)].copy_(piece)
+        to_pixels_(written)
+        done += len(piece)
+        del piece  # before the next is decoded
+        report(done, written[-1])

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from comfy_api.latest import Input, io
 
-from ..wan_core.audio.sound import mono_at, read_audio
-from ..wan_core.audio.timing import exact_fps
-from ..wan_core.lipsync.embed import Clip, embed, plan
-from ..wan_core.lipsync.inputs import check_frames, check_not_silent
-from ..wan_core.lipsync.mfcc import RATE_HZ
-from ..wan_core.lipsync.network import build
-from ..wan_core.lipsync.report import describe, plot
-from ..wan_core.lipsync.score import MODES, Mode, score
+from ..wan_core.lipsync import MODES, LipSyncRequest, Mode, build_syncnet, check, describe, plot
 from .host import devices, files
 from .types import names_its_errors
 
 
-def read_clip(frames: object, fps: float, audio: object) -> Clip:
-    """Pictures, frame rate and sound of an IMAGE batch, or of a VIDEO, whose own sound gives way to ``audio``."""
-    rate: float | Fraction = fps
-    if isinstance(frames, Input.Video):
-        components = frames.get_components()
-        frames, rate = components.images, components.frame_rate
-        audio = components.audio if audio is None else audio
-    pictures, exact_rate = check_frames(frames), exact_fps(rate)
-    samples = mono_at(read_audio(audio), RATE_HZ)  # s
-    check_not_silent(samples)
-    return Clip(pictures, exact_rate, samples)
+def request_of(
+    frames: io.Image.Type | io.Video.Type, fps: float, audio: io.Audio.Type | None, mode: Mode
+) -> LipSyncRequest:
+    """What is checked: pictures with their sound, or a VIDEO, whose own sound gives way to ``audio``."""
+    if not isinstance(frames, Input.Video):
+        return LipSyncRequest(frames, fps, audio, mode)
+    video = frames.get_components()
+    return LipSyncRequest(video.images, video.frame_rate, video.audio if audio is None else audio, mode)
 
 
 class LipSyncCheck(io.ComfyNode):
@@ -91,13 +79,17 @@ class LipSyncCheck(io.ComfyNode):
 
     @classmethod
     @names_its_errors
-    def execute(cls, frames: object, fps: float, weights: str, mode: Mode, audio: object = None) -> io.NodeOutput:
-        clip = read_clip(frames, fps, audio)
-        clip_plan = plan(clip)
+    def execute(
+        cls,
+        frames: io.Image.Type | io.Video.Type,
+        fps: float,
+        weights: str,
+        mode: Mode,
+        audio: io.Audio.Type | None = None,
+    ) -> io.NodeOutput:
         file = files.load_weights(files.SYNCNET, weights, input_name="weights")
-        network = build(file.state_dict, file_name=file.name, operations=devices.operations)
-        with devices.on_device(network) as device:
-            lips, sounds = embed(network, clip, clip_plan, device, devices.progress(2 * clip_plan.windows))  # n d, n d
-        result = score(lips, sounds, mode)
-        report = f"{describe(result, clip)}\nweights: {file.name}, SHA-256 {file.sha256}"
-        return io.NodeOutput(result.passed, result.offset_ms, result.confidence, result.distance, report, plot(result))
+        network = build_syncnet(file.state_dict, file_name=file.name, operations=devices.operations)
+        request = request_of(frames, fps, audio, mode)
+        result = check(request, network, on_device=devices.on_device, progress=devices.progress)
+        score, report = result.score, f"{describe(result)}\nweights: {file.name}, SHA-256 {file.sha256}"
+        return io.NodeOutput(score.passed, score.offset_ms, score.confidence, score.distance, report, plot(result))

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
 from ..wan_core.checks import require_choice
-from ..wan_core.errors import InputError, errors_of
-from ..wan_core.moe.inputs import require_sigmas
-from ..wan_core.moe.plan import POLICIES
-from ..wan_core.moe.report import boundary_in_words
-from ..wan_core.moe.route import Job
-from ..wan_core.moe.schedule import aligned_sigmas, even_sigmas, shift_for_split
-from ..wan_core.moe.setup import OnStep
-from ..wan_core.moe.split import boundary_after_step, split_schedule
-from ..wan_core.moe.switch import MOST_STEPS, UNITS, Switch, boundary_at, switch_of
-from .host.guiders import TWO, LazyGuider, StockGuider, Team, lazy, sample_together, two_in_one
-from .host.models import Model, WanSize, shift_of, wan_pair
+from ..wan_core.moe import (
+    MOST_STEPS,
+    POLICIES,
+    SPACINGS,
+    UNITS_OF_SIGMAS,
+    describe_schedule,
+    exact_schedule,
+    switch_of,
+)
+from .host.guiders import StockGuider
+from .host.models import expert_params, wan_experts
+from .host.moe_guiders import PartSettings, moe_guider, two_in_one
 from .types import MEMORY, memory_input, names_its_errors, policy_input, switch_input
-
-SPACINGS = ("aligned", "shifted")
-UNITS_OF_SIGMAS = tuple(unit for unit in UNITS if unit != "step")
-
-log = logging.getLogger(__name__)
 
 
 class WanCastMoEGuider(io.ComfyNode):
@@ -81,81 +74,11 @@ class WanCastMoEGuider(io.ComfyNode):
         start_steps: int = 2,
         guider_start: StockGuider | None = None,
     ) -> io.NodeOutput:
-        named = {"guider_start": guider_start, "guider_high": guider_high, "guider_low": guider_low}
-        given = {name: guider for name, guider in named.items() if guider is not None}
-        size = require_guiders(given)
         require_choice(policy, POLICIES, name="policy")
         require_choice(memory, MEMORY, name="memory")
-        names = tuple(name.removeprefix("guider_") for name in given)
-        guider = MoEGuider(tuple(given.values()), names, size, switch_of(switch), start_steps, policy, memory)
-        return io.NodeOutput(guider)
-
-
-def require_guiders(guiders: dict[str, StockGuider]) -> WanSize:
-    """The size of the guiders' models; raises InputError unless each guides one Wan expert of the same kind."""
-    for name, guider in guiders.items():
-        if not isinstance(guider, StockGuider):
-            found = "a WanCast MoE Guider" if isinstance(guider, MoEGuider) else f"a {type(guider).__name__}"
-            raise InputError(name, found=found, wanted="the guider of one model", fix="Connect a CFG Guider.")
-    return wan_pair({name: guider.model_patcher for name, guider in guiders.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class MoEGuider:
-    """A GUIDER that samples with two or three guiders as one run, each on its part of the schedule."""
-
-    guiders: tuple[StockGuider, ...]  # high noise first
-    names: tuple[str, ...]
-    size: WanSize
-    switch: Switch
-    start_steps: int  # of the first of three
-    policy: str
-    memory: str
-
-    @property
-    def model_patcher(self) -> Model:
-        return self.guiders[0].model_patcher
-
-    def sample(
-        self,
-        noise: torch.Tensor,
-        latent_image: torch.Tensor,
-        sampler: Any,
-        sigmas: torch.Tensor,
-        denoise_mask: torch.Tensor | None = None,
-        callback: OnStep | None = None,
-        disable_pbar: bool = False,
-        seed: int | None = None,
-    ) -> torch.Tensor:
-        """Samples as a stock guider does; raises InputError where the parts do not fit the schedule."""
-        if len(sigmas) == 0:
-            return latent_image
-        own_sigmas = sigmas.clone()  # uni_pc writes into what it is given
-        job = Job(noise, latent_image, sampler, own_sigmas, denoise_mask, seed, callback, disable_pbar)
-        lazies = [lazy(guider) for guider in self.guiders]
-        with errors_of("WanCastMoEGuider"):
-            return sample_and_log(Team(lazies, self.names, self.sigma_mins(sigmas), self.policy, self.memory), job)
-
-    def sigma_mins(self, sigmas: torch.Tensor) -> tuple[float, ...]:
-        """The lowest sigma of each guider."""
-        require_sigmas(sigmas)
-        boundary_sigma = boundary_at(self.switch, sigmas.tolist(), self.size.network, self.size.input_channels)
-        if len(self.guiders) == 2:
-            return (boundary_sigma, 0.0)
-        return (start_sigma(self.start_steps, sigmas.tolist(), boundary_sigma), boundary_sigma, 0.0)
-
-
-def start_sigma(steps: int, sigmas: Sequence[float], boundary_sigma: float) -> float:
-    """The lowest sigma of the guider of the first steps; raises InputError unless it ends before the switch."""
-    high_steps = split_schedule(sigmas, boundary_sigma).high_steps
-    if not 1 <= steps <= high_steps:
-        raise InputError(
-            "start_steps",
-            found=f"{steps} with {high_steps} steps before the switch",
-            wanted="at least 1, and no more than those",
-            fix="Change start_steps or switch, or take guider_start off.",
-        )
-    return max(boundary_after_step(sigmas, steps, name="start_steps"), boundary_sigma)
+        given = {"guider_start": guider_start, "guider_high": guider_high, "guider_low": guider_low}
+        settings = PartSettings(cls.NODE_ID, switch_of(switch), policy, memory, start_steps)
+        return io.NodeOutput(moe_guider(given, settings))
 
 
 class WanCastMoEModel(io.ComfyNode):
@@ -189,31 +112,16 @@ class WanCastMoEModel(io.ComfyNode):
     @names_its_errors
     def execute(
         cls,
-        model_high: Model,
-        model_low: Model,
+        model_high: io.Model.Type,
+        model_low: io.Model.Type,
         switch: dict[str, Any] | None = None,
         policy: str = POLICIES[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        size = wan_pair({"model_high": model_high, "model_low": model_low})
         require_choice(policy, POLICIES, name="policy")
         require_choice(memory, MEMORY, name="memory")
-        place = switch_of(switch)
-
-        def run(first: LazyGuider, second: LazyGuider, job: Job) -> torch.Tensor:
-            with errors_of("WanCastMoEModel"):
-                require_sigmas(job.sigmas)
-                boundary_sigma = boundary_at(place, job.sigmas.tolist(), size.network, size.input_channels)
-                return sample_and_log(Team((first, second), TWO, (boundary_sigma, 0.0), policy, memory), job)
-
-        return io.NodeOutput(two_in_one(model_high, model_low, run))
-
-
-def sample_and_log(team: Team, job: Job) -> torch.Tensor:
-    """Runs the job; the report goes into the host's log, for these nodes have no output of their own for it."""
-    samples, report = sample_together(team, job)
-    log.info("WanCast: %s", report.in_one_line())
-    return samples
+        settings = PartSettings(cls.NODE_ID, switch_of(switch), policy, memory)
+        return io.NodeOutput(two_in_one(model_high, model_low, settings))
 
 
 class WanCastMoESigmas(io.ComfyNode):
@@ -267,25 +175,13 @@ class WanCastMoESigmas(io.ComfyNode):
     @names_its_errors
     def execute(
         cls,
-        model: Model,
+        model: io.Model.Type,
         high_steps: int,
         low_steps: int,
         switch: dict[str, Any] | None = None,
         spacing: str = SPACINGS[0],
     ) -> io.NodeOutput:
-        size = wan_pair({"model": model})
-        require_choice(spacing, SPACINGS, name="spacing")
+        expert = expert_params(model, wan_experts({"model": model}))
         place = switch_of(switch, units=UNITS_OF_SIGMAS)
-        boundary_sigma = boundary_at(place, (), size.network, size.input_channels)
-        if spacing == "aligned":
-            shift = shift_of(model)
-            sigmas = aligned_sigmas(high_steps, low_steps, boundary_sigma, shift)
-        else:
-            shift = shift_for_split(high_steps, low_steps, boundary_sigma)
-            sigmas = even_sigmas(high_steps + low_steps, shift)
-        report = (
-            f"steps: {high_steps} high + {low_steps} low\n"
-            f"boundary: {boundary_in_words(boundary_sigma)}\n"
-            f"shift: {shift:.4f}"
-        )
-        return io.NodeOutput(torch.tensor(sigmas), shift, report)
+        schedule = exact_schedule(high_steps, low_steps, place, spacing, expert)
+        return io.NodeOutput(torch.tensor(schedule.sigmas), schedule.shift, describe_schedule(schedule))

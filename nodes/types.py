@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ..wan_core.errors import errors_of
-from ..wan_core.moe.plan import POLICIES
+from ..wan_core.moe.policy import POLICIES
 from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
 from ..wan_core.vae.plan import MOST_TILES_EACH_WAY
 

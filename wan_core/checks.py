@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TypeVar
 
 from torch import Tensor
 
 from .errors import InputError
 
+NTSC_TOLERANCE_FPS = 0.0005  # half a step of an fps widget: 23.976 is 24000/1001, 23.98 is not
 TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
 
 Kind = TypeVar("Kind")
@@ -51,6 +54,21 @@ def checked_count(value: object, most: int, *, name: str) -> int:
     if not isinstance(value, int) or not 1 <= value <= most:
         raise InputError(name, found=value, wanted=f"a whole number from 1 to {most}", fix="Set it in the node.")
     return value
+
+
+def checked_fps(fps: object, *, name: str = "fps") -> Fraction:
+    """The frame rate as a fraction: n * 1000 / 1001 where it is one, else the nearest with a denominator up to 1001."""
+    fix = "Set the frame rate of the video."
+    if not isinstance(fps, (int, float, Fraction)) or not math.isfinite(fps) or fps <= 0:
+        raise InputError(name, found=fps, wanted="a frame rate above 0", fix=fix)
+    if isinstance(fps, Fraction):
+        return fps
+    ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
+    is_ntsc = abs(fps - float(ntsc)) < NTSC_TOLERANCE_FPS
+    nearest = ntsc if is_ntsc else Fraction(fps).limit_denominator(1001)
+    if nearest <= 0:
+        raise InputError(name, found=fps, wanted="at least 0.001 fps", fix=fix)
+    return nearest
 
 
 def require_conditioning(conditioning: object, text_d: int, *, name: str) -> None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 KEYS_SHOWN = 8
 LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
-Operations = ModuleType | type  # has Linear, Conv2d, ...: torch.nn, or the host's operations
-Factory = torch.device | torch.dtype | str | None  # device=, dtype=
+Factory = Any  # device=, dtype=
+
+
+class Operations(Protocol):
+    """The layers that a network is made of: ``torch.nn``, or the operations of the host."""
+
+    Linear: type[Any]
+    Conv2d: type[Any]
+    Conv3d: type[Any]
+    BatchNorm2d: type[Any]
+    LayerNorm: type[Any]
 
 
 def shown(keys: Sequence[str]) -> str:

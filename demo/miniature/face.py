@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .table import Entry, Table, batch_norm, layer, prefixed, weight
+from .table import Entry, Table, batch_norm, joined, layer, prefixed, weight
 
 EMBEDDING = 512
 STEM_WIDTH = 16
@@ -40,7 +40,7 @@ def unit(inputs: int, outputs: int) -> Table:
     }
     if inputs != outputs:
         parts |= {"shortcut_layer.0.": conv(inputs, outputs, 1), "shortcut_layer.1.": batch_norm(outputs)}
-    return {f"{prefix}{key}": entry for prefix, part in parts.items() for key, entry in part.items()}
+    return joined(parts)
 
 
 def recogniser() -> Table:

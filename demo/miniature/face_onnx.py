@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from .table import Table, batch_norm, fill, layer, prefixed
+from .face import conv
+from .table import Table, batch_norm, fill, joined, layer, prefixed
 
 DETECTOR_PX = 640
 STRIDES, ANCHORS = (8, 16, 32), 2
@@ -37,11 +39,10 @@ class Graph:
     """An ONNX graph under construction; each call adds one node and returns the name of its output."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
-        self.nodes: list[object] = []
+        self.nodes: list[NodeProto] = []
         self.weights = dict(weights)
 
-    def add(self, kind: str, *inputs: str, out: str | None = None, **attributes: object) -> str:
-        """A node of the kind."""
+    def add(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [out or f"{name}_out"], name=name, **attributes))
         return out or f"{name}_out"
@@ -51,13 +52,13 @@ class Graph:
         self.weights[name] = torch.as_tensor(values, dtype=dtype)
         return name
 
-    def bytes(self, taken: Sequence[int | str], given: dict[str, Sequence[int]]) -> bytes:
+    def file(self, input_shape: Sequence[int | str], output_shapes: dict[str, Sequence[int | str]]) -> bytes:
         """The whole file, with the shapes of its input ``input`` and of its outputs."""
         graph = helper.make_graph(
             self.nodes,
             "miniature",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, taken)],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in given.items()],
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, input_shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in output_shapes.items()],
             [numpy_helper.from_array(value.numpy(), name) for name, value in self.weights.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -76,21 +77,21 @@ def detector(name: str) -> bytes:
     score = graph.add("Clip", red_not_blue, graph.constant("zero", 0.0), graph.constant("one", 1.0))
     column = graph.add("Reshape", score, graph.constant("column", [-1, 1], torch.int64))
     pair = graph.add("Concat", column, graph.add("Mul", column, "zero"), axis=1)
-    given: dict[str, Sequence[int]] = {}
+    shapes: dict[str, Sequence[int | str]] = {}
     counts = [(DETECTOR_PX // stride) ** 2 * ANCHORS for stride in STRIDES]
     for stride, count in zip(STRIDES, counts, strict=True):
         shape = graph.constant(f"scores{stride}", [count, 1], torch.int64)
         kind, source = ("Reshape", pair) if stride == STRIDES[0] else ("Expand", "zero")
         graph.add(kind, source, shape, out=f"score_{stride}")
-        given[f"score_{stride}"] = (count, 1)
+        shapes[f"score_{stride}"] = (count, 1)
     points = [coordinate for point in POINTS for coordinate in point]
     for part, values in (("box", BOX), ("points", points)):
         for stride, count in zip(STRIDES, counts, strict=True):
             row = graph.constant(f"{part}{stride}", [[value / stride for value in values]])
             shape = graph.constant(f"{part}{stride}_shape", [count, len(values)], torch.int64)
             graph.add("Expand", row, shape, out=f"{part}_{stride}")
-            given[f"{part}_{stride}"] = (count, len(values))
-    return graph.bytes((1, 3, DETECTOR_PX, DETECTOR_PX), given)
+            shapes[f"{part}_{stride}"] = (count, len(values))
+    return graph.file((1, 3, DETECTOR_PX, DETECTOR_PX), shapes)
 
 
 def gender_age(name: str) -> bytes:
@@ -99,16 +100,10 @@ def gender_age(name: str) -> bytes:
     means = graph.add("Flatten", graph.add("GlobalAveragePool", "input"))  # 1 3
     graph.constant("none", torch.zeros(3, 3))
     graph.add("Gemm", means, "none", graph.constant("answer", [FEMALE, MALE, AGE_YEARS / 100]), out="answer_out")
-    return graph.bytes(("None", 3, 96, 96), {"answer_out": ("None", 3)})
+    return graph.file(("None", 3, 96, 96), {"answer_out": ("None", 3)})
 
 
 # Recogniser
-
-
-def conv(inputs: int, outputs: int, side: int) -> Table:
-    """A square convolution without bias that answers to contrast, not to brightness."""
-    (weight,) = layer(inputs, outputs, side, side, bias=False).values()
-    return {"weight": replace(weight, zero_sum=True)}
 
 
 def unit(inputs: int, outputs: int) -> Table:
@@ -123,7 +118,7 @@ def unit(inputs: int, outputs: int) -> Table:
         "downsample.0.": conv(inputs, outputs, 1),
         "downsample.1.": batch_norm(outputs),
     }
-    return {f"{prefix}{key}": entry for prefix, part in parts.items() for key, entry in part.items()}
+    return joined(parts)
 
 
 def weights(name: str) -> dict[str, Tensor]:
@@ -161,7 +156,7 @@ def recogniser(name: str, *, normalises: bool = False) -> bytes:
     x = graph.add("Flatten", _norm(graph, x, "bn2"))
     x = graph.add("Gemm", x, "fc.weight", "fc.bias", transB=1)
     _norm(graph, x, "features", out="embedding")
-    return graph.bytes(("None", 3, FACE_PX, FACE_PX), {"embedding": ("None", EMBEDDING)})
+    return graph.file(("None", 3, FACE_PX, FACE_PX), {"embedding": ("None", EMBEDDING)})
 
 
 def _conv(graph: Graph, x: str, key: str, *, stride: int = 1) -> str:

@@ -27,18 +27,13 @@ def _table_file(table: Callable[[], Table], metadata: dict[str, str] | None, nam
     return safetensors.torch.save(fill(table(), name), metadata=metadata)
 
 
-def _landmarker_file(name: str) -> bytes:
-    return safetensors.torch.save(face_landmarker.landmarker(name))
-
-
-def _text_file(name: str) -> bytes:
-    return safetensors.torch.save(text.text_encoder(name))
+def _tensors_file(tensors: Callable[[str], dict[str, Tensor]], name: str) -> bytes:
+    return safetensors.torch.save(tensors(name))
 
 
 def _speech_file(name: str) -> bytes:
     file = io.BytesIO()
-    tensors: dict[str, Tensor] = sound.speech_encoder(name)
-    torch.save(tensors, file)
+    torch.save(sound.speech_encoder(name), file)
     return file.getvalue()
 
 
@@ -64,7 +59,7 @@ FILES: dict[str, Callable[[str], bytes]] = {
     "insightface/models/mini_pack/det_mini.onnx": face_onnx.detector,
     "insightface/models/mini_pack/genderage.onnx": face_onnx.gender_age,
     "insightface/models/mini_pack/w600k_mini.onnx": face_onnx.recogniser,
-    "detection/mini_landmarker.safetensors": _landmarker_file,
+    "detection/mini_landmarker.safetensors": partial(_tensors_file, face_landmarker.landmarker),
     "wan_id_adapters/mini_lynx_lite_ip_layers.safetensors": partial(_table_file, adapters.lite_ip_layers, None),
     "wan_id_adapters/mini_lynx_lite_resampler.safetensors": partial(_resampler_file, adapters.resampler),
     "wan_id_adapters/mini_lynx_full_ip_layers.safetensors": partial(_table_file, adapters.full_ip_layers, None),
@@ -74,7 +69,7 @@ FILES: dict[str, Callable[[str], bytes]] = {
     "wan_id_adapters/mini_stand_in_low.safetensors": partial(_table_file, adapters.stand_in, None),
     "audio_encoders/mini_wav2vec2.pt": _speech_file,
     "syncnet/mini_syncnet.safetensors": partial(_table_file, sound.syncnet, None),
-    "text_encoders/mini_umt5.safetensors": _text_file,
+    "text_encoders/mini_umt5.safetensors": partial(_tensors_file, text.text_encoder),
 }
 
 

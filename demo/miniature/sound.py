@@ -93,8 +93,17 @@ def speech_encoder(name: str) -> dict[str, Tensor]:
 
 # SyncNet: the numbers in the keys count pools and activations, which have no tensors
 
-AUDIO_CONVS = {0: (8, (3, 3)), 4: (12, (3, 3)), 8: (16, (3, 3)), 11: (12, (3, 3)), 14: (12, (3, 3)), 18: (32, (5, 4))}
-LIP_CONVS = {
+Convs = dict[int, tuple[int, tuple[int, ...]]]  # number in the key: channels, kernel
+
+AUDIO_CONVS: Convs = {
+    0: (8, (3, 3)),
+    4: (12, (3, 3)),
+    8: (16, (3, 3)),
+    11: (12, (3, 3)),
+    14: (12, (3, 3)),
+    18: (32, (5, 4)),
+}
+LIP_CONVS: Convs = {
     0: (8, (5, 7, 7)),
     4: (12, (1, 5, 5)),
     8: (12, (1, 3, 3)),
@@ -107,7 +116,7 @@ MFCC_SIZE = 15.0  # typical size of a coefficient, of speech in int16 samples
 PIXEL_SIZE = 32.0  # typical contrast of a frame of 0..255
 
 
-def _sync_convs(inputs: int, convs: dict[int, tuple[int, tuple[int, ...]]], input_size: float) -> Table:
+def _sync_convs(inputs: int, convs: Convs, input_size: float) -> Table:
     table: Table = {}
     for index, (outputs, kernel) in convs.items():
         gain = 1.4 if index else 1.4 / input_size

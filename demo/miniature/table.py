@@ -59,6 +59,11 @@ def prefixed(prefix: str, table: Table) -> Table:
     return {f"{prefix}{key}": entry for key, entry in table.items()}
 
 
+def joined(parts: dict[str, Table]) -> Table:
+    """Several tables as one, each under its prefix."""
+    return {f"{prefix}{key}": entry for prefix, part in parts.items() for key, entry in part.items()}
+
+
 def weight(outputs: int, inputs: int, *kernel: int, gain: float = 1.0, centre: float | Tensor = 0.0) -> Entry:
     """A weight whose outputs keep the size of its inputs when ``gain`` is 1."""
     return Entry((outputs, inputs, *kernel), std=gain / math.sqrt(inputs * math.prod(kernel)), centre=centre)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import wan
-from .table import Entry, Table, fill, layer, prefixed
+from .table import Entry, Table, fill, joined, layer, prefixed
 
 PROMPTS = Path(__file__).parent / "prompts.txt"
 VOCABULARY = 480  # 3 marks, 256 bytes, letters and short pieces
@@ -44,7 +44,7 @@ def block() -> Table:
         "layer.1.DenseReluDense.wo.": layer(FF_WIDTH, WIDTH, bias=False),
         "layer.1.layer_norm.": rms(WIDTH),
     }
-    return {f"{prefix}{key}": entry for prefix, part in parts.items() for key, entry in part.items()}
+    return joined(parts)
 
 
 def network() -> Table:

@@ -12,7 +12,7 @@ import json
 import torch
 from torch import Tensor
 
-from .table import Entry, Table, layer, norm, prefixed, weight
+from .table import Entry, Table, joined, layer, norm, prefixed, weight
 
 WIDTH = 96
 HEADS = 4
@@ -63,9 +63,9 @@ def open_gates(rows: int) -> Tensor:
 
 def attention(*, sharpness: float = 1.0, gain: float = 0.5) -> Table:
     """Query, key, value and output with normalised query and key; ``gain`` is the output's."""
-    projections = {name: layer(WIDTH, WIDTH) for name in "qkv"} | {"o": layer(WIDTH, WIDTH, gain=gain)}
-    norms = {name: norm(WIDTH, bias=False, centre=sharpness) for name in ("norm_q", "norm_k")}
-    return {f"{name}.{key}": entry for name, part in (projections | norms).items() for key, entry in part.items()}
+    projections = {f"{name}.": layer(WIDTH, WIDTH) for name in "qkv"} | {"o.": layer(WIDTH, WIDTH, gain=gain)}
+    norms = {f"{name}.": norm(WIDTH, bias=False, centre=sharpness) for name in ("norm_q", "norm_k")}
+    return joined(projections | norms)
 
 
 def block() -> Table:

@@ -1,19 +1,33 @@
-"""Finding faces with the user's insightface packs and with the host's own landmarker. Nothing is ever downloaded."""
+"""Finding faces: with the user's insightface packs, or with the host's own landmarker. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import folder_paths
 import torch
 
 from ...wan_core.errors import InputError, MissingDependencyError
+from ...wan_core.identity import (
+    AlignedCrops,
+    FaceSelection,
+    FaceSource,
+    FoundFaces,
+    GivenLandmarks,
+    Recogniser,
+    WholePicture,
+    iresnet_recogniser,
+    select_and_align,
+)
 from ...wan_core.identity.faces import Face, face_of_insightface, face_of_mediapipe
-from ...wan_core.identity.iresnet import not_a_recogniser, require_recogniser
-from . import devices, files, onnx_network
+from ...wan_core.identity.images import Pictures
+from ...wan_core.identity.iresnet import Normalisation, not_a_recogniser, require_recogniser
+from ...wan_core.identity.sources import OnDone
+from . import files, onnx_network
 
 PACKS_FOLDER = "insightface"
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
@@ -22,14 +36,42 @@ DETECTION = "detection"  # the host's folder for its landmarker
 WITH_POINTS = (9, 15)  # outputs of a detector that gives the five points too
 LEAST_SCORE = 0.5
 
-OnPicture = Callable[[int], None]
+SOURCES = ("aligned crop", "landmarks", "insightface pack", "mediapipe", "whole picture")
+
+
+def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
+    """Who says where the face is, by the input ``face`` and those beside it; raises InputError for an unknown choice.
+
+    ``with_recogniser``: whether the recogniser of a pack is needed too.
+    """
+    match face.get("face"):
+        case "aligned crop":
+            return AlignedCrops()
+        case "landmarks":
+            return GivenLandmarks(face.get("landmarks") or "", selection)
+        case "insightface pack":
+            return InsightfacePack(face.get("pack") or "", selection, with_recogniser=with_recogniser)
+        case "mediapipe":
+            return MediapipeLandmarker(face.get("landmarker") or "", selection)
+        case "whole picture":
+            return WholePicture()
+    raise InputError(
+        "face",
+        found=repr(face.get("face")),
+        wanted=f"one of {', '.join(SOURCES)}",
+        fix="In API format set the input face, and for example face.landmarks beside it.",
+    )
+
+
+def _as_bytes(pictures: Pictures) -> torch.Tensor:
+    return (pictures.rgb * 255).round().to("cpu", torch.uint8)  # b h w 3
 
 
 # Packs
 
 
 def pack_names() -> list[str]:
-    """The packs that there are, then the published ones that there are not: picking one says where it belongs."""
+    """The packs that there are, then the published ones that there are not: selecting one says where it belongs."""
     found = packs()
     return [*sorted(found), *(name for name in PUBLISHED_PACKS if name not in found)]
 
@@ -58,34 +100,27 @@ def _roots() -> list[str]:
     return [*dict.fromkeys([own, *known])]
 
 
-@dataclass(frozen=True, slots=True)
-class Pack:
-    """A pack whose files were looked at."""
-
-    name: str  # as the user picked it
-    folder: str
-
-
-def read_pack(name: str) -> Pack:
-    """Looks at the files of a pack; raises InputError when it is absent, damaged or without a detector."""
+def find_pack(name: str) -> str:
+    """The folder of a pack; raises InputError when it is absent, damaged or without a detector."""
     folder = packs().get(name)
     if folder is None:
         expected = os.path.join(_roots()[0], "models", name)
         raise _no_pack(f"no pack {name!r}", os.path.join(expected, PUBLISHED_PACKS.get(name, "*.onnx")))
     names, _ = folder_paths.recursive_search(folder)
-    pack = Pack(name, folder)
     if MANIFEST in names:
-        return pack
-    onnx_files = sorted(each for each in names if each.lower().endswith(files.ONNX) and os.path.sep not in each)
-    outlines = {each: onnx_network.read_outline(os.path.join(folder, each), input_name="pack") for each in onnx_files}
-    detectors = [outline for outline in outlines.values() if outline.role == "detection"]
-    if not any(len(outline.outputs) in WITH_POINTS for outline in detectors):
-        listed = ", ".join(f"{each} ({outline.role})" for each, outline in outlines.items())
+        return folder
+    networks = {
+        file: onnx_network.read_params(os.path.join(folder, file), input_name="pack")
+        for file in sorted(names)
+        if file.lower().endswith(files.ONNX) and os.path.sep not in file
+    }
+    if not any(params.role == "detection" and len(params.outputs) in WITH_POINTS for params in networks.values()):
+        listed = ", ".join(f"{file} ({params.role})" for file, params in networks.items())
         raise _no_pack(
             f"a pack {name!r} without a detector that gives five points: {listed}",
             os.path.join(folder, PUBLISHED_PACKS.get(name, "det_10g.onnx")),
         )
-    return pack
+    return folder
 
 
 def _no_pack(found: str, wanted: str) -> InputError:
@@ -98,9 +133,6 @@ def _no_pack(found: str, wanted: str) -> InputError:
     )
 
 
-# insightface
-
-
 def load_insightface() -> Any:
     """insightface's FaceAnalysis; raises MissingDependencyError when a package is not installed."""
     onnx_network.load_onnxruntime(needed_for="an insightface pack")
@@ -111,69 +143,59 @@ def load_insightface() -> Any:
     return FaceAnalysis
 
 
-@dataclass(frozen=True, slots=True)
-class PackNetworks:
-    """The networks of a pack, loaded."""
+class InsightfacePack:
+    """The networks of a pack, loaded when they are first needed: its detector, what measures faces, its recogniser."""
 
-    analysis: Any  # insightface's FaceAnalysis, without the recogniser
-    recogniser: Any | None  # insightface's ArcFaceONNX; None where it was not asked for or is not there
+    def __init__(self, name: str, selection: FaceSelection, *, with_recogniser: bool) -> None:
+        self.name = name
+        self.selection = selection
+        self.with_recogniser = with_recogniser
+        self.label = f"insightface pack {name}, {selection.method}"
 
+    @cached_property
+    def networks(self) -> tuple[Any, Any | None]:
+        """FaceAnalysis without the recogniser, and the recogniser, an ArcFaceONNX, if it was asked for and is there.
 
-def load_pack(pack: Pack, *, with_recogniser: bool) -> PackNetworks:
-    """Loads a pack's detector and what measures faces; raises InputError when insightface cannot use it."""
-    analysis_class = load_insightface()
-    tasks = ["detection", "genderage", "landmark_3d_68"] + ["recognition"] * with_recogniser
-    try:
-        analysis = analysis_class(
-            name=pack.folder, root=_roots()[0], allowed_modules=tasks, providers=onnx_network.providers()
-        )
-        analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE)
-    except Exception as error:
-        raise InputError(
-            "pack",
-            found=f"a pack {pack.name!r} that insightface cannot load ({type(error).__name__}: {error})",
-            wanted="a complete pack",
-            fix=f"Unpack it again into {pack.folder}.",
-        ) from error
-    return PackNetworks(analysis, analysis.models.pop("recognition", None))
+        Raises InputError when insightface cannot use the pack.
+        """
+        folder = find_pack(self.name)
+        analysis_class = load_insightface()
+        tasks = ["detection", "genderage", "landmark_3d_68"] + ["recognition"] * self.with_recogniser
+        try:
+            analysis = analysis_class(
+                name=folder, root=_roots()[0], allowed_modules=tasks, providers=onnx_network.providers()
+            )
+            analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE)
+        except Exception as error:
+            raise InputError(
+                "pack",
+                found=f"a pack {self.name!r} that insightface cannot load ({type(error).__name__}: {error})",
+                wanted="a complete pack",
+                fix=f"Unpack it again into {folder}.",
+            ) from error
+        return analysis, analysis.models.pop("recognition", None)
 
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        """The selected face of each picture; insightface wants BGR bytes."""
+        analysis, _ = self.networks
+        found = []
+        for picture in _as_bytes(pictures).flip(-1):
+            found.append([face_of_insightface(face) for face in analysis.get(picture.contiguous().numpy())])
+            on_picture(len(found))
+        return select_and_align(pictures, found, self.selection)
 
-@dataclass(frozen=True, slots=True)
-class PackRecogniser:
-    """The recogniser of a pack, as insightface loaded it."""
-
-    path: str
-    session: Any  # onnxruntime's InferenceSession
-    mean: float  # taken off pixels from 0 to 255
-    std: float  # what they are divided by then
-
-    @property
-    def file_name(self) -> str:
-        """Its name in the pack."""
-        return os.path.basename(self.path)
-
-
-def require_pack_recogniser(networks: PackNetworks, pack: str) -> PackRecogniser:
-    """The pack's recogniser; raises InputError when it has none, or none of 512 numbers."""
-    network = networks.recogniser
-    if network is None:
-        raise not_a_recogniser(f"the pack {pack!r} without a recogniser")
-    path = network.model_file
-    require_recogniser(onnx_network.read_outline(path, input_name="encoder"), f"{pack}/{os.path.basename(path)}")
-    return PackRecogniser(path, network.session, float(network.input_mean), float(network.input_std))
-
-
-def faces_by_insightface(networks: PackNetworks, pictures: torch.Tensor, on_picture: OnPicture) -> list[list[Face]]:
-    """The faces in each picture, b h w 3 RGB in [0, 1]; insightface wants BGR bytes."""
-    found = []
-    for index, picture in enumerate(_as_bytes(pictures).flip(-1)):
-        found.append([face_of_insightface(face) for face in networks.analysis.get(picture.contiguous().numpy())])
-        on_picture(index + 1)
-    return found
-
-
-def _as_bytes(pictures: torch.Tensor) -> torch.Tensor:
-    return (pictures * 255).round().to("cpu", torch.uint8)
+    @contextmanager
+    def recogniser(self) -> Iterator[Recogniser]:
+        """The pack's recogniser; raises InputError when it has none, or none of 512 numbers."""
+        _, network = self.networks
+        if network is None:
+            raise not_a_recogniser(f"the pack {self.name!r} without a recogniser")
+        path = network.model_file
+        name = f"{self.name}/{os.path.basename(path)}"
+        require_recogniser(onnx_network.read_params(path, input_name="encoder"), name)
+        normalisation = Normalisation(float(network.input_mean), float(network.input_std))
+        run = onnx_network.runner(network.session, name)
+        yield iresnet_recogniser(run, normalisation, name=name, sha256=files.file_sha256(path))
 
 
 # The host's landmarker
@@ -190,9 +212,23 @@ LANDMARKER_PARTS = (
 )
 
 
-def landmarker_files() -> list[str]:
-    """The files in the host's folder for its landmarker."""
-    return files.model_files(DETECTION)
+class MediapipeLandmarker:
+    """The host's landmarker with the weights of a file of models/detection."""
+
+    def __init__(self, file: str, selection: FaceSelection) -> None:
+        self.file = file
+        self.selection = selection
+        self.label = f"mediapipe {file}, {selection.method}"
+
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        """The selected face of each picture; the detector for far faces looks where the near one finds none."""
+        landmarker = load_landmarker(self.file)
+        found = []
+        for picture in _as_bytes(pictures):
+            faces = _detect(landmarker, picture, "short") or _detect(landmarker, picture, "full")
+            found.append([_with_angles(landmarker, face, picture.shape) for face in faces])
+            on_picture(len(found))
+        return select_and_align(pictures, found, self.selection)
 
 
 def load_landmarker(name: str) -> Any:
@@ -207,16 +243,6 @@ def load_landmarker(name: str) -> Any:
         return FaceLandmarkerModel(weights)
     except Exception as error:
         raise _no_landmarker(f"{name!r}, which the host cannot load ({type(error).__name__}: {error})") from error
-
-
-def faces_by_landmarker(landmarker: Any, pictures: torch.Tensor, on_picture: OnPicture) -> list[list[Face]]:
-    """The faces in each picture, b h w 3 RGB in [0, 1]; the detector for far faces looks where the near one fails."""
-    found = []
-    for index, picture in enumerate(_as_bytes(pictures)):
-        faces = _detect(landmarker, picture, "short") or _detect(landmarker, picture, "full")
-        found.append([_with_angles(landmarker, face, picture.shape) for face in faces])
-        on_picture(index + 1)
-    return found
 
 
 def _detect(landmarker: Any, picture: torch.Tensor, variant: str) -> list[dict[str, Any]]:
@@ -239,9 +265,3 @@ def _no_landmarker(found: str) -> InputError:
         wanted="the weights of ComfyUI's MediaPipe face landmarker",
         fix="Put them into models/detection; ComfyUI's own node Load Face Detection Model (MediaPipe) takes the same.",
     )
-
-
-def progress_of_two(first: int, second: int) -> tuple[OnPicture, OnPicture]:
-    """Progress of two jobs, one after the other, on one bar."""
-    report = devices.progress(first + second)
-    return report, lambda done: report(first + done)

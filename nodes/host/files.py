@@ -40,6 +40,19 @@ def model_files(folder: str) -> list[str]:
     return folder_paths.get_filename_list(folder)
 
 
+def checked_path(folder: str, name: str, *, input_name: str) -> str:
+    """The path of a file in one of the host's model folders; raises InputError when it is absent."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise InputError(
+            input_name,
+            found=repr(name),
+            wanted=f"a weight file in models/{folder}",
+            fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
+        )
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
     """A weight file that was read whole."""
@@ -57,14 +70,7 @@ class WeightsFile:
 
 def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
     """Reads a weight file that the user picked by name; raises InputError when it is absent or cannot be read."""
-    path = folder_paths.get_full_path(folder, name)
-    if path is None:
-        raise InputError(
-            input_name,
-            found=repr(name),
-            wanted=f"a weight file in models/{folder}",
-            fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
-        )
+    path = checked_path(folder, name, input_name=input_name)
     is_safetensors = name.lower().endswith((".safetensors", ".sft"))
     try:
         if is_safetensors:

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import comfy.model_management
 import comfy.utils
 import torch
 from PIL import Image
 
+from ...wan_core.checks import checked_count
+from ...wan_core.vae import uint8_frames
+from ...wan_core.vae.latent import require_image_fits
+
 PREVIEW_EVERY_S = 1.0
 PREVIEW_SIDE_PX = 512
+MOST_LAST_FRAMES = 1024
 
 
-def in_ram(pieces: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """The same pieces in RAM, one behind: a piece is copied while the device makes the next."""
+def room_for_image(shape: Sequence[int]) -> torch.Tensor:
+    """An empty IMAGE (f h w c) where the host wants it; raises InputError when there is no memory for it."""
+    device = comfy.model_management.intermediate_device()
+    dtype = comfy.model_management.intermediate_dtype()
+    free_bytes = comfy.model_management.get_free_memory(device)
+    require_image_fits(shape, item_bytes=dtype.itemsize, free_bytes=free_bytes)
+    return torch.empty(tuple(shape), device=device, dtype=dtype)
+
+
+def room_for_last(wanted: int, shape: Sequence[int]) -> torch.Tensor:
+    """An empty IMAGE for that many of the last frames of a video (f h w c), or for all; raises InputError likewise."""
+    checked_count(wanted, MOST_LAST_FRAMES, name="last_frames")
+    return room_for_image((min(wanted, shape[0]), *shape[1:]))
+
+
+def uint8_in_ram(pieces: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """What a decode gives, frame by frame (h w c) in eight bits in RAM: copied while the device makes the next."""
     waiting: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
-    for piece in pieces:
-        coming = start_copy(piece)
+    for frame in uint8_frames(pieces):
+        coming = start_copy(frame)
         if waiting is not None:
             yield finished_copy(*waiting)
         waiting = coming

@@ -16,7 +16,7 @@ from .models import Model
 RAM_HEADROOM_BYTES = 2 << 30  # left to everything else when weights are fetched
 
 
-def release(model: Model) -> None:
+def offload(model: Model) -> None:
     """Moves a model's weights off its device; what the host keeps of them in RAM stays there."""
     if model.is_dynamic():
         model.partially_unload(model.offload_device, 1e32)
@@ -29,12 +29,6 @@ def release(model: Model) -> None:
     comfy.model_management.free_memory(1e32, model.load_device, keep_loaded=others)
 
 
-def is_resident(model: Model) -> bool:
-    """Whether all weights of a model are on its device, or in the host's own buffers in RAM."""
-    buffered = model.loaded_ram_size() if model.is_dynamic() else 0
-    return model.loaded_size() + buffered >= model.model_size()
-
-
 @contextmanager
 def warmer() -> Iterator[Callable[[Model], None]]:
     """Gives a function that fetches a model's weights into RAM on a thread; no thread outlives the block."""
@@ -42,7 +36,8 @@ def warmer() -> Iterator[Callable[[Model], None]]:
     threads: list[threading.Thread] = []
 
     def warm(model: Model) -> None:
-        if is_resident(model):
+        buffered = model.loaded_ram_size() if model.is_dynamic() else 0  # in the host's own buffers in RAM
+        if model.loaded_size() + buffered >= model.model_size():
             return
         budget_bytes = comfy.model_management.get_free_memory(torch.device("cpu")) - RAM_HEADROOM_BYTES
         args = (parts_in_ram(model), budget_bytes, stop.is_set)

@@ -1,4 +1,4 @@
-"""Wan models: their sizes, their schedule, and what is known of them before they sample."""
+"""Wan models: their parameters, their schedule, and what is known of them before they sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from comfy.patcher_extension import WrappersMP
 from ...wan_core.adapters.inject import INJECTION
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.errors import InputError
-from ...wan_core.moe.facts import ExpertFacts
+from ...wan_core.moe import ExpertParams
 
 TWO_IN_ONE = "wancast_two_in_one"  # names the wrapper of a model that stands for two
 
@@ -21,8 +21,8 @@ Model = comfy.model_patcher.ModelPatcher
 
 
 @dataclass(frozen=True, slots=True)
-class WanSize:
-    """The sizes of a Wan model that others have to fit."""
+class WanParams:
+    """What of a Wan model others have to fit."""
 
     network: str  # class name: WanModel for text and image to video, others for its relatives
     width_d: int
@@ -38,7 +38,7 @@ class WanSize:
         )
 
 
-def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
+def wan_params(model: Model, *, input_name: str = "model") -> WanParams:
     """Measures a Wan model; raises InputError for any other kind, and for the causal one with its attention cache."""
     network = model.get_model_object("diffusion_model") if isinstance(model, Model) else model
     network = getattr(network, "_orig_mod", network)  # of a compiled one
@@ -50,7 +50,7 @@ def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
             wanted="a Wan2.1 or Wan2.2 video model",
             fix="Connect the Wan model, for example from Load Diffusion Model.",
         )
-    return WanSize(
+    return WanParams(
         network=type(network).__name__,
         width_d=network.dim,
         blocks=len(network.blocks),
@@ -60,22 +60,22 @@ def wan_size(model: Model, *, input_name: str = "model") -> WanSize:
     )
 
 
-def wan_pair(models: Mapping[str, Model]) -> WanSize:
-    """The size of Wan experts, by the names of their inputs.
+def wan_experts(models: Mapping[str, Model]) -> WanParams:
+    """The parameters of Wan experts, by the names of their inputs.
 
     Raises InputError unless all have the same, each is an expert for itself, and each has the schedule of a flow.
     """
     for name, model in models.items():
         require_single(model, input_name=name)
-    sizes = {name: wan_size(model, input_name=name) for name, model in models.items()}
+    found = {name: wan_params(model, input_name=name) for name, model in models.items()}
     for name, model in models.items():
         shift_of(model, input_name=name)
-    (first_name, first), *others = sizes.items()
-    for name, size in others:
-        if size != first:
+    (first_name, first), *others = found.items()
+    for name, params in others:
+        if params != first:
             raise InputError(
                 name,
-                found=size,
+                found=params,
                 wanted=f"what {first_name} is: {first}",
                 fix="Load the high-noise and the low-noise file of the same Wan2.2 model.",
             )
@@ -93,15 +93,9 @@ def require_single(model: object, *, input_name: str) -> None:
         )
 
 
-def sigma_range(model: Model, start_percent: float, end_percent: float) -> tuple[float, float]:
-    """The sigmas at two percents of the model's own schedule; the first is the larger one."""
-    sampling = model.get_model_object("model_sampling")
-    return float(sampling.percent_to_sigma(start_percent)), float(sampling.percent_to_sigma(end_percent))
-
-
 def shift_of(model: Model, *, input_name: str = "model") -> float:
     """The shift of a model's schedule; raises InputError for one that is no flow."""
-    middle, _ = sigma_range(model, 0.5, 0.5)
+    middle = float(model.get_model_object("model_sampling").percent_to_sigma(0.5))
     if not 0.0 < middle < 1.0:
         raise InputError(
             input_name,
@@ -121,12 +115,15 @@ def file_of(model: Model) -> str | None:
             return None
 
 
-def facts_of(model: Model) -> ExpertFacts:
-    """What is known of a model that has the schedule of a flow, before it samples."""
+def expert_params(model: Model, wan: WanParams, cfg: float | None = None) -> ExpertParams:
+    """What is known of a model that has the schedule of a flow, before it samples; ``cfg`` is that of its guider."""
     locks = [lock for lock in locks_in(model) if lock.stand_in]
-    return ExpertFacts(
-        file=file_of(model),
+    return ExpertParams(
+        network=wan.network,
+        input_channels=wan.input_channels,
         shift=shift_of(model),
+        cfg=cfg,
+        file=file_of(model),
         has_context_windows="context_handler" in model.model_options,
         portraits_for=frozenset(lock.stand_in.expert for lock in locks if lock.stand_in.expert),
         portrait_files=frozenset(lock.content[0] for lock in locks),

@@ -9,14 +9,18 @@ from types import ModuleType
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 
 from ...wan_core.errors import InputError, MissingDependencyError
-from ...wan_core.identity.iresnet import LOOKED_AT, Outline, choose_providers, not_a_recogniser, require_embedding
-from . import files
+from ...wan_core.identity.iresnet import (
+    LEADING_NODES,
+    OnnxParams,
+    choose_providers,
+    not_a_recogniser,
+    require_embedding,
+)
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def load_onnxruntime(*, needed_for: str) -> ModuleType:
@@ -45,24 +49,11 @@ def providers() -> list[str]:
         device.type, onnxruntime.get_available_providers(), is_amd=torch.version.hip is not None
     )
     if note:
-        logger.warning("IdentityEncode: %s", note)
+        log.warning("IdentityEncode: %s", note.text)
     return chosen
 
 
-def find_recogniser(name: str) -> str:
-    """The path of an .onnx file of models/face_recognition; raises InputError when it is absent."""
-    path = folder_paths.get_full_path(files.FACE_RECOGNITION, name)
-    if path is None:
-        raise InputError(
-            "encoder",
-            found=repr(name),
-            wanted=f"a weight file in models/{files.FACE_RECOGNITION}",
-            fix=f"Put it into {folder_paths.get_folder_paths(files.FACE_RECOGNITION)[0]} and refresh the page.",
-        )
-    return path
-
-
-def read_outline(path: str, *, input_name: str) -> Outline:
+def read_params(path: str, *, input_name: str) -> OnnxParams:
     """What an ONNX file looks like from outside; raises InputError when it cannot be read."""
     onnx = load_onnx()
     try:
@@ -74,11 +65,11 @@ def read_outline(path: str, *, input_name: str) -> Outline:
             wanted="a complete .onnx file",
             fix=f"Copy or download {path} again.",
         ) from error
-    weights = {each.name for each in graph.initializer}
-    return Outline(
-        inputs=tuple(_shape(each) for each in graph.input if each.name not in weights),
-        outputs=tuple(_shape(each) for each in graph.output),
-        first_nodes=tuple(node.name for node in graph.node[:LOOKED_AT]),
+    weights = {weight.name for weight in graph.initializer}
+    return OnnxParams(
+        inputs=tuple(_shape(value) for value in graph.input if value.name not in weights),
+        outputs=tuple(_shape(value) for value in graph.output),
+        first_nodes=tuple(node.name for node in graph.node[:LEADING_NODES]),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import comfy.sample
@@ -12,6 +11,8 @@ import latent_preview
 import torch
 
 from ...wan_core.errors import InputError
+from ...wan_core.moe import Job
+from ...wan_core.moe.inputs import require_latent
 from .devices import intermediate_device, intermediate_dtype
 from .models import Model
 
@@ -20,19 +21,37 @@ SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
 
 Latent = dict[str, Any]
 Conditioning = list[Any]
-ModelOptions = dict[str, Any]
 
 
 def schedule(model: Model, sampler_name: str, scheduler: str, steps: int, denoise: float) -> torch.Tensor:
-    """The sigmas that the stock KSampler would use with these settings."""
+    """The sigmas of the stock KSampler with these settings; raises InputError when there is nothing to denoise."""
+    if denoise <= 0.0:
+        raise InputError("denoise", found=denoise, wanted="more than 0", fix="Raise denoise, or leave the sampler out.")
     return comfy.samplers.KSampler(
         model, steps, model.load_device, sampler=sampler_name, scheduler=scheduler, denoise=denoise
     ).sigmas
 
 
-def sampler_named(name: str) -> Any:
-    """The stock sampler of that name."""
-    return comfy.samplers.sampler_object(name)
+def stock_job(model: Model, latent: Latent, seed: int, sampler_name: str, steps: int, *, add_noise: bool) -> Job:
+    """A run with the noise, mask, preview and progress bar that the stock KSamplerAdvanced would have.
+
+    Raises InputError for a latent that the model cannot sample.
+    """
+    require_latent(latent)
+    samples = start_latent(model, latent)
+    if add_noise:
+        noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    else:
+        noise = torch.zeros(samples.size(), dtype=samples.dtype, layout=samples.layout, device="cpu")
+    return Job(
+        noise=noise,
+        latent_image=samples,
+        sampler=comfy.samplers.sampler_object(sampler_name),
+        denoise_mask=latent.get("noise_mask"),
+        seed=seed,
+        on_step=latent_preview.prepare_callback(model, steps),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+    )
 
 
 def start_latent(model: Model, latent: Latent) -> torch.Tensor:
@@ -53,23 +72,6 @@ def start_latent(model: Model, latent: Latent) -> torch.Tensor:
             "latent_image", found="NaN or infinite values", wanted="finite values", fix="Check what made this latent."
         )
     return samples
-
-
-def noise_for(samples: torch.Tensor, latent: Latent, seed: int, *, add_noise: bool = True) -> torch.Tensor:
-    """The noise that the stock KSamplerAdvanced would start from; zeros when none is added."""
-    if not add_noise:
-        return torch.zeros(samples.size(), dtype=samples.dtype, layout=samples.layout, device="cpu")
-    return comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-
-
-def preview_callback(model: Model, steps: int) -> Callable[[int, torch.Tensor, torch.Tensor, int], None]:
-    """One progress bar with the host's live preview, called once a step."""
-    return latent_preview.prepare_callback(model, steps)
-
-
-def progress_bar_disabled() -> bool:
-    """Whether the host runs without progress bars in its terminal."""
-    return not comfy.utils.PROGRESS_BAR_ENABLED
 
 
 def finished_latent(latent: Latent, samples: torch.Tensor) -> Latent:

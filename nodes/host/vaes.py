@@ -2,80 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import comfy.model_management
 import comfy.sd
 import torch
 
 from ...wan_core.errors import InputError
-from ...wan_core.vae.pixels import NotFiniteError
-from ...wan_core.vae.plan import Plan, plan_for
-from ...wan_core.vae.spec import VaeSpec
-
-Made = TypeVar("Made")
+from ...wan_core.vae import DecodePlan, DecodeRequest, FreeMemory, LoadedVae, tiling_of
+from .prompts import stated
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedVae:
-    """A VAE whose network can run now."""
-
-    network: torch.nn.Module
-    device: torch.device  # where the network computes
-    dtype: torch.dtype  # what the network computes in
-    to_pixels_: Callable[[torch.Tensor], torch.Tensor]  # the network's range -> [0, 1], in place
-
-
-def vae_weight_shapes(vae: comfy.sd.VAE) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight of a VAE by name; empty when the host made no network of the file."""
+def decode_request(
+    vae: comfy.sd.VAE, latent: object, tiling: dict[str, Any] | None, hidden: Any, *, to_video: bool = False
+) -> DecodeRequest:
+    """What a decode node is asked for, checked; raises InputError for what can not be decoded."""
     network = getattr(vae, "first_stage_model", None)
-    return {} if network is None else {name: tuple(weight.shape) for name, weight in network.named_parameters()}
-
-
-def without_overflow(vae: comfy.sd.VAE, decode: Callable[[torch.dtype], Made]) -> tuple[Made, list[str]]:
-    """What ``decode`` makes in the type of the VAE, and nothing to note.
-
-    Where that is fp16 and frames come out that are not finite, what it makes in fp32, all over again, and a note of it.
-    """
-    try:
-        return decode(vae.vae_dtype), []
-    except NotFiniteError as error:
-        if vae.vae_dtype != torch.float16:
-            raise
-        note = f"note: frame {error.frame} was not finite in fp16, so everything was decoded again in fp32"
-    return decode(torch.float32), [note]
-
-
-def plan_decoding(
-    vae: comfy.sd.VAE,
-    spec: VaeSpec,
-    latent_shape: Sequence[int],
-    tiles: tuple[int, int],
-    image_bytes: int,
-    dtype: torch.dtype,
-) -> Plan:
-    """How to decode a latent (b z t h w) in the memory that is there beside an IMAGE of so many bytes in RAM.
-
-    ``tiles`` are rows and columns; 0 and 0 leave them to the planner. ``dtype`` is what the network computes in. Raises
-    InputError when no way fits.
-    """
-    rows, columns = tiles
-    on_cpu = comfy.model_management.is_device_cpu(vae.device)
-    ram_bytes = None if on_cpu else comfy.model_management.get_free_memory(torch.device("cpu")) - image_bytes
-    free_bytes = budget_bytes(vae) - (image_bytes if on_cpu else 0)
-    return plan_for(
-        spec,
-        latent_shape,
-        dtype.itemsize,
-        free_bytes,
-        rows=rows,
-        columns=columns,
-        ram_bytes=ram_bytes,
-        device_is_ram=on_cpu,
+    return DecodeRequest.of(
+        torch.nn.Module() if network is None else network,  # the host made none of the file
+        samples_of(latent),
+        dtype=getattr(vae, "vae_dtype", None),
+        tiling=tiling_of(tiling or stated(hidden, "tiling")),
+        to_video=to_video,
     )
+
+
+def samples_of(latent: object) -> Any:
+    """The samples of the host's LATENT, a tensor or a nested one; raises InputError for anything else."""
+    if not isinstance(latent, Mapping) or not hasattr(latent.get("samples"), "is_nested"):
+        raise InputError(
+            "samples", found=type(latent).__name__, wanted="a LATENT", fix="Connect the LATENT of a Wan sampler."
+        )
+    return latent["samples"]
+
+
+def free_memory(vae: comfy.sd.VAE, image_bytes: int) -> FreeMemory:
+    """The memory for decoding with a VAE, beside an IMAGE of so many bytes in RAM."""
+    if comfy.model_management.is_device_cpu(vae.device):
+        return FreeMemory(device_bytes=budget_bytes(vae) - image_bytes, device_is_ram=True)
+    ram_bytes = comfy.model_management.get_free_memory(torch.device("cpu")) - image_bytes
+    return FreeMemory(device_bytes=budget_bytes(vae), ram_bytes=ram_bytes)
 
 
 def budget_bytes(vae: comfy.sd.VAE) -> int:
@@ -90,8 +58,8 @@ def budget_bytes(vae: comfy.sd.VAE) -> int:
 
 
 @contextmanager
-def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan, dtype: torch.dtype) -> Iterator[LoadedVae]:
-    """Loads a VAE through the host's memory management, with the room that the plan needs beside it.
+def loaded_for_decoding(vae: comfy.sd.VAE, network: Any, plan: DecodePlan, dtype: torch.dtype) -> Iterator[LoadedVae]:
+    """Loads a VAE's network through the host's memory management, with the room that the plan needs beside it.
 
     Raises InputError when the device runs out of memory all the same.
     """
@@ -101,7 +69,7 @@ def loaded_for_decoding(vae: comfy.sd.VAE, plan: Plan, dtype: torch.dtype) -> It
         )
         try:
             with computing_in(dtype, vae):
-                yield LoadedVae(vae.first_stage_model, vae.device, dtype, vae.process_output)
+                yield LoadedVae(network, vae.device, dtype)
         except Exception as error:
             if not comfy.model_management.is_oom(error):
                 raise

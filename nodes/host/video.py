@@ -1,4 +1,4 @@
-"""Where a video file of ours goes, what the host embeds in it, and the file as the host's VIDEO."""
+"""Where a video file of ours goes, what the host embeds in it, and its sound."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import folder_paths
 from comfy.cli_args import args
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import io, ui
 
 from ...wan_core.errors import InputError
+from ...wan_core.media.sound import checked_sound
+from ...wan_core.media.soundtrack import Soundtrack
 
 LONGEST_NAME_BYTES = 200  # with the number, the ending and the mark of an unfinished file it fits any file system
 
@@ -71,9 +73,12 @@ def host_tags(hidden: Any) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in given.items() if value is not None}
 
 
-def as_video(path: str) -> InputImpl.VideoFromFile:
-    """A finished file as the host's VIDEO."""
-    return InputImpl.VideoFromFile(path)
+def soundtrack_of(audio: object) -> Soundtrack | None:
+    """The host's AUDIO as a sound track; None for none."""
+    if audio is None:
+        return None
+    sound = checked_sound(audio)
+    return Soundtrack(sound.waveform, sound.rate_hz)
 
 
 def label(path: str, place: SavePlace) -> str:
@@ -93,7 +98,7 @@ class MadeFiles:
         self._made: dict[str, set[str]] = {}  # node id -> paths
         self._losses: dict[str, int] = {}  # node id -> how many of its files have gone
 
-    def made(self, node_id: str, path: str) -> None:
+    def add(self, node_id: str, path: str) -> None:
         """Remembers what a node made."""
         self._made.setdefault(node_id, set()).add(path)
 

@@ -1,9 +1,9 @@
-"""What an identity costs: time a step, in the first step and for encoding; the memory of its keys and values.
+"""What an identity costs: time a step, in the first step, and for encoding.
 
 Usage: python dev.py bench identity. The time of a step is KSampler's on one live host with the miniature models,
 without and with each kind of lock in turn, as medians. A miniature video has fewer tokens than a portrait (576 and
 1024), a real one of 832x480 and 81 frames has 32760: the shares say nothing of the real model, which
-tests/bench/gpu_identity.py times. Memory is computed for the published adapters and a model of 14B, without any.
+tests/bench/gpu_identity.py times. IDLock's own report says the memory.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -31,13 +30,9 @@ from tests.bench.bench_identity_encode import encode_cost, median_ms, report  # 
 from tests.host import recipes  # noqa: E402
 from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec, locked, person  # noqa: E402
 from tests.host.live import Client, Graph, prepare_base  # noqa: E402
-from wan_core.adapters.adapter import Adapter  # noqa: E402
-from wan_core.adapters.files import AdapterFile, load_adapter  # noqa: E402
 from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
-from wan_core.adapters.lock import APPLY_TO, KEPT_AS, IpTerm, Lock, RefTerm, StandInTerm  # noqa: E402
-from wan_core.adapters.lock_report import MB, kept_bytes  # noqa: E402
 from wan_core.adapters.tokens import Grid, token_weights  # noqa: E402
-from wan_core.identity.record import IDENTITY_D, PORTRAIT_PX, REFERENCE_CROP_PX  # noqa: E402
+from wan_core.identity.record import PORTRAIT_PX  # noqa: E402
 
 ROUNDS = 5
 STEPS = 6
@@ -65,7 +60,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-# Memory
+# Files of adapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,7 @@ PUBLISHED = Sizes(
 
 
 def tables(sizes: Sizes) -> dict[str, Table]:
-    """The contents of the adapters' files at these sizes, by the names of the miniature ones."""
+    """The contents of the files at these sizes, by the names of the miniature ones."""
     model, resampler = (sizes.width_d, sizes.blocks), (sizes.resampler_d, sizes.resampler_layers)
     return {
         LITE["ip_layers"]: adapters.lite_ip_layers(*model, sizes.lite_token_d),
@@ -100,52 +95,9 @@ def tables(sizes: Sizes) -> dict[str, Table]:
     }
 
 
-def picked(spec: Spec) -> dict[str, str]:
+def selected(spec: Spec) -> dict[str, str]:
     """The adapter's files in a lock's specification, by the loader's inputs."""
     return {slot: spec[slot] for slot in FILES if slot in spec}
-
-
-def empty_adapter(spec: Spec, contents: Mapping[str, Table]) -> Adapter:
-    """The adapter of these files without memory for its weights."""
-    files = {
-        slot: AdapterFile(
-            name, {key: torch.empty(entry.shape, device=META) for key, entry in contents[name].items()}, {}
-        )
-        for slot, name in picked(spec).items()
-    }
-    return load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None)
-
-
-def empty_lock(adapter: Adapter) -> Lock:
-    """A lock of one person by every part of an adapter, without memory for its tensors."""
-    network = adapter.network
-
-    def latents(count: int, side_px: int) -> torch.Tensor:
-        return torch.empty(count, 16, 1, side_px // 8, side_px // 8, device=META)
-
-    tokens = network.resampler(torch.empty(2, 1, IDENTITY_D, device=META)) if network.ip else None  # 2 n d
-    return Lock(
-        content=("", ""),
-        ip=IpTerm({n: network.ip.keys_values(n, tokens) for n in network.ip.blocks}, False) if network.ip else None,
-        ref=RefTerm(network.ref, latents(2, REFERENCE_CROP_PX), torch.empty(1, device=META)) if network.ref else None,
-        stand_in=StandInTerm(network.stand_in, latents(1, PORTRAIT_PX), None) if network.stand_in else None,
-        strength=1.0,
-        ref_strength=1.0,
-        blocks=frozenset(adapter.blocks),
-        start_percent=0.0,
-        end_percent=1.0,
-        apply_to=APPLY_TO[0],
-        mask=None,
-        frame_weights=(),
-        kept_as=KEPT_AS[0],
-    )
-
-
-def kept_mb(kind: Kind, sizes: Sizes = PUBLISHED) -> float:
-    """Megabytes of keys and values in bf16 that the locks of a kind keep for one expert."""
-    contents = tables(sizes)
-    every = (empty_lock(empty_adapter(spec, contents)) for spec, _ in kind)
-    return sum(kept_bytes(lock, sizes.width_d) for lock in every) / MB
 
 
 # Once for a size of video
@@ -158,13 +110,12 @@ def hit_us(hits: int = HITS) -> float:
     cache = KvCache(ENTRIES * size_bytes(entry), 0)
     keys = [("stand-in", ("adapter", n), ("weights", (), ()), torch.bfloat16, (-1, 30, 52)) for n in range(ENTRIES)]
     for key in keys:
-        cache.get(key, META, lambda: entry)
+        cache.get(META, key, lambda: entry)
     start_s = time.perf_counter()
-    for n in range(hits):
-        cache.get(keys[n % ENTRIES], META, dict)
+    found = [cache.get(META, keys[n % ENTRIES], dict) for n in range(hits)]
     took_us = (time.perf_counter() - start_s) / hits * 1e6
-    if cache.counts.hits != hits:
-        raise RuntimeError(f"{cache.counts.hits} of {hits} were in the cache")
+    if not all(kept is entry for kept in found):
+        raise RuntimeError("some entries were not in the cache any more")
     return took_us
 
 
@@ -176,14 +127,6 @@ def mask_ms(height_px: int, width_px: int, frames: int, loops: int = 5) -> float
 
 
 # A step
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Seconds of one KSampler."""
-
-    first_s: float  # from the node's start to the end of its first step
-    later_s: float  # a later step, the mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +155,8 @@ def sampling(graph: Graph, kind: Kind, *, persons: int, seed: int) -> list[Any]:
     return recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
 
 
-def taken(client: Client, kind: Kind, *, persons: int, seed: int) -> Taken:
-    """Times one run by when the host says that the sampler begins, ends its first step, and ends its last."""
+def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[float, float]:
+    """Seconds of a run's first step and of a later one, by when the host says that the sampler begins and ends them."""
     graph = Graph()
     sampler = sampling(graph, kind, persons=persons, seed=seed)
     graph.hash(sampler)
@@ -226,17 +169,17 @@ def taken(client: Client, kind: Kind, *, persons: int, seed: int) -> Taken:
             begin_s = now_s
         if event == "progress" and data["node"] == sampler[0]:
             ends_s.append(now_s)
-    return Taken(ends_s[0] - begin_s, (ends_s[-1] - ends_s[0]) / (STEPS - 1))
+    return ends_s[0] - begin_s, (ends_s[-1] - ends_s[0]) / (STEPS - 1)
 
 
 def cost(client: Client, kind: Kind, rounds: int = ROUNDS) -> Cost:
     """Runs without the locks, with them for new persons, and for the same again, in turn; one round to warm up."""
     found = []
     for n in range(rounds + 1):
-        plain = taken(client, (), persons=0, seed=n)
-        new = taken(client, kind, persons=1 + 2 * n, seed=n)
-        again = taken(client, kind, persons=1 + 2 * n, seed=rounds + 1 + n)
-        found.append((plain.later_s, again.later_s, new.first_s - again.first_s))
+        _, plain_s = step_times(client, (), persons=0, seed=n)
+        new_s, _ = step_times(client, kind, persons=1 + 2 * n, seed=n)
+        first_s, with_s = step_times(client, kind, persons=1 + 2 * n, seed=rounds + 1 + n)
+        found.append((plain_s, with_s, new_s - first_s))
     return Cost(*(statistics.median(side) for side in zip(*found[1:], strict=True)))
 
 
@@ -244,12 +187,10 @@ def cost(client: Client, kind: Kind, rounds: int = ROUNDS) -> Cost:
 
 
 def lines_without_host() -> Iterable[str]:
-    """What needs no host: encoding, the cache, and the memory of each kind."""
+    """What needs no host: encoding, the cache, and masks."""
     yield report(encode_cost())
     yield f"cache hit among {ENTRIES} entries: {hit_us():.1f} us   (goal {HIT_GOAL_US:.0f} us)"
     yield f"weights of 81 masks of 832x480, a pass: {mask_ms(480, 832, 81):.1f} ms"
-    for name, kind in KINDS.items():
-        yield f"{name:<22} keeps {kept_mb(kind):7.1f} MB of keys and values in bf16 for one expert of 14B"
 
 
 def compare(client: Client, name: str, rounds: int = ROUNDS) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.unit.identity.some_inputs import ir_params  # noqa: E402
 from wan_core.identity.align import TEMPLATE, align_face, cut_reference  # noqa: E402
-from wan_core.identity.encode import embed, ir_recogniser  # noqa: E402
-from wan_core.identity.encoder import IrBackbone, IrShape, IrUnit, build_encoder  # noqa: E402
 from wan_core.identity.faces import face_of_points  # noqa: E402
+from wan_core.identity.ir_network import IrBackbone, IrParams, build_ir_backbone  # noqa: E402
 from wan_core.identity.portrait import cut_portrait  # noqa: E402
+from wan_core.identity.recogniser import embed, ir_recogniser  # noqa: E402
 
-WIDTHS, UNITS, STEM, REDUCTION = (64, 128, 256, 512), (3, 4, 14, 3), 64, 16
+# The sizes of facexlib's recognition_arcface_ir_se50.pth.
+PARAMS = ir_params((64, 128, 256, 512), (3, 4, 14, 3), squeezed_by=16, stem=64)
 GOAL_MS = 50.0
 PICTURE_PX = (720, 1280)
 
@@ -45,21 +47,11 @@ class Cost:
         return self.align_ms + self.pictures_ms + self.embed_ms
 
 
-def real_shape() -> IrShape:
-    """The sizes of facexlib's recognition_arcface_ir_se50.pth."""
-    units, width_in = [], STEM
-    for width, count in zip(WIDTHS, UNITS, strict=True):
-        for index in range(count):
-            units.append(IrUnit(width_in, width, 2 if index == 0 else 1, width // REDUCTION))
-            width_in = width
-    return IrShape(STEM, tuple(units), 512)
-
-
-def random_weights(shape: IrShape) -> dict[str, Tensor]:
+def random_weights(params: IrParams) -> dict[str, Tensor]:
     """Weights that keep the size of what goes through them."""
     draw = torch.Generator().manual_seed(0)
     weights = {}
-    for key, empty in IrBackbone(shape, operations=nn, device="meta").state_dict().items():
+    for key, empty in IrBackbone(params, operations=nn, device="meta").state_dict().items():
         if empty.ndim < 2:
             weights[key] = torch.ones(empty.shape, dtype=empty.dtype)
         else:
@@ -70,19 +62,14 @@ def random_weights(shape: IrShape) -> dict[str, Tensor]:
 def median_ms(job: Callable[[], object], loops: int) -> float:
     """The median time of a job, after one run that does not count."""
     job()
-    taken = []
-    for _ in range(loops):
-        started = time.perf_counter()
-        job()
-        taken.append((time.perf_counter() - started) * 1000)
-    return statistics.median(taken)
+    return statistics.median(timeit.repeat(job, number=1, repeat=loops)) * 1000
 
 
 @torch.inference_mode()
 def encode_cost(loops: int = 10) -> Cost:
     """What one face of a 720p picture costs."""
-    network, _ = build_encoder(random_weights(real_shape()), operations=nn)
-    recognise = ir_recogniser(network, torch.device("cpu"))
+    weights = random_weights(PARAMS)
+    network, _ = build_ir_backbone(weights, operations=nn)
     picture = torch.rand(*PICTURE_PX, 3, generator=torch.Generator().manual_seed(1))
     points = tuple(point * 2 + complex(500, 250) for point in TEMPLATE)
     face, crop = face_of_points(points), align_face(picture, points).crop
@@ -91,12 +78,13 @@ def encode_cost(loops: int = 10) -> Cost:
         cut_reference(picture, points)
         cut_portrait(picture, face.box)
 
-    return Cost(
-        align_ms=median_ms(lambda: align_face(picture, points), loops),
-        pictures_ms=median_ms(pictures, loops),
-        embed_ms=median_ms(lambda: embed(recognise, crop[None]), loops),
-        least_ms=gigaflops(lambda: network(crop[None].movedim(-1, 1))) / convolution_rate(loops) * 1000,
-    )
+    with ir_recogniser(weights, name="random", sha256="") as recogniser:
+        return Cost(
+            align_ms=median_ms(lambda: align_face(picture, points), loops),
+            pictures_ms=median_ms(pictures, loops),
+            embed_ms=median_ms(lambda: embed(recogniser, crop[None]), loops),
+            least_ms=gigaflops(lambda: network(crop[None].movedim(-1, 1))) / convolution_rate(loops) * 1000,
+        )
 
 
 def gigaflops(job: Callable[[], object]) -> float:

@@ -11,7 +11,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from devtools.server import HostServer  # noqa: E402
 from tests.bench.bench_nodes import STEPS, Comparison, compare, stock_sampling  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, prepare_base  # noqa: E402
-from wan_core.moe.route import Expert, Router, Tally, Tools  # noqa: E402
+from wan_core.moe import Expert, ExpertParams, ExpertTally  # noqa: E402
+from wan_core.moe.route import Route, Router  # noqa: E402
 from wan_core.moe.schedule import even_sigmas  # noqa: E402
 from wan_core.moe.setup import Setup  # noqa: E402
 
@@ -35,6 +37,7 @@ BOUNDARY_SIGMA = 0.875
 OFFICIAL_STEPS, OFFICIAL_SHIFT = 40, 12.0  # of text to video
 LOOPS = 5
 SWITCH_STEP = 6
+SWITCH = {"switch": "step", "switch__step": SWITCH_STEP}
 CFG = 3.0
 
 
@@ -67,25 +70,15 @@ class Overhead:
     rest_us: float  # everything but the look for NaN
     isfinite_us: float  # the look for NaN, which reads the whole latent
 
-    def __str__(self) -> str:
-        whole_us = self.rest_us + self.isfinite_us
-        return (
-            f"{self.rest_us:8.1f} us + isfinite {self.isfinite_us:8.1f} us = {whole_us:8.1f} us"
-            f"   (goal {GOAL_US:.0f} us)"
-        )
-
 
 def router(kind: type[Router], guider: ReadyGuider, sigmas: torch.Tensor) -> Router:
     """A router over two experts that answer with the same guider."""
     options = {"transformer_options": {"sample_sigmas": sigmas}}
     setup = Setup(guider, sigmas, {"model_options": options}, options, None, guider.answer, None, None, True)
-    experts = [
-        Expert(name, guider, sigma_min, load=lambda: None, warm=lambda: None)
-        for name, sigma_min in (("high", BOUNDARY_SIGMA), ("low", 0.0))
-    ]
-    tools = Tools(merge_options=lambda own, base, given: own | given, clock_s=time.perf_counter)
-    tallies = [Tally() for _ in experts]
-    return kind(experts, [setup, setup], "strict", tools, None, tallies, levels=sigmas.tolist())
+    params = ExpertParams("WanModel", 16, OFFICIAL_SHIFT)
+    experts = tuple(Expert(name, params, guider, lambda: None, lambda: None) for name in ("high", "low"))
+    route = Route(experts, (BOUNDARY_SIGMA, 0.0), "strict", lambda own, base, given: own | given, time.perf_counter)
+    return kind(route, [setup, setup], None, [ExpertTally() for _ in experts], levels=sigmas.tolist())
 
 
 def walk_us(model: Callable[..., torch.Tensor], x: torch.Tensor, sigmas: torch.Tensor) -> float:
@@ -112,59 +105,41 @@ def router_overhead(shape: tuple[int, ...], loops: int = LOOPS) -> Overhead:
     return Overhead(rest_us=unchecked - bare, isfinite_us=whole - unchecked)
 
 
-def router_lines() -> Iterable[str]:
-    """One line for each size of latent."""
-    for name, shape in SIZES.items():
-        yield f"router, {name:<42} {router_overhead(shape)}"
-
-
 # Whole runs
 
 
-def job(graph: Graph, seed: int) -> dict[str, Any]:
+def inputs(graph: Graph, seed: int) -> dict[str, Any]:
     """What every sampler of a round is given."""
-    latent = recipes.latent(graph, size_px=128, frames=33)
-    plan = {"steps": STEPS, "sampler_name": "euler", "scheduler": "simple"}
-    return plan | {"seed": seed, "latent_image": latent} | recipes.conditioning(graph)
-
-
-def switch() -> dict[str, Any]:
-    return {"switch": "step", "switch__step": SWITCH_STEP}
+    common = {"steps": STEPS, "sampler_name": "euler", "scheduler": "simple", "seed": seed}
+    return common | {"latent_image": recipes.latent(graph, size_px=128, frames=33)} | recipes.conditioning(graph)
 
 
 def one_run(graph: Graph, seed: int) -> list[Any]:
     """Both experts in one MoESampler."""
-    return recipes.moe_sample(graph, **job(graph, seed) | switch())
+    return recipes.moe_sample(graph, **inputs(graph, seed) | SWITCH)
 
 
 def chained_samplers(graph: Graph, seed: int) -> list[Any]:
     """Both experts, each in a stock sampler of its own."""
-    parts = job(graph, seed)
-    parts["noise_seed"] = parts.pop("seed")
-    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": SWITCH_STEP}
-    second = {"add_noise": "disable", "start_at_step": SWITCH_STEP, "end_at_step": STEPS}
-    high, low = recipes.model(graph, recipes.HIGH), recipes.model(graph, recipes.LOW)
-    noisy = graph.add("KSamplerAdvanced", model=high, cfg=CFG, return_with_leftover_noise="enable", **parts | first)[0]
-    return graph.add(
-        "KSamplerAdvanced",
-        model=low,
-        cfg=CFG,
-        return_with_leftover_noise="disable",
-        **parts | second | {"latent_image": noisy},
-    )[0]
+    common = inputs(graph, seed) | {"cfg": CFG}
+    common["noise_seed"] = common.pop("seed")
+    first = {"model": recipes.model(graph, recipes.HIGH), "start_at_step": 0, "end_at_step": SWITCH_STEP}
+    first |= {"add_noise": "enable", "return_with_leftover_noise": "enable"}
+    second = {"model": recipes.model(graph, recipes.LOW), "start_at_step": SWITCH_STEP, "end_at_step": STEPS}
+    second |= {"add_noise": "disable", "return_with_leftover_noise": "disable"}
+    noisy = graph.add("KSamplerAdvanced", **common | first)[0]
+    return graph.add("KSamplerAdvanced", **common | second | {"latent_image": noisy})[0]
 
 
 def one_file_twice(graph: Graph, seed: int) -> list[Any]:
     """One expert in both slots of MoESampler."""
     model = recipes.model(graph)
-    return recipes.moe_sample(graph, **job(graph, seed) | switch() | {"model_high": model, "model_low": model})
+    return recipes.moe_sample(graph, **inputs(graph, seed) | SWITCH | {"model_high": model, "model_low": model})
 
 
 def two_as_one_model(graph: Graph, seed: int) -> list[Any]:
     """Both experts as one model in the stock sampler."""
-    high, low = recipes.model(graph, recipes.HIGH), recipes.model(graph, recipes.LOW)
-    both = graph.add("WanCastMoEModel", model_high=high, model_low=low, policy="strict", memory="auto", **switch())[0]
-    return recipes.stock_sample(graph, both, **job(graph, seed) | {"cfg": CFG})
+    return recipes.stock_sample(graph, recipes.moe_model(graph, **SWITCH), **inputs(graph, seed) | {"cfg": CFG})
 
 
 COMPARISONS = (
@@ -174,17 +149,26 @@ COMPARISONS = (
 )
 
 
-def main() -> None:
-    """Prints the router's overhead and a line for each comparison."""
-    for line in router_lines():
-        sys.stdout.write(line + "\n")
+@contextmanager
+def live_client() -> Iterator[Client]:
+    """A client of a host that lives as long as the block."""
     host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
     models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
     with tempfile.TemporaryDirectory() as folder:
         base = prepare_base(Path(folder), models)
         with HostServer(sys.executable, host, base) as server:
-            for comparison in COMPARISONS:
-                sys.stdout.write(compare(Client(server.url), comparison) + "\n")
+            yield Client(server.url)
+
+
+def main() -> None:
+    """Prints the router's overhead and a line for each comparison."""
+    for name, shape in SIZES.items():
+        cost = router_overhead(shape)
+        parts = f"{cost.rest_us:8.1f} us + isfinite {cost.isfinite_us:8.1f} us   (goal {GOAL_US:.0f} us)"
+        sys.stdout.write(f"router, {name:<42} {parts}\n")
+    with live_client() as client:
+        for comparison in COMPARISONS:
+            sys.stdout.write(compare(client, comparison) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ Usage: python dev.py bench moe_order. It prints the errors and the slopes and dr
 from __future__ import annotations
 
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from devtools.server import HostServer  # noqa: E402
+from tests.bench.bench_moe import live_client  # noqa: E402
 from tests.host import recipes  # noqa: E402
-from tests.host.live import Client, Graph, Node, prepare_base  # noqa: E402
+from tests.host.live import Client, Graph, Node  # noqa: E402
 from wan_core.media.chart import Curve, line_chart  # noqa: E402
 
 PICTURE = Path(__file__).with_name("moe_order.png")
@@ -31,7 +29,7 @@ STEPS = (10, 20, 40, 80, 160)
 SHAPE = (1, 16, 3, 8, 8)  # b c t h w
 SEED = 5
 SIGMA_FROM, SIGMA_TO = 0.98, 0.05  # uniform in log sigma: the switch in the middle is at 0.22
-MEAN, DEVIATION = 0.0, 0.3  # of the data; signal and noise are equal at sigma 0.23, where the experts change
+DEVIATION = 0.3  # of the data, around 0; signal and noise are equal at sigma 0.23, where the experts change
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +59,11 @@ def schedule(steps: int) -> list[float]:
     return [SIGMA_FROM * (SIGMA_TO / SIGMA_FROM) ** (i / steps) for i in range(steps + 1)]
 
 
-def deviation_at(sigma: float) -> float:
-    """The standard deviation of (1 - sigma) * data + sigma * noise."""
-    return math.hypot((1.0 - sigma) * DEVIATION, sigma)
-
-
 def exact_end() -> np.ndarray:
-    """Where the flow takes the noise of the seed: a normal distribution only moves and stretches."""
+    """Where the flow takes the noise of the seed: a normal distribution around 0 only stretches."""
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(SEED)).double().numpy()
-    stretch = deviation_at(SIGMA_TO) / deviation_at(SIGMA_FROM)
-    return (1.0 - SIGMA_TO) * MEAN + stretch * (SIGMA_FROM * noise - (1.0 - SIGMA_FROM) * MEAN)
+    start, end = (math.hypot((1.0 - sigma) * DEVIATION, sigma) for sigma in (SIGMA_FROM, SIGMA_TO))
+    return end / start * SIGMA_FROM * noise
 
 
 # The prompt
@@ -78,7 +71,7 @@ def exact_end() -> np.ndarray:
 
 def flow(graph: Graph, file: str) -> recipes.Link:
     """An expert that follows the known flow."""
-    return graph.add("WanCastProbeGaussianFlow", model=recipes.model(graph, file), mean=MEAN, deviation=DEVIATION)[0]
+    return graph.add("WanCastProbeGaussianFlow", model=recipes.model(graph, file), deviation=DEVIATION)[0]
 
 
 def sampled_once(graph: Graph, sampler: str, steps: int) -> recipes.Link:
@@ -104,12 +97,12 @@ def measure(client: Client, samplers: Sequence[str], steps: Sequence[int]) -> li
     """The errors of one run and of two in a row, for each sampler."""
     graph = Graph()
     cases = [(sampler, one_run) for sampler in samplers for one_run in (True, False)]
-    nodes: dict[tuple[str, bool, int], Node] = {}
+    nodes: dict[tuple[str, bool], list[Node]] = {}
     for sampler, one_run in cases:
-        for n in steps:
-            latent = (sampled_once if one_run else sampled_twice)(graph, sampler, n)
-            scaled = graph.add("WanCastProbeModelScale", model=recipes.model(graph), latent=latent)[0]
-            nodes[sampler, one_run, n] = graph.save(scaled)
+        sampled = sampled_once if one_run else sampled_twice
+        latents = [sampled(graph, sampler, n) for n in steps]
+        scaled = [graph.add("WanCastProbeModelScale", model=recipes.model(graph), latent=latent) for latent in latents]
+        nodes[sampler, one_run] = [graph.save(node[0]) for node in scaled]
     run = client.run(graph)
     exact = exact_end()
 
@@ -117,10 +110,7 @@ def measure(client: Client, samplers: Sequence[str], steps: Sequence[int]) -> li
         end = (1.0 - SIGMA_TO) * run.saved(node).arrays["/samples"]  # samplers divide by it when they end early
         return float(np.linalg.norm(end - exact) / np.linalg.norm(exact))
 
-    return [
-        Series(sampler, one_run, steps, [error(nodes[sampler, one_run, n]) for n in steps])
-        for sampler, one_run in cases
-    ]
+    return [Series(sampler, one_run, steps, list(map(error, nodes[sampler, one_run]))) for sampler, one_run in cases]
 
 
 # Results
@@ -128,17 +118,16 @@ def measure(client: Client, samplers: Sequence[str], steps: Sequence[int]) -> li
 
 def draw(series: Sequence[Series], path: Path) -> None:
     """The errors over the steps, both axes logarithmic, as a picture file."""
-    curves = [
-        Curve(
-            f"{each.label} (order {each.order:.1f})",
-            [math.log10(n) for n in each.steps],
-            [math.log10(error) for error in each.errors],
-            points=True,
-        )
-        for each in series
-    ]
     picture = line_chart(
-        curves,
+        [
+            Curve(
+                f"{line.label} (order {line.order:.1f})",
+                np.log10(line.steps).tolist(),
+                np.log10(line.errors).tolist(),
+                points=True,
+            )
+            for line in series
+        ],
         title="Error against steps on a flow with a known solution, experts changed half way",
         x_label=f"log10 of the number of steps ({STEPS[0]} to {STEPS[-1]})",
         y_label="log10 of error",
@@ -148,22 +137,13 @@ def draw(series: Sequence[Series], path: Path) -> None:
     Image.fromarray((picture[0] * 255.0).round().to(torch.uint8).numpy()).save(path, optimize=True)
 
 
-def describe(series: Series) -> str:
-    """One line: the errors and the slope."""
-    errors = "  ".join(f"{n}: {error:.2e}" for n, error in zip(series.steps, series.errors, strict=True))
-    return f"{series.label:<24} {errors}   order {series.order:.2f}"
-
-
 def main() -> None:
     """Prints a line for each series and writes the picture."""
-    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-    with tempfile.TemporaryDirectory() as folder:
-        base = prepare_base(Path(folder), models)
-        with HostServer(sys.executable, host, base) as server:
-            series = measure(Client(server.url), SAMPLERS, STEPS)
-    for each in series:
-        sys.stdout.write(describe(each) + "\n")
+    with live_client() as client:
+        series = measure(client, SAMPLERS, STEPS)
+    for line in series:
+        errors = "  ".join(f"{n}: {error:.2e}" for n, error in zip(line.steps, line.errors, strict=True))
+        sys.stdout.write(f"{line.label:<24} {errors}   order {line.order:.2f}\n")
     draw(series, PICTURE)
     sys.stdout.write(f"{PICTURE.relative_to(ROOT).as_posix()}\n")
 

@@ -17,13 +17,11 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import importlib
 import json
 import mmap
 import os
 import sys
 import tempfile
-import threading
 import time
 import types
 from collections.abc import Callable
@@ -33,8 +31,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
 MODELS = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-SAMPLE_EVERY_S = 0.002
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SCALE, LATENT_CHANNELS = 8, 16  # of the Wan2.1 VAE
 SPEED_PX = 3  # how far the picture moves from frame to frame
 
@@ -60,15 +56,7 @@ import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import folder_paths  # noqa: E402
 import torch  # noqa: E402
-
-
-def pack(name: str) -> Any:
-    """A module of our pack."""
-    for package, folder in (("wancast_pack", ROOT), ("wancast_pack.nodes", ROOT / "nodes")):
-        if package not in sys.modules:
-            sys.modules[package] = types.ModuleType(package)
-            sys.modules[package].__path__ = [str(folder)]
-    return importlib.import_module(f"wancast_pack.{name}")
+from bench_vae import pack_module, peak_ram  # noqa: E402
 
 
 class Passing:
@@ -122,29 +110,6 @@ class CheapNetwork:
         )
 
 
-class Watch:
-    """The largest resident size of this process inside the block."""
-
-    def __enter__(self) -> Watch:
-        self.before_bytes = self.peak_bytes = resident_bytes()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._ended.wait(SAMPLE_EVERY_S):
-            self.peak_bytes = max(self.peak_bytes, resident_bytes())
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
-
-
 def cheap_vae() -> Any:
     """The host's VAE of the miniature file, with the cheap decoder in it."""
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(MODELS / "vae" / "mini_wan21_vae.safetensors")))
@@ -158,14 +123,14 @@ def latent(frames: int) -> dict[str, Any]:
 
 
 def to_video(frames: int) -> int:
-    node = pack("nodes.decode_to_video").WanCastDecodeToVideo
+    node = pack_module("nodes.decode_to_video").WanCastDecodeToVideo
     node.hidden = types.SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="1")
     inputs = (latent(frames), cheap_vae(), 16.0, OPTIONS.codec, 18, "software", "video", True, 1)
     return measured("WanCastDecodeToVideo", lambda: node.execute(*inputs).args[2])
 
 
 def to_images(frames: int) -> int:
-    node = pack("nodes.high_compression_vae_decode").HighCompressionVAEDecode
+    node = pack_module("nodes.high_compression_vae_decode").HighCompressionVAEDecode
     inputs = (latent(frames), cheap_vae())
     return measured("HighCompressionVAEDecode", lambda: len(node.execute(*inputs).args[0]))
 
@@ -175,13 +140,13 @@ def measured(name: str, run: Callable[[], int]) -> int:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     start_s = time.perf_counter()
-    with torch.inference_mode(), Watch() as watch:
+    with torch.inference_mode(), peak_ram() as grown_mb:
         frames = run()
     figures = {
         "node": name,
         "frames": frames,
         "size": f"{OPTIONS.width} x {OPTIONS.height}",
-        "grown_mb": round((watch.peak_bytes - watch.before_bytes) / 1e6, 1),
+        "grown_mb": round(grown_mb[0], 1),
         "seconds": round(time.perf_counter() - start_s, 1),
     }
     sys.stdout.write(json.dumps(figures) + "\n")

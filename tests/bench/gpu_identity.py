@@ -84,6 +84,7 @@ devices = pack_module("nodes.host.devices")
 id_lock = pack_module("nodes.id_lock")
 locks = pack_module("nodes.host.locks")
 record = pack_module("wan_core.identity.record")
+id_lock.IDLock.locker = locks.ModelLocker()
 
 
 # What goes into a lock
@@ -101,11 +102,10 @@ def random_adapter(kind: str) -> Any:
 
     files = {
         slot: adapter_files.AdapterFile(name, {key: weight(entry) for key, entry in contents[name].items()}, {})
-        for slot, name in bench_identity.picked(spec).items()
+        for slot, name in bench_identity.selected(spec).items()
     }
-    return adapter_files.load_adapter(
-        files, content_sha256=kind, operations=devices.operations, make_patcher=devices.resting_patcher
-    )
+    host = {"operations": devices.operations, "make_patcher": devices.resting_patcher}
+    return adapter_files.load_adapter(files, content_sha256=kind, **host)
 
 
 def random_identity() -> Any:
@@ -113,20 +113,11 @@ def random_identity() -> Any:
     generator = torch.Generator().manual_seed(gpu_moe.SEED)
     vectors = torch.nn.functional.normalize(torch.randn(1, record.IDENTITY_D, generator=generator), dim=-1)
     attributes = record.Attributes(None, None, None, None, None, None, float(record.CROP_PX), 1.0)
-    crop, reference, portrait = (
-        torch.rand(side_px, side_px, 3, generator=generator)
-        for side_px in (record.CROP_PX, record.REFERENCE_CROP_PX, record.PORTRAIT_PX)
-    )
-    return record.Identity(
-        z=vectors[0],
-        references=vectors,
-        embeddings=vectors,
-        crops=crop[None],
-        reference_crop=reference,
-        portrait=portrait,
-        attributes=(attributes,),
-        space=record.Space("random", "", "IR-SE"),
-    )
+    sides_px = (record.CROP_PX, record.REFERENCE_CROP_PX, record.PORTRAIT_PX)
+    crop, reference, portrait = (torch.rand(side_px, side_px, 3, generator=generator) for side_px in sides_px)
+    parts = {"z": vectors[0], "references": vectors, "embeddings": vectors, "crops": crop[None]}
+    parts |= {"reference_crop": reference, "portrait": portrait, "attributes": (attributes,)}
+    return record.Identity(**parts, space=record.Space("random", "", "IR-SE"))
 
 
 class RandomVae(comfy.sd.VAE):
@@ -144,17 +135,16 @@ class RandomVae(comfy.sd.VAE):
 
 def with_lock(model: Model, kind: str) -> Model:
     """What IDLock makes of a model."""
-    out = id_lock.IDLock.execute(
-        model, random_identity(), random_adapter(kind), 1.0, 0.0, 1.0, "all", vae=RandomVae(), ref_text=gpu_moe.text()
-    )
-    return out.args[0]
+    parts = (model, random_identity(), random_adapter(kind), RandomVae())
+    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "blocks": "all", "ref_text": gpu_moe.text()}
+    return id_lock.IDLock.execute(*parts, **settings).args[0]
 
 
 # Runs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class TimedRun:
     """One KSampler."""
 
     first_s: float  # from its start to the end of its first step
@@ -165,7 +155,7 @@ class Run:
     samples: torch.Tensor  # the latent
 
 
-def run(model: Model, steps: int) -> Run:
+def run(model: Model, steps: int) -> TimedRun:
     """Runs the stock KSampler and looks at the clock and at the memory after each step."""
     ends_s, seen_gb = [], (0.0, 0.0)
 
@@ -173,7 +163,7 @@ def run(model: Model, steps: int) -> Run:
         nonlocal seen_gb
         comfy.model_management.synchronize()
         ends_s.append(time.perf_counter())
-        seen_gb = locks.CACHE.counts.device_bytes / 1e9, allocated_gb()
+        seen_gb = kept_gb(), allocated_gb()
         return args["denoised"]
 
     model = model.clone()
@@ -183,7 +173,13 @@ def run(model: Model, steps: int) -> Run:
         start_s = time.perf_counter()
         _, samples = gpu_moe.timed(lambda: gpu_moe.run_stock(model, steps, video))
     later_s = [end - begin for begin, end in zip(ends_s[:-1], ends_s[1:], strict=True)]
-    return Run(ends_s[0] - start_s, later_s, *seen_gb, peaks, samples)
+    return TimedRun(ends_s[0] - start_s, later_s, *seen_gb, peaks, samples)
+
+
+def kept_gb() -> float:
+    """What keys and values take on the device."""
+    entries = id_lock.IDLock.locker.cache._on_device.values()
+    return sum(tensor.nbytes for entry in entries for pair in entry.values() for tensor in pair) / 1e9
 
 
 def allocated_gb() -> float:
@@ -198,12 +194,6 @@ def expert() -> Model:
     return model
 
 
-def free_memory() -> None:
-    """Frees what nobody holds any more; the expert stays."""
-    gc.collect()
-    comfy.model_management.soft_empty_cache()
-
-
 def figures_of(kind: str) -> Figures:
     """The figures of one kind: the model alone, with the lock for the first time, and then both in turn."""
     model = expert()
@@ -215,8 +205,8 @@ def figures_of(kind: str) -> Figures:
     new = run(locked, 1)
     pairs = [(run(model, OPTIONS.steps), run(locked, OPTIONS.steps)) for _ in range(OPTIONS.rounds)]
     plain, again = ([pair[side] for pair in pairs] for side in (0, 1))
-    plain_s, with_s = (statistics.median(s for each in side for s in each.later_s) for side in (plain, again))
-    plain_first_s, again_first_s = (statistics.median(each.first_s for each in side) for side in (plain, again))
+    plain_s, with_s = (statistics.median(s for timed in side for s in timed.later_s) for side in (plain, again))
+    plain_first_s, again_first_s = (statistics.median(timed.first_s for timed in side) for side in (plain, again))
     found = {
         "plain_s": plain_s,
         "with_s": with_s,
@@ -230,7 +220,7 @@ def figures_of(kind: str) -> Figures:
     if DEVICE.type == "cuda":
         found |= {"lock_left_gb": left_gb, "resident_gb": again[-1].allocated_gb - before.allocated_gb}
     for what, value in before.peaks.items():
-        found[f"peak_added.{what}"] = max(each.peaks[what] for each in again) - value
+        found[f"peak_added.{what}"] = max(timed.peaks[what] for timed in again) - value
         found[f"peak_added_new.{what}"] = new.peaks[what] - value
     return found
 
@@ -245,12 +235,6 @@ def line(kind: str, key: str, name: str, value: float) -> str:
     if goal is None or OPTIONS.tiny or DEVICE.type == "cpu":
         return text
     return f"{text}   goal: at most {goal} {'kept' if value <= goal else 'MISSED'}"
-
-
-def save(path: Path, taken: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(taken, indent=1), encoding="ascii")
-    os.replace(part, path)
 
 
 def main() -> None:
@@ -270,10 +254,13 @@ def main() -> None:
             start_s = time.perf_counter()
             with torch.inference_mode():
                 figures = figures_of(kind)
-                free_memory()
+                gc.collect()
+                comfy.model_management.soft_empty_cache()  # the expert stays
             plan = {name: getattr(OPTIONS, name) for name in (*gpu_moe.SHAPE, "steps", "rounds")}
             taken[key] = {"figures": figures, "plan": plan, "machine": gpu_moe.machine()}
-            save(results, taken)
+            part = results.with_suffix(".part")
+            part.write_text(json.dumps(taken, indent=1), encoding="ascii")
+            os.replace(part, results)
             say(f"{key}: taken in {time.perf_counter() - start_s:.1f} s")
         for name, value in taken[key]["figures"].items():
             say(line(kind, key, name, value))

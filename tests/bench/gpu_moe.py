@@ -8,9 +8,9 @@ loads. Figures that --out has already are not taken again, so a call that was cu
         python tests/bench/gpu_moe.py --dtype $dtype --patcher $patcher --models MODELS --out OUT
     done; rm MODELS/*_$dtype.safetensors; done
 
-Two experts take 57 GB of disk in bf16 and 29 GB in fp8_e4m3fn; the static patcher also takes as much RAM. One call
-makes 20 steps of 480P and 6 or 9 of 720P: on an H100 some 6 minutes with the files, by estimate. Without one, to
-see that it runs:
+Two experts take 57 GB of disk in bf16 and 29 GB in fp8_e4m3fn, and half of that in RAM while one is written; the static
+patcher takes all of it in RAM. One call makes 20 steps of 480P and 6 or 9 of 720P: on an H100 some 6 minutes with the
+files, by estimate. Without one, to see that it runs:
 
     python tests/bench/gpu_moe.py --device cpu --tiny --models MODELS --out OUT
 """
@@ -31,7 +31,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,12 +103,12 @@ import comfy_aimdo.model_vbar  # noqa: E402
 import page_cache  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 import nodes as host_nodes  # noqa: E402
 
 DEVICE = torch.device(OPTIONS.device)
 DTYPES = {"bf16": torch.bfloat16, "fp8_e4m3fn": torch.float8_e4m3fn}
-FILE_TYPES = {torch.bfloat16: "BF16", torch.float8_e4m3fn: "F8_E4M3"}
 Model = comfy.model_patcher.ModelPatcher
 
 
@@ -156,26 +157,15 @@ def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator)
 
 
 def write_expert(path: Path, seed: int) -> None:
-    """Writes a random expert weight by weight: matrices in the dtype of the options, the rest in bf16."""
-    header: dict[str, Any] = {"__metadata__": {"config": json.dumps({"transformer": {"text_dim": OPTIONS.text}})}}
-    end = 0
-    dtypes = {}
-    for name, shape in expert_shapes().items():
-        dtypes[name] = DTYPES[OPTIONS.dtype] if len(shape) == 2 else torch.bfloat16
-        start, end = end, end + math.prod(shape) * dtypes[name].itemsize
-        header[name] = {"dtype": FILE_TYPES[dtypes[name]], "shape": shape, "data_offsets": [start, end]}
-    free = psutil.disk_usage(str(path.parent)).free
-    if free < end:
-        sys.exit(f"{path.name} takes {end / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: take fewer --layers, or fp8.")
+    """Writes a random expert: matrices in the dtype of the options, the rest in bf16."""
     generator = torch.Generator(DEVICE).manual_seed(seed)
+    weights = {}
+    for name, shape in expert_shapes().items():
+        dtype = DTYPES[OPTIONS.dtype] if len(shape) == 2 else torch.bfloat16
+        weights[name] = random_weight(name, shape, generator).to(dtype).cpu()
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, shape in expert_shapes().items():
-            weight = random_weight(name, shape, generator).to(dtypes[name])
-            file.write(weight.flatten().view(torch.uint8).cpu().numpy().data)
+    save_file(weights, part, {"config": json.dumps({"transformer": {"text_dim": OPTIONS.text}})})
+    with part.open("rb+") as file:
         os.fsync(file.fileno())  # only clean pages can leave the page cache
     os.replace(part, path)
 
@@ -346,17 +336,13 @@ def swap(high: Model, variant: str) -> dict[str, float]:
     cached = page_cache.share(file)
     video = latent(OPTIONS.swap_size, OPTIONS.swap_frames)
     guiders = pack_module("nodes.host.guiders")
+    no_warmer = partial(nullcontext, lambda model: None)
     with patch.object(guiders, "warmer", guiders.warmer if variant.endswith("warmed") else no_warmer):
         timed(lambda: run_moe(high, low, 3, 2, video))
     step_s = ends_s[1] - ends_s[0]
     swap_s = ends_s[2] - ends_s[1] - step_s
     share = swap_s / (STEPS_OF_SHORT_RUN * step_s + swap_s)
     return {"swap_s": swap_s, "step_s": step_s, "share_of_4_steps": share, "file_cached_before": cached}
-
-
-@contextmanager
-def no_warmer() -> Iterator[Callable[[Model], None]]:
-    yield lambda model: None
 
 
 # Figures

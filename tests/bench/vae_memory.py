@@ -16,6 +16,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -24,13 +25,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
 SIZES = {"480p": (832, 480), "720p": (1280, 720), "1080p": (1920, 1088)}
-ROWS = {  # one_frame, rows, columns, segment_latents, cache_in_ram
-    "host": (False, 1, 1, 1, False),
-    "one_frame": (True, 1, 1, 1, False),
-    "cache_in_ram": (True, 1, 1, 1, True),
-    "2_columns": (True, 1, 2, 8, True),
-    "2x2": (True, 2, 2, 8, True),
-}
+ROWS = ("stock", "host", "one_frame", "cache_in_ram", "2_columns", "2x2")
 SHORT_FRAMES, LONG_FRAMES = 33, 257
 TILED_FRAMES = 61  # two segments of eight latent frames
 GOALS_GIB = {  # (vae, size, row)
@@ -45,7 +40,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vae", nargs="+", choices=["2.1", "2.2"], default=["2.1", "2.2"])
     parser.add_argument("--size", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--row", nargs="+", choices=["stock", *ROWS], default=["stock", *ROWS])
+    parser.add_argument("--row", nargs="+", choices=ROWS, default=ROWS)
+    parser.add_argument("--frames", type=int, help=f"default {SHORT_FRAMES}, of tiles {TILED_FRAMES}")
     parser.add_argument("--growth", action="store_true", help="also walk long clips; takes minutes")
     parser.add_argument("--where", action="store_true", help="also name the operation and the calls at the peak")
     return parser.parse_args(arguments)
@@ -65,10 +61,18 @@ import torch  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_iter  # noqa: E402
 
-from wan_core.vae.plan import Plan, Work, peak_bytes  # noqa: E402
-from wan_core.vae.spec import VaeSpec, detect_vae  # noqa: E402
+from wan_core.vae.memory import memory_model  # noqa: E402
+from wan_core.vae.methods import HOST_SCHEDULE, ONE_FRAME, PARKED_CACHE, DecodeMethod  # noqa: E402
+from wan_core.vae.params import VaeParams, detect_vae  # noqa: E402
 from wan_core.vae.stream import stream_frames  # noqa: E402
 
+METHODS = {
+    "host": HOST_SCHEDULE,
+    "one_frame": ONE_FRAME,
+    "cache_in_ram": PARKED_CACHE,
+    "2_columns": replace(PARKED_CACHE, columns=2, segment_latents=8),
+    "2x2": replace(PARKED_CACHE, rows=2, columns=2, segment_latents=8),
+}
 GIB = 2**30
 META = torch.device("meta")
 DTYPE = torch.bfloat16
@@ -164,37 +168,40 @@ def build(vae: str) -> torch.nn.Module:
     return network.to(DTYPE).eval()
 
 
-def latent_shape(spec: VaeSpec, size: str, frames: int) -> tuple[int, ...]:
+def latent_shape(params: VaeParams, size: str, frames: int) -> tuple[int, ...]:
     """z t h w; a side that the VAE cannot make exactly is cut, as 720 to 704 for the Wan2.2 VAE."""
     width, height = SIZES[size]
-    grid = 16 * (spec.spatial_scale // 8)
-    if spec.kind == "Wan2.2":
+    grid = 16 * (params.spatial_scale // 8)
+    if params.kind == "Wan2.2":
         height -= height % grid
-    return (spec.latent_channels, (frames - 1) // 4 + 1, height // spec.spatial_scale, width // spec.spatial_scale)
+    return (
+        params.latent_channels,
+        (frames - 1) // 4 + 1,
+        height // params.spatial_scale,
+        width // params.spatial_scale,
+    )
 
 
 def decode_stock(network: torch.nn.Module, shape: tuple[int, ...]) -> None:
     network.decode(torch.empty(1, *shape, device=META, dtype=DTYPE))
 
 
-def decode_streamed(network: torch.nn.Module, shape: tuple[int, ...], spec: VaeSpec, plan: Plan) -> None:
-    for _ in stream_frames(network, torch.empty(shape, dtype=DTYPE), spec, plan, device=META, dtype=DTYPE):
+def decode_streamed(network: torch.nn.Module, shape: tuple[int, ...], params: VaeParams, method: DecodeMethod) -> None:
+    for _ in stream_frames(network, torch.empty(shape, dtype=DTYPE), params, method, device=META, dtype=DTYPE):
         continue
 
 
 def peaks(vae: str, size: str, row: str, frames: int) -> tuple[int, int]:
     """The walked peak of a row and the estimated one; 0 where nothing is estimated."""
     network = build(vae)
-    spec = detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
-    shape = latent_shape(spec, size, frames)
+    params = detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
+    shape = latent_shape(params, size, frames)
     if row == "stock":
-        live = peak_of(network, partial(decode_stock, network, shape))
-        return live.peak_bytes, 0
-    plan = Plan(*ROWS[row], peak_bytes=0, why="")
-    live = peak_of(network, partial(decode_streamed, network, shape, spec, plan))
+        return peak_of(network, partial(decode_stock, network, shape)).peak_bytes, 0
+    live = peak_of(network, partial(decode_streamed, network, shape, params, METHODS[row]))
     for call in live.peak_calls:
         say(f"    {call}")
-    return live.peak_bytes, peak_bytes(Work(spec, *shape[1:], DTYPE.itemsize), plan)
+    return live.peak_bytes, memory_model(params, shape, DTYPE.itemsize).peak_bytes(METHODS[row])
 
 
 def picture_bytes(vae: str, size: str) -> int:
@@ -213,8 +220,8 @@ def say(line: str) -> None:
 
 def row_line(vae: str, size: str, row: str) -> str:
     """The peak of a row against its estimate and its goal."""
-    is_tiled = row in ROWS and ROWS[row][1] * ROWS[row][2] > 1
-    walked, estimated = peaks(vae, size, row, TILED_FRAMES if is_tiled else SHORT_FRAMES)
+    is_tiled = row in METHODS and METHODS[row].is_tiled
+    walked, estimated = peaks(vae, size, row, OPTIONS.frames or (TILED_FRAMES if is_tiled else SHORT_FRAMES))
     line = f"{vae} {size:<6} {row:<13} {walked / GIB:7.3f} GiB"
     if estimated:
         line += f"   estimate {estimated / GIB:7.3f} GiB = {estimated / walked:6.4f} of it   ({walked})"

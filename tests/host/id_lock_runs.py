@@ -88,7 +88,7 @@ def write_lora(host: HostServer) -> None:
     """Gives the host a LoRA for the miniatures: low-rank changes of every attention."""
     table: Table = {}
     for block in range(wan.BLOCKS):
-        for name in (f"{part}_attn.{each}" for part in ("self", "cross") for each in "qkvo"):
+        for name in (f"{part}_attn.{module}" for part in ("self", "cross") for module in "qkvo"):
             key = f"diffusion_model.blocks.{block}.{name}"
             table |= prefixed(f"{key}.lora_down.", layer(wan.WIDTH, LORA_RANK, bias=False))
             table |= prefixed(f"{key}.lora_up.", layer(LORA_RANK, wan.WIDTH, bias=False))

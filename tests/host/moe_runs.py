@@ -12,12 +12,8 @@ from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link
 
 NOISE = {"latent": [1, 16, 3, 8, 8]}
-MASKED_BATCH = {
-    "dict": {
-        "samples": {"tensor": [2, 16, 3, 8, 8]},
-        "noise_mask": {"tensor": [1, 8, 8], "fill": "unit"},
-    }
-}
+MASK = {"tensor": [1, 8, 8], "fill": "unit"}
+MASKED_BATCH = {"dict": {"samples": {"tensor": [2, 16, 3, 8, 8]}, "noise_mask": MASK, "batch_index": {"value": [4, 1]}}}
 
 
 def unequal(client: Client, graph: Graph, pairs: dict[str, tuple[Link, Link]]) -> list[str]:
@@ -35,6 +31,16 @@ def relative(value: Saved, reference: Saved) -> float:
 
 def experts(graph: Graph) -> dict[str, Link]:
     return {"model_high": recipes.model(graph), "model_low": recipes.model(graph, recipes.LOW)}
+
+
+def shifted(graph: Graph, shift: float, name: str = recipes.HIGH) -> Link:
+    return graph.add("ModelSamplingSD3", model=recipes.model(graph, name), shift=shift)[0]
+
+
+def report_of(client: Client, graph: Graph, **changes: Any) -> list[str]:
+    """The lines of MoESampler's report."""
+    report = graph.add("PreviewAny", source=[recipes.moe_sample(graph, **changes)[0], 1])
+    return client.run(graph).output(report)["text"][0].splitlines()
 
 
 def chained(graph: Graph, guiders: Iterable[Link], sizes: Iterable[int], sigmas: Link, **common: Any) -> Link:

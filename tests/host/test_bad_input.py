@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,77 +137,3 @@ def test_the_good_files_still_work(client: Client) -> None:
     person, weights = graph.hash(identity(graph, encoder=ENCODER)), graph.hash(adapter(graph))
     run = client.run(graph)
     assert run.digest(person) != run.digest(weights)
-
-
-# What MoESampler sees only while it runs, and what is allowed but probably not meant
-
-
-@pytest.mark.parametrize(("slot", "below", "step", "sigma"), [("low", 0.875, 5, 0.8005), ("high", 0.95, 3, 0.9413)])
-def test_nan_from_an_expert_is_named_with_its_step(
-    client: Client, slot: str, below: float, step: int, sigma: float
-) -> None:
-    """Six simple steps at shift 8 begin at 1, 0.976, 0.941, 0.889, 0.800 and 0.616."""
-    graph = Graph()
-    file = {"high": recipes.HIGH, "low": recipes.LOW}[slot]
-    broken = graph.add("WanCastProbeNan", model=model(graph, file), below_sigma=below)[0]
-    graph.hash(moe_sample(graph, **{f"model_{slot}": broken}))
-    failure = client.fails(graph)
-    assert failure.node_type == "MoESampler"
-    assert failure.message == (
-        f"MoESampler: {slot} expert: found NaN or infinite values in step {step} of 6 (sigma {sigma:.4f}); wanted "
-        "finite values. Load it in bf16 or fp8 instead of fp16, lower its LoRAs, or take its patches off one by one."
-    )
-
-
-def windows(graph: Graph, name: str) -> list[Any]:
-    """A model that samples at most nine frames at a time."""
-    settings: dict[str, Any] = {"context_length": 9, "context_overlap": 4, "context_schedule": "standard_static"}
-    settings |= {"context_stride": 1, "closed_loop": False, "fuse_method": "pyramid", "dim": 2, "freenoise": False}
-    settings |= {"split_conds_to_windows": False, "causal_window_fix": True}
-    settings |= {"cond_retain_index_list": "", "latent_retain_index_list": ""}
-    return graph.add("ContextWindowsManual", model=model(graph, name), **settings)[0]
-
-
-NOTES: dict[str, tuple[Callable[[Graph], dict[str, Any]], str]] = {
-    "the same file twice": (
-        lambda graph: {"model_low": model(graph)},
-        "both experts are mini_t2v_high.safetensors, whose name says high noise; the low-noise steps run on the wrong "
-        "weights; load the low-noise file of the pair there",
-    ),
-    "exchanged files": (
-        lambda graph: {"model_high": model(graph, recipes.LOW), "model_low": model(graph)},
-        "the files look swapped: the high-noise expert is mini_t2v_low.safetensors and the low-noise expert is "
-        "mini_t2v_high.safetensors; the video will be broken; exchange the two models",
-    ),
-    "karras": (
-        lambda graph: {"scheduler": "karras", "steps": 10},
-        "the high-noise expert takes 1 of 10 steps, an even schedule of shift 8 gives it 5; motion and layout will be "
-        "coarse; unless you want that, set scheduler to simple and let it run to the end (karras, exponential and "
-        "kl_optimal are not made for flow models)",
-    ),
-    "few steps without guidance": (
-        lambda graph: {"steps": 4, "cfg_high": 1.0, "cfg_low": 1.0},
-        "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 727.3 and such LoRAs are "
-        "trained at 625.0; motion and detail will suffer; set the shift to 5 and scheduler to simple",
-    ),
-    "context windows on one expert": (
-        lambda graph: {"model_high": windows(graph, recipes.HIGH)},
-        "only the high-noise expert has context windows; the low-noise expert runs at full length and needs far more "
-        "memory; set context windows on both models",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", NOTES)
-def test_the_report_notes_what_is_allowed_but_probably_not_meant(client: Client, case: str) -> None:
-    changes, text = NOTES[case]
-    graph = Graph()
-    report = graph.add("PreviewAny", source=[moe_sample(graph, **changes(graph))[0], 1])
-    lines = client.run(graph).output(report)["text"][0].splitlines()
-    assert [line for line in lines if line.startswith("note: ")] == [f"note: {text}"]
-
-
-def test_the_usual_run_has_no_note(client: Client) -> None:
-    graph = Graph()
-    report = graph.add("PreviewAny", source=[moe_sample(graph)[0], 1])
-    assert "note:" not in client.run(graph).output(report)["text"][0]

@@ -13,7 +13,6 @@ from tests.host.live import Client, Graph, Json, Saved
 from tests.host.recipes import Link
 
 STEPS = 12
-LATENT_FRAMES = 300  # to decode: many seconds more than a busy host takes to hear of an interrupt
 
 
 def held(graph: Graph, of_model: Link, *, at_call: int) -> Link:
@@ -30,14 +29,14 @@ class Cancelled:
     last_step: float  # the last one that the host reported
 
 
-def cancel(client: Client, graph: Graph, node: str, *, when: Callable[[str, Json], bool]) -> Cancelled:
-    """Interrupts the prompt at the first event for which ``when`` holds, and reads its events to the end."""
-    is_asked, last_step = False, 0.0
+def cancel(client: Client, graph: Graph, node: str, *, when: Callable[[str, Json], bool] | None) -> Cancelled:
+    """Interrupts the prompt at the first event for which ``when`` holds, if given, and reads its events to the end."""
+    is_asked, last_step = when is None, 0.0
     event, data = "", {}
     for event, data in client.events(graph):
         if event == "progress_state":
             last_step = data["nodes"].get(node, {}).get("value", last_step)
-        if not is_asked and when(event, data):
+        if when is not None and not is_asked and when(event, data):
             client.post("/interrupt", {"prompt_id": data["prompt_id"]})
             is_asked = True
     assert is_asked, f"nothing to interrupt before {event}: {data}"
@@ -120,18 +119,6 @@ def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: C
     assert "wancast-warm" not in threads
 
 
-@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
-def test_a_cancelled_decode_stops(client: Client, build: Callable[..., Link]) -> None:
-    graph = Graph()
-    node, _ = build(graph, samples=graph.make(latent=[1, 16, LATENT_FRAMES, 32, 32]))
-    graph.hash([node, 0])
-
-    def is_decoding(event: str, data: Json) -> bool:
-        return event == "progress_state" and data["nodes"].get(node, {}).get("value", 0) > 0
-
-    assert_stopped(cancel(client, graph, node, when=is_decoding), node, before=LATENT_FRAMES)
-
-
 @pytest.mark.parametrize("expert", ["model_high", "model_low"])
 def test_a_run_ends_in_the_step_in_which_it_is_interrupted(client: Client, expert: str) -> None:
     """The expert asks for it itself, so no latency is in this: cfg 1 makes one evaluation a step."""
@@ -140,10 +127,5 @@ def test_a_run_ends_in_the_step_in_which_it_is_interrupted(client: Client, exper
     models[expert] = graph.add("WanCastProbeInterrupt", model=models[expert], at_call=2)[0]
     link = recipes.moe_sample(graph, **models, steps=STEPS, cfg_high=1.0, cfg_low=1.0, switch="step", switch__step=5)
     graph.hash(link)
-    reported, event, data = [0.0], "", {}
-    for event, data in client.events(graph):  # noqa: B007
-        if event == "progress_state" and link[0] in data["nodes"]:
-            reported.append(data["nodes"][link[0]]["value"])
     first = 0 if expert == "model_high" else 5
-    assert (event, data.get("node_id")) == ("execution_interrupted", link[0])
-    assert max(reported) <= first + 2
+    assert_stopped(cancel(client, graph, link[0], when=None), link[0], before=first + 3)

@@ -79,7 +79,7 @@ def test_decoders_of_the_real_size_equal_stock_decoding_bit_for_bit(
     assert 0.05 < pictures.std() < 0.45
     assert run.saved(whole) == run.saved(expected)
     tolerance = ONE_FRAME_TOLERANCE if dtype == "float32" else BF16_TOLERANCE
-    assert 0 < np.abs(run.saved(auto).array - pictures).max() <= tolerance
+    assert np.abs(run.saved(auto).array - pictures).max() <= tolerance
     client.forget()
 
 
@@ -113,17 +113,6 @@ def test_a_batch_is_decoded_clip_by_clip(client: Client) -> None:
     np.testing.assert_array_equal(run.saved(both).array, expected)
 
 
-@EVERY_VAE
-def test_an_image_latent_is_a_video_of_one_frame(client: Client, vae: Any, channels: int) -> None:
-    graph = Graph()
-    loaded = vae(graph)
-    image, video = (graph.make(latent=shape) for shape in ([1, channels, 5, 7], [1, channels, 1, 5, 7]))
-    ours = graph.save(recipes.decoded(graph, samples=image, vae=loaded, tiling="whole frame"))
-    expected = graph.save(stock(graph, samples=video, vae=loaded))
-    run = client.run(graph)
-    assert run.saved(ours) == run.saved(expected)
-
-
 def test_of_a_nested_latent_the_video_is_decoded(client: Client) -> None:
     graph = Graph()
     parts = [{"tensor": [1, 16, 2, 5, 7]}, {"tensor": [1, 8, 30], "fill": "unit"}]
@@ -139,11 +128,12 @@ def test_of_a_nested_latent_the_video_is_decoded(client: Client) -> None:
 @pytest.mark.parametrize(
     ("tiling", "words"),
     [
+        ({}, "Whole frame, one frame at a time: needs "),
         ({"tiling": "auto"}, "Whole frame, one frame at a time: needs "),
         ({"tiling": "whole frame"}, "Whole frame, the host's own schedule: needs "),
         ({"tiling": "tiles", "tiling__rows": 2, "tiling__columns": 1}, "2 x 1 tiles (rows x columns), "),
     ],
-    ids=["auto", "whole frame", "tiles"],
+    ids=["left out", "auto", "whole frame", "tiles"],
 )
 def test_the_report_says_the_plan(client: Client, tiling: dict[str, Any], words: str) -> None:
     graph = Graph()
@@ -154,7 +144,7 @@ def test_the_report_says_the_plan(client: Client, tiling: dict[str, Any], words:
 
 
 @pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
-@pytest.mark.parametrize("tiling", ["Auto", "half", "", 3])
+@pytest.mark.parametrize("tiling", ["Auto", 3])
 def test_a_tiling_that_there_is_not_is_refused(client: Client, build: Any, tiling: object) -> None:
     """The host drops it and says nothing."""
     graph = Graph()
@@ -163,14 +153,6 @@ def test_a_tiling_that_there_is_not_is_refused(client: Client, build: Any, tilin
     name = graph.prompt[node]["class_type"]
     message = f"{name}: tiling: found {tiling}; wanted auto, whole frame, or tiles with rows and columns. Pick one"
     assert client.fails(graph).message.startswith(message)
-
-
-@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
-def test_a_prompt_may_leave_the_tiling_out(client: Client, build: Any) -> None:
-    graph = Graph()
-    node, _ = build(graph)
-    assert "tiling" not in graph.prompt[node]["inputs"]
-    assert "one frame at a time" in client.value(graph, [node, 1 if build is recipes.decoded else 3]).tree[""]
 
 
 def frames_of(client: Client, graph: Graph) -> Iterator[bytes | tuple[str, Any]]:
@@ -251,15 +233,3 @@ def test_an_interrupted_decode_stops_and_leaves_no_cache(client: Client, tiling:
     assert (cancelled.event, cancelled.node) == ("execution_interrupted", node)
     assert cancelled.last_step < 400  # of 797 frames
     assert live_tensors(client, 3) == before[0]
-
-
-def test_the_next_decode_knows_nothing_of_an_interrupted_one(client: Client) -> None:
-    graph = Graph()
-    expected = client.value(graph, recipes.decoded(graph, samples=graph.make(latent=[1, 16, 4, 6, 6], use=1)))
-    graph = Graph()
-    node, _ = recipes.decoded(graph, samples=graph.make(latent=[1, 16, 200, 14, 14]))
-    graph.hash([node, 0])
-    assert cancel_while_decoding(client, graph, node).event == "execution_interrupted"
-    graph = Graph()
-    again = client.value(graph, recipes.decoded(graph, samples=graph.make(latent=[1, 16, 4, 6, 6], use=2)))
-    assert again == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -48,6 +49,19 @@ def test_the_measurement_sees_pictures_that_lie_in_ram(host_dir: Path, models_di
     image_mb = 4 * SMALL_WIDTH * SMALL_HEIGHT * 3 * FEW_FRAMES / 1e6
     assert video < image_mb / 2
     assert images > 0.9 * image_mb
+
+
+@pytest.mark.parametrize("vae", ["2.1", "2.2"])
+def test_no_peak_is_under_what_decoders_of_the_real_size_hold_and_all_are_near_it(host_dir: Path, vae: str) -> None:
+    """The memory model against the live tensors of the host's own modules, walked without memory."""
+    script = str(ROOT / "tests" / "bench" / "vae_memory.py")
+    rows = ["host", "one_frame", "cache_in_ram", "2_columns", "2x2"]
+    command = [sys.executable, script, "--vae", vae, "--size", "480p", "--frames", "9", "--row", *rows]
+    env = {**os.environ, "WANCAST_HOST": str(host_dir)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    shares = [float(share) for share in re.findall(r"estimate .* GiB = (\S+) of it", done.stdout)]
+    assert len(shares) == len(rows)
+    assert 1 <= min(shares) <= max(shares) <= 1.15
 
 
 # Killed

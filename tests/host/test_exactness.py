@@ -10,8 +10,6 @@ import pytest
 from tests.host import recipes
 from tests.host.live import Client, Graph
 
-SAMPLERS = ("euler", "dpmpp_2m", "uni_pc")
-
 
 def test_a_prompt_repeats_itself_bit_for_bit(client: Client) -> None:
     """The ground that the comparisons below stand on."""
@@ -26,15 +24,17 @@ def test_a_prompt_repeats_itself_bit_for_bit(client: Client) -> None:
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_one_file_in_both_slots_equals_the_stock_sampler(client: Client, sampler: str) -> None:
+@pytest.mark.parametrize("changes", [{}, {"denoise": 0.6}, {"cfg": 1.0}, {"scheduler": "beta", "steps": 5}], ids=str)
+def test_one_file_in_both_slots_equals_the_stock_sampler(client: Client, changes: dict[str, Any]) -> None:
     graph = Graph()
-    expert = recipes.model(graph)
-    stock = graph.save(recipes.stock_sample(graph, expert, sampler_name=sampler))
-    ours = graph.save(recipes.moe_sample(graph, model_high=expert, model_low=expert, sampler_name=sampler))
+    expert, start = recipes.model(graph), graph.make(latent=[1, 16, 3, 8, 8])
+    ours = {name: value for name, value in changes.items() if name != "cfg"}
+    ours |= {"cfg_high": changes["cfg"], "cfg_low": changes["cfg"]} if "cfg" in changes else {}
+    stock_node = graph.save(recipes.stock_sample(graph, expert, latent_image=start, **changes))
+    our_node = graph.save(recipes.moe_sample(graph, model_high=expert, model_low=expert, latent_image=start, **ours))
     run = client.run(graph)
-    assert run.saved(ours) == run.saved(stock)
-    assert np.isfinite(run.saved(ours).array).all()
+    assert run.saved(our_node) == run.saved(stock_node)
+    assert np.isfinite(run.saved(our_node).array).all()
 
 
 def test_one_file_loaded_twice_equals_the_stock_sampler_on_a_fresh_host(client: Client) -> None:
@@ -48,61 +48,14 @@ def test_one_file_loaded_twice_equals_the_stock_sampler_on_a_fresh_host(client: 
     assert first == client.run(graph).saved(stock)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"denoise": 0.6}, {"cfg": 1.0}, {"scheduler": "beta", "steps": 5}, {"sampler_name": "euler_ancestral"}],
-    ids=["denoise", "no guidance", "beta schedule", "noise in every step"],
-)
-def test_other_settings_equal_the_stock_sampler_too(client: Client, changes: dict[str, Any]) -> None:
-    graph = Graph()
-    expert = recipes.model(graph)
-    ours = {name: value for name, value in changes.items() if name != "cfg"}
-    ours |= {"cfg_high": changes["cfg"], "cfg_low": changes["cfg"]} if "cfg" in changes else {}
-    start = graph.make(latent=[1, 16, 3, 8, 8])
-    stock_node = graph.save(recipes.stock_sample(graph, expert, latent_image=start, **changes))
-    our_node = graph.save(recipes.moe_sample(graph, model_high=expert, model_low=expert, latent_image=start, **ours))
-    run = client.run(graph)
-    assert run.saved(our_node) == run.saved(stock_node)
-
-
 def test_two_experts_differ_from_each_expert_alone(client: Client) -> None:
     graph = Graph()
-    experts = [recipes.model(graph, name) for name in (recipes.HIGH, recipes.LOW)]
-    alone = [graph.save(recipes.stock_sample(graph, expert)) for expert in experts]
+    alone = [
+        graph.save(recipes.stock_sample(graph, recipes.model(graph, name))) for name in (recipes.HIGH, recipes.LOW)
+    ]
     both = graph.save(recipes.moe_sample(graph))
     run = client.run(graph)
-    assert run.saved(both) != run.saved(alone[0])
-    assert run.saved(both) != run.saved(alone[1])
-
-
-def test_a_switch_at_a_step_equals_two_stock_samplers_in_a_row(client: Client) -> None:
-    """Euler keeps no history, so two runs that hand the noisy latent over do the same."""
-    graph = Graph()
-    common = {"noise_seed": 42, "steps": 6, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
-    common |= recipes.conditioning(graph)
-    noisy = graph.add(
-        "KSamplerAdvanced",
-        model=recipes.model(graph, recipes.HIGH),
-        latent_image=recipes.latent(graph),
-        add_noise="enable",
-        start_at_step=0,
-        end_at_step=2,
-        return_with_leftover_noise="enable",
-        **common,
-    )[0]
-    clean = graph.add(
-        "KSamplerAdvanced",
-        model=recipes.model(graph, recipes.LOW),
-        latent_image=noisy,
-        add_noise="disable",
-        start_at_step=2,
-        end_at_step=10000,
-        return_with_leftover_noise="disable",
-        **common,
-    )[0]
-    stock, ours = graph.save(clean), graph.save(recipes.moe_sample(graph, switch="step", switch__step=2))
-    run = client.run(graph)
-    np.testing.assert_allclose(run.saved(ours).array, run.saved(stock).array, rtol=1e-5, atol=1e-4)
+    assert all(run.saved(both) != run.saved(node) for node in alone)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
@@ -115,38 +68,6 @@ def test_decoding_equals_stock_decoding(client: Client, vae: Any, channels: int,
     run = client.run(graph)
     assert run.saved(ours) == run.saved(stock)
     assert run.saved(ours).array.shape[0] == 4 * frames - 3
-
-
-def test_decoding_a_sampled_latent_equals_stock_decoding(client: Client) -> None:
-    graph = Graph()
-    inputs = {"samples": recipes.moe_sample(graph), "vae": recipes.vae21(graph)}
-    stock = graph.save(graph.add("VAEDecode", **inputs)[0])
-    ours = graph.save(graph.add("HighCompressionVAEDecode", tiling="whole frame", **inputs)[0])
-    run = client.run(graph)
-    assert run.saved(ours) == run.saved(stock)
-
-
-def test_decoding_a_batch_gives_the_pictures_of_stock_decoding(client: Client) -> None:
-    """Stock decodes the clips together, and a convolution adds in another order when it gets two of them."""
-    graph = Graph()
-    inputs = {"samples": graph.make(latent=[2, 16, 2, 6, 6]), "vae": recipes.vae21(graph)}
-    stock = graph.save(graph.add("VAEDecode", **inputs)[0])
-    ours = graph.save(graph.add("HighCompressionVAEDecode", **inputs)[0])
-    run = client.run(graph)
-    np.testing.assert_allclose(run.saved(ours).array, run.saved(stock).array, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"strength": 0.0}, {"start_percent": 0.5, "end_percent": 0.5}],
-    ids=["strength 0", "empty range"],
-)
-def test_an_identity_lock_that_does_nothing_equals_no_node(client: Client, changes: dict[str, float]) -> None:
-    graph = Graph()
-    plain = graph.save(recipes.stock_sample(graph, recipes.model(graph)))
-    idle = graph.save(recipes.stock_sample(graph, recipes.locked(graph, recipes.model(graph), **changes)))
-    run = client.run(graph)
-    assert run.saved(idle) == run.saved(plain)
 
 
 def test_an_identity_lock_changes_the_latent_and_leaves_the_model_as_it_was(client: Client) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_core.adapters.inject import OF_DANCER, OF_SCAIL
+from wan_core.adapters.wan import OF_DANCER, OF_SCAIL
 
 
 @pytest.mark.parametrize(("part", "model"), [(OF_SCAIL, "SCAILWanModel"), (OF_DANCER, "WanDancerModel")])

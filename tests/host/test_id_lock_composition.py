@@ -85,11 +85,11 @@ def scail() -> Table:
 
 def locked(graph: Graph, model: Link, spec: Any = EVERYTHING, *, seed: int = 1, **parts: Link) -> dict[str, Link]:
     """The model with an identity by both, and without."""
-    made = pair(graph, model, spec, way="modules", identity=person(graph, seed), **parts)
-    return {"ours": made.ours, "oracle": made.oracle, "plain": model}
+    both = pair(graph, model, spec, way="modules", identity=person(graph, seed), **parts)
+    return {"ours": both.ours, "oracle": both.oracle, "plain": model}
 
 
-def each(models: dict[str, Link], change: Callable[[Link], Link]) -> dict[str, Link]:
+def on_all(models: dict[str, Link], change: Callable[[Link], Link]) -> dict[str, Link]:
     return {side: change(models[side]) for side in SIDES}
 
 
@@ -102,6 +102,13 @@ def sampled(graph: Graph, models: dict[str, Link], **inputs: Any) -> list[Link]:
     return [recipes.stock_sample(graph, models[side], **{"steps": STEPS} | inputs) for side in SIDES]
 
 
+def conditioned(graph: Graph, name: str, **inputs: Any) -> dict[str, Link]:
+    """Positive, negative and latent of a node that makes them together."""
+    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "vae": recipes.vae21(graph)}
+    video = graph.add(name, **given | recipes.conditioning(graph) | inputs)
+    return {"positive": video[0], "negative": video[1], "latent_image": video[2]}
+
+
 # Samplers
 
 
@@ -110,35 +117,19 @@ def two_advanced(graph: Graph) -> list[Link]:
     low = locked(graph, recipes.model(graph, recipes.LOW), LITE | REF | {"stand_in": "mini_stand_in_low.safetensors"})
     common = {"noise_seed": 42, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
     common |= recipes.conditioning(graph)
-    made = []
-    for side in SIDES:
-        noisy = graph.add(
-            "KSamplerAdvanced",
-            model=high[side],
-            latent_image=recipes.latent(graph),
-            add_noise="enable",
-            start_at_step=0,
-            end_at_step=2,
-            return_with_leftover_noise="enable",
-            **common,
-        )[0]
-        made.append(
-            graph.add(
-                "KSamplerAdvanced",
-                model=low[side],
-                latent_image=noisy,
-                add_noise="disable",
-                start_at_step=2,
-                end_at_step=10000,
-                return_with_leftover_noise="disable",
-                **common,
-            )[0]
-        )
-    return made
+    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 2, "return_with_leftover_noise": "enable"}
+    then = {"add_noise": "disable", "start_at_step": 2, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
+
+    def both(side: str) -> Link:
+        start = recipes.latent(graph)
+        noisy = graph.add("KSamplerAdvanced", model=high[side], latent_image=start, **common | first)[0]
+        return graph.add("KSamplerAdvanced", model=low[side], latent_image=noisy, **common | then)[0]
+
+    return [both(side) for side in SIDES]
 
 
 def experts(graph: Graph) -> list[dict[str, Link]]:
-    """Each side's two models."""
+    """The two models of each side."""
     high = locked(graph, recipes.model(graph), EVERYTHING)
     low = locked(graph, recipes.model(graph, recipes.LOW), FULL, seed=2)
     return [{"model_high": high[side], "model_low": low[side]} for side in SIDES]
@@ -149,12 +140,12 @@ def moe_sampler(graph: Graph) -> list[Link]:
 
 
 def moe_guider(graph: Graph) -> list[Link]:
-    made = []
-    for models in experts(graph):
+    def sample(models: dict[str, Link]) -> Link:
         guiders = {f"guider_{name}": recipes.guider(graph, models[f"model_{name}"]) for name in ("high", "low")}
         guider = recipes.moe_guider(graph, **guiders)
-        made.append(recipes.sample_with_guider(graph, guider, sigmas=recipes.sigmas(graph, steps=4)))
-    return made
+        return recipes.sample_with_guider(graph, guider, sigmas=recipes.sigmas(graph, steps=4))
+
+    return [sample(models) for models in experts(graph)]
 
 
 def windows(graph: Graph) -> list[Link]:
@@ -164,7 +155,7 @@ def windows(graph: Graph) -> list[Link]:
     inputs = {"context_length": 13, "context_overlap": 5, "context_schedule": "standard_static", "context_stride": 1}
     inputs |= {"closed_loop": False, "fuse_method": "pyramid", "freenoise": False, "retain_first_frame": False}
     inputs |= {"split_conds_to_windows": False}
-    models = each(models, node(graph, "WanContextWindowsManual", **inputs))
+    models = on_all(models, node(graph, "WanContextWindowsManual", **inputs))
     return sampled(graph, models, latent_image=recipes.latent(graph, frames=25), steps=2)
 
 
@@ -177,50 +168,36 @@ def user_lora(graph: Graph) -> Callable[[Link], Link]:
 
 def hooked(graph: Graph) -> list[Link]:
     """A LoRA on the positive prompt alone, whose strength changes in the run."""
-    frames = graph.add(
-        "CreateHookKeyframesInterpolated",
-        strength_start=1.0,
-        strength_end=0.2,
-        interpolation="linear",
-        start_percent=0.0,
-        end_percent=1.0,
-        keyframes_count=5,
-        print_keyframes=False,
-    )[0]
+    ends = {"strength_start": 1.0, "strength_end": 0.2, "start_percent": 0.0, "end_percent": 1.0}
+    ends |= {"interpolation": "linear", "keyframes_count": 5, "print_keyframes": False}
     hooks = graph.add("CreateHookLoraModelOnly", lora_name=LORA, strength_model=0.8)[0]
+    frames = graph.add("CreateHookKeyframesInterpolated", **ends)[0]
     hooks = graph.add("SetHookKeyframes", hooks=hooks, hook_kf=frames)[0]
-    texts = recipes.conditioning(graph)
-    inputs = {"strength": 1.0, "set_cond_area": "default", "hooks": hooks}
-    positive = graph.add("ConditioningSetProperties", cond_NEW=texts["positive"], **inputs)[0]
+    inputs = {"cond_NEW": recipes.conditioning(graph)["positive"], "strength": 1.0, "set_cond_area": "default"}
+    positive = graph.add("ConditioningSetProperties", hooks=hooks, **inputs)[0]
     return sampled(graph, locked(graph, recipes.model(graph)), positive=positive)
 
 
 def control(graph: Graph) -> list[Link]:
     """VACE, whose own blocks attend with the index of the block before them."""
-    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "strength": 0.7, "vae": recipes.vae21(graph)}
-    given |= {"control_video": graph.make(tensor=[9, 64, 64, 3], fill="unit")} | recipes.conditioning(graph)
-    video = graph.add("WanVaceToVideo", **given)
-    inputs = {"positive": video[0], "negative": video[1], "latent_image": video[2]}
+    video = graph.make(tensor=[9, 64, 64, 3], fill="unit")
+    inputs = conditioned(graph, "WanVaceToVideo", strength=0.7, control_video=video)
     return sampled(graph, locked(graph, recipes.model(graph, VACE), FULL | PORTRAIT), **inputs)
 
 
 def speech(graph: Graph) -> list[Link]:
-    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "vae": recipes.vae21(graph)}
-    given |= {"ref_image": recipes.portrait(graph)} | recipes.conditioning(graph)
-    video = graph.add("WanSoundImageToVideo", **given)
-    inputs = {"positive": video[0], "negative": video[1], "latent_image": video[2]}
+    inputs = conditioned(graph, "WanSoundImageToVideo", ref_image=recipes.portrait(graph))
     return sampled(graph, locked(graph, recipes.model(graph, recipes.SPEECH_MODEL), LITE | PORTRAIT), **inputs)
 
 
 def reference_first(graph: Graph) -> list[Link]:
     """SCAIL, with a reference before the video and poses behind it."""
-    given = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "vae": recipes.vae21(graph)}
-    given |= {"pose_strength": 1.0, "pose_start": 0.0, "pose_end": 1.0, "replacement_mode": False}
+    given = {"pose_strength": 1.0, "pose_start": 0.0, "pose_end": 1.0, "replacement_mode": False}
     given |= {"video_frame_offset": 0, "previous_frame_count": 5, "reference_image": recipes.portrait(graph)}
-    given |= {"pose_video": graph.make(tensor=[9, 64, 64, 3], fill="unit")} | recipes.conditioning(graph)
-    video = graph.add("WanSCAILToVideo", **given)
-    inputs = {"positive": video[0], "negative": video[1], "latent_image": video[2]}
-    return sampled(graph, locked(graph, recipes.model(graph, SCAIL), FULL), **inputs)
+    given |= {"pose_video": graph.make(tensor=[9, 64, 64, 3], fill="unit")}
+    return sampled(
+        graph, locked(graph, recipes.model(graph, SCAIL), FULL), **conditioned(graph, "WanSCAILToVideo", **given)
+    )
 
 
 def clip_picture(graph: Graph, *, with_clip: bool) -> list[Link]:
@@ -237,13 +214,9 @@ def two_locks(graph: Graph) -> list[Link]:
     """With another node between them."""
     first = pair(graph, recipes.model(graph), EVERYTHING, way="modules", identity=person(graph, 1))
     shift = node(graph, "ModelSamplingSD3", shift=5.0)
-    second = pair(
-        graph,
-        Pair(shift(first.ours), shift(first.oracle)),
-        FULL | PORTRAIT | {"strength": 0.7},
-        way="modules",
-        identity=person(graph, 2),
-    )
+    shifted = Pair(shift(first.ours), shift(first.oracle))
+    spec = FULL | PORTRAIT | {"strength": 0.7}
+    second = pair(graph, shifted, spec, way="modules", identity=person(graph, 2))
     return sampled(graph, {"ours": second.ours, "oracle": second.oracle, "plain": shift(recipes.model(graph))})
 
 
@@ -254,7 +227,7 @@ def before(name: str, **inputs: Any) -> Callable[[Graph], list[Link]]:
 
 def after(name: str, **inputs: Any) -> Callable[[Graph], list[Link]]:
     """IDLock first, then the other node."""
-    return lambda graph: sampled(graph, each(locked(graph, recipes.model(graph)), node(graph, name, **inputs)))
+    return lambda graph: sampled(graph, on_all(locked(graph, recipes.model(graph)), node(graph, name, **inputs)))
 
 
 def eight_bits(graph: Graph) -> list[Link]:
@@ -264,7 +237,7 @@ def eight_bits(graph: Graph) -> list[Link]:
 
 def low_vram(graph: Graph) -> list[Link]:
     """With a LoRA, which then is added each time a layer runs."""
-    models = each(locked(graph, user_lora(graph)(recipes.model(graph))), node(graph, "WanCastProbeLowVram"))
+    models = on_all(locked(graph, user_lora(graph)(recipes.model(graph))), node(graph, "WanCastProbeLowVram"))
     return sampled(graph, models)
 
 
@@ -273,16 +246,21 @@ def compiled(graph: Graph) -> list[Link]:
     return sampled(graph, models | {"ours": graph.add("WanCastProbeCompile", model=models["ours"])[0]})
 
 
+def plainly(**inputs: Any) -> Callable[[Graph], list[Link]]:
+    """KSampler with these settings."""
+    return lambda graph: sampled(graph, locked(graph, recipes.model(graph)), **inputs)
+
+
 ROWS: Rows = {
-    "KSampler": lambda graph: sampled(graph, locked(graph, recipes.model(graph))),
-    "KSampler with dpmpp_2m_sde": lambda graph: sampled(
-        graph, locked(graph, recipes.model(graph)), sampler_name="dpmpp_2m_sde", scheduler="beta"
-    ),
+    "KSampler": plainly(),
+    "KSampler with dpmpp_2m_sde": plainly(sampler_name="dpmpp_2m_sde", scheduler="beta"),
+    "cfg 1": plainly(cfg=1.0),
+    "batch of two": lambda graph: plainly(latent_image=graph.make(latent=[2, 16, 3, 8, 8]))(graph),
     "KSamplerAdvanced over two experts": two_advanced,
     "MoESampler": moe_sampler,
     "WanCastMoEGuider with SamplerCustomAdvanced": moe_guider,
     "user LoRA before": lambda graph: sampled(graph, locked(graph, user_lora(graph)(recipes.model(graph)))),
-    "user LoRA after": lambda graph: sampled(graph, each(locked(graph, recipes.model(graph)), user_lora(graph))),
+    "user LoRA after": lambda graph: sampled(graph, on_all(locked(graph, recipes.model(graph)), user_lora(graph))),
     "LoRA hooks on a conditioning": hooked,
     "context windows": windows,
     "VACE": control,
@@ -296,10 +274,6 @@ ROWS: Rows = {
     "override that calls, after": after("WanCastProbeOverride", kind="call"),
     "override that replaces, before": before("WanCastProbeOverride", kind="replace"),
     "override that replaces, after": after("WanCastProbeOverride", kind="replace"),
-    "batch of two": lambda graph: sampled(
-        graph, locked(graph, recipes.model(graph)), latent_image=graph.make(latent=[2, 16, 3, 8, 8])
-    ),
-    "cfg 1": lambda graph: sampled(graph, locked(graph, recipes.model(graph)), cfg=1.0),
     "two IDLocks": two_locks,
     "fp8 weights": eight_bits,
     "low VRAM with a LoRA": low_vram,

@@ -1,4 +1,4 @@
-"""What IDLock leaves as it is: a model where it does not act, inputs, the next run after a fault, tokens outside masks.
+"""What IDLock leaves as it is: a model where it does not act, the next run after a fault, and tokens outside of masks.
 
 A prompt that is to run anew names a token of its own in its latent: the host keeps the results of equal nodes.
 """
@@ -6,7 +6,6 @@ A prompt that is to run anew names a token of its own in its latent: the host ke
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,10 @@ from tests.host.id_lock_runs import (
     locked,
     pair,
     person,
-    picture_parts,
     velocity,
     write_lora,
 )
-from tests.host.live import Client, Graph, Node, Run, Saved
+from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link
 
 STEPS = 3
@@ -77,12 +75,10 @@ def test_steps_outside_of_its_range_give_the_same_bits(client: Client) -> None:
     graph = Graph()
     model = recipes.model(graph)
     models = (lock(graph, model, EVERYTHING | {"end_percent": 0.5}), model)
-    nodes = {sigma: [graph.save(velocity(graph, each, sigma=sigma)) for each in models] for sigma in (0.88, 0.9)}
+    nodes = {sigma: [graph.save(velocity(graph, link, sigma=sigma)) for link in models] for sigma in (0.88, 0.9)}
     run = client.run(graph)
-    assert {sigma: run.saved(ours) == run.saved(plain) for sigma, (ours, plain) in nodes.items()} == {
-        0.88: True,
-        0.9: False,
-    }
+    equal = {sigma: run.saved(ours) == run.saved(plain) for sigma, (ours, plain) in nodes.items()}
+    assert equal == {0.88: True, 0.9: False}
 
 
 # After a fault
@@ -92,27 +88,17 @@ def plain_and_locked(client: Client) -> list[Saved]:
     """A run of the plain model and one of the locked one."""
     graph = Graph()
     model = recipes.model(graph)
-    latents = [graph.save(sample(graph, each)) for each in (model, lock(graph, model))]
+    latents = [graph.save(sample(graph, link)) for link in (model, lock(graph, model))]
     run = client.run(graph)
     assert not {node.id for node in latents} & run.cached_nodes()
     return [run.saved(node) for node in latents]
 
 
-def broken(graph: Graph, *, block: int, at_call: int) -> Link:
-    model = graph.add("WanCastProbeRaise", model=recipes.model(graph), block=block, at_call=at_call)[0]
-    return sample(graph, lock(graph, model))
-
-
-def interrupted(graph: Graph) -> Link:
-    model = graph.add("WanCastProbeInterrupt", model=recipes.model(graph), at_call=2)[0]
-    return sample(graph, lock(graph, model))
-
-
-FAULTS: dict[str, Callable[[Graph], Link]] = {
-    "a picture is on its way": lambda graph: broken(graph, block=2, at_call=1),
-    "the first block": lambda graph: broken(graph, block=0, at_call=3),
-    "a later step": lambda graph: broken(graph, block=3, at_call=5),
-    "an interrupt": interrupted,
+FAULTS = {
+    "a picture is on its way": ("WanCastProbeRaise", {"block": 2, "at_call": 1}),
+    "the first block": ("WanCastProbeRaise", {"block": 0, "at_call": 3}),
+    "a later step": ("WanCastProbeRaise", {"block": 3, "at_call": 5}),
+    "an interrupt": ("WanCastProbeInterrupt", {"at_call": 2}),
 }
 
 
@@ -123,40 +109,13 @@ def test_runs_after_a_fault_know_nothing_of_it(client: Client, fault: str) -> No
     before = plain_and_locked(client)
     client.forget()
     graph = Graph()
-    link = FAULTS[fault](graph)
+    probe, settings = FAULTS[fault]
+    link = sample(graph, lock(graph, graph.add(probe, model=recipes.model(graph), **settings)[0]))
     graph.save(link)
     *_, (event, data) = client.events(graph)
     wanted = "execution_interrupted" if fault == "an interrupt" else "execution_error"
     assert (event, data["node_id"]) == (wanted, link[0])
     assert plain_and_locked(client) == before
-
-
-@pytest.mark.parametrize("fault", [False, True], ids=["a run", "a fault"])
-def test_it_leaves_its_inputs_as_they_were(client: Client, fault: bool) -> None:
-    def inputs(graph: Graph) -> dict[str, Link]:
-        parts = picture_parts(graph, EVERYTHING)
-        parts |= {"identity": person(graph), "mask": graph.make(tensor=[1, 64, 64], fill="unit")}
-        return parts | {"model": recipes.model(graph)}
-
-    def digests() -> dict[str, str]:
-        graph = Graph()
-        token = graph.make(value=next(uses))
-        hashed = {name: graph.hash(value, after=token) for name, value in inputs(graph).items()}
-        run = client.run(graph)
-        return {name: run.digest(node) for name, node in hashed.items()}
-
-    before = digests()
-    graph = Graph()
-    given = inputs(graph)
-    model = given.pop("model")
-    if fault:
-        model = graph.add("WanCastProbeRaise", model=model, block=1, at_call=2)[0]
-    graph.save(sample(graph, locked(graph, model, EVERYTHING | {"frame_weights": "0:1, 8:0.5"}, **given)))
-    if fault:
-        client.fails(graph)
-    else:
-        client.run(graph)
-    assert digests() == before
 
 
 # Keys and values of an earlier run
@@ -171,32 +130,24 @@ def test_nothing_of_another_run_is_used_again(client: Client, live_host: HostSer
     for change in changes:
         now = now | change
         graph = Graph()
-        model = graph.add(
-            "LoraLoaderModelOnly", model=recipes.model(graph), lora_name=LORA, strength_model=now["lora"]
-        )[0]
+        lora = {"lora_name": LORA, "strength_model": now["lora"]}
+        model = graph.add("LoraLoaderModelOnly", model=recipes.model(graph), **lora)[0]
         if now["scale"] != 1.0:
             model = graph.add("WanCastProbeObjectPatch", model=model, scale=now["scale"])[0]
         clip = graph.add("WanCastDemoTextEncoder", text_encoder="mini_umt5.safetensors")[0]
         text = graph.add("CLIPTextEncode", clip=clip, text=now["text"])[0]
         parts = {"identity": person(graph, now["seed"]), "ref_text": text}
-        made = pair(graph, model, REF | PORTRAIT, way="modules", **parts)
+        both = pair(graph, model, REF | PORTRAIT, way="modules", **parts)
         latent = fresh_latent(graph, (1, 16, 2, now["side"], now["side"]))
-        rows = [velocity(graph, each, latent_image=latent) for each in (made.ours, made.oracle, model)]
+        rows = [velocity(graph, link, latent_image=latent) for link in (both.ours, both.oracle, model)]
         found[str(now)] = compared(client, graph, {"": rows})[""]
     assert {name: str(figures) for name, figures in found.items() if figures.largest > ONE_PASS} == {}
 
 
 # Tokens outside of masks
 
-
 COLUMNS = {"left": slice(0, 4), "gap": slice(4, 8), "right": slice(8, 12)}  # of the latent
 LEFT, RIGHT = ({"box": [1, 64, 96], "left": first, "right": last, "value": 1.0} for first, last in ((0, 32), (64, 96)))
-
-
-def different(run: Run, first: Node, second: Node) -> set[str]:
-    """The parts of the picture in which two velocities are not the same bits."""
-    arrays = [run.saved(node).arrays["/samples"] for node in (first, second)]
-    return {name for name, part in COLUMNS.items() if not np.array_equal(*(each[..., part] for each in arrays))}
 
 
 @pytest.mark.parametrize("spec", [FULL, FULL | REF | PORTRAIT], ids=["Lynx IP", "all kinds"])
@@ -205,35 +156,18 @@ def test_two_persons_stay_in_their_masks(client: Client, spec: Spec) -> None:
     graph = Graph()
     model, spec = recipes.model(graph), spec | {"blocks": "3"}
     left, right = graph.make(**LEFT), graph.make(**RIGHT)
-
-    def couple(first: int, second: int) -> Link:
-        return lock(graph, lock(graph, model, spec, seed=first, mask=left), spec, seed=second, mask=right)
-
     models = {
-        "none": model,
-        "1 and 2": couple(1, 2),
-        "2 and 1": couple(2, 1),
-        "1 and 3": couple(1, 3),
-        "3 and 2": couple(3, 2),
-        "1 unmasked": lock(graph, model, spec),
-        "1 left": lock(graph, model, spec, mask=left),
-    }
-    latent = graph.make(latent=[1, 16, 2, 8, 12])
-    nodes = {name: graph.save(velocity(graph, each, latent_image=latent)) for name, each in models.items()}
-    run = client.run(graph)
-    found = {
-        pair: different(run, *(nodes[name] for name in pair))
-        for pair in (
-            ("none", "1 and 2"),
-            ("1 and 2", "2 and 1"),
-            ("1 and 2", "1 and 3"),
-            ("1 and 2", "3 and 2"),
-            ("none", "1 left"),
-            ("none", "1 unmasked"),
-            ("1 and 2", "1 left"),
+        f"{first} and {second}": lock(
+            graph, lock(graph, model, spec, seed=first, mask=left), spec, seed=second, mask=right
         )
+        for first, second in ((1, 2), (2, 1), (1, 3), (3, 2))
     }
-    assert found == {
+    models |= {"none": model, "1 unmasked": lock(graph, model, spec), "1 left": lock(graph, model, spec, mask=left)}
+    latent = graph.make(latent=[1, 16, 2, 8, 12])
+    nodes = {name: graph.save(velocity(graph, link, latent_image=latent)) for name, link in models.items()}
+    run = client.run(graph)
+    arrays = {name: run.saved(node).arrays["/samples"] for name, node in nodes.items()}
+    differing = {
         ("none", "1 and 2"): {"left", "right"},
         ("1 and 2", "2 and 1"): {"left", "right"},
         ("1 and 2", "1 and 3"): {"right"},
@@ -242,3 +176,6 @@ def test_two_persons_stay_in_their_masks(client: Client, spec: Spec) -> None:
         ("none", "1 unmasked"): {"left", "gap", "right"},
         ("1 and 2", "1 left"): {"right"},
     }
+    for (first, second), parts in differing.items():
+        pairs = {name: (arrays[first][..., part], arrays[second][..., part]) for name, part in COLUMNS.items()}
+        assert {name for name, bits in pairs.items() if not np.array_equal(*bits)} == parts, (first, second)

@@ -1,4 +1,4 @@
-"""Both experts in one graph of stock nodes: LoRAs, another cfg and a cache act on the expert that they are given to."""
+"""Both experts in graphs of stock nodes: each has its own patches, whatever the host had loaded before."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from safetensors.torch import save_file
 
 from devtools.server import HostServer
 from tests.host import recipes
-from tests.host.live import Client, Graph
-from tests.host.moe_runs import NOISE, chained, experts, relative, unequal
+from tests.host.live import Client, Graph, share_file
+from tests.host.moe_runs import MASKED_BATCH, NOISE, chained, experts, relative, shifted, unequal
 from tests.host.recipes import Link
 
 LORAS = {"high": "lora_of_high.safetensors", "low": "lora_of_low.safetensors"}
 BAKED = {"high": "baked_high.safetensors", "low": "baked_low.safetensors"}  # the base with each LoRA in its weights
+COPY = "second_copy_of_mini_t2v_high.safetensors"
 RANK = 4
+
+Sample = Callable[..., Link]
 
 
 def lora_of(name: str) -> dict[str, torch.Tensor]:
     """A LoRA for query, key and value of one block, in the host's names."""
-    source = torch.Generator().manual_seed(len(name))
-    width = 96
+    source, width = torch.Generator().manual_seed(len(name)), 96
     factors = {}
     for part in "qkv":
         prefix = f"diffusion_model.blocks.1.self_attn.{part}"
@@ -33,26 +35,29 @@ def lora_of(name: str) -> dict[str, torch.Tensor]:
     return factors
 
 
-def with_lora(weights: dict[str, torch.Tensor], lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def baked(weights: dict[str, torch.Tensor], lora: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights of a model with a LoRA of strength 1 added."""
-    added = dict(weights)
-    for down in (key for key in lora if key.endswith(".lora_A.weight")):
-        key = down.removeprefix("diffusion_model.").replace(".lora_A", "")
-        added[key] = weights[key] + lora[down.replace("lora_A", "lora_B")] @ lora[down]
-    return added
+    downs = [key for key in lora if key.endswith(".lora_A.weight")]
+    added = {key: lora[key.replace("lora_A", "lora_B")] @ lora[key] for key in downs}
+    names = {key.removeprefix("diffusion_model.").replace(".lora_A", ""): delta for key, delta in added.items()}
+    return {key: weight + names.get(key, 0.0) for key, weight in weights.items()}
 
 
-@pytest.fixture(scope="module")
-def lora_files(live_host: HostServer) -> None:
-    """Two LoRAs, and the base model with either of them in its weights, lie in the folders of the host."""
+@pytest.fixture(scope="module", autouse=True)
+def files(live_host: HostServer) -> None:
+    """Two LoRAs, the base model with either of them in its weights, and a copy of it lie in the folders of the host."""
     models = live_host.base_dir / "models"
+    share_file(models / "diffusion_models" / recipes.HIGH, models / "diffusion_models" / COPY)
     (models / "loras").mkdir(exist_ok=True)
     with safe_open(models / "diffusion_models" / recipes.HIGH, "pt") as base:
         weights, metadata = {key: base.get_tensor(key) for key in base.keys()}, base.metadata()  # noqa: SIM118
     for name, file in LORAS.items():
         lora = lora_of(name)
         save_file(lora, models / "loras" / file)
-        save_file(with_lora(weights, lora), models / "diffusion_models" / BAKED[name], metadata=metadata)
+        save_file(baked(weights, lora), models / "diffusion_models" / BAKED[name], metadata=metadata)
+
+
+# Patches
 
 
 def with_lora_file(graph: Graph, model: Link, name: str, strength: float = 1.0) -> Link:
@@ -82,7 +87,6 @@ def together(graph: Graph, models: tuple[Link, Link], *, cfg: float = 1.5, **com
     return recipes.sample_with_guider(graph, recipes.moe_guider(graph, guider_high=high, guider_low=low), **common)
 
 
-@pytest.mark.usefixtures("lora_files")
 def test_a_whole_graph_of_stock_patches_acts_on_each_expert_by_itself(client: Client) -> None:
     """Each part changes the result, and the whole is what two stock samplers in a row make with the same parts.
 
@@ -103,50 +107,123 @@ def test_a_whole_graph_of_stock_patches_acts_on_each_expert_by_itself(client: Cl
     row = graph.save(chained(graph, guiders, (3, 6), **common))
     pair = dict(zip(("model_high", "model_low"), shots["whole"], strict=True))
     of_model = recipes.guider(graph, recipes.moe_model(graph, **pair), cfg=1.5)
-    same = [
-        graph.save(recipes.sample_with_guider(graph, of_model, **common)),
-        graph.save(recipes.moe_sample(graph, **pair, **common, cfg_high=1.5, cfg_low=1.5)),
-    ]
+    alike = recipes.moe_sample(graph, **pair, **common, cfg_high=1.5, cfg_low=1.5)
+    others = [graph.save(latent) for latent in (recipes.sample_with_guider(graph, of_model, **common), alike)]
     run = client.run(graph)
     found = {name: run.saved(node) for name, node in saves.items()}
     whole = found.pop("whole")
     assert relative(whole, run.saved(row)) < 1e-5
-    assert [run.saved(node) for node in same] == [whole, whole]
+    assert [run.saved(node) for node in others] == [whole, whole]
     assert {name for name, other in found.items() if relative(other, whole) < 1e-4} == set()
 
 
-@pytest.mark.usefixtures("lora_files")
-def test_a_patch_without_effect_and_one_on_the_expert_without_steps_change_nothing(client: Client) -> None:
-    graph = Graph()
-    high, low = experts(graph).values()
-    latent = {"latent_image": graph.make(**NOISE)}
-    low_only = latent | {"sigmas": recipes.sigmas(graph, denoise=0.3)}
-
-    def plain(of_high: Link = high, of_low: Link = low, **inputs: Any) -> Link:
-        return together(graph, (of_high, of_low), cfg=3.0, **inputs)
-
-    pairs = {
-        "cfg as it was": (plain(**latent), plain(override(graph, high, 3.0), **latent)),
-        "lora of strength 0": (plain(**latent), plain(with_lora_file(graph, high, "high", 0.0), **latent)),
-        "cache that never reuses": (plain(**latent), plain(high, cached(graph, low, 0.0), **latent)),
-        "lora without steps": (plain(**low_only), plain(with_lora_file(graph, high, "high"), **low_only)),
-        "lora with steps": (plain(**latent), plain(with_lora_file(graph, high, "high"), **latent)),
-    }
-    assert unequal(client, graph, pairs) == ["lora with steps"]
-
-
-@pytest.mark.usefixtures("lora_files")
 def test_two_loras_on_one_file_equal_two_files_with_them_in_their_weights(client: Client) -> None:
     """With a solver that comes back to the high-noise expert, twice: the shared weights must follow each time."""
     graph = Graph()
     base = recipes.model(graph)
     stacks = {f"model_{name}": with_lora_file(graph, base, name) for name in LORAS}
-    baked = {f"model_{name}": recipes.model(graph, file) for name, file in BAKED.items()}
+    files = {f"model_{name}": recipes.model(graph, file) for name, file in BAKED.items()}
     common = {"sampler_name": "heunpp2", "latent_image": graph.make(**NOISE)}
-    ways: dict[str, Callable[[dict[str, Link], int], Link]] = {
-        "sampler": lambda pair, seed: recipes.moe_sample(graph, **pair, **common, seed=seed),
-        "model": lambda pair, seed: recipes.stock_sample(graph, recipes.moe_model(graph, **pair), **common, seed=seed),
-    }
-    pairs = {f"{name} {seed}": (way(stacks, seed), way(baked, seed)) for seed in (1, 2) for name, way in ways.items()}
+    pairs = {}
+    for seed in (1, 2):
+        models = [recipes.moe_model(graph, **pair) for pair in (stacks, files)]
+        of_model = [recipes.stock_sample(graph, model, **common, seed=seed) for model in models]
+        of_sampler = [recipes.moe_sample(graph, **pair, **common, seed=seed) for pair in (stacks, files)]
+        pairs |= {f"sampler {seed}": tuple(of_sampler), f"model {seed}": tuple(of_model)}
     pairs["without lora"] = recipes.moe_sample(graph, **stacks, **common), recipes.moe_sample(graph, **common)
     assert unequal(client, graph, pairs) == ["without lora"]
+
+
+# The set-up of an expert: schedules, hooks and masks
+
+
+def moe_sampler(graph: Graph, model: Link, **inputs: Any) -> Link:
+    return recipes.moe_sample(graph, model_high=model, model_low=model, **inputs)
+
+
+def moe_model(graph: Graph, model: Link, **inputs: Any) -> Link:
+    return recipes.stock_sample(graph, recipes.moe_model(graph, model_high=model, model_low=model), **inputs)
+
+
+def ranged(graph: Graph) -> dict[str, Link]:
+    """Two prompts, each for a part of the run: where they change depends on the shift."""
+    given = recipes.conditioning(graph)
+    parts = [
+        graph.add("ConditioningSetTimestepRange", conditioning=given[name], start=start, end=end)[0]
+        for name, start, end in (("positive", 0.0, 0.3), ("negative", 0.3, 1.0))
+    ]
+    joined = graph.add("ConditioningCombine", conditioning_1=parts[0], conditioning_2=parts[1])[0]
+    return given | {"positive": joined}
+
+
+def hooked(graph: Graph) -> dict[str, Link]:
+    """A prompt with a LoRA of its own that begins with half its strength."""
+    hooks = graph.add("CreateHookLoraModelOnly", lora_name=LORAS["high"], strength_model=1.0)[0]
+    first = graph.add("CreateHookKeyframe", strength_mult=0.5, start_percent=0.0)[0]
+    both = graph.add("CreateHookKeyframe", strength_mult=1.5, start_percent=0.35, prev_hook_kf=first)[0]
+    hooks = graph.add("SetHookKeyframes", hooks=hooks, hook_kf=both)[0]
+    properties = {"strength": 1.0, "set_cond_area": "default", "hooks": hooks}
+    return {
+        name: graph.add("ConditioningSetProperties", cond_NEW=cond, **properties)[0]
+        for name, cond in recipes.conditioning(graph).items()
+    }
+
+
+def digests(client: Client, sample: Sample, conditioning: Callable[[Graph], Any], sampler_name: str) -> list[str]:
+    """What three runs in a row on a fresh host give: shift 5, shift 1, and shift 5 again."""
+    client.forget()
+    found = []
+    for seed, shift in enumerate((5.0, 1.0, 5.0)):
+        graph = Graph()
+        inputs = conditioning(graph) | {"sampler_name": sampler_name, "seed": seed}
+        node = graph.hash(sample(graph, shifted(graph, shift), **inputs))
+        found.append(client.run(graph).digest(node))
+    return found
+
+
+@pytest.mark.parametrize(("conditioning", "sampler"), [(ranged, "euler"), (hooked, "euler"), (hooked, "heunpp2")])
+def test_ranges_and_hooks_of_prompts_follow_the_model_from_the_first_run(
+    client: Client, conditioning: Callable[[Graph], Any], sampler: str
+) -> None:
+    """Ranges follow its shift, hooks their keyframes."""
+    stock = digests(client, recipes.stock_sample, conditioning, sampler)
+    assert digests(client, moe_sampler, conditioning, sampler) == stock
+    assert digests(client, moe_model, conditioning, sampler) == stock
+
+
+def test_hooks_are_right_each_time_the_run_comes_back_to_an_expert(client: Client) -> None:
+    """heunpp2 goes to and fro between the experts; both are the same file, each with weights of its own."""
+    client.forget()
+    graph = Graph()
+    given = hooked(graph) | {"sampler_name": "heunpp2"}
+    high, low = shifted(graph, 8.0), shifted(graph, 8.0, COPY)
+    ours = recipes.moe_sample(graph, model_high=high, model_low=low, **given)
+    assert unequal(client, graph, {"heunpp2": (ours, recipes.stock_sample(graph, high, **given))}) == []
+
+
+def test_one_file_with_two_shifts_equals_two_files(client: Client) -> None:
+    found = []
+    for second in (recipes.HIGH, COPY):
+        client.forget()
+        graph = Graph()
+        pair = {"model_high": shifted(graph, 5.0), "model_low": shifted(graph, 1.0, second)}
+        node = graph.hash(recipes.moe_sample(graph, **pair, **ranged(graph)))
+        found.append(client.run(graph).digest(node))
+    assert found[0] == found[1]
+
+
+def test_a_mask_that_changes_over_the_run_is_that_of_the_expert(client: Client) -> None:
+    """Differential Diffusion on one expert acts in its part alone."""
+    graph = Graph()
+    plain = recipes.model(graph)
+    models = {False: plain, True: graph.add("DifferentialDiffusion", model=plain, strength=1.0)[0]}
+    given = {"latent_image": graph.make(**MASKED_BATCH), "denoise": 0.9} | recipes.conditioning(graph)
+    stock = {on: recipes.stock_sample(graph, model, **given) for on, model in models.items()}
+    ours = {
+        (high, low): recipes.moe_sample(graph, model_high=models[high], model_low=models[low], **given)
+        for high in models
+        for low in models
+    }
+    pairs = {"both": (ours[True, True], stock[True]), "none": (ours[False, False], stock[False])}
+    pairs |= {"low": (ours[False, True], ours[False, False]), "high": (ours[True, False], ours[True, True])}
+    assert unequal(client, graph, pairs) == ["low", "high"]

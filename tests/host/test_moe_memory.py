@@ -18,7 +18,6 @@ START = "start_copy_of_mini_t2v_low.safetensors"
 FILES = {"start": START, "high": recipes.HIGH, "low": recipes.LOW}
 
 Entry = dict[str, Any]
-Build = Callable[..., Link]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,29 +27,26 @@ def third_file(live_host: HostServer) -> None:
     share_file(folder / recipes.LOW, folder / START)
 
 
-# One way to sample for each node: a graph and the models by name, other inputs of the node, inputs of its sampler
+# The ways to sample: a graph and the models by name, other inputs of the node, inputs of its sampler
 
 
 def with_sampler(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
-    return recipes.moe_sample(graph, **pair_of(models), **settings, **common)
+    pair = {f"model_{name}": model for name, model in models.items()}
+    return recipes.moe_sample(graph, **pair, **settings, **common)
 
 
 def with_model(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
-    return recipes.stock_sample(graph, recipes.moe_model(graph, **pair_of(models), **settings), **common)
+    pair = {f"model_{name}": model for name, model in models.items()}
+    return recipes.stock_sample(graph, recipes.moe_model(graph, **pair, **settings), **common)
 
 
 def with_guider(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
     guiders = {f"guider_{name}": recipes.guider(graph, model) for name, model in models.items()}
-    if "denoise" in common:
-        common["sigmas"] = recipes.sigmas(graph, denoise=common.pop("denoise"))
+    common["sigmas"] = recipes.sigmas(graph, denoise=common.pop("denoise", 1.0))
     return recipes.sample_with_guider(graph, recipes.moe_guider(graph, **guiders, **settings), **common)
 
 
-def pair_of(models: dict[str, Link]) -> dict[str, Link]:
-    return {f"model_{name}": model for name, model in models.items()}
-
-
-WAYS: dict[str, tuple[Build, tuple[str, ...]]] = {
+METHODS: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "sampler": (with_sampler, ("high", "low")),
     "model": (with_model, ("high", "low")),
     "guider": (with_guider, ("high", "low")),
@@ -58,11 +54,11 @@ WAYS: dict[str, tuple[Build, tuple[str, ...]]] = {
 }
 
 
-def watched(client: Client, way: str, settings: dict[str, Any], **common: Any) -> tuple[list[Entry], list[str]]:
+def watched(client: Client, method: str, settings: dict[str, Any], **common: Any) -> tuple[list[Entry], list[str]]:
     """The log of a run on a host that has loaded nothing yet, and the threads that are alive after it."""
     client.forget()
     graph, models, log = Graph(), {}, {}
-    build, slots = WAYS[way]
+    build, slots = METHODS[method]
     for name in slots:
         probe = graph.add("WanCastProbeWatch", model=recipes.model(graph, FILES[name]), name=name, **log)
         models[name], log = probe[0], {"log": probe[1]}
@@ -77,80 +73,67 @@ def names(log: list[Entry], event: str) -> list[str]:
     return [entry["name"] for entry in log if entry["event"] == event]
 
 
-def is_fetch(entry: Entry) -> bool:
-    """Whether this is the start of a thread of ours; the host starts some of its own."""
-    return entry == {"event": "thread", "name": "wancast-warm"}
+def turns(log: list[Entry]) -> list[str]:
+    """Who evaluates, without repeats of the one before."""
+    evaluated = names(log, "evaluate")
+    return [name for i, name in enumerate(evaluated) if i == 0 or evaluated[i - 1] != name]
 
 
-def in_order(values: list[str]) -> list[str]:
-    """The values without repeats of the one before."""
-    return [value for i, value in enumerate(values) if i == 0 or values[i - 1] != value]
+def fetches(log: list[Entry]) -> list[int]:
+    """Where a thread of ours starts to fetch weights; the host starts some threads of its own."""
+    return [i for i, entry in enumerate(log) if entry == {"event": "thread", "name": "wancast-warm"}]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("memory", ["auto", "one_expert"])
 def test_each_expert_is_fetched_ahead_and_loaded_once_when_its_turn_comes(
-    client: Client, way: str, memory: str
+    client: Client, method: str, memory: str
 ) -> None:
     """With one_expert the host never holds two at an evaluation; with auto it holds all that had their turn."""
-    slots = list(WAYS[way][1])
-    log, threads = watched(client, way, {"memory": memory}, sampler_name="dpmpp_2m")
-    assert names(log, "load") == slots
-    assert in_order(names(log, "evaluate")) == slots
+    slots = list(METHODS[method][1])
+    log, threads = watched(client, method, {"memory": memory}, sampler_name="dpmpp_2m")
+    assert names(log, "load") == turns(log) == slots
     steps = [(entry["event"], entry["name"]) for entry in log if entry["event"] != "thread"]
     for i, name in enumerate(slots):
         assert steps.index(("load", name)) == steps.index(("evaluate", name)) - 1
         wanted = [name] if memory == "one_expert" else sorted(slots[: i + 1])
-        held = [entry["loaded"] for entry in log if entry["event"] == "evaluate" and entry["name"] == name]
-        assert held == [wanted] * len(held)
-    fetches = [i for i, entry in enumerate(log) if is_fetch(entry)]  # into RAM, while the expert before computes
-    turns = [log.index({"event": "load", "name": name}) for name in slots]
-    assert len(fetches) == len(slots) - 1
-    assert all(first < at < turn for first, at, turn in zip(turns, fetches, turns[1:], strict=False))
+        assert all(entry["loaded"] == wanted for entry in log if (entry["event"], entry["name"]) == ("evaluate", name))
+    loads = [log.index({"event": "load", "name": name}) for name in slots]
+    assert len(fetches(log)) == len(slots) - 1  # into RAM, while the expert before computes
+    assert all(first < at < turn for first, at, turn in zip(loads, fetches(log), loads[1:], strict=False))
     assert "wancast-warm" not in threads
 
 
-@pytest.mark.parametrize("way", ["sampler", "model", "guider"])
-def test_a_solver_that_comes_back_still_has_one_expert_at_a_time(client: Client, way: str) -> None:
-    log, _ = watched(client, way, {"memory": "one_expert"}, sampler_name="heunpp2")
-    assert in_order(names(log, "evaluate")) == ["high", "low", "high", "low"]
-    assert names(log, "load") == ["high", "low", "high", "low"]
+@pytest.mark.parametrize("method", ["sampler", "model", "guider"])
+def test_a_solver_that_comes_back_still_has_one_expert_at_a_time(client: Client, method: str) -> None:
+    log, _ = watched(client, method, {"memory": "one_expert"}, sampler_name="heunpp2")
+    assert names(log, "load") == turns(log) == ["high", "low", "high", "low"]
     assert all(entry["loaded"] == [entry["name"]] for entry in log if entry["event"] == "evaluate")
 
 
-@pytest.mark.parametrize("way", ["sampler", "guider", "model"])
-def test_an_expert_without_steps_is_never_loaded(client: Client, way: str) -> None:
-    """Neither is it fetched into RAM."""
-    log, _ = watched(client, way, {}, sampler_name="euler", denoise=0.3)
-    assert names(log, "load") == ["low"]
-    assert not any(map(is_fetch, log))
-    log, _ = watched(client, way, {"switch": "sigma", "switch__sigma": 0.0}, sampler_name="euler")
-    assert names(log, "load") == ["high"]
-    assert not any(map(is_fetch, log))
-
-
-def plain_and_failing(memory: str) -> tuple[Callable[[Graph], Link], Callable[[Graph], Link]]:
-    """A run, and one that fails on the same models when the low-noise expert has its first turn."""
-
-    def plain(graph: Graph) -> Link:
-        return recipes.moe_sample(graph, latent_image=graph.make(**NOISE), sampler_name="heunpp2", memory=memory)
-
-    def failing(graph: Graph) -> Link:
-        low = graph.add("WanCastProbeNan", model=recipes.model(graph, recipes.LOW), below_sigma=0.875)[0]
-        return recipes.moe_sample(graph, model_low=low, memory=memory)
-
-    return plain, failing
+@pytest.mark.parametrize("method", ["sampler", "guider", "model"])
+def test_an_expert_without_steps_is_neither_loaded_nor_fetched(client: Client, method: str) -> None:
+    all_high = {"switch": "sigma", "switch__sigma": 0.0}
+    for used, settings, inputs in (("low", {}, {"denoise": 0.3}), ("high", all_high, {})):
+        log, _ = watched(client, method, settings, sampler_name="euler", **inputs)
+        assert names(log, "load") == [used]
+        assert fetches(log) == []
 
 
 @pytest.mark.parametrize("memory", ["auto", "one_expert"])
 def test_a_failed_run_leaves_nothing_behind(client: Client, memory: str) -> None:
-    plain, failing = plain_and_failing(memory)
+    """It fails when the low-noise expert has its first turn; the run before and after it is on the same models."""
+
+    def plain(graph: Graph) -> Link:
+        return recipes.moe_sample(graph, latent_image=graph.make(**NOISE), sampler_name="heunpp2", memory=memory)
+
     client.forget()
     graph = Graph()
     before = client.value(graph, plain(graph))
     client.forget()
     graph = Graph()
-    graph.hash(failing(graph))
+    low = graph.add("WanCastProbeNan", model=recipes.model(graph, recipes.LOW), below_sigma=0.875)[0]
+    graph.hash(recipes.moe_sample(graph, model_low=low, memory=memory))
     assert "NaN" in client.fails(graph).message
     graph = Graph()
     link = plain(graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -14,31 +15,18 @@ SHIPPED = workflow.shipped_workflow()
 SIX = {"IdentityEncode", "IDLock", "MoESampler", "AudioFeatures", "HighCompressionVAEDecode", "LipSyncCheck"}
 
 
-def test_the_shipped_workflow_holds_all_six_nodes() -> None:
-    assert {node["class_type"] for node in SHIPPED.values()} >= SIX
-
-
-def test_the_miniature_keeps_every_node_title_and_link() -> None:
-    small = workflow.miniature(SHIPPED)
-    assert small.keys() == SHIPPED.keys()
+def test_the_miniature_keeps_every_node_title_and_link_of_the_shipped_workflow_and_no_full_size_file() -> None:
+    shipped = copy.deepcopy(SHIPPED)
+    small = workflow.miniature(shipped)
+    assert shipped == SHIPPED and small.keys() == SHIPPED.keys()
+    assert {node["class_type"] for node in small.values()} >= SIX
     for node_id, node in SHIPPED.items():
         assert small[node_id]["_meta"] == node["_meta"]
         links = {name: value for name, value in node["inputs"].items() if isinstance(value, list)}
         assert links.items() <= small[node_id]["inputs"].items()
-
-
-def test_no_full_size_file_is_left_in_the_miniature() -> None:
-    values = [value for node in workflow.miniature(SHIPPED).values() for value in node["inputs"].values()]
-    endings = (".safetensors", ".pth", ".pt", ".ckpt")
-    files = [value for value in values if isinstance(value, str) and value.endswith(endings)]
-    assert files
-    assert all(name.startswith("mini_") for name in files)
-
-
-def test_the_shipped_workflow_is_left_as_it_is() -> None:
-    before = json.dumps(SHIPPED)
-    workflow.miniature(SHIPPED)
-    assert json.dumps(SHIPPED) == before
+    values = [value for node in small.values() for value in node["inputs"].values() if isinstance(value, str)]
+    files = [value for value in values if value.endswith((".safetensors", ".pth", ".pt", ".ckpt"))]
+    assert files and all(name.startswith("mini_") for name in files)
 
 
 @pytest.mark.parametrize("twin", sorted((ROOT / "demo" / "workflows" / "api").glob("*.json")), ids=lambda p: p.stem)

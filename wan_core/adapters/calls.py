@@ -36,8 +36,8 @@ class CallOrder:
         self.seen_as_long_as_text = False  # in this block: a call with keys as many as the text tokens
         self.text_calls = 0  # in this block
 
-    def kind(self, q: Tensor, k: Tensor, block: int | None) -> Call:
-        """Notes the next attention call and says what it is."""
+    def classify_next(self, q: Tensor, k: Tensor, block: int | None) -> Call:
+        """Takes note of the next attention call, and says what it is."""
         if block != self.block:
             self.block, self.in_block = block, block is not None
             self.seen_self_attention = self.seen_as_long_as_text = False

@@ -1,19 +1,32 @@
-"""Adapter files: each checked for the input that it was picked in, and all of them as one adapter."""
+"""Adapter files: each checked for the input that it was selected in, and all of them as one adapter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import InputError
 from ..weights import Operations, StateDict, level_in_name, shown
-from .adapter import Adapter, AdapterNetwork, AdapterShape
-from .layouts import BY_SLOT, IP, KINDS, RESAMPLER, STAND_IN, Content, contents_of, foreign_kind, without_prefix
+from .adapter import Adapter, AdapterNetwork, AdapterParams
+from .file_keys import (
+    BY_SLOT,
+    IP,
+    REF,
+    RESAMPLER,
+    STAND_IN,
+    FileContent,
+    contents_of,
+    foreign_kind,
+    without_prefix,
+)
+from .lynx import LynxIpParams, LynxRefParams
+from .part_params import PartParams, part_of
 from .report import label_of
-from .shapes import PartShape, part_of
+from .resampler import ResamplerParams
+from .stand_in import StandInParams
 
 SPACE_KEY = "wancast_space_sha256"  # in a file's metadata: hash of the recogniser that it was trained with
 EXPERT_KEY = "wancast_expert"  # in a Stand-In file's metadata: "high" or "low"
@@ -24,18 +37,9 @@ VERSION_KEY, VERSION = "format_version", "1"  # in the metadata of our own files
 class AdapterFile:
     """A weight file as it was read."""
 
-    name: str  # as the user picked it
+    name: str  # as the user selected it
     state_dict: StateDict
     metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One part of an adapter as a file holds it."""
-
-    slot: str  # the input that the file was picked in
-    shape: PartShape
-    weights: dict[str, Tensor]  # by the keys of the part's network
 
 
 def load_adapter(
@@ -45,38 +49,40 @@ def load_adapter(
     operations: Operations,
     make_patcher: Callable[[nn.Module], Any],
 ) -> Adapter:
-    """Builds an adapter from its files by the inputs that they were picked in: ip_layers, resampler, ref_layers,
+    """Builds an adapter from its files by the inputs that they were selected in: ip_layers, resampler, ref_layers,
     stand_in.
 
     ``make_patcher`` gives the host's way to load the network. Raises InputError naming what does not fit.
     """
     parts = _parts(files)
-    width_d = _require_fit(parts)
-    shape = AdapterShape(**{name: part.shape for name, part in parts.items()})
-    network = AdapterNetwork(shape, operations=operations, device="meta")
-    weights = {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in part.weights.items()}
+    params = _params_of_all(part for part, _ in parts.values())
+    width_d = _require_fit(params)
+    network = AdapterNetwork(params, operations=operations, device="meta")
+    weights = {f"{name}.{key}": tensor for name, (_, own) in parts.items() for key, tensor in own.items()}
     network.load_state_dict(weights, assign=True)
     network.eval().requires_grad_(False)
-    expert = _expert(files[STAND_IN.slot]) if STAND_IN.slot in files else None
+    stand_in = files.get(STAND_IN.slot)
+    expert = level_in_name(stand_in.metadata.get(EXPERT_KEY, stand_in.name)) if stand_in else None
+    acting = [part for part in (params.ip, params.ref, params.stand_in) if part]
     return Adapter(
         network=network,
         patcher=make_patcher(network),
         width_d=width_d,
-        blocks=tuple(sorted({block for part in parts.values() for block in getattr(part.shape, "blocks", ())})),
+        blocks=tuple(sorted({block for part in acting for block in part.blocks})),
         names=tuple(file.name for file in files.values()),
         content_sha256=content_sha256,
         space_sha256=_space(files),
         stand_in_expert=expert,
-        label=label_of(shape, expert),
+        label=label_of(params, expert),
     )
 
 
 # Parts
 
 
-def _parts(files: Mapping[str, AdapterFile]) -> dict[str, Part]:
-    """The parts of all files, by their names in the network."""
-    parts: dict[str, Part] = {}
+def _parts(files: Mapping[str, AdapterFile]) -> dict[str, tuple[PartParams, StateDict]]:
+    """Sizes and weights of the parts of all files, by their names in the network."""
+    parts: dict[str, tuple[PartParams, StateDict]] = {}
     for slot, file in files.items():
         for content in _contents(slot, file):
             if content.kind.part in parts:
@@ -86,11 +92,26 @@ def _parts(files: Mapping[str, AdapterFile]) -> dict[str, Part]:
                     wanted="one resampler",
                     fix="Set resampler to none.",
                 )
-            parts[content.kind.part] = Part(slot, *part_of(content))
+            parts[content.kind.part] = part_of(content)
     return parts
 
 
-def _contents(slot: str, file: AdapterFile) -> list[Content]:
+def _params_of_all(parts: Iterable[PartParams]) -> AdapterParams:
+    found = AdapterParams()
+    for part in parts:
+        match part:
+            case LynxIpParams():
+                found = replace(found, ip=part)
+            case ResamplerParams():
+                found = replace(found, resampler=part)
+            case LynxRefParams():
+                found = replace(found, ref=part)
+            case StandInParams():
+                found = replace(found, stand_in=part)
+    return found
+
+
+def _contents(slot: str, file: AdapterFile) -> list[FileContent]:
     """What a file holds, if it belongs into this input."""
     _require_version(slot, file)
     _require_floats(slot, file.state_dict)
@@ -143,17 +164,17 @@ def _require_floats(slot: str, state_dict: StateDict) -> None:
 # Fit
 
 
-def _require_fit(parts: Mapping[str, Part]) -> int:
+def _require_fit(params: AdapterParams) -> int:
     """The width of the Wan model that all parts fit; raises InputError when they do not fit each other."""
-    if not parts:
-        slots = ", ".join(kind.slot for kind in KINDS if kind is not RESAMPLER)
+    _require_resampler(params)
+    parts = ((IP.slot, params.ip), (REF.slot, params.ref), (STAND_IN.slot, params.stand_in))
+    widths = [(slot, part.width_d) for slot, part in parts if part]
+    if not widths:
+        slots = ", ".join(slot for slot, _ in parts)
         raise InputError(
             IP.slot, found="no file in any input", wanted=f"a file in one of {slots}", fix="Pick at least one file."
         )
-    _require_resampler(parts)
-    (first, width_d), *others = [
-        (part.slot, part.shape.width_d) for name, part in parts.items() if name != RESAMPLER.part
-    ]
+    (first, width_d), *others = widths
     for slot, other_d in others:
         if other_d != width_d:
             raise InputError(
@@ -165,9 +186,9 @@ def _require_fit(parts: Mapping[str, Part]) -> int:
     return width_d
 
 
-def _require_resampler(parts: Mapping[str, Part]) -> None:
+def _require_resampler(params: AdapterParams) -> None:
     """IP layers have a resampler, a resampler has IP layers, and its tokens are what they take."""
-    ip, resampler = parts.get(IP.part), parts.get(RESAMPLER.part)
+    ip, resampler = params.ip, params.resampler
     if ip and not resampler:
         raise InputError(
             RESAMPLER.slot,
@@ -182,11 +203,11 @@ def _require_resampler(parts: Mapping[str, Part]) -> None:
             wanted="the IP layers that the resampler belongs to",
             fix="Pick them, or set resampler to none: only IP layers need one.",
         )
-    if ip and resampler and resampler.shape.token_d != ip.shape.token_d:
+    if ip and resampler and resampler.token_d != ip.token_d:
         raise InputError(
             RESAMPLER.slot,
-            found=f"tokens of {resampler.shape.token_d} numbers",
-            wanted=f"{ip.shape.token_d}, as the IP layers take them",
+            found=f"tokens of {resampler.token_d} numbers",
+            wanted=f"{ip.token_d}, as the IP layers take them",
             fix="Pick the resampler that belongs to the IP layers; Lynx lite takes 2048, Lynx full 5120.",
         )
 
@@ -206,8 +227,3 @@ def _space(files: Mapping[str, AdapterFile]) -> str | None:
             fix="Use files that were trained together.",
         )
     return next(iter(named.values()), None)
-
-
-def _expert(file: AdapterFile) -> str | None:
-    """The expert that a Stand-In file is for: by its metadata, else by its name; None if neither or both are named."""
-    return level_in_name(file.metadata.get(EXPERT_KEY, file.name))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from threading import Lock
 from weakref import ref
 
 import torch
 from torch import Tensor
 
+DeviceKey = tuple[Hashable, str]  # what an entry is, and its device
 KeysValues = dict[int, tuple[Tensor, Tensor]]  # by block of the Wan model: keys and values, b n d each
 
 
@@ -30,7 +30,7 @@ def moved(entry: KeysValues, device: torch.device) -> KeysValues:
     return {block: (k.to(device), v.to(device)) for block, (k, v) in entry.items()}
 
 
-class Same:
+class WeakKey:
     """A living object as a part of a key: equal to itself alone, and to nothing any more once it is gone."""
 
     def __init__(self, value: object) -> None:
@@ -42,7 +42,7 @@ class Same:
 
     def __eq__(self, other: object) -> bool:
         value = self._ref()
-        return isinstance(other, Same) and value is not None and value is other._ref()
+        return isinstance(other, WeakKey) and value is not None and value is other._ref()
 
     @property
     def is_gone(self) -> bool:
@@ -52,17 +52,7 @@ class Same:
 
 def is_gone(key: Hashable) -> bool:
     """Whether some object that a key holds no longer lives: no key will ever be equal to it."""
-    return key.is_gone if isinstance(key, Same) else isinstance(key, tuple) and any(map(is_gone, key))
-
-
-@dataclass(frozen=True, slots=True)
-class CacheCounts:
-    """What a cache did and holds."""
-
-    hits: int
-    misses: int
-    device_bytes: int
-    ram_bytes: int
+    return key.is_gone if isinstance(key, WeakKey) else isinstance(key, tuple) and any(map(is_gone, key))
 
 
 class KvCache:
@@ -73,10 +63,9 @@ class KvCache:
 
     def __init__(self, device_budget_bytes: int, ram_budget_bytes: int) -> None:
         self._device_budget, self._ram_budget = device_budget_bytes, ram_budget_bytes
-        self._on_device: OrderedDict[Hashable, KeysValues] = OrderedDict()
-        self._in_ram: OrderedDict[Hashable, KeysValues] = OrderedDict()
-        self._in_pass: dict[str, set[Hashable]] = {}  # by device: the keys that its present pass has asked for
-        self._hits = self._misses = 0
+        self._on_device: OrderedDict[DeviceKey, KeysValues] = OrderedDict()
+        self._in_ram: OrderedDict[DeviceKey, KeysValues] = OrderedDict()
+        self._in_pass: dict[str, set[DeviceKey]] = {}  # by device: the keys that its present pass has asked for
         self._lock = Lock()
 
     def begin_pass(self, device: torch.device) -> None:
@@ -84,26 +73,20 @@ class KvCache:
         with self._lock:
             self._in_pass[str(device)] = set()
 
-    def get(self, key: Hashable, device: torch.device, build: Callable[[], KeysValues]) -> KeysValues:
+    def get(self, device: torch.device, key: Hashable, build: Callable[[], KeysValues]) -> KeysValues:
         """The entry of a key on ``device``, built if there is none; an error while building leaves nothing behind."""
-        key = (key, str(device))
+        own = key, str(device)
         with self._lock:
-            entry = self._on_device.pop(key, None) or self._from_ram(key, device)
-            self._hits += entry is not None
-            self._misses += entry is None
+            entry = self._on_device.pop(own, None)
+            if entry is None and own in self._in_ram:
+                entry = moved(self._in_ram.pop(own), device)
         if entry is None:
             entry = build()
         with self._lock:
-            self._on_device[key] = entry
-            self._in_pass.setdefault(str(device), set()).add(key)
+            self._on_device[own] = entry
+            self._in_pass.setdefault(str(device), set()).add(own)
             self._shrink(str(device))
         return entry
-
-    @property
-    def counts(self) -> CacheCounts:
-        """Hits, misses and bytes so far."""
-        with self._lock:
-            return CacheCounts(self._hits, self._misses, _total(self._on_device), _total(self._in_ram))
 
     def rest(self) -> None:
         """Moves every entry to RAM, as far as the budget goes, and drops those of models that are gone."""
@@ -113,10 +96,6 @@ class KvCache:
             for key in [key for key in self._in_ram if is_gone(key)]:
                 del self._in_ram[key]
             self._shrink_ram()
-
-    def _from_ram(self, key: Hashable, device: torch.device) -> KeysValues | None:
-        waiting = self._in_ram.pop(key, None)
-        return None if waiting is None else moved(waiting, device)
 
     def _shrink(self, device: str) -> None:
         own = OrderedDict((key, entry) for key, entry in self._on_device.items() if key[1] == device)
@@ -130,9 +109,9 @@ class KvCache:
         while self._in_ram and _total(self._in_ram) > self._ram_budget:
             self._in_ram.popitem(last=False)
 
-    def _park(self, key: Hashable) -> None:
+    def _park(self, key: DeviceKey) -> None:
         self._in_ram[key] = moved(self._on_device.pop(key), torch.device("cpu"))
 
 
-def _total(entries: OrderedDict[Hashable, KeysValues]) -> int:
+def _total(entries: OrderedDict[DeviceKey, KeysValues]) -> int:
     return sum(map(size_bytes, entries.values()))

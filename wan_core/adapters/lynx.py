@@ -1,24 +1,48 @@
-"""Lynx (arXiv 2509.15496, bytedance/lynx): keys and values of identity tokens and of a reference picture's features.
+"""Lynx (arXiv 2509.15496, bytedance/lynx): terms beside attention, of identity tokens and of a reference picture.
 
-The lite and the full version share the layers. Lite normalises the identity's keys by their own root mean square;
-full by the norm of the Wan model's cross-attention, and it adds tokens of its own, the registers.
+Identity tokens, which a resampler makes of face vectors, have a term beside cross-attention. The face crop goes through
+whole blocks of the model, text included; what each self-attention reads of it has a term beside that self-attention. A
+negative prompt gets the same of the null identity: the tokens of zero vectors, and a grey picture.
+
+The lite and the full version share the layers. Lite normalises the keys of identity tokens by their own root mean
+square; full by the norm of the Wan model's cross-attention, and it adds tokens of its own, the registers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..weights import Factory, Operations
+from .kv_cache import KeysValues
+from .passes import PassContext
+from .resampler import Resampler
+from .settings import AUTO, BOTH, POSITIVE
+from .wan import (
+    WanNetwork,
+    attend,
+    block_modulation,
+    modulated,
+    picture_tokens,
+    rope_positions,
+    rotated_queries_keys,
+    time_modulation_at_zero,
+    with_feed_forward,
+)
 
 KEY_EPS = 1e-5
-RMS, MODEL = "rms", "model"
+IDENTITY, NULL_IDENTITY = 0, 1  # of two sets of keys and values
+GREY = 0.5  # the picture of the null identity
+
+# Layers
 
 
 @dataclass(frozen=True, slots=True)
-class LynxIpShape:
+class LynxIpParams:
     """The sizes of Lynx's IP layers."""
 
     width_d: int  # of the Wan model
@@ -33,33 +57,22 @@ class LynxIpShape:
 
 
 @dataclass(frozen=True, slots=True)
-class LynxRefShape:
+class LynxRefParams:
     """The sizes of Lynx's reference layers."""
 
     width_d: int  # of the Wan model
     blocks: tuple[int, ...]  # of the Wan model, ascending
 
 
-# Kernels
-
-
-def rms_normalise(x: Tensor, eps: float = KEY_EPS) -> Tensor:
-    """Divides by the root mean square over the last axis, without a weight."""
-    return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps)
-
-
-# Layers
-
-
 class IpLayer(nn.Module):
-    """Keys and values of one block, b n+r d each, from identity tokens b n d and the block's own r registers."""
+    """Keys before any norm and values of one block, b n+r d each, from tokens b n d and the block's own r registers."""
 
-    def __init__(self, shape: LynxIpShape, *, operations: Operations, **factory: Factory) -> None:
+    def __init__(self, params: LynxIpParams, *, operations: Operations, **factory: Factory) -> None:
         super().__init__()
-        self.to_k_ip = operations.Linear(shape.token_d, shape.width_d, bias=shape.is_full, **factory)
-        self.to_v_ip = operations.Linear(shape.token_d, shape.width_d, bias=shape.is_full, **factory)
+        self.to_k_ip = operations.Linear(params.token_d, params.width_d, bias=params.is_full, **factory)
+        self.to_v_ip = operations.Linear(params.token_d, params.width_d, bias=params.is_full, **factory)
         self.registers = (
-            nn.Parameter(torch.empty(1, shape.registers, shape.token_d, **factory)) if shape.is_full else None
+            nn.Parameter(torch.empty(1, params.registers, params.token_d, **factory)) if params.is_full else None
         )
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +83,7 @@ class IpLayer(nn.Module):
 
 
 class RefLayer(nn.Module):
-    """Keys and values of one block, b n d each, from the features of a reference picture b n d."""
+    """Keys before any norm and values of one block, b n d each, from the features of a reference picture b n d."""
 
     def __init__(self, width_d: int, *, operations: Operations, **factory: Factory) -> None:
         super().__init__()
@@ -81,35 +94,130 @@ class RefLayer(nn.Module):
         return self.to_k_ref(features), self.to_v_ref(features)
 
 
-# Models
-
-
 class LynxIp(nn.Module):
     """The IP layers of every block that the file has, keyed by block."""
 
-    def __init__(self, shape: LynxIpShape, *, operations: Operations, **factory: Factory) -> None:
+    def __init__(self, params: LynxIpParams, *, operations: Operations, **factory: Factory) -> None:
         super().__init__()
-        self.blocks = shape.blocks
-        self.key_norm = MODEL if shape.is_full else RMS  # what the caller normalises the keys by
+        self.blocks = params.blocks
+        self.is_full = params.is_full
         self.layers = nn.ModuleDict(
-            {str(block): IpLayer(shape, operations=operations, **factory) for block in shape.blocks}
+            {str(block): IpLayer(params, operations=operations, **factory) for block in params.blocks}
         )
-
-    def keys_values(self, block: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys before any norm and values of one block, b m d each, from identity tokens b n d; m counts registers."""
-        return self.layers[str(block)](tokens)
 
 
 class LynxRef(nn.Module):
     """The reference layers of every block that the file has, keyed by block."""
 
-    def __init__(self, shape: LynxRefShape, *, operations: Operations, **factory: Factory) -> None:
+    def __init__(self, params: LynxRefParams, *, operations: Operations, **factory: Factory) -> None:
         super().__init__()
-        self.blocks = shape.blocks
+        self.blocks = params.blocks
         self.layers = nn.ModuleDict(
-            {str(block): RefLayer(shape.width_d, operations=operations, **factory) for block in shape.blocks}
+            {str(block): RefLayer(params.width_d, operations=operations, **factory) for block in params.blocks}
         )
 
-    def keys_values(self, block: int, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys before the self-attention's norm and values of one block, b n d each, from features b n d."""
-        return self.layers[str(block)](features)
+
+# Identity tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IpTerm:
+    """Identity tokens of Lynx: a term of cross-attention."""
+
+    unnormed: (
+        KeysValues  # of the identity and of the null identity, 2 n d each in fp32 and in RAM, keys before the norm
+    )
+    is_normed_by_model: bool  # by the block's own norm of keys; else by their root mean square
+
+    @classmethod
+    def of(cls, ip: LynxIp, resampler: Resampler, embeddings: Tensor, device: torch.device) -> IpTerm:
+        """The term of face vectors m 512, computed on a device; the layers stay where they rest, and are cast there."""
+        vectors = embeddings.to(device, torch.float32)  # m 512
+        tokens = resampler(torch.stack((vectors, torch.zeros_like(vectors))))  # 2 n d
+        pairs = {block: ip.layers[str(block)](tokens) for block in ip.blocks}
+        return cls({block: (k.cpu(), v.cpu()) for block, (k, v) in pairs.items()}, is_normed_by_model=ip.is_full)
+
+    def key(self, context: PassContext) -> tuple[Hashable, ...]:
+        """What keys and values in this pass depend on, beside what the lock is made of."""
+        return "ip", context.weights_key if self.is_normed_by_model else None, context.like.dtype
+
+    def keys_values(self, context: PassContext) -> KeysValues:
+        """Normed keys and values, 2 n d, in the type of the pass and on its device."""
+        like, found = context.like, {}
+        for index, (k, v) in self.unnormed.items():
+            k = k.to(like.device)
+            k = context.wan.blocks[index].cross_attn.norm_k(k) if self.is_normed_by_model else rms_normalise(k)
+            found[index] = k.to(like), v.to(like)
+        return found
+
+
+def rms_normalise(x: Tensor, eps: float = KEY_EPS) -> Tensor:
+    """Divides by the root mean square over the last axis, without a weight."""
+    return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps)
+
+
+# The reference picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefTerm:
+    """The reference picture of Lynx: a term of self-attention."""
+
+    network: LynxRef
+    latents: Tensor  # 2 c 1 h w: of the face crop, and of a grey picture for the null identity
+    text: Tensor  # 1 n d, the embedded text that describes both
+
+    def key(self, context: PassContext) -> tuple[Hashable, ...]:
+        """What keys and values in this pass depend on, beside what the lock is made of."""
+        return "ref", context.weights_key, context.like.dtype
+
+    def keys_values(self, context: PassContext) -> KeysValues:
+        """Keys and values of both pictures in each block, 2 n d: one pass of them through the model."""
+        like = context.like
+        return reference_keys_values(context.wan, self.network, self.latents.to(like), self.text.to(like))
+
+
+def reference_keys_values(wan: WanNetwork, lynx: LynxRef, latent: Tensor, text: Tensor) -> KeysValues:
+    """Keys and values of face crops in each block, b n d, for latents b c 1 h w and one text 1 n d of the model's."""
+    if wan.img_emb is not None:
+        raise InputError(
+            "model",
+            found="a model that reads CLIP pictures (image to video of Wan2.1)",
+            wanted="a model whose cross-attention reads text alone, for reference layers",
+            fix="Use Wan2.2, or leave the reference layers out.",
+        )
+    found: KeysValues = {}
+    for index, features in enumerate(_features(wan, latent, text, blocks=max(lynx.blocks) + 1)):
+        if index in lynx.blocks:
+            k, v = lynx.layers[str(index)](features)
+            found[index] = wan.blocks[index].self_attn.norm_k(k), v
+    return found
+
+
+def _features(wan: WanNetwork, latent: Tensor, text: Tensor, *, blocks: int) -> Iterator[Tensor]:
+    """What the self-attention of each of the first blocks reads, b n d.
+
+    The block's own layers alone attend: what other nodes put around them is for the video.
+    """
+    x, grid = picture_tokens(wan, latent)
+    context = wan.text_embedding(text.to(x)).expand(len(x), -1, -1)
+    at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, (0, 0, 0), x.device)
+    for block in wan.blocks[:blocks]:
+        (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
+        h = modulated(block.norm1(x), shift, scale)
+        yield h
+        own, cross = block.self_attn, block.cross_attn
+        q, k = rotated_queries_keys(own, own.q(h), own.k(h), freqs)
+        x = torch.addcmul(x, own.o(attend(q, k, own.v(h), own.num_heads)), gate)
+        q, k = cross.norm_q(cross.q(block.norm3(x))), cross.norm_k(cross.k(context))
+        x = x + cross.o(attend(q, k, cross.v(context), cross.num_heads))
+        x = with_feed_forward(block, x, feed_forward)
+
+
+# Rows of a batch
+
+
+def term_sources(apply_to: str, is_negative: Sequence[bool]) -> tuple[int | None, ...]:
+    """For each row whose keys and values a term reads: IDENTITY's, NULL_IDENTITY's, or None for no term at all."""
+    of_negative = {AUTO: NULL_IDENTITY, BOTH: IDENTITY, POSITIVE: None}[apply_to]
+    return tuple(of_negative if negative else IDENTITY for negative in is_negative)

@@ -16,7 +16,7 @@ HEAD_D = 64
 
 
 @dataclass(frozen=True, slots=True)
-class ResamplerShape:
+class ResamplerParams:
     """The sizes of a resampler."""
 
     width_d: int  # of the latents
@@ -68,33 +68,41 @@ def feed_forward(width_d: int, inner_d: int, *, operations: Operations, **factor
     )
 
 
+class PerceiverLayer(nn.ModuleList):
+    """Attention and feed-forward, each beside a way around it; keys name the two by their numbers."""
+
+    def __init__(self, params: ResamplerParams, *, operations: Operations, **factory: Factory) -> None:
+        attention = PerceiverAttention(params.width_d, params.inner_d, operations=operations, **factory)
+        super().__init__(
+            (attention, feed_forward(params.width_d, params.feed_forward_d, operations=operations, **factory))
+        )
+
+    def forward(self, x: Tensor, latents: Tensor) -> Tensor:
+        attention, feed = self
+        latents = latents + attention(x, latents)
+        return latents + feed(latents)
+
+
 # Model
 
 
 class Resampler(nn.Module):
     """Face embeddings b k 512, fp32 -> tokens b n d, fp32."""
 
-    def __init__(self, shape: ResamplerShape, *, operations: Operations, **factory: Factory) -> None:
+    def __init__(self, params: ResamplerParams, *, operations: Operations, **factory: Factory) -> None:
         super().__init__()
-        width_d = shape.width_d
-        self.latents = nn.Parameter(torch.empty(1, shape.tokens, width_d, **factory))
-        self.proj_in = operations.Linear(shape.embedding_d, width_d, **factory)
+        width_d = params.width_d
+        self.latents = nn.Parameter(torch.empty(1, params.tokens, width_d, **factory))
+        self.proj_in = operations.Linear(params.embedding_d, width_d, **factory)
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                (
-                    PerceiverAttention(width_d, shape.inner_d, operations=operations, **factory),
-                    feed_forward(width_d, shape.feed_forward_d, operations=operations, **factory),
-                )
-            )
-            for _ in range(shape.depth)
+            PerceiverLayer(params, operations=operations, **factory) for _ in range(params.depth)
         )
-        self.proj_out = operations.Linear(width_d, shape.token_d, **factory)
-        self.norm_out = operations.LayerNorm(shape.token_d, **factory)
+        self.proj_out = operations.Linear(width_d, params.token_d, **factory)
+        self.norm_out = operations.LayerNorm(params.token_d, **factory)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         x = self.proj_in(embeddings)  # b k d
         latents = self.latents.to(x).expand(len(x), -1, -1)  # b n d
-        for attention, feed in self.layers:
-            latents = latents + attention(x, latents)
-            latents = latents + feed(latents)
+        for layer in self.layers:
+            latents = layer(x, latents)
         return self.norm_out(self.proj_out(latents))

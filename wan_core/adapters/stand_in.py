@@ -1,21 +1,42 @@
-"""Stand-In (arXiv 2508.07901, WeChatCV/Stand-In): low-rank terms on query, key and value of the reference's tokens.
+"""Stand-In (arXiv 2508.07901, WeChatCV/Stand-In): a portrait that the video sees in self-attention.
 
-They act on the reference's own stream through the model and are no LoRA of the model: nothing is merged into it.
+The portrait goes through self-attention and feed-forward of the model alone, as a stream of its own beside the video,
+with low-rank terms on query, key and value, and gives the video its keys and values. The terms act on that stream and
+are no LoRA of the model: nothing is merged into it. How the video attends to it is in terms.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ..weights import Factory, Operations
+from .kv_cache import KeysValues
+from .passes import Options, PassContext, VideoTokens
+from .settings import POSITIVE
+from .tokens import Grid
+from .wan import (
+    RopePosition,
+    WanNetwork,
+    attend,
+    block_modulation,
+    modulated,
+    picture_grid,
+    picture_tokens,
+    rope_positions,
+    rotated_queries_keys,
+    time_modulation_at_zero,
+    with_feed_forward,
+)
 
-LAYERS = ("q", "k", "v")
+# Low-rank terms
 
 
 @dataclass(frozen=True, slots=True)
-class StandInShape:
+class StandInParams:
     """The sizes of a Stand-In file."""
 
     width_d: int  # of the Wan model
@@ -35,24 +56,101 @@ class LowRank(nn.Module):
         return self.up(self.down(x))
 
 
-class StandIn(nn.Module):
-    """The terms of every block that the file has, keyed by block and layer."""
+class LowRankQkv(nn.Module):
+    """The terms of one block on query, key and value, from what its self-attention reads, b n d each."""
 
-    def __init__(self, shape: StandInShape, *, operations: Operations, **factory: Factory) -> None:
+    def __init__(self, params: StandInParams, *, operations: Operations, **factory: Factory) -> None:
         super().__init__()
-        self.blocks = shape.blocks
+        self.q_loras = LowRank(params.width_d, params.rank_d, operations=operations, **factory)
+        self.k_loras = LowRank(params.width_d, params.rank_d, operations=operations, **factory)
+        self.v_loras = LowRank(params.width_d, params.rank_d, operations=operations, **factory)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.q_loras(x), self.k_loras(x), self.v_loras(x)
+
+
+class StandIn(nn.Module):
+    """The terms of every block that the file has, keyed by block."""
+
+    def __init__(self, params: StandInParams, *, operations: Operations, **factory: Factory) -> None:
+        super().__init__()
+        self.blocks = params.blocks
         self.layers = nn.ModuleDict(
-            {
-                str(block): nn.ModuleDict(
-                    {
-                        f"{layer}_loras": LowRank(shape.width_d, shape.rank_d, operations=operations, **factory)
-                        for layer in LAYERS
-                    }
-                )
-                for block in shape.blocks
-            }
+            {str(block): LowRankQkv(params, operations=operations, **factory) for block in params.blocks}
         )
 
-    def delta(self, block: int, layer: str, x: Tensor) -> Tensor:
-        """What a block's ``layer`` ("q", "k" or "v") gives more for the reference's tokens x, b n d -> b n d."""
-        return self.layers[str(block)][f"{layer}_loras"](x)
+
+# Positions
+
+
+def corner_of(video: VideoTokens, options: Options) -> RopePosition:
+    """The first position before the video in time, and behind it in rows and columns, as the host lays it out."""
+    rope = options.get("rope_options") or {}
+    behind = [
+        rope.get(f"shift_{axis}", 0.0) + (count - 1) * rope.get(f"scale_{axis}", 1.0) + 1
+        for axis, count in (("y", video.seen.rows), ("x", video.seen.columns))
+    ]
+    return rope.get("shift_t", 0.0) - 1, behind[0], behind[1]
+
+
+def portrait_start(corner: RopePosition, portraits_between: int, portrait: Grid) -> RopePosition:
+    """Where a portrait begins: one step before the video in time, and behind it and the portraits between."""
+    time, row, column = corner
+    return time, row + portraits_between * portrait.rows, column + portraits_between * portrait.columns
+
+
+def portraits_between(is_everywhere: Sequence[bool]) -> list[int]:
+    """For each portrait of a model, how many lie between it and the video.
+
+    Those that act everywhere lie one after another, those with a mask behind them all.
+    """
+    return [sum(is_everywhere[:n] if everywhere else is_everywhere) for n, everywhere in enumerate(is_everywhere)]
+
+
+# Keys and values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StandInTerm:
+    """The portrait of Stand-In: more keys and values of self-attention."""
+
+    network: StandIn
+    latent: Tensor  # 1 c 1 h w
+    expert: str | None  # "high" or "low", the expert that it was trained for; None where its file does not say
+
+    def key(self, context: PassContext) -> tuple[Hashable, ...]:
+        """What keys and values in this pass depend on, beside what the lock is made of."""
+        start = portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
+        return "stand-in", context.weights_key, context.like.dtype, start
+
+    def keys_values(self, context: PassContext) -> KeysValues:
+        """Keys and values of the portrait in each block, 1 n d: one pass of it through the model."""
+        start = portrait_start(context.corner, context.portraits_between, picture_grid(self.latent))
+        return stand_in_keys_values(context.wan, self.network, self.latent.to(context.like), start)
+
+
+def stand_in_keys_values(wan: WanNetwork, stand_in: StandIn, latent: Tensor, start: RopePosition) -> KeysValues:
+    """Keys (rotated to a grid from ``start``) and values of a portrait (1 c 1 h w) in each block, 1 n d."""
+    x, grid = picture_tokens(wan, latent)
+    at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, start, x.device)
+    found: KeysValues = {}
+    for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
+        (shift, scale, gate), feed_forward = block_modulation(block, at_zero)
+        attention, h = block.self_attn, modulated(block.norm1(x), shift, scale)
+        q, k, v = attention.q(h), attention.k(h), attention.v(h)
+        if index in stand_in.blocks:
+            q, k, v = (a + b.to(h) for a, b in zip((q, k, v), stand_in.layers[str(index)](h.float()), strict=True))
+        q, k = rotated_queries_keys(attention, q, k, freqs)
+        if index in stand_in.blocks:
+            found[index] = k, v
+        x = torch.addcmul(x, attention.o(attend(q, k, v, attention.num_heads)), gate)
+        x = with_feed_forward(block, x, feed_forward)
+    return found
+
+
+# Rows of a batch
+
+
+def portrait_rows(apply_to: str, is_negative: Sequence[bool]) -> frozenset[int]:
+    """The rows that a portrait acts on."""
+    return frozenset(row for row, negative in enumerate(is_negative) if apply_to != POSITIVE or not negative)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .lock import ActiveLock, stacked
+from .lock import ActiveLock, Pair
 
 Attention = Callable[..., Tensor]  # (q, k, v, heads=..., ...) -> out, each b n d
-Pair = tuple[Tensor, Tensor]  # keys and values
+SideTerm = tuple[float, ActiveLock, Pair]  # strength, whose, keys and values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,18 +31,18 @@ class AttentionCall:
 # Terms beside the call
 
 
-def with_terms(out: Tensor, q: Tensor, terms: Iterable[tuple[float, ActiveLock, Pair]], attend: Attention) -> Tensor:
+def with_terms(out: Tensor, q: Tensor, terms: Iterable[SideTerm], attend: Attention) -> Tensor:
     """out + strength * weight * Attn(q, K, V) for each term, b n d; each row takes its lock's source, or no term."""
-    for strength, lock, pair in terms:
-        rows = [row for row, source in enumerate(lock.sources) if source is not None]
-        if not rows:
+    for strength, lock, (k, v) in terms:
+        row_sources = [(row, source) for row, source in enumerate(lock.sources) if source is not None]
+        if not row_sources:
             continue
-        k, v = stacked(pair, [lock.sources[row] for row in rows], q)
+        rows, sources = (torch.tensor(numbers, device=q.device) for numbers in zip(*row_sources, strict=True))
         is_whole_batch = len(rows) == len(q)
-        term = strength * attend(q if is_whole_batch else q[rows], k, v)
-        if lock.weights is not None:
-            term = term * lock.weights.to(term)[:, None]
-        out = out + term if is_whole_batch else out.index_add(0, torch.tensor(rows, device=out.device), term)
+        term = strength * attend(q if is_whole_batch else q[rows], k.to(q)[sources], v.to(q)[sources])
+        if lock.token_weights is not None:
+            term = term * lock.token_weights.to(term)[:, None]
+        out = out + term if is_whole_batch else out.index_add(0, rows, term)
     return out
 
 
@@ -54,18 +54,18 @@ def with_portraits(call: AttentionCall, portraits: Sequence[tuple[ActiveLock, Pa
 
     A portrait that acts everywhere with strength 1 joins the keys: Attn(q, [K; K_i], [V; V_i]). Any other moves the
     result towards what it would be with it: y + strength * weight * (y_with - y), at the tokens that it reaches. Where
-    that is y_with of one portrait alone, y is not computed: persons with hard masks cost one attention together.
+    that is y_with of one portrait alone, y is not computed: identities with hard masks cost one attention together.
     """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row in range(len(call.q)):
         groups[tuple(n for n, (lock, _) in enumerate(portraits) if row in lock.rows)].append(row)
     if len(groups) == 1:
-        ((chosen, _),) = groups.items()
-        return _with_portraits_of(call, [portraits[n] for n in chosen])
+        (numbers,) = groups
+        return _with_portraits_of(call, [portraits[n] for n in numbers])
     out = torch.empty_like(call.q)
-    for chosen, rows in groups.items():
+    for numbers, rows in groups.items():
         part = AttentionCall(call.run, call.q[rows], call.k[rows], call.v[rows], call.video)
-        out[rows] = _with_portraits_of(part, [portraits[n] for n in chosen])
+        out[rows] = _with_portraits_of(part, [portraits[n] for n in numbers])
     return out
 
 
@@ -97,12 +97,12 @@ def _moved(call: AttentionCall, y: Tensor, moving: Sequence[tuple[Tensor, Pair]]
     return out
 
 
-def _fill(out: Tensor, chosen: Tensor, call: AttentionCall, k: Tensor, v: Tensor) -> None:
-    """Writes the attention of the chosen queries (a mask, n) into ``out``, b n d; the others are not computed."""
-    if chosen.all():
+def _fill(out: Tensor, selected: Tensor, call: AttentionCall, k: Tensor, v: Tensor) -> None:
+    """Writes the attention of the selected queries (a mask, n) into ``out``, b n d; the others are not computed."""
+    if selected.all():
         out.copy_(call.run(call.q, k, v))
-    elif chosen.any():
-        out[:, chosen] = call.run(call.q[:, chosen], k, v)
+    elif selected.any():
+        out[:, selected] = call.run(call.q[:, selected], k, v)
 
 
 def _joined(k: Tensor, v: Tensor, pairs: Sequence[Pair]) -> Pair:
@@ -116,10 +116,10 @@ def _joined(k: Tensor, v: Tensor, pairs: Sequence[Pair]) -> Pair:
 def _shares(call: AttentionCall, lock: ActiveLock) -> Tensor:
     """How far a portrait moves each query, n: strength * weight; tokens that are not the video's have no weight."""
     count, device = call.q.shape[1], call.q.device
-    if lock.weights is None:
+    if lock.token_weights is None:
         return torch.full((count,), lock.strength, device=device)
     shares = torch.zeros(count, device=device)
-    shares[call.video] = lock.strength * lock.weights.to(shares)
+    shares[call.video] = lock.strength * lock.token_weights.to(shares)
     return shares
 
 

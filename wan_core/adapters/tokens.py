@@ -61,21 +61,19 @@ def _bad_weights(found: str, wanted: str) -> InputError:
     return InputError("frame_weights", found=found, wanted=wanted, fix="Leave it empty for the same weight throughout.")
 
 
-def weight_at(keyframes: Keyframes, frame: int) -> float:
-    """The weight at a pixel frame: linear between keyframes, constant before the first and after the last."""
-    frames, weights = zip(*keyframes, strict=True)
-    return float(np.interp(frame, frames, weights))
-
-
 def pixel_frames(latent: int) -> range:
     """The pixel frames that a latent frame shows."""
     return range(max(0, FRAMES_PER_LATENT * (latent - 1) + 1), FRAMES_PER_LATENT * latent + 1)
 
 
 def latent_weights(keyframes: Keyframes, latents: int) -> list[float]:
-    """The mean weight of the pixel frames of each latent frame."""
-    shown = [[weight_at(keyframes, frame) for frame in pixel_frames(latent)] for latent in range(latents)]
-    return [math.fsum(weights) / len(weights) for weights in shown]
+    """The mean weight of the pixel frames of each latent frame.
+
+    The weight at a pixel frame is linear between keyframes, constant before the first and after the last.
+    """
+    frames, weights = zip(*keyframes, strict=True)
+    shown = [[float(np.interp(frame, frames, weights)) for frame in pixel_frames(latent)] for latent in range(latents)]
+    return [math.fsum(own) / len(own) for own in shown]
 
 
 # Masks

@@ -1,1 +1,30 @@
-"""Who a person is: face alignment, the recogniser, and the identity record."""
+"""Who a person is: face alignment, the recogniser, and the identity record. ``encode`` is the way in."""
+
+from .combine import COMBINE_METHODS
+from .encoding import EncodeRequest, EncodeResult, encode
+from .recogniser import Recogniser, ir_recogniser, iresnet_recogniser
+from .record import Identity
+from .report import describe
+from .selection import LARGEST_INDEX, SELECTION_METHODS, FaceSelection
+from .sources import AlignedCrops, FaceSource, FoundFaces, GivenLandmarks, WholePicture, select_and_align
+
+__all__ = [
+    "COMBINE_METHODS",
+    "LARGEST_INDEX",
+    "SELECTION_METHODS",
+    "AlignedCrops",
+    "EncodeRequest",
+    "EncodeResult",
+    "FaceSelection",
+    "FaceSource",
+    "FoundFaces",
+    "GivenLandmarks",
+    "Identity",
+    "Recogniser",
+    "WholePicture",
+    "describe",
+    "encode",
+    "ir_recogniser",
+    "iresnet_recogniser",
+    "select_and_align",
+]

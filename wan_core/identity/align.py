@@ -6,15 +6,12 @@ patterns" (1991). In two dimensions, with points as complex numbers, it is a sin
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import InputError
 from .images import require_face_size
 from .record import CROP_PX, REFERENCE_CROP_PX
 
@@ -92,67 +89,6 @@ def warp(image: Tensor, to_image: Similarity, size_px: int) -> Tensor:
         image.movedim(-1, 0)[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False
     )  # 1 c h w
     return sampled[0].movedim(0, -1).contiguous()
-
-
-# Landmarks
-
-
-def parse_landmarks(text: str, *, count: int, width_px: int, height_px: int) -> list[Points]:
-    """Reads one line of ten numbers (x y of five points, pixels) for each image; raises InputError naming the line."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) != count:
-        raise InputError(
-            "landmarks",
-            found=f"{len(lines)} lines of points for {count} images",
-            wanted="one line for each image",
-            fix="Write five points (x y) per line: left eye, right eye, nose, left and right mouth corner.",
-        )
-    parsed = [_parse_line(line, number) for number, line in enumerate(lines, start=1)]
-    for number, points in enumerate(parsed, start=1):
-        _require_face(points, number, width_px, height_px)
-    return parsed
-
-
-def _parse_line(line: str, number: int) -> Points:
-    words = re.split(r"[\s,;]+", line.strip(" ,;\t"))
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if len(values) != 10 or not all(math.isfinite(value) for value in values):
-        raise InputError(
-            "landmarks",
-            found=f"{line.strip()!r} in line {number}",
-            wanted="10 finite numbers",
-            fix="Write x and y of left eye, right eye, nose, left and right mouth corner, in pixels.",
-        )
-    return tuple(complex(x, y) for x, y in zip(values[::2], values[1::2], strict=True))
-
-
-def _require_face(points: Points, number: int, width_px: int, height_px: int) -> None:
-    outside = [p for p in points if not (0 <= p.real <= width_px and 0 <= p.imag <= height_px)]
-    if outside:
-        raise InputError(
-            "landmarks",
-            found=f"the point ({outside[0].real:g}, {outside[0].imag:g}) in line {number}",
-            wanted=f"points inside the image of {width_px} x {height_px} px",
-            fix="Give pixels of the image that is connected here, before any resize.",
-        )
-    eye_distance_px = abs(points[1] - points[0])
-    if eye_distance_px < SMALLEST_EYE_DISTANCE_PX:
-        raise InputError(
-            "landmarks",
-            found=f"eyes {eye_distance_px:.1f} px apart in line {number}",
-            wanted=f"{SMALLEST_EYE_DISTANCE_PX:g} px or more",
-            fix="Use a picture with a larger face, or correct the points.",
-        )
-    if is_mirrored(points, TEMPLATE):
-        raise InputError(
-            "landmarks",
-            found=f"points in line {number} that are mirrored or lie on one line",
-            wanted="left eye, right eye, nose, left and right mouth corner, left as seen in the image",
-            fix="Swap left and right in that line.",
-        )
 
 
 # Crops

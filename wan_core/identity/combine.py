@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from ..errors import InputError
 
-SAME_PERSON_COS = 0.35  # below this two faces are taken for two persons (ArcFace family)
-SAME_PICTURE_COS = 0.98  # above this two faces are taken for one picture
-WAYS = ("mean", "best", "tokens")
+SAME_IDENTITY_COS = 0.35  # below this two faces are taken for two persons (ArcFace family)
+DUPLICATE_COS = 0.98  # above this two faces are taken for one picture
+COMBINE_METHODS = ("mean", "best", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def find_duplicates(references: Tensor, qualities: Sequence[float]) -> dict[int,
     kept: list[int] = []
     repeats = {}
     for index in sorted(range(len(references)), key=lambda position: -qualities[position]):
-        twin = next((other for other in kept if cosines[index, other] > SAME_PICTURE_COS), None)
+        twin = next((other for other in kept if cosines[index, other] > DUPLICATE_COS), None)
         if twin is None:
             kept.append(index)
         else:
@@ -58,7 +58,7 @@ def find_duplicates(references: Tensor, qualities: Sequence[float]) -> dict[int,
 
 
 def combine(
-    references: Tensor, *, way: str, qualities: Sequence[float], weights: Sequence[float], numbers: Sequence[int]
+    references: Tensor, *, method: str, qualities: Sequence[float], weights: Sequence[float], numbers: Sequence[int]
 ) -> Combined:
     """One identity of unit vectors (k 512); raises InputError, naming ``numbers``, when they show different persons.
 
@@ -68,7 +68,7 @@ def combine(
     repeats = find_duplicates(references, qualities)
     single = [index for index in range(len(references)) if index not in repeats]
     cosines = dict(zip(single, agreement(references[single]), strict=True))
-    kept = tuple(index for index in single if cosines[index] >= SAME_PERSON_COS)
+    kept = tuple(index for index in single if cosines[index] >= SAME_IDENTITY_COS)
     if 2 * len(kept) < len(single) or not kept:
         raise _strangers(cosines, kept, numbers)
     verdicts = tuple(
@@ -79,25 +79,17 @@ def combine(
     )
     best = max(kept, key=lambda index: qualities[index])
     weighted = references[list(kept)] * references.new_tensor([weights[index] for index in kept])[:, None]
-    z = references[best] if way == "best" else functional.normalize(weighted.sum(dim=0), dim=0)
-    return Combined(z, references[list(kept)] if way == "tokens" else z[None], kept, best, verdicts)
-
-
-def require_way(way: str) -> None:
-    """Raises InputError for a way of combining that there is not."""
-    if way not in WAYS:
-        raise InputError(
-            "combine", found=repr(way), wanted=f"one of {', '.join(WAYS)}", fix="Pick one of them from the list."
-        )
+    z = references[best] if method == "best" else functional.normalize(weighted.sum(dim=0), dim=0)
+    return Combined(z, references[list(kept)] if method == "tokens" else z[None], kept, best, verdicts)
 
 
 def _strangers(cosines: dict[int, float], kept: tuple[int, ...], numbers: Sequence[int]) -> InputError:
     listed = ", ".join(
-        f"image {numbers[index]} (cos {cos:.2f})" for index, cos in cosines.items() if cos < SAME_PERSON_COS
+        f"image {numbers[index]} (cos {cos:.2f})" for index, cos in cosines.items() if cos < SAME_IDENTITY_COS
     )
     return InputError(
         "images",
         found=f"references that show different persons: {listed}",
-        wanted=f"a cos of {SAME_PERSON_COS} or more to the other references in at least half of {len(cosines)}",
+        wanted=f"a cos of {SAME_IDENTITY_COS} or more to the other references in at least half of {len(cosines)}",
         fix="Encode one person at a time, and leave those images out.",
     )

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from .faces import Face, is_finite
 
-CHOSEN, OTHER = (0.1, 0.85, 0.3), (1.0, 0.6, 0.1)  # RGB of the face that was taken, and of the others
+SELECTED, OTHER = (0.1, 0.85, 0.3), (1.0, 0.6, 0.1)  # RGB of the selected face, and of the others
 THICKNESS = 1 / 200  # of the longer side of the picture
 
 
-def draw_faces(picture: Tensor, faces: Sequence[Face], chosen: int | None) -> Tensor:
-    """A copy of a picture (h w 3) with the box and the five points of each face; the chosen one in another colour."""
+def draw_faces(picture: Tensor, faces: Sequence[Face], selected: int | None) -> Tensor:
+    """A copy of a picture (h w 3) with the box and the five points of each face; the selected one in another colour."""
     drawn = picture.clone()
     line_px = max(round(max(picture.shape[:2]) * THICKNESS), 1)
-    order = sorted(range(len(faces)), key=lambda index: index == chosen)  # the chosen one on top
+    order = sorted(range(len(faces)), key=lambda index: index == selected)  # the selected one on top
     for index in filter(lambda index: is_finite(faces[index]), order):
-        colour = drawn.new_tensor(CHOSEN if index == chosen else OTHER)
+        colour = drawn.new_tensor(SELECTED if index == selected else OTHER)
         _draw_frame(drawn, faces[index], colour, line_px)
         for point in faces[index].points:
             _draw_dot(drawn, point, colour, 1.5 * line_px)

@@ -16,7 +16,7 @@ RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 MOST_PICTURES = 16  # of a longer batch, a video, so many are looked at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
     """The reference pictures that are looked at."""
 
@@ -34,17 +34,20 @@ class Pictures:
         return picture * opacity + (1 - opacity)
 
 
-def read_pictures(images: object, foreground: object = None) -> Pictures:
-    """Checks an IMAGE and the MASK of its foreground, and samples a long batch; raises InputError for other input."""
+def read_pictures(images: object, foreground: object = None, device: torch.device | None = None) -> Pictures:
+    """Checks an IMAGE and the MASK of its foreground, and samples a long batch onto a device, by default its own.
+
+    Raises InputError for other input.
+    """
     batch = _require_images(images)
     total = len(batch)
     indices = sample_evenly(total, MOST_PICTURES)
-    chosen = batch[list(indices)]
-    opacity = _foreground(foreground, chosen, indices, total)
+    sampled = batch[list(indices)].to(device=device)
+    opacity = _foreground(foreground, sampled, indices, total)
     if batch.shape[-1] == 4:
-        alpha = chosen[..., 3].float().clamp(0, 1)
+        alpha = sampled[..., 3].float().clamp(0, 1)
         opacity = alpha if opacity is None else opacity * alpha
-    return Pictures(_as_rgb(chosen), opacity, tuple(index + 1 for index in indices), total)
+    return Pictures(_as_rgb(sampled), opacity, tuple(index + 1 for index in indices), total)
 
 
 def sample_evenly(total: int, most: int) -> tuple[int, ...]:
@@ -79,7 +82,7 @@ def _as_rgb(images: Tensor) -> Tensor:
 
 
 def _foreground(mask: object, images: Tensor, indices: tuple[int, ...], total: int) -> Tensor | None:
-    """The mask of each chosen picture, b h w in [0, 1]; one mask serves all pictures."""
+    """The mask of each sampled picture, b h w in [0, 1]; one mask serves all pictures."""
     if mask is None:
         return None
     if not isinstance(mask, Tensor):
@@ -91,10 +94,10 @@ def _foreground(mask: object, images: Tensor, indices: tuple[int, ...], total: i
         raise _unusable_mask(
             f"a mask of shape {tuple(mask.shape)}", f"{count} of {width_px} x {height_px} px, as the images"
         )
-    chosen = masks.expand(len(indices), -1, -1) if len(masks) == 1 else masks[list(indices)]
-    if not torch.isfinite(chosen).all():
+    sampled = masks.expand(len(indices), -1, -1) if len(masks) == 1 else masks[list(indices)]
+    if not torch.isfinite(sampled).all():
         raise _unusable_mask("NaN or infinite values", "values from 0 to 1")
-    return chosen.to(images.device, torch.float32).clamp(0, 1)
+    return sampled.to(images.device, torch.float32).clamp(0, 1)
 
 
 # Crops that are aligned already

@@ -10,19 +10,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..notes import Note
 from .record import CROP_PX, IDENTITY_D
 
-LOOKED_AT = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
+LEADING_NODES = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """The outside of an ONNX network. A size that is not fixed is None."""
+class OnnxParams:
+    """What an ONNX network looks like from outside. A size that is not fixed is None."""
 
     inputs: tuple[tuple[int | None, ...], ...]  # shape of each
     outputs: tuple[tuple[int | None, ...], ...]  # shape of each
-    first_nodes: tuple[str, ...]  # names of the first LOOKED_AT nodes
+    first_nodes: tuple[str, ...]  # names of the first LEADING_NODES nodes
 
     @property
     def role(self) -> str:
@@ -48,25 +49,25 @@ OUTSIDE = Normalisation(127.5, 127.5)
 EMBEDDED = Normalisation(0.0, 1.0)  # the graph begins with its own subtraction and multiplication
 
 
-def normalisation_of(outline: Outline) -> Normalisation:
+def normalisation_of(params: OnnxParams) -> Normalisation:
     """How the pictures must be normalised before the network."""
-    subtracts = any(name.startswith(("Sub", "_minus")) for name in outline.first_nodes)
-    multiplies = any(name.startswith(("Mul", "_mul")) for name in outline.first_nodes)
+    subtracts = any(name.startswith(("Sub", "_minus")) for name in params.first_nodes)
+    multiplies = any(name.startswith(("Mul", "_mul")) for name in params.first_nodes)
     return EMBEDDED if subtracts and multiplies else OUTSIDE
 
 
-def require_recogniser(outline: Outline, name: str) -> None:
+def require_recogniser(params: OnnxParams, name: str) -> None:
     """Raises InputError unless the network takes one 112 px face and gives one vector of 512."""
     found = None
-    if outline.role != "recognition":
-        sizes = ", ".join(_shape(shape) for shape in outline.inputs) or "nothing"
-        found = f"{name!r}, a network for {outline.role} (it takes {sizes} and has {len(outline.outputs)} outputs)"
-    elif outline.inputs[0][1] not in (3, None) or outline.inputs[0][2] != CROP_PX:
-        found = f"{name!r}, which takes {_shape(outline.inputs[0])}"
-    elif len(outline.outputs) != 1:
-        found = f"{name!r} with {len(outline.outputs)} outputs"
-    elif outline.outputs[0][-1:] not in ((IDENTITY_D,), (None,)):
-        found = f"{name!r}, whose output is {_shape(outline.outputs[0])}"
+    if params.role != "recognition":
+        sizes = ", ".join(_shape(shape) for shape in params.inputs) or "nothing"
+        found = f"{name!r}, a network for {params.role} (it takes {sizes} and has {len(params.outputs)} outputs)"
+    elif params.inputs[0][1] not in (3, None) or params.inputs[0][2] != CROP_PX:
+        found = f"{name!r}, which takes {_shape(params.inputs[0])}"
+    elif len(params.outputs) != 1:
+        found = f"{name!r} with {len(params.outputs)} outputs"
+    elif params.outputs[0][-1:] not in ((IDENTITY_D,), (None,)):
+        found = f"{name!r}, whose output is {_shape(params.outputs[0])}"
     if found:
         raise not_a_recogniser(found)
 
@@ -89,8 +90,8 @@ def not_a_recogniser(found: str) -> InputError:
 
 def choose_providers(
     device_type: str, available: Collection[str], *, is_amd: bool = False
-) -> tuple[list[str], str | None]:
-    """Where onnxruntime is to run for the host's device, and a line for the log where a faster way is missing.
+) -> tuple[list[str], Note | None]:
+    """Where onnxruntime is to run for the host's device, and a note where a faster way is missing.
 
     torch calls the GPUs of AMD "cuda" too, for which onnxruntime's CUDA build is of no use.
     """
@@ -98,10 +99,11 @@ def choose_providers(
         return [CPU], None
     if CUDA in available:
         return [CUDA, CPU], None
-    return [CPU], (
+    text = (
         "onnxruntime has no CUDA provider, so faces are looked at on the CPU. With the builds for CPU and GPU both "
         "installed the CPU one wins: python -m pip install --force-reinstall --no-deps onnxruntime-gpu"
     )
+    return [CPU], Note("no_cuda_provider", text)
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from .align import Points
+from ..notes import Note
 from .faces import Face
 from .record import CROP_PX
 
@@ -43,13 +43,9 @@ def frontal_share(face: Face) -> float:
     """1 for a face that looks into the camera, 0 for a profile: by its angles, else by its nose between the eyes."""
     if face.yaw_deg is not None and face.pitch_deg is not None:
         return max(math.cos(math.radians(face.yaw_deg)), 0.0) * max(math.cos(math.radians(face.pitch_deg)), 0.0)
-    return max(1.0 - 2.0 * abs(nose_offset(face.points)), 0.0)
-
-
-def nose_offset(points: Points) -> float:
-    """How far the nose is off the middle of the eyes along their line, as a share of their distance."""
-    left, right, nose = points[:3]
-    return ((nose - (left + right) / 2) / (right - left)).real
+    left, right, nose = face.points[:3]
+    nose_offset = ((nose - (left + right) / 2) / (right - left)).real  # along the eyes, as a share of their distance
+    return max(1.0 - 2.0 * abs(nose_offset), 0.0)
 
 
 def assess(crop: Tensor, face: Face | None, face_px: float) -> Quality:
@@ -63,17 +59,21 @@ def assess(crop: Tensor, face: Face | None, face_px: float) -> Quality:
     )
 
 
-def warnings(face: Face | None, face_px: float) -> list[str]:
-    """What is wrong with a reference though it can be used, in words."""
-    told = [f"small: {face_px:.0f} px, {CROP_PX} px or more is better"] if face_px < CROP_PX else []
+def quality_notes(face: Face | None, face_px: float) -> tuple[Note, ...]:
+    """What is wrong with a reference though it can be used."""
+    notes = []
+    if face_px < CROP_PX:
+        notes.append(Note("small_face", f"small: {face_px:.0f} px, {CROP_PX} px or more is better"))
     if face is None:
-        return told
+        return tuple(notes)
     if face.yaw_deg is not None and abs(face.yaw_deg) > WARN_YAW_DEG:
-        told.append(f"turned aside by {abs(face.yaw_deg):.0f} degrees")
+        notes.append(Note("turned_face", f"turned aside by {abs(face.yaw_deg):.0f} degrees"))
     if face.pitch_deg is not None and abs(face.pitch_deg) > WARN_PITCH_DEG:
-        told.append(f"tilted up or down by {abs(face.pitch_deg):.0f} degrees")
+        notes.append(Note("tilted_face", f"tilted up or down by {abs(face.pitch_deg):.0f} degrees"))
     if abs(face.roll_deg) > WARN_ROLL_DEG:
-        told.append(f"on its side by {abs(face.roll_deg):.0f} degrees: rotate the picture, Stand-In gets it as it is")
+        roll = f"on its side by {abs(face.roll_deg):.0f} degrees"
+        notes.append(Note("face_on_its_side", f"{roll}: rotate the picture, Stand-In gets it as it is"))
     if face.score is not None and face.score < WARN_SCORE:
-        told.append(f"detection score only {face.score:.2f}: is something in front of the face?")
-    return told
+        score = f"detection score only {face.score:.2f}"
+        notes.append(Note("unsure_face", f"{score}: is something in front of the face?"))
+    return tuple(notes)

@@ -21,7 +21,7 @@ UNIT_NORM_TOLERANCE = 1e-4
 class Space:
     """The recogniser that an embedding belongs to; vectors of two spaces cannot be compared."""
 
-    name: str  # the weight file, as the user picked it
+    name: str  # the weight file, as the user selected it
     sha256: str  # of that file's bytes, hexadecimal
     family: str  # of the network: "IR-SE", "IR" or "iResNet"
 
@@ -56,7 +56,8 @@ class Identity:
     def __post_init__(self) -> None:
         count = len(self.references)
         _require_shape("crops", self.crops, (count, CROP_PX, CROP_PX, 3))
-        _require_count("attributes", len(self.attributes), count)
+        if len(self.attributes) != count:
+            raise _unsound(f"{len(self.attributes)} attributes for {count} references", "one for each")
         for part, picture, side_px in (
             ("reference_crop", self.reference_crop, REFERENCE_CROP_PX),
             ("portrait", self.portrait, PORTRAIT_PX),
@@ -97,11 +98,6 @@ class Identity:
 def _require_shape(part: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
         raise _unsound(f"{part} of shape {tuple(tensor.shape)}", str(shape))
-
-
-def _require_count(part: str, found: int, wanted: int) -> None:
-    if found != wanted:
-        raise _unsound(f"{found} {part} for {wanted} references", "one for each")
 
 
 def _require_unit(part: str, vectors: Tensor) -> None:

@@ -30,20 +30,12 @@ def to_int16_scale(samples: Tensor) -> Tensor:
     return (samples.double() * INT16_SCALE).round().clamp(-INT16_SCALE, INT16_SCALE - 1)
 
 
-def mel_of_hz(hz: float) -> float:
-    """The HTK mel scale."""
-    return 2595 * math.log10(1 + hz / 700)
-
-
-def hz_of_mel(mel: Tensor) -> Tensor:
-    """The inverse of mel_of_hz."""
-    return 700 * (10 ** (mel / 2595) - 1)
-
-
 def mel_filters() -> Tensor:
     """Triangles between whole FFT bins, evenly spaced in mel: bands bins, float64."""
-    mels = torch.linspace(0, mel_of_hz(RATE_HZ / 2), MEL_BANDS + 2, dtype=torch.float64)  # m+2
-    corners = ((FFT_SAMPLES + 1) * hz_of_mel(mels) / RATE_HZ).floor()  # m+2
+    top_mel = 2595 * math.log10(1 + RATE_HZ / 2 / 700)  # the HTK mel scale
+    mels = torch.linspace(0, top_mel, MEL_BANDS + 2, dtype=torch.float64)  # m+2
+    hz = 700 * (10 ** (mels / 2595) - 1)  # m+2
+    corners = ((FFT_SAMPLES + 1) * hz / RATE_HZ).floor()  # m+2
     low, peak, high = (corners[i : i + MEL_BANDS, None] for i in range(3))  # m 1
     bins = torch.arange(FFT_SAMPLES // 2 + 1, dtype=torch.float64)  # n
     rising = (bins - low) / (peak - low)  # m n

@@ -9,18 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..weights import Operations, StateDict
 
 FRAMES_SEEN = 5  # video frames in one window
 BATCH_NORM_EPS = 1e-5
 
-StateDict = Mapping[str, Tensor]
 Size = tuple[int, ...]
 
 
@@ -67,7 +66,7 @@ LIP_TOWER = (
 
 
 @dataclass(frozen=True, slots=True)
-class SyncNetWidths:
+class SyncNetParams:
     """Every size that a weight file decides."""
 
     audio: Size  # channels after each of the 6 audio convolutions
@@ -77,7 +76,7 @@ class SyncNetWidths:
     embedding: int  # d of both embeddings
 
 
-PUBLIC_WIDTHS = SyncNetWidths((64, 192, 384, 256, 256, 512), (96, 256, 256, 256, 256, 512), 512, 512, 1024)
+PUBLIC_PARAMS = SyncNetParams((64, 192, 384, 256, 256, 512), (96, 256, 256, 256, 256, 512), 512, 512, 1024)
 
 
 # Layers
@@ -85,6 +84,9 @@ PUBLIC_WIDTHS = SyncNetWidths((64, 192, 384, 256, 256, 512), (96, 256, 256, 256,
 
 class FixedBatchNorm(nn.Module):
     """Batch normalisation by the stored statistics, for any number of dimensions: b c ... -> b c ..."""
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
@@ -95,9 +97,6 @@ class FixedBatchNorm(nn.Module):
         # Not used here: it is in the public weights, and a file is accepted only when every key of it has a place.
         self.register_buffer("num_batches_tracked", torch.empty((), device=device, dtype=torch.int64))
 
-    def extra_repr(self) -> str:
-        return f"channels={len(self.weight)}"
-
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * torch.rsqrt(self.running_var + BATCH_NORM_EPS)  # c
         shift = self.bias - self.running_mean * scale  # c
@@ -105,7 +104,7 @@ class FixedBatchNorm(nn.Module):
         return x * scale.view(along_channels) + shift.view(along_channels)
 
 
-def tower(
+def _tower(
     layers: Sequence[Conv | Pool],
     channels: Size,
     convolution: Callable[..., nn.Module],
@@ -125,7 +124,7 @@ def tower(
     return nn.Sequential(*modules)
 
 
-def head(sizes: Size, linear: Callable[..., nn.Module], place: Mapping[str, Any]) -> nn.Sequential:
+def _head(sizes: Size, linear: Callable[..., nn.Module], place: Mapping[str, Any]) -> nn.Sequential:
     """Two linear layers with normalisation and ReLU between."""
     before, hidden, after = sizes
     return nn.Sequential(
@@ -141,19 +140,19 @@ class SyncNet(nn.Module):
 
     def __init__(
         self,
-        widths: SyncNetWidths,
+        params: SyncNetParams,
         *,
-        operations: ModuleType | type,
+        operations: Operations,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         place = {"device": device, "dtype": dtype}
-        audio, lip, embedding = widths.audio, widths.lip, widths.embedding
-        self.netcnnaud = tower(AUDIO_TOWER, (1, *audio), operations.Conv2d, nn.MaxPool2d, place)
-        self.netfcaud = head((audio[-1], widths.audio_hidden, embedding), operations.Linear, place)
-        self.netcnnlip = tower(LIP_TOWER, (3, *lip), operations.Conv3d, nn.MaxPool3d, place)
-        self.netfclip = head((lip[-1], widths.lip_hidden, embedding), operations.Linear, place)
+        audio, lip, embedding = params.audio, params.lip, params.embedding
+        self.netcnnaud = _tower(AUDIO_TOWER, (1, *audio), operations.Conv2d, nn.MaxPool2d, place)
+        self.netfcaud = _head((audio[-1], params.audio_hidden, embedding), operations.Linear, place)
+        self.netcnnlip = _tower(LIP_TOWER, (3, *lip), operations.Conv3d, nn.MaxPool3d, place)
+        self.netfclip = _head((lip[-1], params.lip_hidden, embedding), operations.Linear, place)
 
     def hear(self, cepstra: Tensor) -> Tensor:
         """Embeds 0.2 s windows of cepstra: n 1 13 20 -> n d."""
@@ -171,15 +170,15 @@ class SyncNet(nn.Module):
 # Weights
 
 
-def expected_shapes(widths: SyncNetWidths) -> dict[str, Size]:
-    """Key names and shapes of a weight file with these widths."""
-    network = SyncNet(widths, operations=nn, device=torch.device("meta"))
+def expected_shapes(params: SyncNetParams) -> dict[str, Size]:
+    """Key names and shapes of a weight file with these sizes."""
+    network = SyncNet(params, operations=nn, device=torch.device("meta"))
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
-def detect(state_dict: StateDict, *, file_name: str) -> SyncNetWidths:
-    """The widths of a SyncNet's weights; raises InputError, naming keys, for any other file."""
-    wanted = expected_shapes(PUBLIC_WIDTHS).keys()
+def detect(state_dict: StateDict, *, file_name: str) -> SyncNetParams:
+    """The sizes of a SyncNet's weights; raises InputError, naming keys, for any other file."""
+    wanted = expected_shapes(PUBLIC_PARAMS).keys()
     missing, foreign = sorted(wanted - state_dict.keys()), sorted(state_dict.keys() - wanted)
     if missing or foreign:
         words = [
@@ -187,32 +186,28 @@ def detect(state_dict: StateDict, *, file_name: str) -> SyncNetWidths:
             for kind, keys in ((f"of {len(wanted)} keys missing", missing), ("unknown keys", foreign))
             if keys
         ]
-        raise not_syncnet(file_name, " and ".join(words))
-    widths = widths_of(state_dict)
-    for key, shape in expected_shapes(widths).items():
+        raise _not_syncnet(file_name, " and ".join(words))
+    params = _params_of(state_dict)
+    for key, shape in expected_shapes(params).items():
         if tuple(state_dict[key].shape) != shape:
-            raise not_syncnet(file_name, f"{key} of shape {list(state_dict[key].shape)} instead of {list(shape)}")
-    return widths
+            raise _not_syncnet(file_name, f"{key} of shape {list(state_dict[key].shape)} instead of {list(shape)}")
+    return params
 
 
-def width(state_dict: StateDict, layer: str) -> int:
-    """The first dimension of a layer's weight."""
-    return (*state_dict[f"{layer}.weight"].shape, 1)[0]
-
-
-def widths_of(state_dict: StateDict) -> SyncNetWidths:
+def _params_of(state_dict: StateDict) -> SyncNetParams:
     """The first dimension of every convolution and linear layer."""
+    width = {key.removesuffix(".weight"): (*weight.shape, 1)[0] for key, weight in state_dict.items()}
     convolutions = (0, 4, 8, 11, 14, 18)  # their places in both towers
-    return SyncNetWidths(
-        audio=tuple(width(state_dict, f"netcnnaud.{index}") for index in convolutions),
-        lip=tuple(width(state_dict, f"netcnnlip.{index}") for index in convolutions),
-        audio_hidden=width(state_dict, "netfcaud.0"),
-        lip_hidden=width(state_dict, "netfclip.0"),
-        embedding=width(state_dict, "netfcaud.3"),
+    return SyncNetParams(
+        audio=tuple(width[f"netcnnaud.{index}"] for index in convolutions),
+        lip=tuple(width[f"netcnnlip.{index}"] for index in convolutions),
+        audio_hidden=width["netfcaud.0"],
+        lip_hidden=width["netfclip.0"],
+        embedding=width["netfcaud.3"],
     )
 
 
-def not_syncnet(file_name: str, found: str) -> InputError:
+def _not_syncnet(file_name: str, found: str) -> InputError:
     return InputError(
         "weights",
         found=f"{file_name!r} with {found}",
@@ -221,7 +216,7 @@ def not_syncnet(file_name: str, found: str) -> InputError:
     )
 
 
-def build(state_dict: StateDict, *, file_name: str, operations: ModuleType | type) -> SyncNet:
+def build_syncnet(state_dict: StateDict, *, file_name: str, operations: Operations) -> SyncNet:
     """A SyncNet in fp32 with the weights of a file; raises InputError when they are not a SyncNet's."""
     network = SyncNet(detect(state_dict, file_name=file_name), operations=operations, dtype=torch.float32)
     network.load_state_dict(state_dict)

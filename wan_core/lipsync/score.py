@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .inputs import TICKS_PER_S
+from .clip import TICKS_PER_S
 from .network import FRAMES_SEEN
 
 MAX_SHIFT = 15  # ticks, either way
@@ -25,7 +25,7 @@ MODES: tuple[Mode, ...] = ("parity", "robust")
 
 
 @dataclass(frozen=True, slots=True)
-class SyncReport:
+class SyncScore:
     """How well lips and sound agree."""
 
     mode: Mode  # parity: as published, with zeros beyond the ends; robust: only over windows that have both
@@ -41,10 +41,6 @@ class SyncReport:
         return float(self.offset_frames * TICK_MS)
 
     @property
-    def in_sync(self) -> bool:
-        return -LATE_LIMIT_MS <= self.offset_ms <= EARLY_LIMIT_MS
-
-    @property
     def sure(self) -> bool:
         return self.confidence >= CONFIDENCE_LIMIT
 
@@ -54,7 +50,8 @@ class SyncReport:
 
     @property
     def passed(self) -> bool:
-        return self.in_sync and self.sure and self.long_enough
+        in_sync = -LATE_LIMIT_MS <= self.offset_ms <= EARLY_LIMIT_MS
+        return in_sync and self.sure and self.long_enough
 
 
 # Kernels
@@ -82,10 +79,8 @@ def mean_distance(lips: Tensor, sounds: Tensor, shift: int, mode: Mode) -> Tenso
 # Score
 
 
-def score(lips: Tensor, sounds: Tensor, mode: Mode) -> SyncReport:
-    """Finds the shift at which lips and sound agree best: n d, n d -> report."""
-    if mode not in MODES:
-        raise InputError("mode", found=repr(mode), wanted=" or ".join(MODES), fix="Pick one of them.")
+def score(lips: Tensor, sounds: Tensor, mode: Mode) -> SyncScore:
+    """Finds the shift at which lips and sound agree best: n d, n d -> score."""
     if not (torch.isfinite(lips).all() and torch.isfinite(sounds).all()):
         raise InputError(
             "weights",
@@ -97,7 +92,7 @@ def score(lips: Tensor, sounds: Tensor, mode: Mode) -> SyncReport:
     curve = torch.stack([mean_distance(lips, sounds, shift, mode) for shift in shifts])  # 31
     usable = curve[~torch.isnan(curve)]  # 31 or fewer
     least, median = float(usable.min()), float(usable.median())
-    return SyncReport(
+    return SyncScore(
         mode=mode,
         windows=len(lips),
         offset_frames=MAX_SHIFT - int(torch.nan_to_num(curve, nan=torch.inf).argmin()),

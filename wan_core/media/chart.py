@@ -56,7 +56,7 @@ def tick_text(value: float, step: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def value_range(values: Sequence[float], margin: float) -> tuple[float, float]:
+def _value_range(values: Sequence[float], margin: float) -> tuple[float, float]:
     """The span of the finite values, widened by a share of itself; never empty."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
@@ -64,7 +64,7 @@ def value_range(values: Sequence[float], margin: float) -> tuple[float, float]:
     return low - spare, high + spare
 
 
-def finite_runs(points: Sequence[Point]) -> Iterator[list[Point]]:
+def _finite_runs(points: Sequence[Point]) -> Iterator[list[Point]]:
     """The stretches of a line between its gaps."""
     run: list[Point] = []
     for point in points:
@@ -77,14 +77,13 @@ def finite_runs(points: Sequence[Point]) -> Iterator[list[Point]]:
         yield run
 
 
-# The canvas
+# The drawing
 
 
 @dataclass(frozen=True, slots=True)
-class Canvas:
-    """A supersampled picture and where the data lies on it; all lengths in pixels of the finished chart."""
+class PlotArea:
+    """Where the data lies on a supersampled picture; all lengths in pixels of the finished chart."""
 
-    image: Image.Image
     draw: ImageDraw.ImageDraw
     left: float
     top: float
@@ -103,92 +102,85 @@ class Canvas:
         scaled = [(x * SUPERSAMPLING, y * SUPERSAMPLING) for x, y in points]
         self.draw.line(scaled, fill=colour, width=round(width_px * SUPERSAMPLING), joint="curve")
 
-    def dot(self, at: Point, colour: str, radius_px: float) -> None:
-        x, y, radius = (value * SUPERSAMPLING for value in (*at, radius_px))
-        self.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-
     def text(self, at: Point, text: str, colour: str, size_px: float, anchor: str) -> None:
         place = (at[0] * SUPERSAMPLING, at[1] * SUPERSAMPLING)
         halo_px = 2 * SUPERSAMPLING  # keeps a label readable where it crosses a curve
         self.draw.text(
-            place, text, fill=colour, font=font(size_px), anchor=anchor, stroke_width=halo_px, stroke_fill=BACKGROUND
+            place, text, fill=colour, font=_font(size_px), anchor=anchor, stroke_width=halo_px, stroke_fill=BACKGROUND
         )
 
 
-def font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own typeface at supersampled size."""
     return ImageFont.load_default(size=size_px * SUPERSAMPLING)
 
 
-def text_width_px(text: str, size_px: float) -> float:
+def _text_width_px(text: str, size_px: float) -> float:
     """How wide a text is on the finished chart."""
-    return font(size_px).getlength(text) / SUPERSAMPLING
-
-
-def fitting_size_px(text: str, size_px: float, width_px: float) -> float:
-    """The size at which a text fits a width."""
-    return min(size_px, size_px * width_px / max(text_width_px(text, size_px), 1.0))
+    return _font(size_px).getlength(text) / SUPERSAMPLING
 
 
 # Parts of a chart
 
 
-def draw_axes(canvas: Canvas, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> None:
+def _draw_axes(area: PlotArea, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> None:
     """Grid lines, numbers and the frame's two axes."""
     for value in y_ticks:
-        _, y = canvas.place(canvas.x_range[0], value)
-        canvas.line([(canvas.left, y), (canvas.right, y)], GRID, 1)
-        canvas.text((canvas.left - 8, y), tick_text(value, spacing(y_ticks)), FAINT_TEXT, LABEL_PX, "rm")
+        _, y = area.place(area.x_range[0], value)
+        area.line([(area.left, y), (area.right, y)], GRID, 1)
+        area.text((area.left - 8, y), tick_text(value, _spacing(y_ticks)), FAINT_TEXT, LABEL_PX, "rm")
     for value in x_ticks:
-        x, _ = canvas.place(value, canvas.y_range[0])
-        canvas.line([(x, canvas.top), (x, canvas.bottom)], GRID, 1)
-        canvas.line([(x, canvas.bottom), (x, canvas.bottom + 4)], AXIS, 1)
-        canvas.text((x, canvas.bottom + 7), tick_text(value, spacing(x_ticks)), FAINT_TEXT, LABEL_PX, "ma")
-    canvas.line([(canvas.left, canvas.top), (canvas.left, canvas.bottom), (canvas.right, canvas.bottom)], AXIS, 1)
+        x, _ = area.place(value, area.y_range[0])
+        area.line([(x, area.top), (x, area.bottom)], GRID, 1)
+        area.line([(x, area.bottom), (x, area.bottom + 4)], AXIS, 1)
+        area.text((x, area.bottom + 7), tick_text(value, _spacing(x_ticks)), FAINT_TEXT, LABEL_PX, "ma")
+    area.line([(area.left, area.top), (area.left, area.bottom), (area.right, area.bottom)], AXIS, 1)
 
 
-def spacing(ticks: Sequence[float]) -> float:
+def _spacing(ticks: Sequence[float]) -> float:
     """The step of evenly spaced ticks."""
     return ticks[1] - ticks[0] if len(ticks) > 1 else abs(ticks[0]) or 1.0
 
 
-def draw_curve(canvas: Canvas, curve: Curve, colour: str) -> None:
+def _draw_curve(area: PlotArea, curve: Curve, colour: str) -> None:
     """A curve with its gaps; a sample alone between two gaps is a dot."""
-    placed = [canvas.place(float(x), float(y)) for x, y in zip(curve.x, curve.y, strict=True)]
-    for run in finite_runs(placed):
-        canvas.line(run, colour, LINE_PX)
-        for at in run if curve.points or len(run) == 1 else ():
-            canvas.dot(at, colour, DOT_RADIUS_PX)
+    placed = [area.place(float(x), float(y)) for x, y in zip(curve.x, curve.y, strict=True)]
+    for run in _finite_runs(placed):
+        area.line(run, colour, LINE_PX)
+        for x, y in run if curve.points or len(run) == 1 else ():
+            corners = (x - DOT_RADIUS_PX, y - DOT_RADIUS_PX, x + DOT_RADIUS_PX, y + DOT_RADIUS_PX)
+            area.draw.ellipse([value * SUPERSAMPLING for value in corners], fill=colour)
 
 
-def draw_marks(canvas: Canvas, marks: Sequence[Mark]) -> None:
+def _draw_marks(area: PlotArea, marks: Sequence[Mark]) -> None:
     """Dashed vertical lines; a label goes down a row where it would meet the one before it."""
     row_ends: list[float] = []
     for mark in sorted(marks, key=lambda mark: mark.x):
-        x, _ = canvas.place(mark.x, canvas.y_range[0])
-        for y in range(round(canvas.top), round(canvas.bottom), 8):
-            canvas.line([(x, y), (x, min(y + 4, canvas.bottom))], TEXT, 1)
-        width = text_width_px(mark.label, LABEL_PX)
-        start = x + 5 if x + 5 + width <= canvas.right else x - 5 - width
+        x, _ = area.place(mark.x, area.y_range[0])
+        for y in range(round(area.top), round(area.bottom), 8):
+            area.line([(x, y), (x, min(y + 4, area.bottom))], TEXT, 1)
+        width = _text_width_px(mark.label, LABEL_PX)
+        start = x + 5 if x + 5 + width <= area.right else x - 5 - width
         row = next((row for row, end in enumerate(row_ends) if start > end + 6), len(row_ends))
         row_ends[row : row + 1] = [start + width]
-        canvas.text((start, canvas.top + 3 + row * (LABEL_PX + 3)), mark.label, TEXT, LABEL_PX, "la")
+        area.text((start, area.top + 3 + row * (LABEL_PX + 3)), mark.label, TEXT, LABEL_PX, "la")
 
 
-def draw_words(canvas: Canvas, curves: Sequence[Curve], title: str, x_label: str, y_label: str, width_px: int) -> None:
+def _draw_words(area: PlotArea, curves: Sequence[Curve], title: str, x_label: str, y_label: str, width_px: int) -> None:
     """Title, the axes' names and the legend."""
-    canvas.text((16, 12), title, TEXT, fitting_size_px(title, TITLE_PX, width_px - 32), "la")
-    canvas.text((16, 38), y_label, FAINT_TEXT, LABEL_PX, "la")
-    canvas.text(((canvas.left + canvas.right) / 2, canvas.bottom + 26), x_label, FAINT_TEXT, LABEL_PX, "ma")
-    right = canvas.right
+    fitting_px = TITLE_PX * (width_px - 32) / max(_text_width_px(title, TITLE_PX), 1.0)
+    area.text((16, 12), title, TEXT, min(TITLE_PX, fitting_px), "la")
+    area.text((16, 38), y_label, FAINT_TEXT, LABEL_PX, "la")
+    area.text(((area.left + area.right) / 2, area.bottom + 26), x_label, FAINT_TEXT, LABEL_PX, "ma")
+    right = area.right
     for index in reversed(range(len(curves))):
-        right -= text_width_px(curves[index].label, LABEL_PX)
-        canvas.text((right, 38), curves[index].label, TEXT, LABEL_PX, "la")
-        canvas.line([(right - 24, 45), (right - 6, 45)], colour_of(index), 3)
+        right -= _text_width_px(curves[index].label, LABEL_PX)
+        area.text((right, 38), curves[index].label, TEXT, LABEL_PX, "la")
+        area.line([(right - 24, 45), (right - 6, 45)], _colour_of(index), 3)
         right -= 42
 
 
-def colour_of(index: int) -> str:
+def _colour_of(index: int) -> str:
     """The colour of the chart's index-th curve."""
     return PALETTE[index % len(PALETTE)]
 
@@ -207,18 +199,18 @@ def line_chart(
     height_px: int = 360,
 ) -> Tensor:
     """Draws curves over one pair of axes and returns the picture as an IMAGE: 1 h w 3 in [0, 1]."""
-    x_range = value_range([float(x) for curve in curves for x in curve.x] + [mark.x for mark in marks], margin=0.0)
-    y_range = value_range([float(y) for curve in curves for y in curve.y], margin=0.06)
+    x_range = _value_range([float(x) for curve in curves for x in curve.x] + [mark.x for mark in marks], margin=0.0)
+    y_range = _value_range([float(y) for curve in curves for y in curve.y], margin=0.06)
     x_ticks = nice_ticks(*x_range, at_most=max(3, width_px // 80))
     y_ticks = nice_ticks(*y_range, at_most=max(3, height_px // 50))
-    number_px = max(text_width_px(tick_text(value, spacing(y_ticks)), LABEL_PX) for value in y_ticks)
+    number_px = max(_text_width_px(tick_text(value, _spacing(y_ticks)), LABEL_PX) for value in y_ticks)
     image = Image.new("RGB", (width_px * SUPERSAMPLING, height_px * SUPERSAMPLING), BACKGROUND)
     left, top, right, bottom = 20 + number_px, 64, width_px - 24, height_px - 50
-    canvas = Canvas(image, ImageDraw.Draw(image), left, top, right, bottom, x_range, y_range)
-    draw_axes(canvas, x_ticks, y_ticks)
+    area = PlotArea(ImageDraw.Draw(image), left, top, right, bottom, x_range, y_range)
+    _draw_axes(area, x_ticks, y_ticks)
     for index, curve in enumerate(curves):
-        draw_curve(canvas, curve, colour_of(index))
-    draw_marks(canvas, marks)
-    draw_words(canvas, curves, title, x_label, y_label, width_px)
+        _draw_curve(area, curve, _colour_of(index))
+    _draw_marks(area, marks)
+    _draw_words(area, curves, title, x_label, y_label, width_px)
     pixels = numpy.asarray(image.resize((width_px, height_px), Image.Resampling.BOX), dtype=numpy.float32)  # h w 3
     return torch.from_numpy(pixels / 255.0).unsqueeze(0)  # 1 h w 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import av
 import numpy
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 from torch import Tensor
 
 from ..errors import InputError
@@ -34,13 +34,14 @@ SD_WIDTH, SD_LINES = 1279, 576  # players take a picture without a named matrix 
 Pixels = numpy.ndarray | Tensor
 
 
-class Canvas:
+class ReusablePicture:
     """An RGB picture for PyAV that can be painted over again and again, so that no frame needs memory of its own."""
 
     def __init__(self, width: int, height: int) -> None:
         self.picture = av.VideoFrame(width, height, "rgb24")
         (plane,) = self.picture.planes
-        self._pixels = numpy.ndarray((height, width, 3), numpy.uint8, plane, strides=(plane.line_size, 3, 1))  # h w 3
+        rows = numpy.frombuffer(memoryview(plane), numpy.uint8).reshape(height, plane.line_size)  # h, padded w*3
+        self._pixels = rows[:, : 3 * width].reshape(height, width, 3)  # h w 3
 
     def paint(self, frame: Pixels) -> av.VideoFrame:
         """The picture with a copy of the uint8 h w 3 pixels."""
@@ -48,14 +49,14 @@ class Canvas:
         return self.picture
 
 
-def matrix_and_range(pixel_format: str) -> tuple[int, int]:
+def _matrix_and_range(pixel_format: str | None) -> tuple[int, int]:
     """The code points of what a file of ours holds in that pixel format."""
     return (RGB, FULL_RANGE) if pixel_format == FFV1_RGB else (BT709, LIMITED_RANGE)
 
 
 def tag(context: av.VideoCodecContext) -> None:
     """Names the colours in an encoder that has its pixel format and is not open yet."""
-    context.colorspace, context.color_range = matrix_and_range(context.pix_fmt)
+    context.colorspace, context.color_range = _matrix_and_range(context.pix_fmt)
     context.color_primaries = context.color_trc = BT709
 
 
@@ -65,9 +66,13 @@ def encodable(picture: av.VideoFrame, pixel_format: str, reformatter: VideoRefor
         converted = reformatter.reformat(picture, format=pixel_format)
     else:
         converted = reformatter.reformat(
-            picture, format=pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG", interpolation=ACCURATE
+            picture,
+            format=pixel_format,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range="MPEG",
+            interpolation=ACCURATE,
         )
-    converted.colorspace, converted.color_range = matrix_and_range(pixel_format)
+    converted.colorspace, converted.color_range = _matrix_and_range(pixel_format)
     return converted
 
 
@@ -79,7 +84,7 @@ def rgb_pixels(picture: av.VideoFrame) -> numpy.ndarray:
     source_range = "JPEG" if full else "MPEG"
     planar = picture.reformat(
         format="gbrp",
-        src_colorspace=matrix_name(picture.colorspace, picture.width, picture.height),
+        src_colorspace=_matrix_name(picture.colorspace, picture.width, picture.height),
         src_color_range=source_range,
         dst_color_range="JPEG",
         interpolation=ACCURATE,
@@ -87,7 +92,7 @@ def rgb_pixels(picture: av.VideoFrame) -> numpy.ndarray:
     return planar.to_ndarray()  # h w 3
 
 
-def matrix_name(code: int, width: int, height: int) -> str:
+def _matrix_name(code: int, width: int, height: int) -> str:
     """PyAV's name of a matrix by its code point, or by the picture's size; raises InputError for an unknown one."""
     if code in UNNAMED:
         code = BT601 if width <= SD_WIDTH and height <= SD_LINES else BT709

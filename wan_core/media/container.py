@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 from av.video.reformatter import VideoReformatter
 
 from .colour import encodable
-from .encoders import Encoder, configure
+from .encoders import VideoEncoder, configure
 from .soundtrack import SoundPlan, Soundtrack, blocks
 
 # delay_moov: without it the header is written before the delays of the encoders are known, and the picture then
@@ -29,23 +29,19 @@ FLAC_BLOCK = 4096  # samples
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class StreamTotals:
     """What one stream of a file holds."""
 
     packets: int
     size_bytes: int
 
 
-def timescale(fps: Fraction) -> int:
-    """Ticks a second in which every frame has a whole number, so that no rate is rounded."""
-    return fps.numerator * -(-SMALLEST_TIMESCALE // fps.numerator)
-
-
-def muxer_options(encoder: Encoder, movflags: str) -> dict[str, str]:
+def muxer_options(encoder: VideoEncoder, movflags: str) -> dict[str, str]:
     """FFmpeg's options for the encoder's container."""
     if encoder.container == "mkv":
         return {"cluster_time_limit": str(CLUSTER_MS)}
-    return {"movflags": movflags, "video_track_timescale": str(timescale(encoder.fps))}
+    ticks = encoder.fps.numerator  # a second: every frame has a whole number of them, so that no rate is rounded
+    return {"movflags": movflags, "video_track_timescale": str(ticks * -(-SMALLEST_TIMESCALE // ticks))}
 
 
 class Recording:
@@ -54,7 +50,7 @@ class Recording:
     def __init__(
         self,
         file: BinaryIO,
-        encoder: Encoder,
+        encoder: VideoEncoder,
         frames: int,
         sound: tuple[Soundtrack, SoundPlan] | None,
         tags: Mapping[str, str],
@@ -63,17 +59,20 @@ class Recording:
         options = muxer_options(encoder, FRAGMENTED)
         self._output = av.open(file, "w", format=FORMATS[encoder.container], options=options)
         self._output.metadata.update(tags)
-        self._video = self._output.add_stream(encoder.name, rate=encoder.fps)
+        self._video = cast(av.VideoStream, self._output.add_stream(encoder.name, rate=encoder.fps))
         configure(self._video.codec_context, encoder, frames)
         if encoder.container == "mp4" and encoder.codec in CODEC_TAGS:
             self._video.codec_context.codec_tag = CODEC_TAGS[encoder.codec]
-        self._audio, self._blocks = (None, iter(())) if sound is None else self._add_sound(*sound)
+        self._audio: av.AudioStream | None = None
+        self._blocks: Iterator[av.AudioFrame] = iter(())
+        if sound is not None:
+            self._audio, self._blocks = self._add_sound(*sound)
         self._next_block = next(self._blocks, None)
         self._reformatter = VideoReformatter()
         self._frames = 0
 
     def _add_sound(self, track: Soundtrack, plan: SoundPlan) -> tuple[av.AudioStream, Iterator[av.AudioFrame]]:
-        stream = self._output.add_stream(plan.encoder, rate=plan.rate_hz, layout=plan.layout)
+        stream = cast(av.AudioStream, self._output.add_stream(plan.encoder, rate=plan.rate_hz, layout=plan.layout))
         context = stream.codec_context
         if plan.encoder == "aac":
             context.bit_rate = plan.bit_rate
@@ -93,8 +92,8 @@ class Recording:
 
     def _write_sound(self, until_s: Fraction | None) -> None:
         """Encodes the blocks that begin before that time; all that are left without one."""
-        while self._next_block is not None:
-            if until_s is not None and self._next_block.pts * self._next_block.time_base >= until_s:
+        while self._audio is not None and self._next_block is not None:
+            if until_s is not None and Fraction(self._next_block.pts or 0, self._next_block.sample_rate) >= until_s:
                 return
             self._output.mux(self._audio.encode(self._next_block))
             self._next_block = next(self._blocks, None)
@@ -113,7 +112,7 @@ class Recording:
         self._output.close()
 
 
-def copy_packets(source: str, target: str, encoder: Encoder, tags: Mapping[str, str]) -> dict[str, Tally]:
+def copy_packets(source: str, target: str, encoder: VideoEncoder, tags: Mapping[str, str]) -> dict[str, StreamTotals]:
     """Copies a recording's packets as they are into a finished file with its index in front; says what it copied."""
     options = muxer_options(encoder, FINISHED)
     with av.open(source) as recorded, av.open(target, "w", format=encoder.container, options=options) as finished:
@@ -121,29 +120,29 @@ def copy_packets(source: str, target: str, encoder: Encoder, tags: Mapping[str, 
         streams = {stream.index: finished.add_stream_from_template(stream, opaque=True) for stream in recorded.streams}
         for stream in finished.streams.video:
             stream.codec_context.codec_tag = CODEC_TAGS.get(encoder.codec, stream.codec_context.codec_tag)
-        copied = {}
-        for packet in packets(recorded):
-            count(copied, packet)
+        copied: dict[str, StreamTotals] = {}
+        for packet in _packets(recorded):
+            _count(copied, packet)
             packet.stream = streams[packet.stream.index]
             finished.mux(packet)
     return copied
 
 
-def tally(path: str) -> dict[str, Tally]:
+def stream_totals(path: str) -> dict[str, StreamTotals]:
     """What can be read back of every stream, by its type."""
-    found: dict[str, Tally] = {}
+    found: dict[str, StreamTotals] = {}
     with av.open(path) as container:
-        for packet in packets(container):
-            count(found, packet)
+        for packet in _packets(container):
+            _count(found, packet)
     return found
 
 
-def packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
+def _packets(container: av.container.InputContainer) -> Iterator[av.Packet[Any]]:
     """The packets that hold something; the demuxer ends every stream with an empty one."""
     return (packet for packet in container.demux() if packet.size)
 
 
-def count(found: dict[str, Tally], packet: av.Packet) -> None:
-    """Adds a packet to the tally of its stream."""
-    before = found.get(packet.stream.type, Tally(0, 0))
-    found[packet.stream.type] = Tally(before.packets + 1, before.size_bytes + packet.size)
+def _count(found: dict[str, StreamTotals], packet: av.Packet[Any]) -> None:
+    """Adds a packet to the totals of its stream."""
+    before = found.get(packet.stream.type, StreamTotals(0, 0))
+    found[packet.stream.type] = StreamTotals(before.packets + 1, before.size_bytes + packet.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -11,7 +11,7 @@ import numpy
 from av.video.reformatter import VideoReformatter
 
 from ..errors import InputError
-from .colour import FFV1_RGB, Canvas, encodable, tag
+from .colour import FFV1_RGB, ReusablePicture, encodable, tag
 from .threads import ordinary_threads
 
 CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
@@ -39,7 +39,7 @@ class VideoFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class VideoEncoder:
     """One encoder, set up for one size and rate; ``encoder_for`` has seen it encode."""
 
     name: str  # FFmpeg's name of it
@@ -51,12 +51,7 @@ class Encoder:
     height: int  # pixels
     fps: Fraction
     bits_per_pixel: float  # estimated size of the file
-    note: str  # one line for the user: what encodes, and why it is not hardware where that was wanted
-
-    @property
-    def keyframe_frames(self) -> int:
-        """The most frames from one keyframe to the next: a second of them."""
-        return max(1, int(self.fps))
+    summary: str  # one line for the user: what encodes, and why it is not hardware where that was wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +66,20 @@ class Candidate:
 # Encoders
 
 
-def av1_quality(quality: int) -> str:
+def _av1_quality(quality: int) -> str:
     """The same place on AV1's scale, whose end is 63; 0 would mean "choose yourself"."""
     return str(max(1, round(quality * AV1_WORST_QUALITY / WORST_QUALITY)))
 
 
-def nvenc(quality: str) -> dict[str, str]:
+def _nvenc(quality: str) -> dict[str, str]:
     return {"preset": "p5", "rc": "vbr", "cq": quality}
 
 
-def quick_sync(quality: int) -> dict[str, str]:
+def _quick_sync(quality: int) -> dict[str, str]:
     return {"preset": "medium", "global_quality": str(max(1, quality))}
 
 
-def video_toolbox(quality: int) -> dict[str, str]:
+def _video_toolbox(quality: int) -> dict[str, str]:
     """Its scale ends at 100, best, and is counted in FFmpeg's lambda units of 118."""
     return {"flags": "+qscale", "global_quality": str(118 * round(100 - 99 * quality / WORST_QUALITY))}
 
@@ -98,39 +93,32 @@ SOFTWARE = {
         "yuv420p",
         lambda quality: {"preset": "medium", "crf": str(quality), "x265-params": "open-gop=0:log-level=error"},
     ),
-    "av1": Candidate("libsvtav1", "yuv420p", lambda quality: {"preset": "8", "crf": av1_quality(quality)}),
+    "av1": Candidate("libsvtav1", "yuv420p", lambda quality: {"preset": "8", "crf": _av1_quality(quality)}),
     "prores": Candidate("prores_ks", "yuv422p10le", lambda quality: {"profile": "hq", "vendor": "apl0"}),
     "ffv1": Candidate("ffv1", FFV1_RGB, lambda quality: {"level": "3", "slicecrc": "1"}),
 }
 HARDWARE = {
     "h264": (
-        Candidate("h264_nvenc", "yuv420p", lambda quality: nvenc(str(max(1, quality)))),
-        Candidate("h264_qsv", "nv12", quick_sync),
-        Candidate("h264_videotoolbox", "yuv420p", video_toolbox),
+        Candidate("h264_nvenc", "yuv420p", lambda quality: _nvenc(str(max(1, quality)))),
+        Candidate("h264_qsv", "nv12", _quick_sync),
+        Candidate("h264_videotoolbox", "yuv420p", _video_toolbox),
     ),
     "hevc": (
-        Candidate("hevc_nvenc", "yuv420p", lambda quality: nvenc(str(max(1, quality)))),
-        Candidate("hevc_qsv", "nv12", quick_sync),
-        Candidate("hevc_videotoolbox", "yuv420p", video_toolbox),
+        Candidate("hevc_nvenc", "yuv420p", lambda quality: _nvenc(str(max(1, quality)))),
+        Candidate("hevc_qsv", "nv12", _quick_sync),
+        Candidate("hevc_videotoolbox", "yuv420p", _video_toolbox),
     ),
     "av1": (
-        Candidate("av1_nvenc", "yuv420p", lambda quality: nvenc(av1_quality(quality))),
-        Candidate("av1_qsv", "nv12", quick_sync),
+        Candidate("av1_nvenc", "yuv420p", lambda quality: _nvenc(_av1_quality(quality))),
+        Candidate("av1_qsv", "nv12", _quick_sync),
     ),
 }
-
-
-def candidates(format: VideoFormat) -> Iterator[Candidate]:
-    """The encoders to try, in order."""
-    if format.encoder != "software":
-        yield from HARDWARE.get(format.codec, ())
-    yield SOFTWARE[format.codec]
 
 
 # Checks
 
 
-def check_format(format: VideoFormat) -> None:
+def _require_format(format: VideoFormat) -> None:
     """Raises InputError for a choice that there is not."""
     for name, found, known in (("codec", format.codec, CODECS), ("encoder", format.encoder, CHOICES)):
         if found not in known:
@@ -144,7 +132,7 @@ def check_format(format: VideoFormat) -> None:
         )
 
 
-def check_picture(codec: str, width: int, height: int, fps: Fraction) -> None:
+def _require_picture(codec: str, width: int, height: int, fps: Fraction) -> None:
     """Raises InputError for a size or a rate that the codec cannot hold."""
     found = f"{width} x {height}"
     if width < 1 or height < 1:
@@ -171,11 +159,11 @@ def check_picture(codec: str, width: int, height: int, fps: Fraction) -> None:
 # Trial
 
 
-def configure(context: av.VideoCodecContext, encoder: Encoder, frames: int) -> None:
+def configure(context: av.VideoCodecContext, encoder: VideoEncoder, frames: int) -> None:
     """Sets up and opens an encoder of FFmpeg for a clip; raises ValueError or FFmpegError when it does not open."""
     context.width, context.height, context.pix_fmt = encoder.width, encoder.height, encoder.pixel_format
     context.framerate, context.time_base = encoder.fps, 1 / encoder.fps
-    context.gop_size = 1 if encoder.codec == "ffv1" else encoder.keyframe_frames
+    context.gop_size = 1 if encoder.codec == "ffv1" else max(1, int(encoder.fps))  # a keyframe a second at least
     if frames < REORDERED_FRAMES:
         context.max_b_frames = 0
     context.thread_type = "AUTO"  # PyAV's own choice cuts every picture of x264 into one slice a processor
@@ -187,13 +175,15 @@ def configure(context: av.VideoCodecContext, encoder: Encoder, frames: int) -> N
         raise ValueError(f"it has no option {', '.join(context.options)}")
 
 
-def trial(encoder: Encoder) -> str | None:
+def _trial(encoder: VideoEncoder) -> str | None:
     """Encodes one black frame; returns why that did not work, or None."""
     nothing = numpy.zeros((encoder.height, encoder.width, 3), dtype=numpy.uint8)  # h w 3
     try:
         context = av.CodecContext.create(encoder.name, "w")
+        if not isinstance(context, av.VideoCodecContext):
+            return "it encodes no video"
         configure(context, encoder, frames=1)
-        black = Canvas(encoder.width, encoder.height).paint(nothing)
+        black = ReusablePicture(encoder.width, encoder.height).paint(nothing)
         picture = encodable(black, encoder.pixel_format, VideoReformatter())
         picture.pts, picture.time_base = 0, context.time_base
         packets = [*context.encode(picture), *context.encode(None)]
@@ -206,28 +196,30 @@ def trial(encoder: Encoder) -> str | None:
     return None if packets else "it encoded nothing"
 
 
-def note_for(encoder: Encoder, format: VideoFormat, refused: list[str]) -> str:
+def _summary(encoder: VideoEncoder, format: VideoFormat, refused: list[str]) -> str:
     """One line: what encodes, at which size, and why not something else."""
-    note = f"{encoder.name}: {encoder.codec} in {encoder.container}, {encoder.width} x {encoder.height}"
+    line = f"{encoder.name}: {encoder.codec} in {encoder.container}, {encoder.width} x {encoder.height}"
     if encoder.name == "libx264" and format.quality == 0:
-        note += "; quality 0 is lossless H.264 (High 4:4:4 Predictive), which many players cannot open"
+        line += "; quality 0 is lossless H.264 (High 4:4:4 Predictive), which many players cannot open"
     if refused:
-        return f"{note}; software, because no hardware encoder works here ({'; '.join(refused)})"
+        return f"{line}; software, because no hardware encoder works here ({'; '.join(refused)})"
     if format.encoder == "hardware" and encoder.codec not in HARDWARE:
-        return f"{note}; software, because {encoder.codec} has no hardware encoder"
-    return note
+        return f"{line}; software, because {encoder.codec} has no hardware encoder"
+    return line
 
 
-def encoder_for(format: VideoFormat, width: int, height: int, fps: Fraction) -> Encoder:
+def encoder_for(format: VideoFormat, width: int, height: int, fps: Fraction) -> VideoEncoder:
     """The encoder that will be used, which has just encoded a frame of that size; raises InputError, writes nothing."""
-    check_format(format)
-    check_picture(format.codec, width, height, fps)
+    _require_format(format)
+    _require_picture(format.codec, width, height, fps)
     bits = BITS_PER_PIXEL[format.codec]
     if format.codec in HARDWARE:
         bits *= 2 ** ((ESTIMATE_QUALITY - format.quality) / HALVING_STEPS)
+    software = SOFTWARE[format.codec]
+    hardware = () if format.encoder == "software" else HARDWARE.get(format.codec, ())
     refused: list[str] = []
-    for candidate in candidates(format):
-        encoder = Encoder(
+    for candidate in (*hardware, software):
+        encoder = VideoEncoder(
             name=candidate.name,
             codec=format.codec,
             container=CONTAINERS.get(format.codec, "mp4"),
@@ -237,12 +229,11 @@ def encoder_for(format: VideoFormat, width: int, height: int, fps: Fraction) -> 
             height=height,
             fps=fps,
             bits_per_pixel=bits,
-            note="",
+            summary="",
         )
-        problem = trial(encoder)
+        problem = _trial(encoder)
         if problem is None:
-            software = candidate is SOFTWARE[format.codec]
-            return replace(encoder, note=note_for(encoder, format, refused if software else []))
+            return replace(encoder, summary=_summary(encoder, format, refused if candidate is software else []))
         refused.append(f"{candidate.name}: {problem}")
     raise InputError(
         "codec",

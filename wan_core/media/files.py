@@ -15,7 +15,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, over the quota
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NumberedFile:
     """A file's name in its folder, kept free by its partial."""
 
     folder: str
@@ -42,11 +42,11 @@ class Place:
         """The finished file before it gets its name."""
         return os.path.join(self.folder, f".{self.name}.copy.partial")
 
-    def next(self) -> Place:
-        return Place(self.folder, self.stem, self.counter + 1, self.extension)
+    def next(self) -> NumberedFile:
+        return NumberedFile(self.folder, self.stem, self.counter + 1, self.extension)
 
 
-def check_place(folder: str, stem: str) -> None:
+def require_place(folder: str, stem: str) -> None:
     """Raises InputError for a folder that is not there or a name that would lead out of it."""
     if not os.path.isdir(folder):
         raise InputError("folder", found=repr(folder), wanted="a folder that exists", fix="Create it first.")
@@ -54,7 +54,7 @@ def check_place(folder: str, stem: str) -> None:
         raise InputError("name", found=repr(stem), wanted="a file name without folders", fix="Change the name.")
 
 
-def reserve(place: Place) -> tuple[Place, BinaryIO]:
+def reserve(place: NumberedFile) -> tuple[NumberedFile, BinaryIO]:
     """The first free place from this one on, and its partial, newly made and open; safe between processes."""
     while True:
         try:
@@ -78,20 +78,21 @@ def open_new(path: str) -> BinaryIO:
     return open(path, "xb")
 
 
-def publish(path: str, place: Place) -> str:
+def publish(path: str, place: NumberedFile) -> str:
     """Gives a complete file its name, at once and never over another file; returns where it is now."""
-    sync(path)
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
     while True:
         try:
-            move_new(path, place.final)
+            _move_new(path, place.final)
         except FileExistsError:  # somebody who does not know our partials took the name meanwhile
             place = place.next()
             continue
-        sync_folder(place.folder)
+        _sync_folder(place.folder)
         return place.final
 
 
-def move_new(path: str, target: str) -> None:
+def _move_new(path: str, target: str) -> None:
     """Renames a file; raises FileExistsError where the target exists."""
     if os.name == "nt":
         os.rename(path, target)  # refuses an existing target there
@@ -107,13 +108,7 @@ def move_new(path: str, target: str) -> None:
         os.remove(path)
 
 
-def sync(path: str) -> None:
-    """Waits until a file lies on the disk."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: str) -> None:
+def _sync_folder(folder: str) -> None:
     """Waits until the names in a folder lie on the disk; Windows has no way to say so."""
     if os.name == "nt":
         return
@@ -141,7 +136,7 @@ def free_bytes(folder: str) -> int:
     return shutil.disk_usage(folder).free
 
 
-def check_room(folder: str, needed_bytes: int) -> None:
+def require_room(folder: str, needed_bytes: int) -> None:
     """Raises InputError when the folder's disk has not that much free."""
     free = free_bytes(folder)
     if free < needed_bytes:

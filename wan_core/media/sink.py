@@ -15,10 +15,10 @@ import numpy
 import torch
 
 from ..errors import InputError
-from .colour import Canvas, Pixels
-from .container import Recording, copy_packets, tally
-from .encoders import Encoder
-from .files import DISK_FULL, Place, check_place, check_room, disk_full, publish, remove, reserve, size_bytes
+from .colour import Pixels, ReusablePicture
+from .container import Recording, copy_packets, stream_totals
+from .encoders import VideoEncoder
+from .files import DISK_FULL, NumberedFile, disk_full, publish, remove, require_place, require_room, reserve, size_bytes
 from .soundtrack import Soundtrack, plan_sound
 
 QUEUE_FRAMES = 8  # that may wait for the encoder
@@ -26,7 +26,7 @@ ROOM_CHECK_FRAMES = 100  # between two looks at the free space
 ROOM_MARGIN = 1.1
 CONTAINER_BYTES = 2**16  # header and index of a short file
 
-logger = getLogger(__name__)
+log = getLogger(__name__)
 
 
 class VideoSink:
@@ -38,7 +38,7 @@ class VideoSink:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: VideoEncoder,
         folder: str,
         stem: str,
         *,
@@ -50,26 +50,26 @@ class VideoSink:
         """Checks only; entering the context creates the partial. Raises InputError for no frames or a bad folder."""
         if frames < 1:
             raise InputError("frames", found=frames, wanted="at least one frame", fix="Check the latent.")
-        check_place(folder, stem)
+        require_place(folder, stem)
         self._encoder, self._frames, self._tags = encoder, frames, dict(tags or {})
-        self._place = Place(folder, stem, counter, encoder.container)
+        self._place = NumberedFile(folder, stem, counter, encoder.container)
         plan = plan_sound(soundtrack, encoder.container, frames, encoder.fps) if soundtrack else None
         self._sound = (soundtrack, plan) if soundtrack and plan else None
-        self.notes: tuple[str, ...] = (encoder.note, *(plan.notes if plan else ()))
+        self.summary = (encoder.summary, *(plan.changes if plan else ()))  # how the file is made: lines for the user
         self.written = 0  # frames handed over
         self._waiting: deque[Future[None]] = deque()
-        self._canvases: list[Canvas] = []  # one for each place in the queue
+        self._pictures: list[ReusablePicture] = []  # one for each place in the queue
         self._undo = ExitStack()  # what removes every trace, last made first
 
     def __enter__(self) -> VideoSink:
-        check_room(self._place.folder, self._estimate_bytes())
-        self._canvases = [Canvas(self._encoder.width, self._encoder.height) for _ in range(QUEUE_FRAMES)]
-        with ExitStack() as undo, plain_disk_errors():
+        require_room(self._place.folder, self._estimate_bytes())
+        self._pictures = [ReusablePicture(self._encoder.width, self._encoder.height) for _ in range(QUEUE_FRAMES)]
+        with ExitStack() as undo, _plain_disk_errors():
             self._place, self._file = reserve(self._place)
             undo.callback(remove, self._place.partial)
-            undo.callback(drop, self._file)
+            undo.callback(_drop, self._file)
             self._recording = Recording(self._file, self._encoder, self._frames, self._sound, self._tags)
-            undo.callback(drop, self._recording)
+            undo.callback(_drop, self._recording)
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="video-sink")
             undo.callback(self._thread.shutdown, cancel_futures=True)
             self._undo = undo.pop_all()
@@ -84,20 +84,20 @@ class VideoSink:
 
     def write(self, frame: Pixels) -> None:
         """Hands over a copy of one uint8 h w 3 frame; waits while the queue is full. Raises what the encoder raised."""
-        self._check_frame(frame)
+        self._require_frame(frame)
         self._collect(QUEUE_FRAMES - 1)
-        picture = self._canvases[self.written % QUEUE_FRAMES].paint(frame)  # over the one that was written last time
+        picture = self._pictures[self.written % QUEUE_FRAMES].paint(frame)  # over the one that was written last time
         self._waiting.append(self._thread.submit(self._recording.write, picture))
         self.written += 1
         if self.written % ROOM_CHECK_FRAMES == 0:
-            check_room(self._place.folder, self._rest_bytes())
+            require_room(self._place.folder, self._rest_bytes())
 
     def finish(self) -> str:
         """Completes the file and returns its path."""
         if self.written != self._frames:
             raise RuntimeError(f"{self.written} of {self._frames} frames were written to {self._place.name}")
         self._collect(0)
-        with plain_disk_errors():
+        with _plain_disk_errors():
             self._thread.submit(self._recording.finish).result()
             self._file.close()
             path = self._publish()
@@ -109,20 +109,20 @@ class VideoSink:
         place = self._place
         if self._encoder.container == "mkv":  # complete as it is, with its index at the end
             complete = place.partial
-            found = tally(complete)
+            found = stream_totals(complete)
         else:
             self._undo.callback(remove, place.copy)
-            check_room(place.folder, math.ceil(size_bytes(place.partial) * ROOM_MARGIN))
+            require_room(place.folder, math.ceil(size_bytes(place.partial) * ROOM_MARGIN))
             copied = copy_packets(place.partial, place.copy, self._encoder, self._tags)
             complete = place.copy
-            found = tally(complete)
+            found = stream_totals(complete)
             if found != copied:
                 raise OSError(f"{place.name} was written, but {found} came back in place of {copied}")
         if found["video"].packets != self._frames:
             raise OSError(f"{place.name} holds {found['video'].packets} of {self._frames} frames")
         return publish(complete, place)
 
-    def _check_frame(self, frame: Pixels) -> None:
+    def _require_frame(self, frame: Pixels) -> None:
         wanted = (self._encoder.height, self._encoder.width, 3)
         if tuple(frame.shape) != wanted or frame.dtype not in (numpy.uint8, torch.uint8):
             raise ValueError(f"a frame is {frame.dtype} {tuple(frame.shape)}; wanted uint8 {wanted}")
@@ -131,7 +131,7 @@ class VideoSink:
 
     def _collect(self, at_most: int) -> None:
         """Waits until no more than that many frames wait; raises the encoder's error if there is one."""
-        with plain_disk_errors():
+        with _plain_disk_errors():
             while self._waiting and (len(self._waiting) > at_most or self._waiting[0].done()):
                 self._waiting.popleft().result()
 
@@ -157,7 +157,7 @@ class VideoSink:
 
 
 @contextmanager
-def plain_disk_errors() -> Iterator[None]:
+def _plain_disk_errors() -> Iterator[None]:
     """Turns the system's "no space left" into an InputError."""
     try:
         yield
@@ -167,9 +167,9 @@ def plain_disk_errors() -> Iterator[None]:
         raise
 
 
-def drop(resource: BinaryIO | Recording) -> None:
+def _drop(resource: BinaryIO | Recording) -> None:
     """Closes something whose file is about to go, or is complete; an error in that changes nothing and is logged."""
     try:
         resource.close()
     except (OSError, av.error.FFmpegError) as error:
-        logger.warning("An unfinished video was not closed cleanly: %s", error)
+        log.warning("An unfinished video was not closed cleanly: %s", error)

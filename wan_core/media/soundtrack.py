@@ -38,7 +38,7 @@ class SoundPlan:
     layout: str  # one of LAYOUTS
     rate_hz: int
     samples: int  # a channel; just enough for the picture
-    notes: tuple[str, ...]  # what is done to the sound, for the user
+    changes: tuple[str, ...]  # what is done to the sound, for the user
 
     @property
     def bit_rate(self) -> int:
@@ -75,54 +75,56 @@ def plan_sound(track: Soundtrack, container: str, frames: int, fps: Fraction) ->
     encoder = ENCODERS[container]
     rate_hz = rate_for(encoder, track.rate_hz)
     channels, samples = track.waveform.shape
-    notes = []
+    changes: list[str] = []
     if channels not in LAYOUTS:
-        notes.append(f"sound: {channels} channels mixed down to mono, because which speakers they are for is not known")
+        changes.append(
+            f"sound: {channels} channels mixed down to mono, because which speakers they are for is not known"
+        )
     if rate_hz != track.rate_hz:
-        notes.append(f"sound: resampled from {track.rate_hz} to {rate_hz} Hz, because {encoder} has no such rate")
+        changes.append(f"sound: resampled from {track.rate_hz} to {rate_hz} Hz, because {encoder} has no such rate")
     wanted = samples_for(frames, fps, track.rate_hz)
     seconds = abs(samples - wanted) / track.rate_hz
     if samples != wanted and seconds >= 1 / fps:
         done = f"{seconds:.2f} s cut off its end" if samples > wanted else f"{seconds:.2f} s of silence added"
-        notes.append(f"sound: {done}, to end with the picture")
+        changes.append(f"sound: {done}, to end with the picture")
     layout = LAYOUTS.get(channels, "mono")
-    return SoundPlan(encoder, layout, rate_hz, samples_for(frames, fps, rate_hz), tuple(notes))
+    return SoundPlan(encoder, layout, rate_hz, samples_for(frames, fps, rate_hz), tuple(changes))
 
 
 # Samples
 
 
-def audio_frame(samples: numpy.ndarray, layout: str, rate_hz: int, start: int) -> av.AudioFrame:
+def _audio_frame(samples: numpy.ndarray, layout: str, rate_hz: int, start: int) -> av.AudioFrame:
     """Samples (c s, float32) for PyAV, from a place in the recording."""
     frame = av.AudioFrame.from_ndarray(numpy.ascontiguousarray(samples), format="fltp", layout=layout)
     frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
     return frame
 
 
-def mixed(waveform: Tensor, layout: str) -> Tensor:
+def _mixed(waveform: Tensor, layout: str) -> Tensor:
     """Samples in as many channels as the layout has: c s."""
     return waveform if LAYOUTS.get(waveform.shape[0]) == layout else waveform.mean(dim=0, keepdim=True)
 
 
-def at_rate(track: Soundtrack, plan: SoundPlan) -> Tensor:
+def _at_rate(track: Soundtrack, plan: SoundPlan) -> Tensor:
     """The recording at the plan's rate, mixed down if the plan says so, by FFmpeg's resampler: c s."""
     if track.rate_hz == plan.rate_hz:
         return track.waveform
     reach = RESAMPLER_REACH * max(1, -(-track.rate_hz // plan.rate_hz))
     needed = -(-plan.samples * track.rate_hz // plan.rate_hz) + reach
-    recorded = mixed(track.waveform[:, :needed].float(), plan.layout).cpu()  # c s
+    recorded = _mixed(track.waveform[:, :needed].float(), plan.layout).cpu()  # c s
     source = torch.nn.functional.pad(recorded, (0, reach))  # of a sound shorter than its reach it would give nothing
     resampler = av.AudioResampler(format="fltp", layout=plan.layout, rate=plan.rate_hz)
-    whole = audio_frame(source.numpy(), plan.layout, track.rate_hz, 0)
+    whole = _audio_frame(source.numpy(), plan.layout, track.rate_hz, 0)
     pieces = [piece.to_ndarray() for piece in (*resampler.resample(whole), *resampler.resample(None))]
     return torch.from_numpy(numpy.concatenate(pieces, axis=1))  # c s
 
 
 def blocks(track: Soundtrack, plan: SoundPlan, block_samples: int) -> Iterator[av.AudioFrame]:
     """The whole sound in blocks that follow each other; silence where the recording has ended."""
-    waveform = at_rate(track, plan)  # c s
+    waveform = _at_rate(track, plan)  # c s
     for start in range(0, plan.samples, block_samples):
         length = min(block_samples, plan.samples - start)
-        piece = mixed(waveform[:, start : start + length].float(), plan.layout).cpu()  # c s
+        piece = _mixed(waveform[:, start : start + length].float(), plan.layout).cpu()  # c s
         padded = torch.nn.functional.pad(piece, (0, length - piece.shape[1]))
-        yield audio_frame(padded.numpy(), plan.layout, plan.rate_hz, start)
+        yield _audio_frame(padded.numpy(), plan.layout, plan.rate_hz, start)

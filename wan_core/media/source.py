@@ -23,9 +23,9 @@ class VideoSource:
             try:
                 self._container = undo.enter_context(av.open(path))
             except (av.error.FFmpegError, OSError) as error:
-                raise unreadable(f"a file that does not open ({error.strerror})") from error
+                raise _unreadable(f"a file that does not open ({error.strerror})") from error
             if not self._container.streams.video:
-                raise unreadable("a file without a picture")
+                raise _unreadable("a file without a picture")
             self._video = self._container.streams.video[0]
             self._video.thread_type = "AUTO"
             undo.pop_all()
@@ -46,7 +46,7 @@ class VideoSource:
 
     @property
     def fps(self) -> Fraction:
-        return Fraction(self._video.average_rate)
+        return Fraction(self._video.average_rate or 0)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -82,5 +82,5 @@ class VideoSource:
         return Soundtrack(torch.from_numpy(numpy.concatenate(pieces, axis=1)), stream.rate)  # c s
 
 
-def unreadable(found: str) -> InputError:
+def _unreadable(found: str) -> InputError:
     return InputError("video", found=found, wanted="a video file", fix="Choose another file.")

@@ -9,7 +9,7 @@ from logging import getLogger
 
 THREADS = "/proc/self/task"  # on Linux: a folder for each thread of this process
 
-logger = getLogger(__name__)
+log = getLogger(__name__)
 
 
 @contextmanager
@@ -24,20 +24,20 @@ def ordinary_threads() -> Iterator[None]:
     if not os.path.isdir(THREADS):
         yield
         return
-    own = scheduling(0)
+    own = _scheduling(0)
     earlier = thread_ids()
     try:
         yield
     finally:
         for thread in {0, *(thread_ids() - earlier)}:  # 0: this one
             try:
-                if scheduling(thread) != own:
+                if _scheduling(thread) != own:
                     os.sched_setscheduler(thread, own[0], os.sched_param(own[1]))
             except ProcessLookupError:
-                logger.debug("Thread %d has ended already.", thread)
+                log.debug("Thread %d has ended already.", thread)
 
 
-def scheduling(thread: int) -> tuple[int, int]:
+def _scheduling(thread: int) -> tuple[int, int]:
     """The policy of a thread and its real-time priority, 0 without one; ``thread`` 0 is the calling one."""
     return os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority
 

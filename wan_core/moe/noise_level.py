@@ -29,42 +29,19 @@ def sigma_of_timestep(timestep: float) -> float:
 # Signal-to-noise ratio
 
 
-def snr_of(sigma: float) -> float:
-    """The signal-to-noise ratio of powers at ``sigma``; +inf at 0 and 0 at 1."""
-    if sigma <= 0.0:
-        return math.inf
-    ratio = max(0.0, 1.0 - sigma) / sigma
-    return ratio * ratio
-
-
-def sigma_of_snr(snr: float) -> float:
-    """The sigma at which the signal-to-noise ratio of powers is ``snr``, from 0 to +inf."""
-    return 1.0 / (1.0 + math.sqrt(snr))
-
-
-def log_snr_of(sigma: float) -> float:
-    """The natural logarithm of the signal-to-noise ratio of powers at ``sigma``; +inf at 0 and -inf at 1."""
+def snr_db_of(sigma: float) -> float:
+    """The signal-to-noise ratio of powers at ``sigma`` in decibels; +inf at 0 and -inf at 1."""
     if sigma <= 0.0:
         return math.inf
     if sigma >= 1.0:
         return -math.inf
-    return 2.0 * (math.log(1.0 - sigma) - math.log(sigma))
-
-
-def sigma_of_log_snr(log_snr: float) -> float:
-    """The sigma at which the natural logarithm of the signal-to-noise ratio of powers is ``log_snr``, or +-inf."""
-    small = math.exp(-abs(log_snr) / 2.0)  # in [0, 1], so that it never overflows
-    return small / (1.0 + small) if log_snr > 0.0 else 1.0 / (1.0 + small)
-
-
-def snr_db_of(sigma: float) -> float:
-    """The signal-to-noise ratio at ``sigma`` in decibels; +inf at 0 and -inf at 1."""
-    return DB_PER_NAT * log_snr_of(sigma)
+    return DB_PER_NAT * 2.0 * (math.log(1.0 - sigma) - math.log(sigma))
 
 
 def sigma_of_snr_db(snr_db: float) -> float:
-    """The sigma at which the signal-to-noise ratio is ``snr_db`` decibels, or +-inf."""
-    return sigma_of_log_snr(snr_db / DB_PER_NAT)
+    """The sigma at which the signal-to-noise ratio of powers is ``snr_db`` decibels, or +-inf."""
+    small = math.exp(-abs(snr_db / DB_PER_NAT) / 2.0)  # in [0, 1], so that it never overflows
+    return small / (1.0 + small) if snr_db > 0.0 else 1.0 / (1.0 + small)
 
 
 # Position in a shifted schedule
@@ -78,13 +55,3 @@ def shifted(u: float, shift: float) -> float:
 def unshifted(sigma: float, shift: float) -> float:
     """The position u in [0, 1] that ``shift`` > 0 moves to ``sigma``: sigma / (shift - (shift - 1) * sigma)."""
     return sigma / (sigma + shift * (1.0 - sigma))
-
-
-def percent_of(sigma: float, shift: float) -> float:
-    """How much of a schedule under ``shift`` lies before ``sigma``: 0 at pure noise, 1 at a finished latent."""
-    return 1.0 - unshifted(sigma, shift)
-
-
-def sigma_of_percent(percent: float, shift: float) -> float:
-    """The sigma at ``percent`` of a schedule under ``shift``, as the host counts it; outside [0, 1] the nearer end."""
-    return shifted(1.0 - min(max(percent, 0.0), 1.0), shift)

@@ -2,62 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from torch import Tensor
 
 from ..media.chart import Curve, Mark, line_chart
-from ..notes import Note, note_lines
-from .noise_level import TIMESTEPS, snr_db_of
-from .plan import serving
-from .route import Tally
-from .split import Split
+from ..notes import note_lines
+from .noise_level import snr_db_of, timestep_of
+from .policy import expert_index
+from .sampling import SampleResult
+from .schedule import ExactSchedule
+from .split import split_schedule
 
 CHART_LIMIT_DB = 60.0  # pure noise is -inf dB and a finished latent +inf dB
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run did, in the experts' order."""
+def describe(result: SampleResult) -> str:
+    """The split, the boundary and what each expert did, one line a fact."""
 
-    names: tuple[str, ...]
-    sigma_mins: tuple[float, ...]  # the lowest sigma of each expert; the last one takes the rest
-    sigmas: tuple[float, ...]  # the schedule that was run
-    policy: str
-    tallies: tuple[Tally, ...]
-    notes: tuple[Note, ...] = ()
+    def per_expert(values: Iterable[object]) -> list[str]:
+        return [f"{value} {name}" for value, name in zip(values, result.names, strict=True)]
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
+    starts = [expert_index(sigma, result.sigma_mins) for sigma in result.sigmas[:-1]]
+    seconds = ", ".join(per_expert(f"{tally.seconds:.1f}" for tally in result.tallies))
+    loading = ", ".join(f"{tally.load_seconds:.1f}" for tally in result.tallies)
+    lines = [
+        "steps: " + " + ".join(per_expert(starts.count(index) for index in range(len(result.names)))),
+        *(f"boundary: {boundary_in_words(sigma)}" for sigma in result.sigma_mins[:-1]),
+        "evaluations: " + ", ".join(per_expert(tally.evaluations for tally in result.tallies)),
+        "loads: " + ", ".join(per_expert(tally.loads for tally in result.tallies)),
+        f"seconds: {seconds} (loading {loading})",
+        f"policy: {result.policy}",
+        *note_lines(result.notes),
+    ]
+    return "\n".join(lines)
 
-    def in_one_line(self) -> str:
-        """The same for a log."""
-        return "; ".join(self.lines())
 
-    def lines(self) -> list[str]:
-        """One line a fact."""
-        loading = ", ".join(f"{tally.load_seconds:.1f}" for tally in self.tallies)
-        return [
-            "steps: " + " + ".join(self.per_expert(self.steps())),
-            *(f"boundary: {boundary_in_words(sigma)}" for sigma in self.sigma_mins[:-1]),
-            "evaluations: " + ", ".join(self.per_expert(tally.evaluations for tally in self.tallies)),
-            "loads: " + ", ".join(self.per_expert(tally.loads for tally in self.tallies)),
-            "seconds: "
-            + ", ".join(self.per_expert(f"{tally.seconds:.1f}" for tally in self.tallies))
-            + f" (loading {loading})",
-            f"policy: {self.policy}",
-            *note_lines(self.notes),
-        ]
-
-    def steps(self) -> list[int]:
-        """How many steps of the schedule start in each expert's range."""
-        served = [serving(sigma, self.sigma_mins) for sigma in self.sigmas[:-1]]
-        return [served.count(index) for index in range(len(self.names))]
-
-    def per_expert(self, values: Iterable[object]) -> list[str]:
-        """Each value with its expert's name."""
-        return [f"{value} {name}" for value, name in zip(values, self.names, strict=True)]
+def describe_schedule(schedule: ExactSchedule) -> str:
+    """The steps of each expert, the boundary and the shift."""
+    return (
+        f"steps: {schedule.high_steps} high + {schedule.low_steps} low\n"
+        f"boundary: {boundary_in_words(schedule.boundary_sigma)}\n"
+        f"shift: {schedule.shift:.4f}"
+    )
 
 
 def boundary_in_words(sigma: float) -> str:
@@ -66,12 +53,13 @@ def boundary_in_words(sigma: float) -> str:
         return "none, every step lies above it"
     if sigma > 1.0:
         return "none, every step lies below it"
-    return f"sigma {sigma:.4f} (timestep {sigma * TIMESTEPS:.1f}, SNR {snr_db_of(sigma):.2f} dB)"
+    return f"sigma {sigma:.4f} (timestep {timestep_of(sigma):.1f}, SNR {snr_db_of(sigma):.2f} dB)"
 
 
-def plot(split: Split, sigmas: Sequence[float]) -> Tensor:
+def plot(result: SampleResult) -> Tensor:
     """The schedule over the steps in decibels, clipped where it is infinite, as an IMAGE: 1 h w 3."""
-    levels_db = [clipped_db(sigma) for sigma in sigmas[:-1]]
+    split = split_schedule(result.sigmas, result.sigma_mins[-2])
+    levels_db = [clipped_db(sigma) for sigma in result.sigmas[:-1]]
     steps = list(range(1, len(levels_db) + 1))
     boundary_db = clipped_db(split.boundary_sigma)
     n = split.high_steps

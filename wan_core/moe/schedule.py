@@ -6,16 +6,91 @@ A schedule is its falling sigmas, one more than it has steps. Even means even in
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..checks import require_choice
 from ..errors import InputError
+from .experts import ExpertParams
+from .inputs import require_sigmas
 from .noise_level import shifted, unshifted
 from .split import SIGMA_TOLERANCE
+from .switch import Switch, boundary_at
 
+SPACINGS = ("aligned", "shifted")
 BOUNDARY_GAP = 10 * SIGMA_TOLERANCE  # a node this far below the boundary is a low step, in float32 too
 BOUNDARY_MARGIN = 1e-3  # nearer to the ends, nodes of float32 are no longer told apart
 STEPS_FIX = "Set high_steps and low_steps to how many steps each expert takes."
+
+
+# The part that a run takes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """The noise levels of a whole run, and which of its steps are made; raises InputError for what is no SIGMAS."""
+
+    sigmas: Tensor  # steps + 1, from 0 to 1
+    start_step: int = 0
+    end_step: int | None = None  # the step to stop before; None for the end
+    leftover_noise: bool = False  # whether a part that ends early keeps its noise
+
+    def __post_init__(self) -> None:
+        require_sigmas(self.sigmas)
+
+    def part(self) -> Tensor:
+        """The sigmas of the steps that are made, cut as the stock KSamplerAdvanced cuts them, in a tensor of their own.
+
+        A part that ends early runs to sigma 0 all the same, unless it keeps its noise. Raises InputError when no step
+        is left.
+        """
+        whole_steps = len(self.sigmas) - 1
+        end_step = whole_steps if self.end_step is None else self.end_step
+        steps = min(max(end_step, 0), whole_steps)
+        if not 0 <= self.start_step < steps:
+            raise InputError(
+                "start_at_step",
+                found=f"{self.start_step} of {steps} steps",
+                wanted="at least one step before end_at_step",
+                fix="Lower start_at_step, or raise end_at_step or the steps of the schedule.",
+            )
+        part = self.sigmas[self.start_step : steps + 1].clone()
+        if end_step < whole_steps and not self.leftover_noise:
+            part[-1] = 0.0
+        return part
+
+
+# Schedules with a wanted split
+
+
+@dataclass(frozen=True, slots=True)
+class ExactSchedule:
+    """A schedule in which each expert takes exactly so many steps."""
+
+    sigmas: tuple[float, ...]
+    high_steps: int
+    low_steps: int
+    boundary_sigma: float
+    shift: float
+
+
+def exact_schedule(
+    high_steps: int, low_steps: int, switch: Switch, spacing: str, expert: ExpertParams
+) -> ExactSchedule:
+    """A schedule for experts as ``expert``, with its own shift (aligned) or with one that gives this split (shifted).
+
+    Raises InputError for numbers that make no such schedule.
+    """
+    require_choice(spacing, SPACINGS, name="spacing")
+    boundary_sigma = boundary_at(switch, (), expert)
+    if spacing == "aligned":
+        shift = expert.shift
+        sigmas = aligned_sigmas(high_steps, low_steps, boundary_sigma, shift)
+    else:
+        shift = shift_for_split(high_steps, low_steps, boundary_sigma)
+        sigmas = even_sigmas(high_steps + low_steps, shift)
+    return ExactSchedule(tuple(sigmas), high_steps, low_steps, boundary_sigma, shift)
 
 
 def even_sigmas(steps: int, shift: float) -> list[float]:
@@ -61,26 +136,6 @@ def shift_for_split(high_steps: int, low_steps: int, boundary_sigma: float) -> f
         )
     u = 1.0 - (high_steps - 0.5) / (high_steps + low_steps)
     return boundary_sigma * (1.0 - u) / (u * (1.0 - boundary_sigma))
-
-
-def steps_between(sigmas: Tensor, start_step: int, end_step: int, *, leftover_noise: bool) -> Tensor:
-    """The part of a schedule from ``start_step`` to ``end_step``, cut as the stock KSamplerAdvanced cuts it.
-
-    A part that ends early runs to sigma 0 all the same, unless it has ``leftover_noise``. Raises InputError when no
-    step is left.
-    """
-    steps = min(max(end_step, 0), len(sigmas) - 1)
-    if not 0 <= start_step < steps:
-        raise InputError(
-            "start_at_step",
-            found=f"{start_step} of {steps} steps",
-            wanted="at least one step before end_at_step",
-            fix="Lower start_at_step, or raise end_at_step or the steps of the schedule.",
-        )
-    part = sigmas[start_step : steps + 1].clone()
-    if end_step < len(sigmas) - 1 and not leftover_noise:
-        part[-1] = 0.0
-    return part
 
 
 def _require_counts(high_steps: int, low_steps: int) -> None:

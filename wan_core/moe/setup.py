@@ -1,4 +1,4 @@
-"""What a guider of the host prepares for its sampler, and how to get hold of it."""
+"""What goes into a guider of the host, what it prepares for its sampler of that, and how to get hold of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,20 @@ class Guider(Protocol):
     def __call__(self, x: Tensor, sigma: Tensor, model_options: ModelOptions, seed: int | None) -> Tensor: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """What one run of the sampler is given beside its schedule."""
+
+    noise: Tensor  # b c t h w
+    latent_image: Tensor  # b c t h w
+    sampler: Any
+    denoise_mask: Tensor | None
+    seed: int | None
+    on_step: OnStep | None
+    disable_pbar: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Setup:
     """What a guider hands to its sampler once its model, conditioning and wrappers are ready."""
 

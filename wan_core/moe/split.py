@@ -73,3 +73,19 @@ def boundary_after_step(sigmas: Sequence[float], step: int, *, name: str = "swit
         return 0.0
     just_above = sigmas[step] + 10 * SIGMA_TOLERANCE  # what a solver evaluates within the last of the steps is above it
     return min(just_above, (sigmas[step - 1] + sigmas[step]) / 2.0)
+
+
+def boundary_after_start(steps: int, sigmas: Sequence[float], boundary_sigma: float) -> float:
+    """A boundary that gives the first ``steps`` steps to a third expert before the other two, which change at theirs.
+
+    Raises InputError unless it has a step and ends before the switch.
+    """
+    high_steps = split_schedule(sigmas, boundary_sigma).high_steps
+    if not 1 <= steps <= high_steps:
+        raise InputError(
+            "start_steps",
+            found=f"{steps} with {high_steps} steps before the switch",
+            wanted="at least 1, and no more than those",
+            fix="Change start_steps or switch, or take guider_start off.",
+        )
+    return max(boundary_after_step(sigmas, steps, name="start_steps"), boundary_sigma)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..checks import checked_number
 from ..errors import InputError
+from .experts import ExpertParams
 from .noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep
 from .split import boundary_after_step, boundary_of_model
 
@@ -19,6 +20,7 @@ RANGES = {  # unit -> lowest and highest value
     "step": (0, MOST_STEPS),
 }
 UNITS = ("auto", *RANGES)
+UNITS_OF_SIGMAS = tuple(unit for unit in UNITS if unit != "step")  # those that need no schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +33,23 @@ class Switch:
 
 def switch_of(choice: object, *, units: Sequence[str] = UNITS) -> Switch:
     """The switch that a choice of the node stands for; raises InputError for an unknown unit or a value beside it."""
-    match choice:
-        case {"switch": "auto"}:
-            return Switch("auto", 0.0)
-        case {"switch": str(unit)} if unit in units:
-            value = choice.get(unit)  # type: ignore[attr-defined]
-            return Switch(unit, checked_number(value, *RANGES[unit], name=f"switch.{unit}"))
+    given = choice if isinstance(choice, Mapping) else {}
+    unit = given.get("switch")
+    if unit == "auto":
+        return Switch("auto", 0.0)
+    if isinstance(unit, str) and unit in units:
+        return Switch(unit, checked_number(given.get(unit), *RANGES[unit], name=f"switch.{unit}"))
     raise InputError("switch", found=choice, wanted=f"one of {', '.join(units)}", fix="Pick one in the node.")
 
 
-def boundary_at(switch: Switch, sigmas: Sequence[float], network: str, input_channels: int) -> float:
+def boundary_at(switch: Switch, sigmas: Sequence[float], expert: ExpertParams) -> float:
     """The sigma at and above which the high-noise expert runs; raises InputError where there is none.
 
-    ``sigmas`` is the whole schedule, which only a switch at a step reads; ``network`` is the host's class of the model.
+    ``sigmas`` is the whole schedule, which only a switch at a step reads; ``expert`` is either of the two.
     """
     match switch.unit:
         case "auto":
-            return boundary_of_model(network, input_channels)
+            return boundary_of_model(expert.network, expert.input_channels)
         case "snr_db":
             return sigma_of_snr_db(switch.value)
         case "timestep":

@@ -34,18 +34,9 @@ class DecoderCache:
         self._parked = False
         self._pasts: dict[Any, list[Tensor]] = {}  # convolution -> the older and the newer frame, each b c 1 h w
         self._places: dict[Any, Tensor] = {}  # convolution -> room in RAM for its two frames, p b c 1 h w
-        self._begun: set[Any] = set()  # what doubles frames in time and has let its first frame pass
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all the frames, wherever they lie."""
-        return sum(frame.nbytes for past in self._pasts.values() for frame in past)
-
-    def begins(self, doubler: Any) -> bool:
-        """Whether this is the first question about a module that doubles frames: a clip's first frame stays single."""
-        is_first = doubler not in self._begun
-        self._begun.add(doubler)
-        return is_first
+        self.begun: set[Any] = (
+            set()
+        )  # what doubles frames in time and has let the clip's first pass, which stays single
 
     def window(self, conv: Any, x: Tensor) -> Tensor | None:
         """A convolution's two past frames and then ``x`` (b c 1 h w), as b c 3 h w; ``x`` becomes its newest frame.
@@ -64,33 +55,25 @@ class DecoderCache:
         past.reverse()
         return window
 
-    def park(self) -> None:
-        """Moves the frames to RAM, and those to come as well."""
-        if not self._parked:
-            self._parked = True
-            self._move()
+    def move(self, *, parked: bool) -> None:
+        """Moves the frames to RAM, and those to come as well, or back to the device."""
+        if parked == self._parked:
+            return
+        self._parked = parked
+        if self._device != RAM:  # a CPU has them where they are wanted
+            for conv, past in self._pasts.items():
+                past[:] = self._copies(conv, past)
 
-    def fetch(self) -> None:
-        """Moves the frames back to the device."""
-        if self._parked:
-            self._parked = False
-            self._move()
-
-    def clear(self) -> None:
-        """Lets go of everything."""
+    def release(self) -> None:
+        """Frees everything; the cache is a new one then."""
         self._pasts.clear()
         self._places.clear()
-        self._begun.clear()
+        self.begun.clear()
 
     @property
     def _is_pinned(self) -> bool:
         """Copies to and from pinned memory keep the order of the CUDA stream, so nothing has to wait for them."""
         return self._parked and self._device.type == "cuda"
-
-    def _move(self) -> None:
-        if self._device != RAM:  # a CPU has them where they are wanted
-            for conv, past in self._pasts.items():
-                past[:] = self._copies(conv, past)
 
     def _copies(self, conv: Any, past: Sequence[Tensor]) -> list[Tensor]:
         """Copies of a convolution's two frames where the cache lies."""
@@ -102,19 +85,3 @@ class DecoderCache:
             rooms = self._places[conv] = room_for_past(past[0], RAM, pinned=self._is_pinned)
         in_order = self._device.type == "cuda"
         return [room.copy_(frame, non_blocking=in_order) for room, frame in zip(rooms, past, strict=True)]
-
-
-class HostCache:
-    """The slots that a decoder module fills by itself: None, then frames (b c f h w) or a mark of its own."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots: list[Any] = [None] * slots
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of the frames in the slots."""
-        return sum(slot.nbytes for slot in self.slots if isinstance(slot, Tensor))
-
-    def clear(self) -> None:
-        """Lets go of everything."""
-        self.slots.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -36,3 +38,10 @@ def to_uint8(frame: Tensor) -> Tensor:
     for target, rows in zip(levels.split(BAND_ROWS), frame.split(BAND_ROWS), strict=True):
         target.copy_(rows.float().add(1.0).mul_(127.5).add_(0.5).clamp_(0.0, 255.0))
     return levels
+
+
+def uint8_frames(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Frame by frame in eight bits (h w c each) what a decode gives in pieces (f h w c)."""
+    for piece in pieces:
+        yield from map(to_uint8, piece)
+        del piece  # before the next is decoded

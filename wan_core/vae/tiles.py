@@ -14,9 +14,9 @@ from typing import Any
 from einops import rearrange
 from torch import Tensor
 
-from .blocks import StageModules, through_stages
+from .blocks import FrameBox, StageModules, run_stages
 from .cache import DecoderCache
-from .spec import VaeSpec
+from .params import VaeParams
 
 HALO_LATENTS = 13
 
@@ -62,9 +62,9 @@ def tiles_of(height: int, width: int, rows: int, columns: int, halo: int = HALO_
     return [Tile(row, column) for row in spans(height, rows, halo) for column in spans(width, columns, halo)]
 
 
-def pictures(packed: Tensor, spec: VaeSpec) -> Tensor:
+def pictures(packed: Tensor, params: VaeParams) -> Tensor:
     """Frames f h w c of what the decoder's head gives for one clip (1 c*patch^2 f h w)."""
-    return rearrange(packed, "1 (c r q) f h w -> f (h q) (w r) c", q=spec.patch, r=spec.patch)
+    return rearrange(packed, "1 (c r q) f h w -> f (h q) (w r) c", q=params.patch, r=params.patch)
 
 
 def decode_tile(
@@ -73,19 +73,17 @@ def decode_tile(
     features: Sequence[Tensor],
     tile: Tile,
     cache: DecoderCache,
-    spec: VaeSpec,
+    params: VaeParams,
     frames: Sequence[Tensor],
 ) -> None:
     """Decodes one tile of some latent frames after the middle block (1 c 1 h w each) into its place in ``frames``.
 
     ``frames`` (1 h w c each) are as many as these latent frames become. The tile's cache goes on from its last segment.
     """
-    waiting = iter(frames)
+    waiting, scale = iter(frames), params.spatial_scale
     for feature in features:
-        for packed in through_stages(decoder, stages, [tile.cut(feature)], cache):  # 1 c*patch^2 1 h w
-            _paste(next(waiting), pictures(packed, spec), tile, spec.spatial_scale)
-
-
-def _paste(frame: Tensor, decoded: Tensor, tile: Tile, scale: int) -> None:
-    place = frame[:, tile.rows.place(scale), tile.columns.place(scale)]
-    place.copy_(decoded[:, tile.rows.wanted(scale), tile.columns.wanted(scale)])
+        for packed in run_stages(decoder, stages, FrameBox(tile.cut(feature)), cache):  # 1 c*patch^2 1 h w
+            picture = pictures(packed, params)
+            target = next(waiting)[:, tile.rows.place(scale), tile.columns.place(scale)]
+            target.copy_(picture[:, tile.rows.wanted(scale), tile.columns.wanted(scale)])
+            del packed, picture  # before the next is decoded

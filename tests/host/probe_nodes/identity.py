@@ -6,8 +6,9 @@ import copy
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -40,21 +41,12 @@ class Whole:
     def __init__(self, persons: list[Person]) -> None:
         self.persons = persons
 
-    def __call__(
-        self,
-        executor: Any,
-        x: Tensor,
-        t: Tensor,
-        context: Tensor,
-        clip_fea: Any,
-        concat: Any,
-        options: dict[str, Any],
-        **extra: Any,
-    ) -> Tensor:
+    def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
+        t, context, _, _, options = args
         wan = copy.deepcopy(executor.class_obj).double()
         now = pass_of(wan, self.persons, x.double(), options)
         if now is None:
-            return executor(x, t, context, clip_fea, concat, options, **extra)
+            return executor(x, *args, **extra)
         return forward(wan, now, x.double(), t, context.double()).to(x.dtype)
 
 
@@ -64,34 +56,20 @@ class Modules(Whole):
     It keeps whatever else a model or another node does, and every call of attention goes through the host's own.
     """
 
-    def __call__(
-        self,
-        executor: Any,
-        x: Tensor,
-        t: Tensor,
-        context: Tensor,
-        clip_fea: Any,
-        concat: Any,
-        options: dict[str, Any],
-        **extra: Any,
-    ) -> Tensor:
+    def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
         wan = executor.class_obj
-        now = pass_of(wan, self.persons, x, options)
+        now = pass_of(wan, self.persons, x, args[-1])
         if now and type(wan).__name__ == "SCAILWanModel":
             now.before = now.tokens // x.shape[2] * extra["reference_latent"].shape[2]
         with ExitStack() as stack:
             for index, block in enumerate(wan.blocks if now else []):
                 own, cross = block.self_attn, block.cross_attn
-                stack.enter_context(replaced(own, self_attention(own, now, index)))
-                stack.enter_context(replaced(cross, cross_attention(cross, cross.forward, now, index)))
-            return executor(x, t, context, clip_fea, concat, options, **extra)
-
-
-@contextmanager
-def replaced(module: torch.nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
-    """A module with another forward, and then with the one that it had."""
-    with mock.patch.object(module, "forward", forward):
-        yield
+                for module, other in (
+                    (own, self_attention(own, now, index)),
+                    (cross, cross_attention(cross, cross.forward, now, index)),
+                ):
+                    stack.enter_context(mock.patch.object(module, "forward", other))
+            return executor(x, *args, **extra)
 
 
 def self_attention(own: Any, now: Pass, block: int) -> Callable[..., Tensor]:
@@ -101,7 +79,7 @@ def self_attention(own: Any, now: Pass, block: int) -> Callable[..., Tensor]:
         q, k, v = own.norm_q(own.q(x)), own.norm_k(own.k(x)), own.v(x)
         done = []
         for row in range(len(x)):
-            turned, keys = (matrices_applied(each[row], freqs, own.num_heads) for each in (q, k))
+            turned, keys = (matrices_applied(vectors[row], freqs, own.num_heads) for vectors in (q, k))
 
             def run(k: Tensor, v: Tensor, turned: Tensor = turned) -> Tensor:
                 return comfy.ldm.modules.attention.optimized_attention(
@@ -154,18 +132,9 @@ class WanCastProbeOracle(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        model: Any,
-        identity: Any,
-        spec: str,
-        way: str,
-        vae: Any = None,
-        ref_text: Any = None,
-        mask: Tensor | None = None,
-    ) -> io.NodeOutput:
+    def execute(cls, model: Any, identity: Any, spec: str, way: str, **parts: Any) -> io.NodeOutput:
         model = model.clone()
-        person = person_of(model, identity, json.loads(spec), vae, ref_text, mask)
+        person = person_of(model, identity, json.loads(spec), **parts)
         earlier = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
         persons = [*(earlier[0].persons if earlier else []), person]
         model.remove_wrappers_with_key(WrappersMP.DIFFUSION_MODEL, KEY)
@@ -174,7 +143,9 @@ class WanCastProbeOracle(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-def person_of(model: Any, identity: Any, spec: dict[str, Any], vae: Any, ref_text: Any, mask: Tensor | None) -> Person:
+def person_of(
+    model: Any, identity: Any, spec: dict[str, Any], vae: Any = None, ref_text: Any = None, mask: Tensor | None = None
+) -> Person:
     """What the oracle needs of an identity and the weight files."""
 
     def latent(picture: Tensor) -> Tensor:
@@ -191,7 +162,7 @@ def person_of(model: Any, identity: Any, spec: dict[str, Any], vae: Any, ref_tex
     tokens: tuple[Tensor, ...] = ()
     if ip:
         network = read(spec["resampler"])
-        tokens = tuple(resampled(network, each) for each in (identity.embeddings, 0 * identity.embeddings))
+        tokens = tuple(resampled(network, strength * identity.embeddings) for strength in (1, 0))
     crop = identity.reference_crop
     every = sorted({*ip, *ref, *stand_in})
     return Person(
@@ -216,11 +187,6 @@ def person_of(model: Any, identity: Any, spec: dict[str, Any], vae: Any, ref_tex
 # Identities and passes to compare
 
 
-def sha256_of(folder: str, name: str) -> str:
-    with open(folder_paths.get_full_path_or_raise(folder, name), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class WanCastProbeIdentity(io.ComfyNode):
     """An identity with everything that an adapter can read, made up from a seed."""
 
@@ -236,6 +202,7 @@ class WanCastProbeIdentity(io.ComfyNode):
     @classmethod
     def execute(cls, seed: int, references: int) -> io.NodeOutput:
         (record,) = (module for name, module in sys.modules.items() if name.endswith("wan_core.identity.record"))
+        file = Path(folder_paths.get_full_path_or_raise("face_recognition", RECOGNISER))
         generator = torch.Generator().manual_seed(seed)
         vectors = torch.randn(references, 512, generator=generator)
         vectors = vectors / vectors.norm(dim=1, keepdim=True)
@@ -253,7 +220,7 @@ class WanCastProbeIdentity(io.ComfyNode):
             reference_crop=picture(256),
             portrait=picture(512),
             attributes=(attributes,) * references,
-            space=record.Space(RECOGNISER, sha256_of("face_recognition", RECOGNISER), "IR-SE"),
+            space=record.Space(RECOGNISER, hashlib.sha256(file.read_bytes()).hexdigest(), "IR-SE"),
         )
         return io.NodeOutput(identity)
 
@@ -264,23 +231,14 @@ class OneCall(comfy.samplers.Sampler):
     def __init__(self) -> None:
         self.found: list[Tensor] = []
 
-    def sample(
-        self,
-        model_wrap: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        callback: Any,
-        noise: Tensor,
-        latent_image: Tensor,
-        denoise_mask: Any,
-        disable_pbar: bool,
-    ) -> Tensor:
+    def sample(self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], *args: Any) -> Tensor:
+        _, noise, latent_image, _, _ = args
         x = model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise, latent_image)
 
-        def keep(args: dict[str, Any]) -> Tensor:
-            sides = (args["cond_denoised"], args["uncond_denoised"], args["denoised"])
+        def keep(seen: dict[str, Any]) -> Tensor:
+            sides = (seen["cond_denoised"], seen["uncond_denoised"], seen["denoised"])
             self.found = [((x - side).double() / sigmas[0].double()).float() for side in sides if side is not None]
-            return args["denoised"]
+            return seen["denoised"]
 
         options = extra_args["model_options"]
         options["sampler_post_cfg_function"] = [*options.get("sampler_post_cfg_function", []), keep]

@@ -15,12 +15,11 @@ import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from comfy_api.latest import io
 
-CATEGORY = "WanCast probe"
+from .moe import Call, probe
+
 KEY = "wancast_probe_memory"
 
 names: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()  # of the watched networks
-
-Call = dict[str, Any]  # the keywords of the host's model_function_wrapper
 
 
 class WanCastProbeWatch(io.ComfyNode):
@@ -32,16 +31,8 @@ class WanCastProbeWatch(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeWatch",
-            category=CATEGORY,
-            inputs=[
-                io.Model.Input("model"),
-                io.String.Input("name"),
-                io.AnyType.Input("log", optional=True),
-            ],
-            outputs=[io.Model.Output("model"), io.AnyType.Output("log")],
-        )
+        inputs = [io.Model.Input("model"), io.String.Input("name"), io.AnyType.Input("log", optional=True)]
+        return probe(cls.__name__, inputs, [io.Model.Output("model"), io.AnyType.Output("log")])
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str:
@@ -81,13 +72,7 @@ class WanCastProbeThreads(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeThreads",
-            category=CATEGORY,
-            inputs=[io.AnyType.Input("after")],
-            outputs=[],
-            is_output_node=True,
-        )
+        return probe(cls.__name__, [io.AnyType.Input("after")])
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str:
@@ -104,12 +89,8 @@ class WanCastProbeNan(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeNan",
-            category=CATEGORY,
-            inputs=[io.Model.Input("model"), io.Float.Input("below_sigma", default=1.0, min=0.0, max=2.0, step=1e-6)],
-            outputs=[io.Model.Output("model")],
-        )
+        below = io.Float.Input("below_sigma", default=1.0, min=0.0, max=2.0, step=1e-6)
+        return probe(cls.__name__, [io.Model.Input("model"), below], [io.Model.Output("model")])
 
     @classmethod
     def execute(cls, model: Any, below_sigma: float) -> io.NodeOutput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_management
@@ -23,21 +23,21 @@ MARKER = "wancast_probe"  # in transformer_options: the name of the model that t
 Call = dict[str, Any]  # the keywords of the host's model_function_wrapper
 
 
+def probe(name: str, inputs: Sequence[io.Input], outputs: Sequence[io.Output] = ()) -> io.Schema:
+    """The schema of a probe; one without outputs sends what it found to the user interface."""
+    return io.Schema(
+        node_id=name, category=CATEGORY, inputs=list(inputs), outputs=list(outputs), is_output_node=not outputs
+    )
+
+
 class WanCastProbeComposite(io.ComfyNode):
     """One model that sends each evaluation to one of two networks, at and above the boundary to the first."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeComposite",
-            category=CATEGORY,
-            inputs=[
-                io.Model.Input("model_high"),
-                io.Model.Input("model_low"),
-                io.Float.Input("boundary_sigma", default=0.875, min=0.0, max=1.0, step=1e-6),
-            ],
-            outputs=[io.Model.Output("model")],
-        )
+        boundary = io.Float.Input("boundary_sigma", default=0.875, min=0.0, max=1.0, step=1e-6)
+        models = [io.Model.Input("model_high"), io.Model.Input("model_low")]
+        return probe(cls.__name__, [*models, boundary], [io.Model.Output("model")])
 
     @classmethod
     def execute(cls, model_high: Any, model_low: Any, boundary_sigma: float) -> io.NodeOutput:
@@ -52,31 +52,22 @@ class WanCastProbeComposite(io.ComfyNode):
 
 
 class WanCastProbeGaussianFlow(io.ComfyNode):
-    """A model that denoises data of a normal distribution exactly, whatever its network would say."""
+    """A model that denoises data of a normal distribution around 0 exactly, whatever its network would say."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeGaussianFlow",
-            category=CATEGORY,
-            inputs=[
-                io.Model.Input("model"),
-                io.Float.Input("mean", default=0.0, min=-10.0, max=10.0),
-                io.Float.Input("deviation", default=1.0, min=0.01, max=10.0),
-            ],
-            outputs=[io.Model.Output("model")],
-        )
+        deviation = io.Float.Input("deviation", default=1.0, min=0.01, max=10.0)
+        return probe(cls.__name__, [io.Model.Input("model"), deviation], [io.Model.Output("model")])
 
     @classmethod
-    def execute(cls, model: Any, mean: float, deviation: float) -> io.NodeOutput:
+    def execute(cls, model: Any, deviation: float) -> io.NodeOutput:
         def denoise(_: Callable[..., torch.Tensor], call: Call) -> torch.Tensor:
             """The expectation of the data where x = (1 - sigma) * data + sigma * noise."""
             x = call["input"].double()  # b c t h w
             sigma = call["timestep"].double().reshape(-1, 1, 1, 1, 1)  # b 1 1 1 1
             share = 1.0 - sigma
             variance = (share * deviation) ** 2 + sigma**2
-            denoised = mean + share * deviation**2 / variance * (x - share * mean)
-            return denoised.to(call["input"].dtype)
+            return (share * deviation**2 / variance * x).to(call["input"].dtype)
 
         model = model.clone()
         model.set_model_unet_function_wrapper(denoise)
@@ -88,12 +79,8 @@ class WanCastProbeModelScale(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeModelScale",
-            category=CATEGORY,
-            inputs=[io.Model.Input("model"), io.Latent.Input("latent")],
-            outputs=[io.Latent.Output("latent")],
-        )
+        inputs = [io.Model.Input("model"), io.Latent.Input("latent")]
+        return probe(cls.__name__, inputs, [io.Latent.Output("latent")])
 
     @classmethod
     def execute(cls, model: Any, latent: dict[str, Any]) -> io.NodeOutput:
@@ -109,12 +96,8 @@ class WanCastProbeLog(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeLog",
-            category=CATEGORY,
-            inputs=[io.Model.Input("model"), io.String.Input("name")],
-            outputs=[io.Model.Output("model"), io.AnyType.Output("log")],
-        )
+        inputs = [io.Model.Input("model"), io.String.Input("name")]
+        return probe(cls.__name__, inputs, [io.Model.Output("model"), io.AnyType.Output("log")])
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str:
@@ -139,18 +122,10 @@ class WanCastProbeLog(io.ComfyNode):
             write("predict_noise", inner.class_obj.inner_model is network, options["transformer_options"], sigma)
             return inner(x, sigma, options, seed)
 
-        def apply_model(
-            inner: Any,
-            x: torch.Tensor,
-            sigma: torch.Tensor,
-            concat: Any,
-            text: Any,
-            control: Any,
-            options: dict[str, Any],
-            **named: Any,
-        ) -> Any:
+        def apply_model(inner: Any, x: torch.Tensor, sigma: torch.Tensor, *rest: Any, **named: Any) -> Any:
+            _, _, _, options, *_ = rest  # after what is added to x, the text and the control
             write("apply_model", inner.class_obj is network, options, sigma)
-            return inner(x, sigma, concat, text, control, options, **named)
+            return inner(x, sigma, *rest, **named)
 
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, MARKER, outer_sample)
         model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, MARKER, predict_noise)
@@ -163,13 +138,7 @@ class WanCastProbeReadLog(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeReadLog",
-            category=CATEGORY,
-            inputs=[io.AnyType.Input("log"), io.AnyType.Input("after")],
-            outputs=[],
-            is_output_node=True,
-        )
+        return probe(cls.__name__, [io.AnyType.Input("log"), io.AnyType.Input("after")])
 
     @classmethod
     def execute(cls, log: list[dict[str, Any]], after: Any) -> io.NodeOutput:
@@ -183,12 +152,8 @@ class AtCall(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id=cls.__name__,
-            category=CATEGORY,
-            inputs=[io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)],
-            outputs=[io.Model.Output("model")],
-        )
+        inputs = [io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)]
+        return probe(cls.__name__, inputs, [io.Model.Output("model")])
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> str:

@@ -74,21 +74,13 @@ def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:
 
 def places(starts: tuple[int, int, int], sizes: tuple[int, int, int]) -> Tensor:
     """The integer places of a grid of tokens, n 3."""
-    found = [
-        (t, y, x)
-        for t in range(starts[0], starts[0] + sizes[0])
-        for y in range(starts[1], starts[1] + sizes[1])
-        for x in range(starts[2], starts[2] + sizes[2])
-    ]
-    return torch.tensor(found)
+    t, y, x = (torch.arange(start, start + size) for start, size in zip(starts, sizes, strict=True))
+    return torch.cartesian_prod(t, y, x)
 
 
-def rms(x: Tensor, eps: float) -> Tensor:
-    return x / (x.pow(2).mean(dim=-1, keepdim=True) + eps).sqrt()
-
-
-def plain_norm(x: Tensor, eps: float) -> Tensor:
-    return layer_norm(x, x.shape[-1:], eps=eps)
+def modulated(x: Tensor, eps: float, shift: Tensor, scale: Tensor) -> Tensor:
+    """The plain norm of x, scaled and shifted by the time."""
+    return layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
 
 
 # Lynx's resampler
@@ -122,9 +114,9 @@ class Person:
     """One identity as the oracle holds it; the names are those of IDLock's inputs."""
 
     ip: Weights
-    tokens: tuple[Tensor, ...]  # of the person and of nobody
+    tokens: tuple[Tensor, ...]  # of the identity and of the null identity
     ref: Weights
-    ref_latents: tuple[Tensor, ...]  # c 1 h w, of the person and of a grey picture
+    ref_latents: tuple[Tensor, ...]  # c 1 h w, of the identity and of a grey picture
     ref_text: Tensor | None  # n d
     stand_in: Weights
     portrait: Tensor | None  # c 1 h w
@@ -141,7 +133,7 @@ class Person:
         return self.last_sigma + 1e-6 < sigma <= self.first_sigma + 1e-6
 
     def source(self, is_negative: bool) -> int | None:
-        """Whose tokens a row reads: the person's (0), nobody's (1), or no one's."""
+        """Whose tokens a row reads: the identity's (0), the null identity's (1), or none."""
         if not is_negative or self.apply_to == "both":
             return 0
         return 1 if self.apply_to == "auto" else None
@@ -179,11 +171,11 @@ def token_weights(persons: list[Person], grid: tuple[int, int, int], shown: list
         for t, y, x in places((0, 0, 0), grid).tolist():
             weight, frame = 1.0, shown[t]
             if person.mask is not None:
-                masks = [token_mask(each.mask, frame, y, x) for each in persons if each.mask is not None]
+                masks = [token_mask(other.mask, frame, y, x) for other in persons if other.mask is not None]
                 weight = token_mask(person.mask, frame, y, x) / max(1.0, sum(masks))
             if person.frame_weights:
                 frames = range(0, 1) if frame == 0 else range(4 * frame - 3, 4 * frame + 1)
-                weight *= sum(frame_weight(person.frame_weights, each) for each in frames) / len(frames)
+                weight *= sum(frame_weight(person.frame_weights, seen) for seen in frames) / len(frames)
             weights.append(weight)
         found.append(torch.tensor(weights))
     return found
@@ -216,7 +208,7 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
     _, e = modulation(wan, torch.zeros(1), dtype)
     for block in wan.blocks:
         shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        h = modulated(x, block.eps, shift, scale)
         yield h
         own, cross = block.self_attn, block.cross_attn
         q, k = (
@@ -225,7 +217,7 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
         x = x + own.o(attend(q, k, own.v(h), wan.num_heads)) * gate
         q, k = cross.norm_q(cross.q(block.norm3(x))), cross.norm_k(cross.k(context))
         x = x + cross.o(attend(q, k, cross.v(context), wan.num_heads))
-        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
 
 
 def portrait_keys_values(
@@ -237,7 +229,7 @@ def portrait_keys_values(
     _, e = modulation(wan, torch.zeros(1), dtype)
     for index, block in enumerate(wan.blocks):
         shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        h = modulated(x, block.eps, shift, scale)
         own, lora = block.self_attn, person.stand_in.get(index)
 
         def added(layer: str, h: Tensor = h, lora: StateDict | None = lora) -> Tensor | float:
@@ -251,7 +243,7 @@ def portrait_keys_values(
         v = own.v(h) + added("v")
         yield k, v
         x = x + own.o(attend(q, k, v, wan.num_heads)) * gate
-        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
 
 
 # What the identities are in one pass
@@ -280,7 +272,11 @@ class Pass:
                     seen = torch.cat((tokens.to(dtype), *own.get("registers", ())))
                     k = linear(seen, own["to_k_ip.weight"], own.get("to_k_ip.bias"))
                     v = linear(seen, own["to_v_ip.weight"], own.get("to_v_ip.bias"))
-                    k = wan.blocks[block].cross_attn.norm_k(k) if "registers" in own else rms(k, 1e-5)
+                    k = (
+                        wan.blocks[block].cross_attn.norm_k(k)
+                        if "registers" in own
+                        else k / (k.pow(2).mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+                    )
                     self.text[n, block, source] = k, v
             for source, latent in enumerate(person.ref_latents):
                 for block, f in enumerate(features(wan, latent, person.ref_text, dtype)):
@@ -324,7 +320,7 @@ class Pass:
 
 
 def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any]) -> Pass | None:
-    """What acts in a pass over x, b c t h w; None where nobody does."""
+    """What acts in a pass over x, b c t h w; None where none does."""
     sigma = float(options["sigmas"].max())
     persons = [person for person in persons if person.acts_at(sigma)]
     if not persons:
@@ -356,7 +352,7 @@ def forward_row(wan: Any, now: Pass, row: int, latent: Tensor, t: Tensor, text: 
     embedded, e = modulation(wan, t.reshape(1), dtype)
     for index, block in enumerate(wan.blocks):
         shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e[0]
-        h = plain_norm(x, block.eps) * (1 + scale) + shift
+        h = modulated(x, block.eps, shift, scale)
         own, cross = block.self_attn, block.cross_attn
         q, k, v = own.norm_q(own.q(h)), rotated(own.norm_k(own.k(h)), ids, heads), own.v(h)
         turned = rotated(q, ids, heads)
@@ -366,9 +362,9 @@ def forward_row(wan: Any, now: Pass, row: int, latent: Tensor, t: Tensor, text: 
         q = cross.norm_q(cross.q(block.norm3(x)))
         y = attend(q, cross.norm_k(cross.k(context)), cross.v(context), heads)
         x = x + cross.o(y + now.beside(now.text, "strength", index, row, q))
-        x = x + block.ffn(plain_norm(x, block.eps) * (1 + feed_scale) + feed_shift) * feed_gate
+        x = x + block.ffn(modulated(x, block.eps, feed_shift, feed_scale)) * feed_gate
     shift, scale = wan.head.modulation.to(dtype)[0] + embedded
-    x = wan.head.head(plain_norm(x, wan.head.eps) * (1 + scale) + shift)
+    x = wan.head.head(modulated(x, wan.head.eps, shift, scale))
     frames, rows, columns = grid
     x = x.reshape(frames, rows, columns, 2, 2, -1).permute(5, 0, 1, 3, 2, 4)  # c t rows 2 columns 2
     x = x.reshape(-1, frames, 2 * rows, 2 * columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,20 +16,14 @@ from wan_core.adapters.adapter import Adapter
 from wan_core.adapters.files import AdapterFile, load_adapter
 
 StateDict = dict[str, Tensor]
-Picked = dict[str, AdapterFile]  # by input
+Selected = dict[str, AdapterFile]  # by input
 
 LITE: dict[str, Callable[[], Table]] = {"ip_layers": adapters.lite_ip_layers, "resampler": adapters.resampler}
 FULL: dict[str, Callable[[], Table]] = {"ip_layers": adapters.full_ip_layers, "resampler": adapters.full_resampler}
 REF: dict[str, Callable[[], Table]] = {"ref_layers": adapters.ref_layers}
 STAND_IN: dict[str, Callable[[], Table]] = {"stand_in": adapters.stand_in}
-KINDS = {
-    "lite": LITE,
-    "full": FULL,
-    "ref": REF,
-    "stand-in": STAND_IN,
-    "full with ref": FULL | REF,
-    "everything": FULL | REF | STAND_IN,
-}
+KINDS = {"lite": LITE, "full": FULL, "ref": REF, "stand-in": STAND_IN}
+KINDS |= {"full with ref": FULL | REF, "everything": FULL | REF | STAND_IN}
 
 
 def weights(table: Callable[[], Table]) -> StateDict:
@@ -36,20 +31,16 @@ def weights(table: Callable[[], Table]) -> StateDict:
     return fill(table(), table.__name__)
 
 
-def picked(tables: dict[str, Callable[[], Table]], layout: Callable[[StateDict], StateDict] = dict) -> Picked:
+def selected(tables: dict[str, Callable[[], Table]], layout: Callable[[StateDict], StateDict] = dict) -> Selected:
     """The files of some tables, each in a layout, in the inputs that they belong in."""
     return {slot: AdapterFile(f"{slot}.safetensors", layout(weights(table)), {}) for slot, table in tables.items()}
 
 
-def load(files: Picked) -> Adapter:
+def load(files: Selected) -> Adapter:
     return load_adapter(files, content_sha256="cd" * 32, operations=nn, make_patcher=lambda network: ("loads", network))
 
 
 # Layouts
-
-
-def official(state_dict: StateDict) -> StateDict:
-    return dict(state_dict)
 
 
 def by_block(state_dict: StateDict) -> StateDict:
@@ -75,7 +66,7 @@ def prefixed_by_block(state_dict: StateDict) -> StateDict:
     return prefixed(by_block(state_dict))
 
 
-LAYOUTS = [official, by_block, prefixed, prefixed_by_block]
+LAYOUTS = [dict, by_block, prefixed, prefixed_by_block]
 
 
 # Changes
@@ -86,19 +77,18 @@ def meta(table: Table, dtype: torch.dtype = torch.float16) -> StateDict:
     return {key: torch.empty(entry.shape, dtype=dtype, device="meta") for key, entry in table.items()}
 
 
-def changed(files: Picked, slot: str, *, without: tuple[str, ...] = (), **added: Any) -> Picked:
+def changed(files: Selected, slot: str, *, without: tuple[str, ...] = (), **added: Any) -> Selected:
     """The same files with keys of one of them gone, or others put in; dots are written as two underscores."""
-    file = files[slot]
-    kept = {key: tensor for key, tensor in file.state_dict.items() if key not in without}
+    kept = {key: tensor for key, tensor in files[slot].state_dict.items() if key not in without}
     new = {key.replace("__", "."): tensor for key, tensor in added.items()}
-    return {**files, slot: AdapterFile(file.name, kept | new, file.metadata)}
+    return files | {slot: replace(files[slot], state_dict=kept | new)}
 
 
-def said(files: Picked, slot: str, **metadata: str) -> Picked:
+def said(files: Selected, slot: str, **metadata: str) -> Selected:
     """The same files, one of them with metadata."""
-    return {**files, slot: AdapterFile(files[slot].name, files[slot].state_dict, metadata)}
+    return files | {slot: replace(files[slot], metadata=metadata)}
 
 
-def named(files: Picked, slot: str, name: str) -> Picked:
+def named(files: Selected, slot: str, name: str) -> Selected:
     """The same files, one of them with another name."""
-    return {**files, slot: AdapterFile(name, files[slot].state_dict, files[slot].metadata)}
+    return files | {slot: replace(files[slot], name=name)}

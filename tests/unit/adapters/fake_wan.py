@@ -40,26 +40,16 @@ class FakeWan(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        text_calls: int = 1,
-        image_tokens: int = 0,
-        picture_reads_text: bool = False,
-        dancer: bool = False,
-        vace: bool = False,
-        text_mask: bool = False,
-        own_self_attention: bool = False,
-        video_tokens: int = VIDEO_TOKENS,
+        self, *, text_calls: int = 1, image_tokens: int = 0, video_tokens: int = VIDEO_TOKENS, **has: bool
     ) -> None:
         super().__init__()
         self.patch_size, self.ref_conv, self.blocks = (1, 1, 1), None, [None] * BLOCKS
         draw = torch.Generator().manual_seed(0)
-        self.text_calls, self.image_tokens, self.vace = text_calls, image_tokens, vace
-        self.picture_reads_text, self.img_emb = picture_reads_text, object() if picture_reads_text else None
-        if dancer:  # it reads pictures, but not the text in place of one that is not there
-            self.img_emb = self.img_emb_refimage = object()
-        self.own_self_attention, self.video_tokens = own_self_attention, video_tokens
-        self.mask = torch.randn(VIDEO_TOKENS, TEXT_TOKENS, generator=draw) if text_mask else None
+        self.text_calls, self.image_tokens, self.video_tokens, self.has = text_calls, image_tokens, video_tokens, has
+        self.img_emb = object() if {"picture_reads_text", "dancer"} & has.keys() else None
+        if "dancer" in has:  # it reads pictures, but not the text in place of one that is not there
+            self.img_emb_refimage = object()
+        self.mask = torch.randn(VIDEO_TOKENS, TEXT_TOKENS, generator=draw) if "text_mask" in has else None
         self.weights = torch.randn(BLOCKS, 6, WIDTH_D, WIDTH_D, generator=draw) * 0.15
         self.image = torch.randn(1, image_tokens, WIDTH_D, generator=draw)
 
@@ -68,32 +58,22 @@ class FakeWan(nn.Module):
         """What the host's executor of wrappers has beside its call."""
         return self
 
-    def forward(
-        self,
-        x: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        clip_fea: Tensor | None,
-        time_dim_concat: Tensor | None,
-        transformer_options: Options,
-        *,
-        added: AddedTerm | None = None,
-    ) -> Tensor:
-        shape = x.shape
+    def forward(self, x: Tensor, t: Tensor, context: Tensor, *rest: Any, added: AddedTerm | None = None) -> Tensor:
+        (_, _, transformer_options), shape = rest, x.shape
         x = x.flatten(2).transpose(1, 2)  # b n d
         for index, (wq, wk, wv, cq, ck, cv) in enumerate(self.weights):
             transformer_options["block_index"] = index
-            heard_by = {} if self.own_self_attention else transformer_options
+            heard_by = {} if self.has.get("own_self_attention") else transformer_options
             x = x + attention(x @ wq, x @ wk, x @ wv, options=heard_by)
             if self.image_tokens:
                 image = self.image.expand(len(x), -1, -1)
                 x = x + attention(x @ cq, image @ ck, image @ cv, options=transformer_options)
-            if self.picture_reads_text:
+            if "picture_reads_text" in self.has:
                 x = x + attention(x @ cq, context @ cv, context @ ck, options=transformer_options)
             x = x + self.text(index, x @ cq, context @ ck, context @ cv, transformer_options, added)
             for patch in transformer_options.get("patches", {}).get("double_block", []):
                 x = patch({"img": x, "block_index": index})["img"]
-            if self.vace:
+            if "vace" in self.has:
                 x = x + attention(x @ wk, x @ wq, x @ wv, options=transformer_options)
                 x = x + attention(x @ ck, context @ cq, context @ cv, options=transformer_options)
         return x.transpose(1, 2).reshape(shape)

@@ -23,10 +23,12 @@ from tests.unit.adapters.fake_wan import (
 )
 from wan_core.adapters.inject import IdentityInjection
 from wan_core.adapters.kv_cache import KeysValues, KvCache
-from wan_core.adapters.lock import IpTerm, Lock, places
-from wan_core.adapters.run import RUN, Run
+from wan_core.adapters.lock import Lock
+from wan_core.adapters.lynx import IpTerm
+from wan_core.adapters.passes import RUN, LockedRun, RunFacts
 from wan_core.errors import InputError
 
+NODE = "ID node"
 NEGATIVE = frozenset({"negative", "another negative"})
 BOTH, ONE = ["negative", "positive"], ["positive"]
 IP_BLOCKS, IP_TOKENS = (0, 2), 3
@@ -34,8 +36,8 @@ IP_BLOCKS, IP_TOKENS = (0, 2), 3
 # The oracle: two plain terms
 
 
-def person(seed: int) -> KeysValues:
-    """Keys and values of a person and of nobody."""
+def identity(seed: int) -> KeysValues:
+    """Keys and values of an identity and of the null identity."""
     draw = torch.Generator().manual_seed(seed)
     pairs = torch.randn(len(IP_BLOCKS), 2, 2, IP_TOKENS, WIDTH_D, generator=draw) * 0.7
     return {block: (k, v) for block, (k, v) in zip(IP_BLOCKS, pairs, strict=True)}
@@ -67,21 +69,20 @@ def options_for(uuids: list[str], sigma: float = 0.7, **more: Any) -> Options:
     return {"uuids": uuids, "sigmas": torch.full((1,), sigma), RUN: run_over(VIDEO_TOKENS), **more}
 
 
-def run_over(latents: int) -> Run:
+def run_over(latents: int) -> LockedRun:
     """A run with a schedule that falls evenly from 1 to 0."""
-    return Run(NEGATIVE, lambda: "weights", lambda percent: 1.0 - percent, (latents, 1, 1))
+    return LockedRun(RunFacts(NEGATIVE, lambda: "weights", lambda percent: 1.0 - percent, (latents, 1, 1)))
 
 
 def lock(keys_values: KeysValues, strength: float = 0.8, blocks: tuple[int, ...] = IP_BLOCKS, **changes: Any) -> Lock:
-    settings = {"ref_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "apply_to": "auto", "mask": None}
-    settings |= {"kept_as": "model's type"}
-    parts = {"ip": IpTerm(keys_values, is_normed_by_model=False), "ref": None, "stand_in": None, "frame_weights": ()}
-    given = {"content": (str(id(keys_values)),), "strength": strength, "blocks": frozenset(blocks)}
-    return Lock(**settings | parts | given | changes)
+    settings = {"strength": strength, "ref_strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "apply_to": "auto"}
+    settings |= {"mask": None, "frame_weights": (), "kept_as": "model's type", "blocks": frozenset(blocks)}
+    parts = {"ip": IpTerm(keys_values, is_normed_by_model=False), "ref": None, "stand_in": None}
+    return Lock(content=(str(id(keys_values)),), **settings | parts | changes)
 
 
 def injection(keys_values: KeysValues, *args: Any, **changes: Any) -> IdentityInjection:
-    return IdentityInjection((lock(keys_values, *args, **changes),), KvCache(1 << 20, 1 << 20))
+    return IdentityInjection((lock(keys_values, *args, **changes),), KvCache(1 << 20, 1 << 20), NODE)
 
 
 def run(
@@ -101,12 +102,12 @@ class Executor:
         return self.call(*args, **kwargs)
 
 
-def through(injected: IdentityInjection, wan: FakeWan | Executor) -> Executor:
+def wrapped(injected: IdentityInjection, wan: FakeWan | Executor) -> Executor:
     """The wrapper around a model."""
     return Executor(lambda *args, **kwargs: injected(wan, *args, **kwargs), wan.class_obj)
 
 
-def same(found: Tensor, wanted: Tensor) -> None:
+def assert_near(found: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
@@ -134,19 +135,15 @@ LONGER = {  # more video than text tokens; "own" is a model that does its self-a
 }
 
 
-@pytest.mark.parametrize("wan", LONGER.values(), ids=LONGER)
-def test_the_lengths_tell_text_attention_whoever_does_the_self_attention(wan: FakeWan) -> None:
-    options, length = options_for(BOTH), {"rows": 2, "video_tokens": wan.video_tokens}
-    found = run(through(injection(person(0)), wan), options, **length)
-    same(found, run(wan, options, **length, added=two_terms(person(0), 0.8, {0, 2}, [False, True])))
-    assert (found - run(wan, options, **length)).abs().max() > 1e-2
-
-
-def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log_once_a_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """As many video as text tokens and no self-attention to be seen: the one call could be either."""
-    run(through(injection(person(0)), FakeWan(own_self_attention=True)), options_for(ONE), rows=1)
+    options, injected = options_for(ONE), injection(identity(0))
+    for _ in range(3):
+        run(wrapped(injected, FakeWan(own_self_attention=True)), options, rows=1)
     assert [record.getMessage() for record in caplog.records] == [
-        "IDLock: the identity did not act in blocks 0, 2: no text attention was seen there. "
+        "ID node: the identity did not act in blocks 0, 2: no text attention was seen there. "
         "Another node replaces the attention of this model."
     ]
 
@@ -155,24 +152,24 @@ def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log(caplo
 def test_a_pass_that_served_its_blocks_or_skipped_them_says_nothing(
     wan: FakeWan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    injected = injection(person(0))
-    run(through(injected, wan), options_for(ONE), rows=1, video_tokens=wan.video_tokens)
-    run(through(injected, Executor(lambda x, *rest: x, FakeWan())), options_for(ONE), rows=1)
+    injected = injection(identity(0))
+    run(wrapped(injected, wan), options_for(ONE), rows=1, video_tokens=wan.video_tokens)
+    run(wrapped(injected, Executor(lambda x, *rest: x, FakeWan())), options_for(ONE), rows=1)
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("wan", WANS.values(), ids=WANS)
+@pytest.mark.parametrize("wan", (WANS | LONGER).values(), ids=WANS | LONGER)
 @pytest.mark.parametrize("blocks", [(0, 2), (2,)])
-def test_it_equals_two_plain_terms(wan: FakeWan, blocks: tuple[int, ...]) -> None:
-    z = person(0)
-    found = run(through(injection(z, blocks=blocks), wan), options_for(BOTH), rows=2)
-    wanted = run(wan, options_for(BOTH), rows=2, added=two_terms(z, 0.8, set(blocks), [False, True]))
-    same(found, wanted)
-    assert (found - run(wan, options_for(BOTH), rows=2)).abs().max() > 1e-2
+def test_it_equals_two_plain_terms_whoever_does_the_self_attention(wan: FakeWan, blocks: tuple[int, ...]) -> None:
+    z, length = identity(0), {"rows": 2, "video_tokens": wan.video_tokens}
+    found = run(wrapped(injection(z, blocks=blocks), wan), options_for(BOTH), **length)
+    wanted = run(wan, options_for(BOTH), **length, added=two_terms(z, 0.8, set(blocks), [False, True]))
+    assert_near(found, wanted)
+    assert (found - run(wan, options_for(BOTH), **length)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(
-    ("uuids", "rows", "is_person"),
+    ("uuids", "rows", "is_identity"),
     [
         (["negative", "positive"], 2, [False, True]),
         (["positive", "negative"], 2, [True, False]),
@@ -183,26 +180,26 @@ def test_it_equals_two_plain_terms(wan: FakeWan, blocks: tuple[int, ...]) -> Non
         (["positive", "another negative", "negative"], 3, [True, False, False]),
     ],
 )
-def test_negative_conditions_get_the_null_identity_and_all_others_the_person(
-    uuids: list[str], rows: int, is_person: list[bool]
+def test_negative_conditions_get_the_null_identity_and_all_others_the_identity(
+    uuids: list[str], rows: int, is_identity: list[bool]
 ) -> None:
-    wan, z = FakeWan(), person(0)
+    wan, z = FakeWan(), identity(0)
     options = options_for(uuids, cond_or_uncond=list(range(len(uuids))))  # the place in the batch is no sign
-    found = run(through(injection(z), wan), options, rows)
-    same(found, run(wan, options_for(uuids), rows, added=two_terms(z, 0.8, {0, 2}, is_person)))
+    found = run(wrapped(injection(z), wan), options, rows)
+    assert_near(found, run(wan, options_for(uuids), rows, added=two_terms(z, 0.8, {0, 2}, is_identity)))
 
 
 @pytest.mark.parametrize("key", [RUN, "sigmas", "uuids"])
 def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused(key: str) -> None:
     options = options_for(ONE)
     del options[key]
-    with pytest.raises(InputError, match="model: found a sampler that does not tell which conditioning"):
-        run(through(injection(person(0)), FakeWan()), options, rows=1)
+    with pytest.raises(InputError, match=f"^{NODE}: model: found a sampler that does not tell which conditioning"):
+        run(wrapped(injection(identity(0)), FakeWan()), options, rows=1)
 
 
 def test_a_bf16_model_equals_two_plain_terms() -> None:
     """Keys and values are kept in fp32 and take the model's type."""
-    wan, z, (x, context) = FakeWan(), person(0), inputs(2)
+    wan, z, (x, context) = FakeWan(), identity(0), inputs(2)
     wan.weights = wan.weights.bfloat16()
     call = (x.bfloat16(), torch.ones(2), context.bfloat16(), None, None, options_for(BOTH))
     found = injection(z)(wan, *call)
@@ -211,19 +208,20 @@ def test_a_bf16_model_equals_two_plain_terms() -> None:
 
 
 def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
-    wan, injected, narrow = FakeWan(), injection(person(0)), injection(person(0), kept_as="fp8")
-    exact, found, plain = (
-        run(each, options_for(BOTH), rows=2) for each in (through(injected, wan), through(narrow, wan), wan)
-    )
-    assert 1e-4 < (found - exact).abs().max() < 0.1 * (exact - plain).abs().max()
-    assert 2 * narrow.cache.counts.device_bytes * 2 == injected.cache.counts.device_bytes  # of fp32
+    wan, injected, narrow = FakeWan(), injection(identity(0)), injection(identity(0), kept_as="fp8")
+    models = (wrapped(injected, wan), wrapped(narrow, wan), wan)
+    exact, found, plain = (run(model, options_for(BOTH), rows=2) for model in models)
+    assert (found - exact).abs().max() < 0.1 * (exact - plain).abs().max()
+    caches = (injected.cache, narrow.cache)
+    kept = [entry for cache in caches for entry in cache._on_device.values()]
+    assert [k.itemsize for entry in kept for k, _ in entry.values()] == [4, 4, 1, 1]
 
 
 def test_a_compiled_model_gives_what_the_eager_one_gives() -> None:
     wan = FakeWan(text_calls=2)
-    injected = through(injection(person(0)), wan)
+    injected = wrapped(injection(identity(0)), wan)
     options = options_for(BOTH)
-    same(run(torch.compile(injected, backend="eager"), options, rows=2), run(injected, options, rows=2))
+    assert_near(run(torch.compile(injected, backend="eager"), options, rows=2), run(injected, options, rows=2))
 
 
 def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> None:
@@ -239,31 +237,29 @@ def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> 
 
     compiled = torch.compile(text_attention, backend="eager", options={"guard_filter_fn": without_guards})
     for seed, strength, block in ((0, 0.3, 0), (0, 1.5, 0), (1, 1.5, 2)):
-        injected = injection(person(seed), strength)
-        override = injected.override_for(
-            injected.locks, FakeWan(), video, {"context": context, "clip_fea": None}, options_for(ONE)
-        )
+        injected = injection(identity(seed), strength)
+        override = injected.override_for(FakeWan(), video, {"context": context, "clip_fea": None}, options_for(ONE))
         options = {"block_index": block, "optimized_attention_override": override}
-        term = two_terms(person(seed), strength, {0, 2}, [True])(block, x)
-        same(compiled(x, options), 2 * (raw_attention(x, context, context, HEADS) + term))
+        term = two_terms(identity(seed), strength, {0, 2}, [True])(block, x)
+        assert_near(compiled(x, options), 2 * (raw_attention(x, context, context, HEADS) + term))
 
 
 def test_an_override_that_was_there_before_still_gives_the_original_attention() -> None:
-    wan, z, calls = FakeWan(), person(0), []
+    wan, z, calls = FakeWan(), identity(0), []
 
     def foreign(func: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, **call: Any) -> Tensor:
         calls.append(k.shape[1])
         return 2 * func(q, k, v, **call)
 
     with_foreign = options_for(ONE, optimized_attention_override=foreign)
-    found = run(through(injection(z), wan), with_foreign, rows=1)
+    found = run(wrapped(injection(z), wan), with_foreign, rows=1)
     plain = options_for(ONE, optimized_attention_override=foreign)
-    same(found, run(wan, plain, rows=1, added=two_terms(z, 0.8, {0, 2}, [True])))
+    assert_near(found, run(wan, plain, rows=1, added=two_terms(z, 0.8, {0, 2}, [True])))
     assert calls == [VIDEO_TOKENS, TEXT_TOKENS] * BLOCKS * 2  # both runs, and never for the identity's term
 
 
 def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it() -> None:
-    wan, z = FakeWan(), person(0)
+    wan, z = FakeWan(), identity(0)
 
     def doubling(x: Tensor, t: Tensor, context: Tensor, clip: None, concat: None, options: Options) -> Tensor:
         earlier = options["optimized_attention_override"]
@@ -273,18 +269,18 @@ def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it() -> None:
     def doubled(func: Callable[..., Tensor], *args: Any, **call: Any) -> Tensor:
         return 2 * func(*args, **call)
 
-    found = run(through(injection(z), Executor(doubling, wan)), options_for(ONE), rows=1)
+    found = run(wrapped(injection(z), Executor(doubling, wan)), options_for(ONE), rows=1)
     plain = options_for(ONE, optimized_attention_override=doubled)
-    same(found, run(wan, plain, rows=1, added=two_terms(z, 1.6, {0, 2}, [True])))
+    assert_near(found, run(wan, plain, rows=1, added=two_terms(z, 1.6, {0, 2}, [True])))
 
 
 def test_two_identities_stack() -> None:
-    wan, first, second = FakeWan(text_calls=2), person(0), person(1)
-    chain = through(injection(first, 0.8), through(injection(second, 0.5, (2,)), wan))
+    wan, first, second = FakeWan(text_calls=2), identity(0), identity(1)
+    chain = wrapped(injection(first, 0.8), wrapped(injection(second, 0.5, (2,)), wan))
     one = two_terms(first, 0.8, {0, 2}, [False, True])
     two = two_terms(second, 0.5, {2}, [False, True])
     wanted = run(wan, options_for(BOTH), rows=2, added=lambda block, q: one(block, q) + two(block, q))
-    same(run(chain, options_for(BOTH), rows=2), wanted)
+    assert_near(run(chain, options_for(BOTH), rows=2), wanted)
 
 
 @pytest.mark.parametrize(
@@ -292,53 +288,36 @@ def test_two_identities_stack() -> None:
 )
 def test_it_acts_from_the_first_sigma_until_before_the_last(sigma: float, acts: bool) -> None:
     wan = FakeWan()
-    limited = injection(person(0), start_percent=0.2, end_percent=0.7)
-    found = run(through(limited, wan), options_for(ONE, sigma), rows=1)
+    limited = injection(identity(0), start_percent=0.2, end_percent=0.7)
+    found = run(wrapped(limited, wan), options_for(ONE, sigma), rows=1)
     assert torch.equal(found, run(wan, options_for(ONE, sigma), rows=1)) != acts
 
 
 def test_every_step_belongs_to_one_of_two_adjoining_ranges() -> None:
-    early, late = lock(person(0), end_percent=0.125), lock(person(0), start_percent=0.125)
-    sigma_of = run_over(1).sigma_of
+    early, late = lock(identity(0), end_percent=0.125), lock(identity(0), start_percent=0.125)
+    sigma_of = run_over(1).facts.sigma_of
     for sigma in (1.0, 0.9, 0.875 + 1e-7, 0.875, 0.875 - 1e-7, 0.5, 0.002):
         assert early.acts_at(sigma, sigma_of) != late.acts_at(sigma, sigma_of)
 
 
 def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
-    wan, injected = FakeWan(), injection(person(0))
+    wan, injected = FakeWan(), injection(identity(0))
     patches = {"double_block": [lambda args: args], "attn1_patch": []}
     options = options_for(ONE, patches=patches)
     before = {**options, "patches": {key: list(value) for key, value in patches.items()}}
-    first = run(through(injected, wan), options, rows=1)
+    first = run(wrapped(injected, wan), options, rows=1)
     assert options["patches"] == before["patches"]
     assert options.keys() == before.keys()
-    assert torch.equal(first, run(through(injected, wan), options_for(ONE), rows=1))
+    assert torch.equal(first, run(wrapped(injected, wan), options_for(ONE), rows=1))
 
 
-def test_a_pass_that_fails_leaves_no_trace_in_the_next() -> None:
-    wan, injected = FakeWan(), injection(person(0))
-    wanted = run(through(injected, wan), options_for(ONE), rows=1)
+def test_a_pass_that_fails_leaves_no_trace_in_the_next_and_keeps_its_own_error() -> None:
+    wan, injected = FakeWan(), injection(identity(0))
+    wanted = run(wrapped(injected, wan), options_for(ONE), rows=1)
 
     def fails(args: Options) -> Options:
-        raise RuntimeError("stopped inside block 0")
+        raise InputError("other", found="stopped", wanted="no stop", fix="Go on.")
 
-    with pytest.raises(RuntimeError, match="stopped"):
-        run(through(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
-    assert torch.equal(run(through(injected, wan), options_for(ONE), rows=1), wanted)
-
-
-# Where portraits lie, and what is said
-
-
-def test_portraits_lie_one_after_another_and_masked_ones_behind_those_that_act_everywhere() -> None:
-    portrait = {"ip": None, "stand_in": object()}
-    mask = torch.ones(1, 4, 4)
-    everywhere, masked, other = lock({}, **portrait), lock({}, mask=mask, **portrait), lock(person(0))
-    assert places([masked, everywhere, other, everywhere, masked]) == [2, 0, 2, 1, 2]
-
-
-def test_a_missed_block_is_said_once_a_run(caplog: pytest.LogCaptureFixture) -> None:
-    options, injected = options_for(ONE), injection(person(0))
-    for _ in range(3):
-        run(through(injected, FakeWan(own_self_attention=True)), options, rows=1)
-    assert len(caplog.records) == 1
+    with pytest.raises(InputError, match="^other: found stopped"):
+        run(wrapped(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
+    assert torch.equal(run(wrapped(injected, wan), options_for(ONE), rows=1), wanted)

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wan_core.adapters.lynx import rms_normalise
-from wan_core.adapters.resampler import Resampler, ResamplerShape, attention_fp32
+from wan_core.adapters.resampler import Resampler, ResamplerParams, attention_fp32
 
-SHAPE = ResamplerShape(width_d=24, depth=2, inner_d=128, feed_forward_d=40, tokens=5, embedding_d=512, token_d=16)
+SHAPE = ResamplerParams(width_d=24, depth=2, inner_d=128, feed_forward_d=40, tokens=5, embedding_d=512, token_d=16)
 
 
 def resampler() -> Resampler:
@@ -34,14 +33,8 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     return out
 
 
-def test_attention_is_the_sum_over_keys() -> None:
-    draw = torch.Generator().manual_seed(1)
-    q, k, v = (torch.randn(2, n, 12, generator=draw) for n in (3, 4, 4))
-    torch.testing.assert_close(attention_fp32(q, k, v, 4), plain_attention(q, k, v, 3), atol=1e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
-def test_attention_over_half_precision_is_computed_in_fp32(stored: torch.dtype) -> None:
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
+def test_attention_is_the_sum_over_keys_in_fp32(stored: torch.dtype) -> None:
     draw = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(2, n, 12, generator=draw).to(stored) for n in (3, 4, 4))
     wanted = plain_attention(q.float(), k.float(), v.float(), 3)
@@ -73,10 +66,3 @@ def test_the_resampler_is_the_published_formula() -> None:
     expected = layer_norm(latents @ w["proj_out.weight"].T + w["proj_out.bias"], "norm_out")
     assert expected.shape == (2, 5, 16)
     torch.testing.assert_close(network(embeddings), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_normalised_keys_have_a_root_mean_square_of_one() -> None:
-    keys = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(3)) * 9
-    normed = rms_normalise(keys, 1e-5)
-    torch.testing.assert_close(normed.square().mean(-1).sqrt(), torch.ones(3, 4), atol=1e-5, rtol=0)
-    assert torch.isfinite(rms_normalise(torch.zeros(2, 4), 1e-5)).all()

@@ -11,12 +11,10 @@ from torch import Tensor
 from tests.unit.adapters.fake_wan import raw_attention
 from wan_core.adapters.guidance import with_identity_guidance
 from wan_core.adapters.kv_cache import KeysValues
-from wan_core.adapters.lock import (
-    ActiveLock,
-    decoupled_sources,
-    joint_rows,
-    row_is_negative,
-)
+from wan_core.adapters.lock import ActiveLock
+from wan_core.adapters.lynx import term_sources
+from wan_core.adapters.passes import row_is_negative
+from wan_core.adapters.stand_in import portrait_rows
 from wan_core.adapters.terms import AttentionCall, require_no_mask, with_portraits, with_terms
 from wan_core.errors import InputError
 
@@ -37,7 +35,7 @@ def active(**changes: Any) -> ActiveLock:
     plain = {"strength": 1.0, "ref_strength": 1.0, "blocks": frozenset({0}), "sources": [0] * ROWS}
     return ActiveLock(
         **plain
-        | {"rows": frozenset(range(ROWS)), "weights": None}
+        | {"rows": frozenset(range(ROWS)), "token_weights": None}
         | {"ip": NONE, "ref": NONE, "stand_in": NONE}
         | changes
     )
@@ -68,19 +66,12 @@ def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def test_a_term_is_added_to_each_row_and_token_by_its_weight(weights: Tensor | None, sources: list[int | None]) -> None:
     given, (k, v) = call(), pair(20)
     out = attend(given.q, given.k, given.v)
-    found = with_terms(out, given.q, [(0.7, active(weights=weights, sources=sources), (k, v))], attend)
+    found = with_terms(out, given.q, [(0.7, active(token_weights=weights, sources=sources), (k, v))], attend)
     for row, source in enumerate(sources):
         for token in range(TOKENS):
             weight = 1.0 if weights is None else float(weights[token])
             term = 0.0 if source is None else 0.7 * weight * one(given.q[row, token], k[source], v[source])
             torch.testing.assert_close(found[row, token], out[row, token] + term)
-
-
-def test_a_term_changes_nothing_that_came_in() -> None:
-    given, out = call(), draw(ROWS, TOKENS, WIDTH_D)
-    before = out.clone()
-    with_terms(out, given.q, [(1.0, active(sources=[None, 0], weights=WEIGHTS), pair(20))], attend)
-    assert torch.equal(out, before)
 
 
 def test_a_portrait_joins_the_keys_of_self_attention() -> None:
@@ -92,23 +83,13 @@ def test_a_portrait_joins_the_keys_of_self_attention() -> None:
             torch.testing.assert_close(found[row, token], one(given.q[row, token], keys, values))
 
 
-def test_two_portraits_join_together() -> None:
-    given, first, second = call(), pair(30, sources=1), pair(40, sources=1)
-    found = with_portraits(given, [(active(), first), (active(), second)])
-    keys, values = (
-        torch.cat((part, a.expand(ROWS, -1, -1), b.expand(ROWS, -1, -1)), dim=1)
-        for part, a, b in zip((given.k, given.v), first, second, strict=True)
-    )
-    torch.testing.assert_close(found, attend(given.q, keys, values))
-
-
 @pytest.mark.parametrize(("strength", "weights"), [(0.4, None), (1.0, WEIGHTS), (1.5, WEIGHTS)])
 @pytest.mark.parametrize("rows", [frozenset({0, 1}), frozenset({1}), frozenset()])
 def test_any_other_portrait_moves_each_token_towards_what_it_would_be_with_it(
     strength: float, weights: Tensor | None, rows: frozenset[int]
 ) -> None:
     given, (k, v), (k_other, v_other) = call(), pair(30, sources=1), pair(40, sources=1)
-    lock, other = active(strength=strength, weights=weights, rows=rows), active()
+    lock, other = active(strength=strength, token_weights=weights, rows=rows), active()
     found = with_portraits(given, [(lock, (k, v)), (other, (k_other, v_other))])
     for row in range(ROWS):
         keys, values = torch.cat((given.k[row], k_other[0])), torch.cat((given.v[row], v_other[0]))
@@ -125,7 +106,7 @@ def test_two_masked_portraits_do_not_see_each_other() -> None:
     given, left = call(), pair(30, sources=1)
     halves = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     outs = [
-        with_portraits(given, [(active(weights=halves), left), (active(weights=1 - halves), right)])
+        with_portraits(given, [(active(token_weights=halves), left), (active(token_weights=1 - halves), right)])
         for right in (pair(40, sources=1), pair(50, sources=1))
     ]
     assert torch.equal(outs[0][:, :3], outs[1][:, :3])
@@ -134,7 +115,7 @@ def test_two_masked_portraits_do_not_see_each_other() -> None:
 
 def test_an_empty_mask_leaves_self_attention_as_it_is() -> None:
     given = call()
-    found = with_portraits(given, [(active(weights=torch.zeros(TOKENS)), pair(30, sources=1))])
+    found = with_portraits(given, [(active(token_weights=torch.zeros(TOKENS)), pair(30, sources=1))])
     assert torch.equal(found, attend(given.q, given.k, given.v))
 
 
@@ -152,7 +133,7 @@ def test_self_attention_with_a_mask_is_refused() -> None:
     [(["n", "p"], 2, [True, False]), (["p", "n"], 4, [False, False, True, True]), (["p"], 1, [False])],
 )
 def test_rows_follow_their_conditions(uuids: list[str], rows: int, wanted: list[bool]) -> None:
-    assert row_is_negative(uuids, {"n"}, rows) == wanted
+    assert row_is_negative(uuids, {"n"}, rows) == tuple(wanted)
 
 
 @pytest.mark.parametrize(("uuids", "rows"), [(["n", "p"], 3), ([], 1)])
@@ -166,8 +147,8 @@ def test_a_batch_that_is_not_split_evenly_is_refused(uuids: list[str], rows: int
     [("auto", [1, 0], {0, 1}), ("both", [0, 0], {0, 1}), ("positive", [None, 0], {1})],
 )
 def test_who_acts_on_the_negative_row(apply_to: str, sources: list[int | None], rows: set[int]) -> None:
-    assert decoupled_sources(apply_to, [True, False]) == sources
-    assert joint_rows(apply_to, [True, False]) == rows
+    assert term_sources(apply_to, [True, False]) == tuple(sources)
+    assert portrait_rows(apply_to, [True, False]) == rows
 
 
 # Guidance

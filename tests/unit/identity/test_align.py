@@ -2,36 +2,30 @@ from __future__ import annotations
 
 import cmath
 import math
-import random
 
 import numpy as np
 import pytest
 import torch
 
-from wan_core.errors import InputError
+from tests.unit.identity.some_inputs import noise, refused
 from wan_core.identity.align import (
-    LYNX_TEMPLATE,
     TEMPLATE,
     TEMPLATE_PX,
     Similarity,
     align_face,
     cut_reference,
     fit_similarity,
-    is_mirrored,
-    parse_landmarks,
     warp,
 )
 
-FACE_LINE = "100 100 160 102 130 140 105 170 155 171"
+UNMOVED = Similarity(1, 0)
 
 
-def as_line(points: tuple[complex, ...]) -> str:
-    return " ".join(f"{p.real} {p.imag}" for p in points)
-
-
-def random_points(seed: int) -> tuple[complex, ...]:
-    draw = random.Random(seed)
-    return tuple(complex(draw.uniform(0, 300), draw.uniform(0, 300)) for _ in range(5))
+def positions(to_image: Similarity, side_px: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """x and y in the picture of every pixel of a crop."""
+    y, x = torch.meshgrid(torch.arange(float(side_px)), torch.arange(float(side_px)), indexing="ij")
+    slope, shift = to_image.slope, to_image.shift
+    return slope.real * x - slope.imag * y + shift.real, slope.imag * x + slope.real * y + shift.imag
 
 
 def pattern(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -42,41 +36,28 @@ def pattern(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_fit_is_the_least_squares_similarity(seed: int) -> None:
-    points = random_points(seed)
-    x, y = np.array([p.real for p in points]), np.array([p.imag for p in points])
+    x, y = np.random.default_rng(seed).uniform(0, 300, (2, 5))
     one, zero = np.ones(5), np.zeros(5)
     system = np.vstack((np.stack((x, -y, one, zero), 1), np.stack((y, x, zero, one), 1)))
     target = np.concatenate(([p.real for p in TEMPLATE], [p.imag for p in TEMPLATE]))
     a, b, shift_x, shift_y = np.linalg.lstsq(system, target, rcond=None)[0]
-    fit = fit_similarity(points, TEMPLATE)
+    fit = fit_similarity(tuple((x + 1j * y).tolist()), TEMPLATE)
     assert fit.slope == pytest.approx(complex(a, b), abs=1e-10)
     assert fit.shift == pytest.approx(complex(shift_x, shift_y), abs=1e-8)
-
-
-def test_an_exact_similarity_is_recovered_and_inverted() -> None:
-    moved = Similarity(cmath.rect(0.37, math.radians(-25)), complex(12, -30))
-    points = random_points(3)
-    fit = fit_similarity(points, tuple(moved(p) for p in points))
-    assert fit.slope == pytest.approx(moved.slope)
-    assert all(fit.inverse()(moved(p)) == pytest.approx(p) for p in points)
 
 
 @pytest.mark.parametrize(("degrees", "scale"), [(0, 1.0), (20, 1.7), (-35, 2.4), (170, 1.2)])
 def test_a_known_picture_comes_out_of_the_warp_where_the_template_puts_it(degrees: float, scale: float) -> None:
     to_image = Similarity(cmath.rect(scale, math.radians(degrees)), 0)
     to_image = Similarity(to_image.slope, complex(200, 200) - to_image(complex(56, 56)))
-    y, x = torch.meshgrid(torch.arange(400.0), torch.arange(400.0), indexing="ij")
-    face = align_face(pattern(x, y), tuple(to_image(p) for p in TEMPLATE))
-    crop_y, crop_x = torch.meshgrid(torch.arange(112.0), torch.arange(112.0), indexing="ij")
-    image_x = to_image.slope.real * crop_x - to_image.slope.imag * crop_y + to_image.shift.real
-    image_y = to_image.slope.imag * crop_x + to_image.slope.real * crop_y + to_image.shift.imag
+    face = align_face(pattern(*positions(UNMOVED, 400)), tuple(to_image(p) for p in TEMPLATE))
     assert face.crop.shape == (112, 112, 3)
-    assert (face.crop - pattern(image_x, image_y)).abs().max() < 5e-3  # what bilinear sampling leaves
+    assert (face.crop - pattern(*positions(to_image, 112))).abs().max() < 5e-3  # what bilinear sampling leaves
     assert face.face_px == pytest.approx(112 * scale)
 
 
 def test_the_warp_is_bilinear_with_a_border_of_zeros() -> None:
-    image = torch.rand(9, 7, 2, generator=torch.Generator().manual_seed(0))
+    image = noise(9, 7, 2)
     to_image = Similarity(complex(0.8, 0.3), complex(-1.5, 0.7))
     expected = torch.zeros(12, 12, 2)
     for row in range(12):
@@ -87,24 +68,13 @@ def test_the_warp_is_bilinear_with_a_border_of_zeros() -> None:
                 if 0 <= x < 7 and 0 <= y < 9:
                     expected[row, column] += (1 - abs(p.real - x)) * (1 - abs(p.imag - y)) * image[y, x]
     torch.testing.assert_close(warp(image, to_image, 12), expected, atol=1e-5, rtol=0)
-
-
-def test_points_on_the_template_leave_the_picture_as_it_is() -> None:
-    image = torch.rand(112, 112, 3, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(align_face(image, TEMPLATE).crop, image, atol=1e-4, rtol=0)
+    for shape in ((1, 1, 3), (1, 5, 3), (3, 1, 3)):  # a picture of one pixel
+        assert torch.isfinite(warp(torch.ones(shape), Similarity(0.1, 0), 8)).all()
 
 
 def test_the_template_is_the_published_one() -> None:
-    """InsightFace's arcface_dst, and what scikit-image's SimilarityTransform makes of one face with it."""
-    assert TEMPLATE_PX == (
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    )
-    (points,) = parse_landmarks(FACE_LINE, count=1, width_px=256, height_px=256)
-    fit = fit_similarity(points, TEMPLATE)
+    """What scikit-image's SimilarityTransform makes of one face with InsightFace's arcface_dst."""
+    fit = fit_similarity((100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j), TEMPLATE)
     assert fit.slope == pytest.approx(complex(0.584173018, -0.00955278073), abs=1e-8)
     assert fit.shift == pytest.approx(complex(-21.2212422, -6.6553928), abs=1e-5)
 
@@ -119,100 +89,18 @@ def lynx_template() -> np.ndarray:
     return points
 
 
-def test_lynx_puts_the_five_points_where_its_published_code_does() -> None:
-    np.testing.assert_allclose([(p.real, p.imag) for p in LYNX_TEMPLATE], lynx_template(), atol=1e-4)
-
-
 def test_the_reference_crop_is_the_picture_at_every_place_that_the_template_says() -> None:
     to_image = Similarity(cmath.rect(0.9, math.radians(12)), complex(60, 20))
-    y, x = torch.meshgrid(torch.arange(340.0), torch.arange(340.0), indexing="ij")
-    crop = cut_reference(pattern(x, y), tuple(to_image(complex(*p)) for p in lynx_template().tolist()))
-    crop_y, crop_x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
-    image_x = to_image.slope.real * crop_x - to_image.slope.imag * crop_y + to_image.shift.real
-    image_y = to_image.slope.imag * crop_x + to_image.slope.real * crop_y + to_image.shift.imag
+    picture = pattern(*positions(UNMOVED, 340))
+    crop = cut_reference(picture, tuple(to_image(complex(*p)) for p in lynx_template().tolist()))
+    image_x, image_y = positions(to_image, 256)
     inside = (image_x >= 0) & (image_x <= 339) & (image_y >= 0) & (image_y <= 339)
     assert crop.shape == (256, 256, 3)
     assert inside.float().mean() > 0.9
     assert (crop - pattern(image_x, image_y))[inside].abs().max() < 5e-3
 
 
-def random_face(seed: int) -> tuple[complex, ...]:
-    draw = random.Random(seed)
-    moved = Similarity(cmath.rect(draw.uniform(0.6, 2.5), draw.uniform(-0.6, 0.6)), complex(150, 140))
-    return tuple(moved(p - 56 - 56j) + complex(draw.gauss(0, 4), draw.gauss(0, 4)) for p in TEMPLATE)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("seed", range(4))
-def test_crops_are_those_of_insightface_and_of_lynx_up_to_their_rounding(seed: int) -> None:
-    """OpenCV's warpAffine rounds positions to 1/32 px and its answer to bytes; on a smooth picture that is little."""
-    face_align, cv2 = pytest.importorskip("insightface.utils.face_align"), pytest.importorskip("cv2")
-    transform = pytest.importorskip("skimage.transform")
-    y, x = torch.meshgrid(torch.arange(300.0), torch.arange(300.0), indexing="ij")
-    image, points = pattern(x, y), random_face(seed)
-    pixels = (image * 255).round().to(torch.uint8).numpy()
-    kps = np.array([(p.real, p.imag) for p in points])
-    aligned = torch.from_numpy(face_align.norm_crop(pixels, kps)).float() / 255
-    wider = transform.SimilarityTransform()
-    wider.estimate(kps, lynx_template())
-    reference = torch.from_numpy(cv2.warpAffine(pixels, wider.params[:2], (256, 256), borderValue=0.0)).float() / 255
-    for found, expected in ((align_face(image, points).crop, aligned), (cut_reference(image, points), reference)):
-        edge = (expected == 0).all(dim=-1) | (found == 0).all(dim=-1)
-        away = ~torch.nn.functional.max_pool2d(edge.float()[None], 5, 1, 2)[0].bool()
-        assert away.float().mean() > 0.4
-        assert (found - expected)[away].abs().max() < 0.012
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1)])
-def test_a_picture_of_one_pixel_does_not_break_the_warp(shape: tuple[int, int]) -> None:
-    assert torch.isfinite(warp(torch.ones(*shape, 3), Similarity(0.1, 0), 8)).all()
-
-
-def test_the_template_is_no_mirror_of_itself_and_swapped_sides_are() -> None:
-    left_eye, right_eye, nose, left_mouth, right_mouth = TEMPLATE
-    assert not is_mirrored(TEMPLATE, TEMPLATE)
-    assert is_mirrored((right_eye, left_eye, nose, right_mouth, left_mouth), TEMPLATE)
-    turned = cmath.rect(1, 2.0)
-    assert not is_mirrored(tuple(turned * p for p in TEMPLATE), TEMPLATE)
-
-
-@pytest.mark.parametrize("text", [FACE_LINE, FACE_LINE.replace(" ", ", "), f"\n  {FACE_LINE}  \n\n"])
-def test_landmarks_are_read_with_spaces_or_commas(text: str) -> None:
-    (points,) = parse_landmarks(text, count=1, width_px=256, height_px=256)
-    assert points[0] == complex(100, 100)
-    assert points[4] == complex(155, 171)
-
-
-SWAPPED = as_line(tuple(complex(x + 50, y + 50) for x, y in (TEMPLATE_PX[i] for i in (1, 0, 2, 4, 3))))
-BAD_LANDMARKS = {
-    "landmarks: found 0 lines of points for 1 images": "",
-    "landmarks: found 2 lines of points for 1 images": f"{FACE_LINE}\n{FACE_LINE}",
-    "in line 1; wanted 10 finite numbers": "100 100 160 102 130 140 105 170 155",
-    "'a b' in line 1": "a b",
-    "'nan 100 160 102 130 140 105 170 155 171' in line 1": FACE_LINE.replace("100 100", "nan 100"),
-    "found the point (999, 100) in line 1; wanted points inside the image of 256 x 256 px": FACE_LINE.replace(
-        "100 100", "999 100"
-    ),
-    "found the point (-1, 100) in line 1": FACE_LINE.replace("100 100", "-1 100"),
-    "found eyes 0.0 px apart in line 1; wanted 8 px or more": "10 10 " * 5,
-    "found points in line 1 that are mirrored or lie on one line": SWAPPED,
-    "mirrored or lie on one line": "10 10 20 20 30 30 40 40 50 50",
-}
-
-
-@pytest.mark.parametrize(("message", "text"), BAD_LANDMARKS.items())
-def test_bad_landmarks_are_named(message: str, text: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_landmarks(text, count=1, width_px=256, height_px=256)
-    assert message in str(caught.value)
-
-
-def test_the_line_of_the_bad_landmarks_is_named() -> None:
-    with pytest.raises(InputError, match="in line 2"):
-        parse_landmarks(f"{FACE_LINE}\n1 2 3", count=2, width_px=256, height_px=256)
-
-
 def test_a_tiny_face_is_refused_with_its_size() -> None:
     tiny = tuple(p * 0.2 + complex(50, 50) for p in TEMPLATE)
-    with pytest.raises(InputError, match="found a face of 22 px; wanted 24 px or more"):
+    with refused("landmarks", "a face of 22 px", "24 px or more, better 112"):
         align_face(torch.zeros(200, 200, 3), tiny)

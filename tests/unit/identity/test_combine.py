@@ -4,24 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from wan_core.errors import InputError
-from wan_core.identity.combine import Combined, agreement, combine, require_way
-
-
-def at_degrees(*degrees: float) -> Tensor:
-    """Unit vectors (k 512) in one plane."""
-    angles = torch.deg2rad(torch.tensor(degrees))
-    vectors = torch.zeros(len(degrees), 512)
-    vectors[:, 0], vectors[:, 1] = angles.cos(), angles.sin()
-    return vectors
+from tests.unit.identity.some_inputs import at_degrees, refused
+from wan_core.identity.combine import Combined, agreement, combine
 
 
-def combined(*degrees: float, way: str = "mean", **changes: Any) -> Combined:
+def combined(*degrees: float, method: str = "mean", **changes: Any) -> Combined:
     count = len(degrees)
     inputs = {"qualities": [0.5] * count, "weights": [1.0] * count, "numbers": range(1, count + 1)}
-    return combine(at_degrees(*degrees), way=way, **inputs | changes)
+    return combine(at_degrees(*degrees), method=method, **inputs | changes)
 
 
 def cos(degrees: float) -> float:
@@ -35,37 +26,30 @@ def test_agreement_is_the_cosine_to_the_mean_of_the_others() -> None:
     assert agreement(at_degrees(0, 20, 40)) == pytest.approx([cos(30.0), 1.0, cos(30.0)], abs=1e-6)
 
 
-def test_the_mean_bisects_two_and_keeps_one() -> None:
-    torch.testing.assert_close(combined(10, 50).z, at_degrees(30)[0])
+def test_the_mean_is_weighted_by_the_scores() -> None:
     torch.testing.assert_close(combined(10).z, at_degrees(10)[0])
     torch.testing.assert_close(combined(10, 50).embeddings, at_degrees(30))
-
-
-def test_the_mean_is_weighted_by_the_scores() -> None:
     expected = 0.9 * at_degrees(0)[0] + 0.6 * at_degrees(50)[0]
     torch.testing.assert_close(combined(0, 50, weights=[0.9, 0.6]).z, expected / expected.square().sum().sqrt())
 
 
-def test_best_takes_the_reference_of_the_highest_quality_alone() -> None:
-    found = combined(0, 20, 40, way="best", qualities=[0.2, 0.9, 0.4])
-    torch.testing.assert_close(found.z, at_degrees(20)[0])
-    torch.testing.assert_close(found.embeddings, at_degrees(20))
-    assert (found.best, found.kept) == (1, (0, 1, 2))
-
-
-def test_tokens_keep_all_references_side_by_side_with_the_mean_as_z() -> None:
-    found = combined(0, 30, 60, way="tokens")
-    torch.testing.assert_close(found.embeddings, at_degrees(0, 30, 60))
-    torch.testing.assert_close(found.z, at_degrees(30)[0])
+def test_best_takes_the_reference_of_the_highest_quality_and_tokens_all_beside_the_mean() -> None:
+    best = combined(0, 20, 40, method="best", qualities=[0.2, 0.9, 0.4])
+    torch.testing.assert_close(best.z, at_degrees(20)[0])
+    torch.testing.assert_close(best.embeddings, at_degrees(20))
+    assert (best.best, best.kept) == (1, (0, 1, 2))
+    tokens = combined(0, 30, 60, method="tokens")
+    torch.testing.assert_close(tokens.embeddings, at_degrees(0, 30, 60))
+    torch.testing.assert_close(tokens.z, at_degrees(30)[0])
 
 
 def test_a_stranger_is_left_out() -> None:
     found = combined(0, 15, 30, 110, 45, qualities=[0.1, 0.2, 0.3, 0.9, 0.4])
-    assert found.kept == (0, 1, 2, 4)
+    assert (found.kept, found.best) == ((0, 1, 2, 4), 4)  # the stranger has the highest quality, and does not count
     assert [verdict.kept for verdict in found.verdicts] == [True, True, True, False, True]
     assert found.verdicts[3].cos == pytest.approx(cos(110 - 22.5), abs=1e-6)
     torch.testing.assert_close(found.z, at_degrees(22.5)[0])
-    assert found.best == 4  # the stranger has the highest quality, and does not count
+    assert combined(0, 40, 20, 110, 110, 110, 110).kept == (0, 1, 2)  # copies of a stranger do not outvote the others
 
 
 def test_duplicates_count_once_and_the_best_stands_for_them() -> None:
@@ -77,35 +61,15 @@ def test_duplicates_count_once_and_the_best_stands_for_them() -> None:
     torch.testing.assert_close(found.z, at_degrees(27.5)[0])
 
 
-def test_copies_of_a_stranger_do_not_outvote_the_person() -> None:
-    assert combined(0, 40, 20, 110, 110, 110, 110).kept == (0, 1, 2)
-
-
-@pytest.mark.parametrize(
-    ("degrees", "message"),
-    [
-        ((0, 80), r"image 1 \(cos 0\.17\), image 2 \(cos 0\.17\); wanted a cos of 0\.35 or more .* at least half of 2"),
-        ((0, 90, 180, 270), r"image 1 \(cos -1\.00\), image 2 \(cos -1\.00\), image 3 .*, image 4 "),
-    ],
-)
-def test_references_of_different_persons_are_refused_by_number(degrees: tuple[float, ...], message: str) -> None:
-    with pytest.raises(InputError, match=f"images: found references that show different persons: {message}"):
-        combined(*degrees)
+def test_references_of_different_persons_are_refused_by_number() -> None:
+    found = "references that show different persons: image 7 (cos 0.17), image 23 (cos 0.17)"
+    with refused("images", found, "a cos of 0.35 or more to the other references in at least half of 2"):
+        combined(0, 80, numbers=(7, 23))
 
 
 def test_exactly_half_is_enough() -> None:
     vectors = torch.zeros(4, 512)
     vectors[:2] = at_degrees(0, 40)
     vectors[2, 2], vectors[3, 3] = 1.0, 1.0  # two strangers at right angles to all
-    found = combine(vectors, way="mean", qualities=[0.5] * 4, weights=[1.0] * 4, numbers=(1, 2, 3, 4))
+    found = combine(vectors, method="mean", qualities=[0.5] * 4, weights=[1.0] * 4, numbers=(1, 2, 3, 4))
     assert found.kept == (0, 1)
-
-
-def test_the_numbers_are_those_of_the_batch() -> None:
-    with pytest.raises(InputError, match=r"image 7 .* image 23"):
-        combined(0, 80, numbers=(7, 23))
-
-
-def test_an_unknown_way_is_refused() -> None:
-    with pytest.raises(InputError, match="combine: found 'median'; wanted one of mean, best, tokens"):
-        require_way("median")

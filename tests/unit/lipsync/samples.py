@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wan_core.lipsync.embed import Clip
-from wan_core.lipsync.network import SyncNetWidths, expected_shapes
+from wan_core.lipsync import LipSyncRequest, Mode, SyncNet, build_syncnet
+from wan_core.lipsync.network import SyncNetParams, expected_shapes
 
-SMALL = SyncNetWidths((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), 9, 10, 11)
+SMALL = SyncNetParams((2, 3, 4, 5, 6, 7), (3, 4, 5, 6, 7, 8), 9, 10, 11)
 
 
-def random_weights(widths: SyncNetWidths = SMALL, seed: int = 0) -> dict[str, Tensor]:
+def random_weights(params: SyncNetParams = SMALL, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     weights = {}
-    for key, shape in expected_shapes(widths).items():
+    for key, shape in expected_shapes(params).items():
         fan_in = max(1, int(torch.tensor(shape[1:]).prod()))
         weights[key] = torch.randn(shape, generator=generator) / fan_in**0.5
         if key.endswith("running_var"):
@@ -26,7 +24,12 @@ def random_weights(widths: SyncNetWidths = SMALL, seed: int = 0) -> dict[str, Te
     return weights
 
 
-def clip(frames: int = 40, fps: Fraction = Fraction(25), samples: int = 25600) -> Clip:
+def small_syncnet() -> SyncNet:
+    return build_syncnet(random_weights(), file_name="net", operations=nn)
+
+
+def request(frames: int = 40, fps: float = 25.0, samples: int = 25600, mode: Mode = "parity") -> LipSyncRequest:
     generator = torch.Generator().manual_seed(3)
     pictures = torch.rand(frames, 32, 24, 3, generator=generator)
-    return Clip(pictures, fps, torch.rand(samples, generator=generator) - 0.5)
+    waveform = torch.rand(1, 1, samples, generator=generator) - 0.5
+    return LipSyncRequest(pictures, fps, {"waveform": waveform, "sample_rate": 16000}, mode)

@@ -13,38 +13,17 @@ import numpy
 import torch
 from numpy import ndarray
 
-from wan_core.media.encoders import Encoder, VideoFormat, encoder_for
+from wan_core.media.encoders import VideoEncoder, VideoFormat, encoder_for
 from wan_core.media.sink import VideoSink
 from wan_core.media.soundtrack import Soundtrack
 
 FPS = Fraction(16)
 RED_SHARE, BLUE_SHARE = 0.2126, 0.0722  # of BT.709's luma
-CHART = (
-    (115, 82, 68),
-    (194, 150, 130),
-    (98, 122, 157),
-    (87, 108, 67),
-    (133, 128, 177),
-    (103, 189, 170),
-    (214, 126, 44),
-    (80, 91, 166),
-    (193, 90, 99),
-    (94, 60, 108),
-    (157, 188, 64),
-    (224, 163, 46),
-    (56, 61, 150),
-    (70, 148, 73),
-    (175, 54, 60),
-    (231, 199, 31),
-    (187, 86, 149),
-    (8, 133, 161),
-    (255, 0, 0),
-    (0, 255, 0),
-    (0, 0, 255),
-    (255, 255, 255),
-    (122, 122, 121),
-    (0, 0, 0),
+COLOURS = (
+    "735244 c29682 627a9d 576c43 8580b1 67bdaa d67e2c 505ba6 c15a63 5e3c6c 9dbc40 e0a32e "
+    "383d96 469449 af363c e7c71f bb5695 0885a1 ff0000 00ff00 0000ff ffffff 7a7a79 000000"
 )
+CHART = [tuple(bytes.fromhex(colour)) for colour in COLOURS.split()]
 PATCH_PX = 16
 
 
@@ -64,7 +43,9 @@ def tone(seconds: float, rate_hz: int = 48000, channels: int = 2) -> Soundtrack:
     return Soundtrack(torch.sin(2 * torch.pi * 440 * time_s).repeat(channels, 1) / 2, rate_hz)
 
 
-def encoder(codec: str = "h264", width: int = 64, height: int = 48, fps: Fraction = FPS, quality: int = 18) -> Encoder:
+def encoder(
+    codec: str = "h264", width: int = 64, height: int = 48, fps: Fraction = FPS, quality: int = 18
+) -> VideoEncoder:
     return encoder_for(VideoFormat(codec, quality, "software"), width, height, fps)
 
 

@@ -122,23 +122,29 @@ def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path: Path,
     assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
+@pytest.mark.parametrize(
+    ("part", "raised", "seen"),
+    [
+        *(
+            (
+                "write",
+                OSError(number, os.strerror(number)),
+                (InputError, "disk: found no room left .*; wanted room for"),
+            )
+            for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        ),
+        ("finish", OSError(errno.EIO, "the disk is broken"), (OSError, "the disk is broken")),
+        ("write", ZeroDivisionError("a fault"), (ZeroDivisionError, "a fault")),
+    ],
+)
+def test_a_full_disk_is_said_in_words_and_other_errors_stay_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, raised: Exception, seen: tuple[type[Exception], str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise raised
 
-    monkeypatch.setattr(Recording, "write", full)
-    with pytest.raises(InputError, match="disk: found no room left"):
-        film(tmp_path, noise(5))
-    assert names_in(tmp_path) == []
-
-
-def test_another_error_of_the_disk_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*arguments: object) -> None:
-        raise OSError(errno.EIO, "the disk is broken")
-
-    monkeypatch.setattr(Recording, "finish", broken)
-    with pytest.raises(OSError, match="the disk is broken"):
+    monkeypatch.setattr(Recording, part, fail)
+    with pytest.raises(seen[0], match=seen[1]):
         film(tmp_path, noise(5))
     assert names_in(tmp_path) == []
 

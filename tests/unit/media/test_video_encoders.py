@@ -10,12 +10,12 @@ import pytest
 from tests.unit.media.films import film, noise, packets
 from wan_core.errors import InputError
 from wan_core.media import encoders
-from wan_core.media.encoders import CODECS, Candidate, Encoder, VideoFormat, configure, encoder_for
+from wan_core.media.encoders import CODECS, Candidate, VideoEncoder, VideoFormat, configure, encoder_for
 
 USUAL = {"codec": "h264", "quality": 18, "encoder": "software", "width": 64, "height": 48, "fps": Fraction(16)}
 
 
-def choose(**changes: object) -> Encoder:
+def choose(**changes: object) -> VideoEncoder:
     asked = {**USUAL, **changes}
     format = VideoFormat(asked["codec"], asked["quality"], asked["encoder"])
     return encoder_for(format, asked["width"], asked["height"], asked["fps"])
@@ -49,7 +49,7 @@ def test_what_cannot_be_encoded_is_said_first(changes: dict[str, object], messag
 def test_every_codec_has_a_software_encoder_that_works(codec: str, width: int, height: int) -> None:
     found = choose(codec=codec, width=width, height=height)
     assert (found.codec, found.width, found.height) == (codec, width, height)
-    assert found.note == f"{found.name}: {codec} in {found.container}, {width} x {height}"
+    assert found.summary == f"{found.name}: {codec} in {found.container}, {width} x {height}"
 
 
 def test_prores_takes_an_odd_height_and_ffv1_any_size(tmp_path: Path) -> None:
@@ -72,13 +72,15 @@ def broken_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hardware_that_does_not_work_gives_way_to_software_and_that_is_said() -> None:
     found = choose(encoder="hardware")
     assert (found.name, dict(found.options)) == ("libx264", {"preset": "medium", "crf": "18", "threads": "4"})
-    assert "software, because no hardware encoder works here (h264_missing: this PyAV does not have it; " in found.note
-    assert "it has no option cq)" in found.note
+    assert (
+        "software, because no hardware encoder works here (h264_missing: this PyAV does not have it; " in found.summary
+    )
+    assert "it has no option cq)" in found.summary
 
 
 @pytest.mark.usefixtures("broken_hardware")
 def test_software_is_taken_without_a_look_at_the_hardware() -> None:
-    assert choose(encoder="software").note == "libx264: h264 in mp4, 64 x 48"
+    assert choose(encoder="software").summary == "libx264: h264 in mp4, 64 x 48"
 
 
 def test_hardware_that_encodes_a_frame_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +88,11 @@ def test_hardware_that_encodes_a_frame_is_taken(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(encoders, "HARDWARE", {"h264": (Candidate("h264_missing", "nv12", lambda quality: {}), chip)})
     found = choose(encoder="hardware")
     assert (found.pixel_format, dict(found.options)) == ("nv12", {"qp": "18"})
-    assert "software" not in found.note
+    assert "software" not in found.summary
 
 
 def test_hardware_is_refused_in_words_where_a_codec_has_none() -> None:
-    assert choose(codec="ffv1", encoder="hardware").note.endswith("software, because ffv1 has no hardware encoder")
+    assert choose(codec="ffv1", encoder="hardware").summary.endswith("software, because ffv1 has no hardware encoder")
 
 
 def test_no_encoder_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +102,7 @@ def test_no_encoder_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lossless_h264_is_pointed_out() -> None:
-    assert "many players cannot open" in choose(quality=0).note
+    assert "many players cannot open" in choose(quality=0).summary
 
 
 def test_a_lower_number_is_a_better_and_larger_file(tmp_path: Path) -> None:

@@ -76,16 +76,6 @@ def test_a_frame_that_waits_is_not_painted_over(tmp_path: Path, monkeypatch: pyt
     assert len(pictures) == QUEUE_FRAMES
 
 
-def test_the_encoder_works_while_the_caller_does(tmp_path: Path) -> None:
-    with new_sink(tmp_path, 2) as written:
-        written.write(noise(1)[0])
-        first = written._waiting[0]
-        first.result(10)  # done without a second call
-        assert first.done()
-        written.write(noise(1)[0])
-        written.finish()
-
-
 def test_nothing_stays_behind(tmp_path: Path) -> None:
     film(tmp_path, noise(2), soundtrack=tone(1))  # torch starts threads of its own for the sound
     gc.collect()

@@ -77,30 +77,22 @@ def test_a_click_is_heard_at_its_frame(tmp_path: Path, codec: str) -> None:
     assert click_s == pytest.approx(1.0, abs=2e-3)
 
 
-def test_flac_gives_back_the_samples(tmp_path: Path) -> None:
-    track = tone(2.5)
-    found = heard(film(tmp_path, noise(40), codec="ffv1", soundtrack=track))
-    assert found.rate_hz == 48000
-    assert found.waveform.shape == track.waveform.shape
-    assert float((found.waveform - track.waveform).abs().max()) < 2**-22
-
-
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_channels_are_kept(tmp_path: Path, channels: int, kind: torch.dtype) -> None:
     loud = torch.arange(1, channels + 1).unsqueeze(1) / 10  # every channel has a loudness of its own
     waveform = (tone(2.5, channels=channels).waveform * loud).to(kind)
-    found = heard(film(tmp_path, noise(40), codec="ffv1", soundtrack=Soundtrack(waveform, 48000))).waveform
-    assert found.shape == waveform.shape
-    torch.testing.assert_close(found, waveform.float(), rtol=0, atol=2**-22)
+    found = heard(film(tmp_path, noise(40), codec="ffv1", soundtrack=Soundtrack(waveform, 48000)))
+    assert (found.rate_hz, found.waveform.shape) == (48000, waveform.shape)
+    torch.testing.assert_close(found.waveform, waveform.float(), rtol=0, atol=2**-22)
 
 
-@pytest.mark.parametrize("channels", [3, 4, 5, 8])
+@pytest.mark.parametrize("channels", [3, 8])
 def test_other_channels_become_mono_and_that_is_said(tmp_path: Path, channels: int) -> None:
     loud = torch.arange(1, channels + 1).unsqueeze(1) / 10  # every channel has a loudness of its own
     track = Soundtrack(tone(2.5, channels=channels).waveform * loud, 48000)
     with VideoSink(encoder("ffv1"), str(tmp_path), "clip", frames=40, soundtrack=track) as sink:
-        assert sink.notes[1:] == (
+        assert sink.summary[1:] == (
             f"sound: {channels} channels mixed down to mono, because which speakers they are for is not known",
         )
         for frame in noise(40):
@@ -120,7 +112,7 @@ def test_aac_gets_a_rate_that_it_has(rate_hz: int, kept: int) -> None:
 def test_resampling_keeps_pitch_loudness_and_length(channels: int) -> None:
     track = tone(3, rate_hz=192000, channels=channels)
     plan = plan_sound(track, "mp4", 48, Fraction(16))
-    assert any("resampled from 192000 to 48000 Hz, because aac has no such rate" in note for note in plan.notes)
+    assert any("resampled from 192000 to 48000 Hz, because aac has no such rate" in note for note in plan.changes)
     got = numpy.concatenate([block.to_ndarray() for block in blocks(track, plan, AAC_BLOCK)], axis=1)
     ideal = tone(3, channels=got.shape[0]).waveform.numpy()
     assert got.shape == ideal.shape
@@ -143,15 +135,6 @@ def test_a_sound_as_short_as_a_sample_is_heard(container: str, samples: int, rat
     assert 0.5 < kept.min() <= kept.max() < 1.8
 
 
-@pytest.mark.parametrize("codec", ["h264", "ffv1"])
-def test_a_film_with_a_single_sample_of_sound_is_written(tmp_path: Path, codec: str) -> None:
-    found = heard(film(tmp_path, noise(40), codec=codec, soundtrack=Soundtrack(torch.full((1, 1), 0.5), 48000)))
-    assert found.waveform.shape[1] >= 48000 * 2.5
-    if codec == "ffv1":
-        assert found.waveform[0, 0] == pytest.approx(0.5, abs=2**-22)
-        assert not found.waveform[:, 1:].any()
-
-
 def test_a_rate_that_no_encoder_knows_is_refused() -> None:
     message = f"audio: found a sample rate of {LARGEST_RATE_HZ + 1} Hz; wanted at most {LARGEST_RATE_HZ} Hz"
     with pytest.raises(InputError, match=message):
@@ -168,7 +151,7 @@ def test_a_rate_that_no_encoder_knows_is_refused() -> None:
     ],
 )
 def test_what_is_cut_or_added_is_said_from_a_frame_on(seconds: float, note: str | None) -> None:
-    assert plan_sound(tone(seconds), "mp4", 32, Fraction(16)).notes == ((note,) if note else ())
+    assert plan_sound(tone(seconds), "mp4", 32, Fraction(16)).changes == ((note,) if note else ())
 
 
 def test_blocks_follow_each_other_and_end_with_the_picture() -> None:

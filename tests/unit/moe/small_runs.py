@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wan_core.moe.route import Expert, Job, Tools
+from wan_core.moe import Expert, ExpertParams, ExpertTally, Job
+from wan_core.moe.route import Route, sample_once
 from wan_core.moe.split import is_high
 
 SIGMAS = torch.tensor([1.0, 0.8, 0.6, 0.4, 0.2, 0.0])
 SIGMA_MINS = {2: (0.6, 0.0), 3: (0.7, 0.3, 0.0)}  # of that many experts
 NAMES = ("high", "low", "lowest")
+PARAMS = ExpertParams("WanModel", 16, shift=8.0)
 
 Evaluate = Callable[[Tensor, Tensor], Tensor]
 Report = Callable[[int, Tensor, Tensor], None]  # step, denoised, x
@@ -36,59 +38,35 @@ def multistep(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> 
     return x
 
 
-def heun(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
+def heun(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor, *, ahead_steps: int = 1) -> Tensor:
     """Two evaluations a step: at its start and at its end."""
-    for i in range(len(sigmas) - 1):
-        denoised = evaluate(x, sigmas[i])
-        report(i, denoised, x)
-        slope = (x - denoised) / sigmas[i]
-        if sigmas[i + 1] > 0:
-            ahead = x + (sigmas[i + 1] - sigmas[i]) * slope
-            slope = (slope + (ahead - evaluate(ahead, sigmas[i + 1])) / sigmas[i + 1]) / 2
-        x = x + (sigmas[i + 1] - sigmas[i]) * slope
-    return x
-
-
-def heun_two_ahead(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Like heunpp2: looks at the sigma after next and comes back up to take its step."""
     for i in range(len(sigmas) - 1):
         denoised = evaluate(x, sigmas[i])
         report(i, denoised, x)
         slopes = [(x - denoised) / sigmas[i]]
         ahead = x
-        for j in range(i + 1, min(i + 3, len(sigmas) - 1)):
+        for j in range(i + 1, min(i + 1 + ahead_steps, len(sigmas) - 1)):
             ahead = ahead + (sigmas[j] - sigmas[j - 1]) * slopes[-1]
             slopes.append((ahead - evaluate(ahead, sigmas[j])) / sigmas[j])
         x = x + (sigmas[i + 1] - sigmas[i]) * sum(slopes) / len(slopes)
     return x
 
 
-def ancestral(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Euler with fresh noise of the global generator in every step."""
-    for i in range(len(sigmas) - 1):
-        denoised = evaluate(x, sigmas[i])
-        report(i, denoised, x)
-        x = x + (sigmas[i + 1] - sigmas[i]) * (x - denoised) / sigmas[i] + sigmas[i + 1] * torch.randn_like(x)
-    return x
+def heun_two_ahead(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
+    """Like heunpp2: looks at the sigma after next and comes back up to take its step."""
+    return heun(evaluate, report, x, sigmas, ahead_steps=2)
 
 
 @dataclass(frozen=True)
-class Sampler:
+class SmallSampler:
     """A sampler like the host's around a solver; it adds to the model options in a copy, as cfg_pp does."""
 
     solve: Solver
 
     def sample(
-        self,
-        model: Any,
-        sigmas: Tensor,
-        extra_args: dict[str, Any],
-        on_step: Any,
-        noise: Tensor,
-        latent: Tensor,
-        mask: Any,
-        disable_pbar: bool,
+        self, model: Any, sigmas: Tensor, extra_args: dict[str, Any], on_step: Any, noise: Tensor, *rest: Any
     ) -> Tensor:
+        latent, mask, _ = rest
         extra_args["model_options"] = extra_args["model_options"] | {"hooks": ["sampler"]}
         x = noise * sigmas[0] + latent
         steps = len(sigmas) - 1
@@ -127,17 +105,8 @@ class ScalingGuider:
     model_patcher: object = field(default_factory=object)
     seen: list[tuple[dict[str, Any], int | None]] = field(default_factory=list)  # options and seed of each evaluation
 
-    def sample(
-        self,
-        noise: Tensor,
-        latent: Tensor,
-        sampler: Any,
-        sigmas: Tensor,
-        mask: Any,
-        on_step: Any,
-        disable_pbar: bool,
-        seed: int,
-    ) -> Tensor:
+    def sample(self, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Tensor, mask: Any, *rest: Any) -> Tensor:
+        on_step, disable_pbar, seed = rest
         extra_args = {"model_options": dict(self.model_options), "seed": seed}
         noise, latent = noise + self.scale, latent / self.scale
         mask = None if mask is None else mask / self.scale
@@ -148,24 +117,28 @@ class ScalingGuider:
         return self.denoise(x, sigma)
 
 
-def experts(
-    sigma_mins: Sequence[float] = SIGMA_MINS[2], log: list[str] | None = None, fields: Sequence[Evaluate] = FIELDS
-) -> list[Expert]:
-    """One expert for each lowest sigma; they write into the log when they load, warm and evaluate."""
+def expert(
+    name: str,
+    sample: Callable[..., Any],
+    load: Callable[[], Any] = lambda: None,
+    warm: Callable[[], Any] = lambda: None,
+) -> Expert:
+    return Expert(name, PARAMS, sample, load, warm)
+
+
+def experts(count: int = 2, log: list[str] | None = None, fields: Sequence[Evaluate] = FIELDS) -> list[Expert]:
+    """So many experts; they write into the log when they load, warm and evaluate."""
     lines = [] if log is None else log
 
-    def expert(name: str, sigma_min: float, denoise: Evaluate, scale: float) -> Expert:
+    def logged(name: str, denoise: Evaluate, scale: float) -> Expert:
         def evaluate(x: Tensor, sigma: Tensor) -> Tensor:
             lines.append(f"{name} {float(sigma):.1f}")
             return denoise(x, sigma)
 
-        guider = ScalingGuider(evaluate, {"owner": name}, scale)
-        return Expert(
-            name, guider.sample, sigma_min, lambda: lines.append(f"load {name}"), lambda: lines.append(f"warm {name}")
-        )
+        sample = ScalingGuider(evaluate, {"owner": name}, scale).sample
+        return expert(name, sample, lambda: lines.append(f"load {name}"), lambda: lines.append(f"warm {name}"))
 
-    parts = zip(NAMES, sigma_mins, fields, (10.0, 3.0, 0.5), strict=False)
-    return [expert(*part) for part in parts]
+    return [logged(*parts) for parts in zip(NAMES[:count], fields, (10.0, 3.0, 0.5), strict=False)]
 
 
 # Runs
@@ -175,20 +148,14 @@ def merge_hooks(own: dict[str, Any], base: dict[str, Any], given: dict[str, Any]
     return own | {key: value for key, value in given.items() if key not in base} | {"merged": True}
 
 
-TOOLS = Tools(merge_options=merge_hooks, clock_s=lambda: 0.0)
-
-
-def job(
-    solve: Solver = multistep, sigmas: Tensor = SIGMAS, mask: Tensor | None = None, steps: list[int] | None = None
-) -> Job:
+def small_job(solve: Solver = multistep, mask: Tensor | None = None, steps: list[int] | None = None) -> Job:
     """A run of that solver; the numbers of the steps that it reports go into ``steps``."""
     generator = torch.Generator().manual_seed(0)
     reported = [] if steps is None else steps
     return Job(
         noise=torch.randn(1, 2, 3, 4, 4, generator=generator),
         latent_image=torch.randn(1, 2, 3, 4, 4, generator=generator),
-        sampler=Sampler(solve),
-        sigmas=sigmas,
+        sampler=SmallSampler(solve),
         denoise_mask=mask,
         seed=7,
         on_step=lambda i, denoised, x, total: reported.append(i),
@@ -196,15 +163,22 @@ def job(
     )
 
 
-def run_alone(denoise: Evaluate, the_job: Job) -> Tensor:
-    """The same sampler on one guider, without a router."""
-    return ScalingGuider(denoise).sample(
-        the_job.noise,
-        the_job.latent_image,
-        the_job.sampler,
-        the_job.sigmas,
-        the_job.denoise_mask,
-        the_job.on_step,
-        the_job.disable_pbar,
-        the_job.seed,
-    )
+def run_together(
+    parts: Sequence[Expert],
+    job: Job,
+    policy: str = "strict",
+    *,
+    sigmas: Tensor = SIGMAS,
+    sigma_mins: Sequence[float] | None = None,
+    **host: Any,
+) -> tuple[Tensor, tuple[ExpertTally, ...]]:
+    """What is tested: the job once over the experts."""
+    callbacks = {"merge_options": merge_hooks, "clock_s": lambda: 0.0} | host
+    lowest = tuple(SIGMA_MINS[len(parts)] if sigma_mins is None else sigma_mins)
+    return sample_once(Route(tuple(parts), lowest, policy, **callbacks), job, sigmas)
+
+
+def run_alone(denoise: Evaluate, job: Job, sigmas: Tensor = SIGMAS) -> Tensor:
+    """The oracle: the same sampler on one guider, without a router."""
+    given = (job.denoise_mask, job.on_step, job.disable_pbar, job.seed)
+    return ScalingGuider(denoise).sample(job.noise, job.latent_image, job.sampler, sigmas, *given)

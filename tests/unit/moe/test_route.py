@@ -16,23 +16,24 @@ from tests.unit.moe.small_runs import (
     NAMES,
     SIGMA_MINS,
     SIGMAS,
-    TOOLS,
     Evaluate,
     Report,
     ScalingGuider,
     Solver,
-    ancestral,
     composite,
+    expert,
     experts,
     heun,
     heun_two_ahead,
-    job,
     merge_hooks,
     multistep,
     run_alone,
+    run_together,
+    small_job,
 )
-from wan_core.moe.plan import POLICIES
-from wan_core.moe.route import Expert, Tools, sample_once
+from wan_core.moe import POLICIES, Expert
+from wan_core.moe.setup import SetupCapture
+from wan_core.moe.split import is_high
 
 
 def planned(plan: str) -> Evaluate:
@@ -48,57 +49,36 @@ def events(log: list[str], kind: str) -> list[str]:
 # One model
 
 
-PLANS = [  # by hand: the expert of every evaluation, a group for each step
-    (2, multistep, "strict", "0 0 0 1 1"),
-    (2, multistep, "latch", "0 0 0 1 1"),
-    (2, multistep, "per_step", "0 0 0 1 1"),
-    (2, heun, "strict", "00 00 01 11 1"),
-    (2, heun, "latch", "00 00 01 11 1"),
-    (2, heun, "per_step", "00 00 00 11 1"),
-    (2, heun_two_ahead, "strict", "000 001 011 11 1"),
-    (2, heun_two_ahead, "latch", "000 001 111 11 1"),
-    (2, heun_two_ahead, "per_step", "000 000 000 11 1"),
-    (3, multistep, "strict", "0 0 1 1 2"),
-    (3, multistep, "latch", "0 0 1 1 2"),
-    (3, multistep, "per_step", "0 0 1 1 2"),
-    (3, heun, "strict", "00 01 11 12 2"),
-    (3, heun, "latch", "00 01 11 12 2"),
-    (3, heun, "per_step", "00 00 11 11 2"),
-    (3, heun_two_ahead, "strict", "001 011 112 12 2"),
-    (3, heun_two_ahead, "latch", "001 111 112 22 2"),
-    (3, heun_two_ahead, "per_step", "000 000 111 11 2"),
+PLANS = [  # by hand: the expert of every evaluation, a group for each step, under the three policies
+    (2, multistep, ("0 0 0 1 1", "0 0 0 1 1", "0 0 0 1 1")),
+    (2, heun, ("00 00 01 11 1", "00 00 01 11 1", "00 00 00 11 1")),
+    (2, heun_two_ahead, ("000 001 011 11 1", "000 001 111 11 1", "000 000 000 11 1")),
+    (3, multistep, ("0 0 1 1 2", "0 0 1 1 2", "0 0 1 1 2")),
+    (3, heun, ("00 01 11 12 2", "00 01 11 12 2", "00 00 11 11 2")),
+    (3, heun_two_ahead, ("001 011 112 12 2", "001 111 112 22 2", "000 000 111 11 2")),
+]
+MASK = torch.rand(1, 1, 3, 4, 4)
+CASES = [
+    (count, solve, policy, plan)
+    for count, solve, plans in PLANS
+    for policy, plan in zip(("strict", "latch", "per_step"), plans, strict=True)
 ]
 
 
-@pytest.mark.parametrize(("count", "solve", "policy", "plan"), PLANS)
-def test_a_run_equals_that_of_the_planned_model_bit_for_bit(count: int, solve: Solver, policy: str, plan: str) -> None:
-    together, tallies = sample_once(experts(SIGMA_MINS[count]), job(solve), policy, TOOLS)
-    assert torch.equal(together, run_alone(planned(plan), job(solve)))
-    assert [tally.evaluations for tally in tallies] == [plan.count(str(index)) for index in range(count)]
-
-
-@pytest.mark.parametrize("mask", [None, torch.rand(1, 1, 3, 4, 4)], ids=["whole", "masked"])
-@pytest.mark.parametrize("solve", [multistep, heun, heun_two_ahead])
-def test_strict_is_one_model_of_the_noise_level(solve: Solver, mask: Tensor | None) -> None:
-    together, _ = sample_once(experts(), job(solve, mask=mask), "strict", TOOLS)
-    assert torch.equal(together, run_alone(composite, job(solve, mask=mask)))
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_restart_at_the_switch_would_be_seen(policy: str) -> None:
-    def restarting(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-        return multistep(evaluate, report, multistep(evaluate, report, x, sigmas[:4]), sigmas[3:])
-
-    together, _ = sample_once(experts(), job(), policy, TOOLS)
-    assert not torch.allclose(together, run_alone(composite, job(restarting)), atol=1e-3)
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_fresh_noise_is_drawn_as_in_one_run(policy: str) -> None:
-    torch.manual_seed(3)
-    together, _ = sample_once(experts(), job(ancestral), policy, TOOLS)
-    torch.manual_seed(3)
-    assert torch.equal(together, run_alone(composite, job(ancestral)))
+@pytest.mark.parametrize(("count", "solve", "policy", "plan"), CASES)
+def test_a_run_is_that_of_the_planned_model_bit_for_bit_and_loads_whenever_the_plan_changes(
+    count: int, solve: Solver, policy: str, plan: str
+) -> None:
+    log: list[str] = []
+    steps: list[int] = []
+    together, tallies = run_together(experts(count, log), small_job(solve, MASK, steps), policy)
+    assert torch.equal(together, run_alone(planned(plan), small_job(solve, MASK)))
+    indices = plan.replace(" ", "")
+    changes = [index for before, index in zip("-" + indices, indices, strict=False) if before != index]
+    assert events(log, "load") == [NAMES[int(index)] for index in changes]
+    counts = [(indices.count(str(index)), changes.count(str(index))) for index in range(count)]
+    assert [(tally.evaluations, tally.loads) for tally in tallies] == counts
+    assert steps == [0, 1, 2, 3, 4]  # progress counts those of the whole run
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -111,11 +91,8 @@ def test_what_the_sampler_adds_reaches_every_expert_and_their_own_options_stay(c
 
     names = NAMES[:count]
     guiders = [ScalingGuider(denoise, {"owner": name}) for denoise, name in zip(FIELDS, names, strict=False)]
-    parts = [
-        Expert(name, guider.sample, sigma_min, lambda: None, lambda: None)
-        for name, guider, sigma_min in zip(names, guiders, SIGMA_MINS[count], strict=True)
-    ]
-    sample_once(parts, job(), "strict", Tools(merge, lambda: 0.0))
+    parts = [expert(name, guider.sample) for name, guider in zip(names, guiders, strict=True)]
+    run_together(parts, small_job(), merge_options=merge)
     assert [guider.seen[-1] for guider in guiders] == [
         ({"owner": "high", "hooks": ["sampler"]}, 7),
         *(({"owner": name, "hooks": ["sampler"], "merged": True}, 7) for name in names[1:]),
@@ -132,40 +109,12 @@ def test_the_sampler_sees_the_model_of_the_outermost_guider(policy: str) -> None
         seen.append((model.inner_model, model.model_patcher, model.cfg))
         return model(noise, sigmas[:1], **extra_args)
 
-    parts = [Expert("high", high.sample, 0.5, lambda: None, lambda: None)]
-    parts += [Expert("low", low.sample, 0.0, lambda: None, lambda: None)]
-    sample_once(parts, replace(job(), sampler=SimpleNamespace(sample=look)), policy, TOOLS)
+    parts = [expert("high", high.sample), expert("low", low.sample)]
+    run_together(parts, replace(small_job(), sampler=SimpleNamespace(sample=look)), policy)
     assert set(seen) == {(high.inner_model, high.model_patcher, 4.0)}
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("count", [2, 3])
-def test_progress_counts_the_steps_of_the_whole_run(count: int, policy: str) -> None:
-    steps: list[int] = []
-    sample_once(experts(SIGMA_MINS[count]), job(heun_two_ahead, steps=steps), policy, TOOLS)
-    assert steps == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_nothing_that_came_in_is_changed(policy: str) -> None:
-    the_job = job(heun)
-    before = [the_job.noise.clone(), the_job.latent_image.clone(), the_job.sigmas.clone()]
-    sample_once(experts(), the_job, policy, TOOLS)
-    for tensor, copy in zip([the_job.noise, the_job.latent_image, the_job.sigmas], before, strict=True):
-        assert torch.equal(tensor, copy)
-
-
 # Loading
-
-
-@pytest.mark.parametrize(("count", "solve", "policy", "plan"), PLANS)
-def test_an_expert_is_loaded_whenever_the_plan_comes_to_it(count: int, solve: Solver, policy: str, plan: str) -> None:
-    log: list[str] = []
-    _, tallies = sample_once(experts(SIGMA_MINS[count], log), job(solve), policy, TOOLS)
-    made = plan.replace(" ", "")
-    changes = [index for before, index in zip("-" + made, made, strict=False) if before != index]
-    assert events(log, "load") == [NAMES[int(index)] for index in changes]
-    assert [tally.loads for tally in tallies] == [changes.count(str(index)) for index in range(count)]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -183,66 +132,23 @@ def test_an_expert_without_steps_is_neither_loaded_nor_warmed(
     sigmas: Tensor, sigma_mins: tuple[float, ...], used: list[str], policy: str
 ) -> None:
     log: list[str] = []
-    sample_once(experts(sigma_mins, log), job(sigmas=sigmas), policy, TOOLS)
+    run_together(experts(len(sigma_mins), log), small_job(), policy, sigmas=sigmas, sigma_mins=sigma_mins)
     assert events(log, "load") == used
     assert events(log, "warm") == used[1:]
 
 
-def test_a_way_back_up_loads_the_high_expert_again_but_warms_it_never() -> None:
-    log: list[str] = []
-    sample_once(experts(log=log), job(sigmas=torch.tensor([0.8, 0.2, 0.1, 0.9, 0.0])), "strict", TOOLS)
-    assert log == [
-        "load high",
-        "warm low",
-        "high 0.8",
-        "load low",
-        "low 0.2",
-        "low 0.1",
-        "load high",
-        "high 0.9",
-    ]
+UP_AGAIN = [0.8, 0.2, 0.1, 0.9, 0.0]  # the high expert is loaded again but never warmed
+UP_AGAIN_LOG = "load high, warm low, high 0.8, load low, low 0.2, low 0.1, load high, high 0.9"
+THREE_LOG = "load high, warm low, high 1.0, high 0.8, load low, warm lowest, low 0.6, low 0.4, load lowest, lowest 0.2"
 
 
-def test_the_next_expert_is_warmed_two_steps_before_its_first() -> None:
-    log: list[str] = []
-    sample_once(experts(SIGMA_MINS[3], log), job(), "strict", TOOLS)
-    assert log == [
-        "load high",
-        "warm low",
-        "high 1.0",
-        "high 0.8",
-        "load low",
-        "warm lowest",
-        "low 0.6",
-        "low 0.4",
-        "load lowest",
-        "lowest 0.2",
-    ]
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("solve", [multistep, heun, heun_two_ahead])
-@pytest.mark.parametrize("high_steps", range(1, 12))
-def test_warming_happens_once_and_within_two_steps_of_the_first_use(
-    high_steps: int, solve: Solver, policy: str
+@pytest.mark.parametrize(("count", "sigmas", "log"), [(2, UP_AGAIN, UP_AGAIN_LOG), (3, SIGMAS.tolist(), THREE_LOG)])
+def test_the_next_expert_is_warmed_once_and_two_steps_before_its_first(
+    count: int, sigmas: list[float], log: str
 ) -> None:
-    log: list[str] = []
-    places: list[int] = []  # for each line of the log the number of its step, by the noise level
-    sigmas = torch.linspace(1.0, 0.0, 13)
-
-    def noting(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-        def evaluate_and_note(x: Tensor, sigma: Tensor) -> Tensor:
-            denoised = evaluate(x, sigma)
-            places.extend([int((sigmas[:-1] >= sigma).sum())] * (len(log) - len(places)))
-            return denoised
-
-        return solve(evaluate_and_note, report, x, sigmas)
-
-    boundary_sigma = float(sigmas[high_steps - 1 : high_steps + 1].mean())
-    sample_once(experts((boundary_sigma, 0.0), log), job(noting, sigmas), policy, TOOLS)
-    assert events(log, "warm") == ["low"]
-    assert log.index("warm low") < log.index("load low")
-    assert places[log.index("warm low")] == max(1, high_steps - 1)  # the first low step is high_steps + 1
+    found: list[str] = []
+    run_together(experts(count, found), small_job(), sigmas=torch.tensor(sigmas))
+    assert found == log.split(", ")
 
 
 def test_seconds_are_those_of_the_experts_and_of_their_loading() -> None:
@@ -252,19 +158,78 @@ def test_seconds_are_those_of_the_experts_and_of_their_loading() -> None:
         nonlocal now_s
         now_s += seconds
 
-    def expert(name: str, sigma_min: float, evaluation_s: float, load_s: float) -> Expert:
+    def slow_expert(name: str, evaluation_s: float, load_s: float) -> Expert:
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             spend(evaluation_s)
             return x
 
-        guider = ScalingGuider(denoise)
-        return Expert(name, guider.sample, sigma_min, lambda: spend(load_s), lambda: spend(1000.0))
+        return expert(name, ScalingGuider(denoise).sample, lambda: spend(load_s), lambda: spend(1000.0))
 
     def slow(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
         spend(500.0)
         return heun_two_ahead(evaluate, report, x, sigmas)
 
-    parts = [expert("high", 0.6, 2.0, 32.0), expert("low", 0.0, 8.0, 64.0)]
-    _, (high, low) = sample_once(parts, job(slow), "strict", Tools(merge_hooks, lambda: now_s))  # 000 001 011 11 1
+    parts = [slow_expert("high", 2.0, 32.0), slow_expert("low", 8.0, 64.0)]
+    _, (high, low) = run_together(parts, small_job(slow), clock_s=lambda: now_s)  # 000 001 011 11 1
     assert (high.evaluations, high.seconds, high.loads, high.load_seconds) == (6, 12.0, 2, 64.0)
     assert (low.evaluations, low.seconds, low.loads, low.load_seconds) == (6, 48.0, 2, 128.0)
+
+
+# Wrappers
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("twice", [0, 1])
+def test_a_wrapper_that_samples_twice_gets_a_whole_run_each_time(twice: int, policy: str) -> None:
+    """As in the host: the second run is as good as the first, and its result counts."""
+    together, job = experts(), small_job()
+    inner = together[twice].sample
+    results: list[Tensor] = []
+
+    def sample(noise: Tensor, *rest: Any) -> Tensor:
+        results.extend(inner(noise + more, *rest) for more in (0.0, 1.0))
+        return results[-1]
+
+    together[twice] = replace(together[twice], sample=sample)
+    found, tallies = run_together(together, job, policy)
+    again = job if twice else replace(job, noise=job.noise + 1.0)  # the sampler starts from the outermost one's noise
+    assert torch.equal(found, run_alone(composite, again))
+    assert [tally.evaluations for tally in tallies] == [6, 4]
+
+
+@pytest.mark.parametrize("owners", [(), (0,), (1,), (0, 1)])
+def test_each_expert_has_its_own_mask_function(owners: tuple[int, ...]) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def with_mask_function(index: int) -> Expert:
+        inner = experts()[index].sample
+
+        def masked(sigma: Tensor, mask: Tensor, extra_options: Any) -> Tensor:
+            asked.append((index, float(sigma)))
+            return mask * (index + 2)
+
+        def sample(noise: Tensor, latent: Tensor, capture: SetupCapture, *rest: Any) -> Tensor:
+            def then(setup: Any) -> Tensor:
+                setup.model_options.update({"denoise_mask_function": masked} if index in owners else {})
+                return capture.then(setup)
+
+            return inner(noise, latent, SetupCapture(then), *rest)
+
+        return replace(experts()[index], sample=sample)
+
+    seen: list[float] = []
+
+    def sample_masked(model: Any, sigmas: Tensor, args: Any, on_step: Any, noise: Tensor, *rest: Any) -> Tensor:
+        for sigma in sigmas[:-1]:
+            mask, options = torch.ones(1), args["model_options"]
+            if "denoise_mask_function" in options:
+                mask = options["denoise_mask_function"](sigma.reshape(1), mask, extra_options={})
+            seen.append(float(mask))
+            model(noise, sigma.reshape(1), options)
+        return noise
+
+    job = replace(small_job(), sampler=SimpleNamespace(sample=sample_masked))
+    run_together([with_mask_function(0), with_mask_function(1)], job)
+    indices = [0 if is_high(float(sigma), SIGMA_MINS[2][0]) else 1 for sigma in SIGMAS[:-1]]
+    assert seen == [index + 2.0 if index in owners else 1.0 for index in indices]
+    assert [index for index, _ in asked] == [index for index in indices if index in owners]

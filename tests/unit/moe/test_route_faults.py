@@ -14,19 +14,20 @@ from torch import Tensor
 from tests.unit.moe.small_runs import (
     FIELDS,
     SIGMAS,
-    TOOLS,
     Evaluate,
     Report,
     ScalingGuider,
     Solver,
     composite,
+    expert,
     experts,
-    job,
+    multistep,
     run_alone,
+    run_together,
+    small_job,
 )
 from wan_core.errors import InputError
-from wan_core.moe.plan import POLICIES
-from wan_core.moe.route import Expert, sample_once
+from wan_core.moe import POLICIES, Expert
 
 NAN_FIX = "Load it in bf16 or fp8 instead of fp16, lower its LoRAs, or take its patches off one by one."
 
@@ -34,19 +35,24 @@ NAN_FIX = "Load it in bf16 or fp8 instead of fp16, lower its LoRAs, or take its 
 # What an expert returns
 
 
+def churned(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
+    return evaluate(x, sigmas[0] * 1.1)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
-    ("sigmas", "sigma", "name", "words"),
+    ("solve", "sigmas", "sigma", "name", "words"),
     [
-        (SIGMAS, 1.0, "high", "step 1 of 5 (sigma 1.0000)"),
-        (SIGMAS, 0.6, "high", "step 3 of 5 (sigma 0.6000)"),
-        (SIGMAS, 0.4, "low", "step 4 of 5 (sigma 0.4000)"),
-        (SIGMAS, 0.2, "low", "step 5 of 5 (sigma 0.2000)"),
-        (SIGMAS[2:], 0.6, "high", "step 1 of 3 (sigma 0.6000)"),
+        (multistep, SIGMAS, 1.0, "high", "step 1 of 5 (sigma 1.0000)"),
+        (multistep, SIGMAS, 0.6, "high", "step 3 of 5 (sigma 0.6000)"),
+        (multistep, SIGMAS, 0.4, "low", "step 4 of 5 (sigma 0.4000)"),
+        (multistep, SIGMAS, 0.2, "low", "step 5 of 5 (sigma 0.2000)"),
+        (multistep, SIGMAS[2:], 0.6, "high", "step 1 of 3 (sigma 0.6000)"),
+        (churned, SIGMAS, 1.1, "high", "step 1 of 5 (sigma 1.1000)"),  # above the schedule
     ],
 )
 def test_an_expert_that_breaks_is_named_with_its_step(
-    sigmas: Tensor, sigma: float, name: str, words: str, bad: float
+    solve: Solver, sigmas: Tensor, sigma: float, name: str, words: str, bad: float
 ) -> None:
     def breaks(x: Tensor, level: Tensor) -> Tensor:
         denoised = x.clone()
@@ -55,17 +61,9 @@ def test_an_expert_that_breaks_is_named_with_its_step(
         return denoised
 
     with pytest.raises(InputError) as caught:
-        sample_once(experts(fields=[breaks, breaks]), job(sigmas=sigmas), "strict", TOOLS)
+        run_together(experts(fields=[breaks, breaks]), small_job(solve), sigmas=sigmas)
     found = f"NaN or infinite values in {words}"
     assert str(caught.value) == f"{name} expert: found {found}; wanted finite values. {NAN_FIX}"
-
-
-def test_an_evaluation_above_the_schedule_belongs_to_its_first_step() -> None:
-    def churned(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-        return evaluate(x, sigmas[0] * 1.1)
-
-    with pytest.raises(InputError, match=r"step 1 of 5 \(sigma 1\.1000\)"):
-        sample_once(experts(fields=[lambda x, sigma: x * math.nan] * 2), job(churned), "strict", TOOLS)
 
 
 # Devices
@@ -91,7 +89,7 @@ class Located:
 def test_an_expert_on_another_device_gets_its_input_there_and_hands_its_result_back() -> None:
     seen: list[tuple[str, ...]] = []
 
-    def expert(device: str, sigma_min: float) -> Expert:
+    def expert_on(device: str) -> Expert:
         class PlacedGuider(ScalingGuider):
             def sample(self, noise: Tensor, latent: Tensor, sampler: Any, sigmas: Any, *rest: Any) -> Any:
                 return sampler.sample(self, sigmas, {"model_options": {}}, None, Located(noise, device))
@@ -100,7 +98,7 @@ def test_an_expert_on_another_device_gets_its_input_there_and_hands_its_result_b
             seen.append((device, x.device, sigma.device))
             return x
 
-        return Expert(device, PlacedGuider(denoise).sample, sigma_min, lambda: None, lambda: None)
+        return expert(device, PlacedGuider(denoise).sample)
 
     returned: list[str] = []
 
@@ -109,31 +107,13 @@ def test_an_expert_on_another_device_gets_its_input_there_and_hands_its_result_b
             returned.append(model(noise, Located(sigma.reshape(1), noise.device), **extra_args).device)
         return noise
 
-    the_job = replace(job(sigmas=SIGMAS[2:]), sampler=SimpleNamespace(sample=look))
-    sample_once([expert("gpu 0", 0.6), expert("gpu 1", 0.0)], the_job, "strict", TOOLS)
+    job = replace(small_job(), sampler=SimpleNamespace(sample=look))
+    run_together([expert_on("gpu 0"), expert_on("gpu 1")], job, sigmas=SIGMAS[2:])
     assert seen == [("gpu 0",) * 3, ("gpu 1",) * 3, ("gpu 1",) * 3]
     assert returned == ["gpu 0"] * 3
 
 
-def test_tensors_go_to_the_device_of_the_expert() -> None:
-    class MetaGuider(ScalingGuider):
-        def sample(self, noise: Tensor, *rest: Any) -> Tensor:
-            return super().sample(noise.to("meta"), *rest)
-
-    seen: list[tuple[str, str]] = []
-
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        seen.append((x.device.type, sigma.device.type))
-        return torch.zeros(x.shape)  # a result on the CPU, for one on meta has no values
-
-    high, _ = experts()
-    low = Expert("low", MetaGuider(denoise).sample, 0.0, lambda: None, lambda: None)
-    together, _ = sample_once([high, low], job(), "strict", TOOLS)
-    assert seen == [("meta", "meta")] * 2
-    assert together.isfinite().all()
-
-
-# What goes wrong
+# What a solver does
 
 
 def adaptive(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
@@ -153,17 +133,17 @@ def restless(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> T
 
 
 def drifting(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
-    """Makes as many evaluations as in its rehearsal, but the second at another sigma if the model does something."""
+    """Makes as many evaluations as in its dry run, but the second at another sigma if the model does something."""
     moved = 1e-5 if evaluate(x, sigmas[0]).abs().max() > 0 else 0.0
     return evaluate(x, sigmas[1] - moved)
 
 
 @pytest.mark.parametrize("solve", [adaptive, restless, drifting])
-def test_per_step_refuses_a_solver_that_does_not_keep_to_its_rehearsal(solve: Solver) -> None:
+def test_per_step_refuses_a_solver_that_does_not_keep_to_its_dry_run(solve: Solver) -> None:
     for policy in ("strict", "latch"):
-        sample_once(experts(), job(solve), policy, TOOLS)
+        run_together(experts(), small_job(solve), policy)
     with pytest.raises(InputError) as caught:
-        sample_once(experts(), job(solve), "per_step", TOOLS)
+        run_together(experts(), small_job(solve), "per_step")
     assert str(caught.value) == (
         "policy: found 'per_step' with a sampler that chooses its own steps; wanted 'strict' or 'latch' for it. "
         "Set policy to latch, or take another sampler."
@@ -176,38 +156,32 @@ class Interrupted(BaseException):
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), Interrupted("stop")])
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("at", [0.8, 0.4])
+@pytest.mark.parametrize("at", [0.8, 0.4, None])
 def test_an_error_of_an_expert_passes_through_and_leaves_nothing_behind(
-    at: float, policy: str, error: BaseException
+    at: float | None, policy: str, error: BaseException
 ) -> None:
+    """None: while the low-noise expert is loaded."""
     failing = [True]
+
+    def fail(is_here: bool = True) -> None:
+        if failing[0] and is_here:
+            raise error
 
     def fails(denoise: Evaluate) -> Evaluate:
         def maybe(x: Tensor, sigma: Tensor) -> Tensor:
-            if failing[0] and math.isclose(float(sigma), at, abs_tol=1e-6):
-                raise error
+            fail(at is not None and math.isclose(float(sigma), at, abs_tol=1e-6))
             return denoise(x, sigma)
 
         return maybe
 
-    log: list[str] = []
-    parts, the_job = experts(log=log, fields=[fails(denoise) for denoise in FIELDS]), job()
-    random_state = torch.random.get_rng_state()
+    high, low = experts(fields=[fails(denoise) for denoise in FIELDS])
+    parts = [high, low if at else replace(low, load=fail)]
+    job, random_state = small_job(), torch.random.get_rng_state()
     with pytest.raises(type(error)) as caught:
-        sample_once(parts, the_job, policy, TOOLS)
+        run_together(parts, job, policy)
     assert caught.value is error
-    assert log[-1].endswith(f"{at:.1f}")
     assert torch.equal(torch.random.get_rng_state(), random_state)
     failing[0] = False
-    again, tallies = sample_once(parts, the_job, policy, TOOLS)
-    assert torch.equal(again, run_alone(composite, job()))
+    again, tallies = run_together(parts, job, policy)
+    assert torch.equal(again, run_alone(composite, small_job()))
     assert [(tally.evaluations, tally.loads) for tally in tallies] == [(3, 1), (2, 1)]
-
-
-def test_an_error_while_loading_passes_through() -> None:
-    def fail() -> None:
-        raise Interrupted
-
-    high, low = experts()
-    with pytest.raises(Interrupted):
-        sample_once([high, replace(low, load=fail)], job(), "strict", TOOLS)

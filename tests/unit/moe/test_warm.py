@@ -14,10 +14,6 @@ from wan_core.moe.warm import CHUNK_BYTES, PAGE_BYTES, touch
 SIZE = 8 << 20
 
 
-def never() -> bool:
-    return False
-
-
 def resident_bytes(path: Path) -> int:
     """How much of this process's mapping of a file is in RAM."""
     of_file = False
@@ -35,16 +31,16 @@ def test_every_page_of_a_mapped_file_is_in_ram_afterwards(tmp_path: Path) -> Non
     path.write_bytes(bytes(SIZE))
     mapped = torch.from_file(str(path), shared=True, size=SIZE, dtype=torch.uint8)
     before = resident_bytes(path)
-    assert touch([mapped], SIZE, never) == SIZE
+    assert touch([mapped], SIZE, lambda: False) == SIZE
     assert before < SIZE // 2
     assert resident_bytes(path) == SIZE
 
 
 def test_parts_that_do_not_fit_the_budget_are_left() -> None:
     parts = [torch.zeros(3 * PAGE_BYTES, dtype=torch.uint8) for _ in range(4)]
-    assert touch(parts, 7 * PAGE_BYTES, never) == 6 * PAGE_BYTES
-    assert touch(parts, 3 * PAGE_BYTES - 1, never) == 0
-    assert touch(parts, -1, never) == 0
+    assert touch(parts, 7 * PAGE_BYTES, lambda: False) == 6 * PAGE_BYTES
+    assert touch(parts, 3 * PAGE_BYTES - 1, lambda: False) == 0
+    assert touch(parts, -1, lambda: False) == 0
 
 
 def test_it_looks_at_whether_to_stop_between_parts_and_within_a_long_one() -> None:
@@ -59,5 +55,5 @@ def test_it_looks_at_whether_to_stop_between_parts_and_within_a_long_one() -> No
 def test_nothing_is_written() -> None:
     part = torch.arange(256, dtype=torch.uint8).repeat(64)
     before = part.clone()
-    touch([part, part[:100], part[:0]], 1 << 20, never)
+    touch([part, part[:100], part[:0]], 1 << 20, lambda: False)
     assert torch.equal(part, before)

@@ -1,191 +1,95 @@
-"""The stream against tiny decoders that speak the Wan VAEs' cache protocol and also decode a whole clip at once."""
+"""Every method, streamed from tiny VAEs that are built and called like the host's."""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import conv3d, interpolate, pad
+from torch import Tensor
 
-from wan_core.vae.plan import HOST_PLAN
-from wan_core.vae.spec import VaeSpec
+from tests.unit.vae.tiny_wan import WAN21, WAN22, CausalConv, TinyWan, latent_of
+from wan_core.vae.blocks import run_middle
+from wan_core.vae.cache import DecoderCache
+from wan_core.vae.memory import memory_model
+from wan_core.vae.methods import HOST_SCHEDULE, ONE_FRAME, PARKED_CACHE, DecodeMethod
+from wan_core.vae.params import VaeParams, detect_vae
 from wan_core.vae.stream import chunk_schedule, stream_frames
 
 CPU = torch.device("cpu")
-WIDTH = 4
-CACHE_FRAMES = 2
-
-
-class CausalConv(nn.Module):
-    """A 3-D convolution that sees the present and the two frames before it."""
-
-    def __init__(self, c_in: int, c_out: int, kernel: tuple[int, int, int]) -> None:
-        super().__init__()
-        scale = (c_in * kernel[0] * kernel[1] * kernel[2]) ** -0.5
-        self.weight = nn.Parameter(torch.randn(c_out, c_in, *kernel, dtype=torch.float64) * scale)
-        self.bias = nn.Parameter(torch.randn(c_out, dtype=torch.float64) * 0.1)
-
-    def whole(self, x: Tensor) -> Tensor:
-        """All frames of a clip at once, after zeros: the oracle."""
-        past, side = self.weight.shape[2] - 1, self.weight.shape[3] // 2
-        return conv3d(pad(x, (side, side, side, side, past, 0)), self.weight, self.bias)
-
-    def chunk(self, x: Tensor, past: Tensor | None) -> Tensor:
-        """The frames of a chunk after at most two cached frames, with zeros for those that the cache lacks."""
-        if past is None:
-            return self.whole(x)
-        return self.whole(torch.cat([past, x], dim=2))[:, :, past.shape[2] :]
-
-    def cached(self, x: Tensor, slots: list, index: list[int], *, keeps_previous: bool) -> Tensor:
-        """A chunk that reads and fills its slot; ``keeps_previous`` fills up a chunk of one frame from the old slot."""
-        slot, kept = index[0], x[:, :, -CACHE_FRAMES:]
-        if keeps_previous and kept.shape[2] < CACHE_FRAMES and slots[slot] is not None:
-            kept = torch.cat([slots[slot][:, :, -1:], kept], dim=2)
-        out = self.chunk(x, slots[slot])
-        slots[slot] = kept
-        index[0] += 1
-        return out
-
-
-class TimeUpsample(nn.Module):
-    """Doubles every frame but the first of the clip."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = CausalConv(WIDTH, 2 * WIDTH, (3, 1, 1))
-
-    def whole(self, x: Tensor) -> Tensor:
-        return torch.cat([x[:, :, :1], self._interleave(self.conv.whole(x[:, :, 1:]))], dim=2) if x.shape[2] > 1 else x
-
-    def cached(self, x: Tensor, slots: list, index: list[int], *, keeps_previous: bool) -> Tensor:
-        slot = index[0]
-        if slots[slot] is None:
-            slots[slot] = "Rep"
-            index[0] += 1
-            return x
-        if isinstance(slots[slot], str):
-            slots[slot] = None
-        return self._interleave(self.conv.cached(x, slots, index, keeps_previous=keeps_previous))
-
-    @staticmethod
-    def _interleave(x: Tensor) -> Tensor:
-        b, c, f, h, w = x.shape
-        return x.reshape(b, 2, c // 2, f, h, w).transpose(1, 2).transpose(2, 3).reshape(b, c // 2, 2 * f, h, w)
-
-
-class TinyDecoder(nn.Module):
-    """Convolution, twice (double time, convolution), double space, head: a Wan decoder without its bulk."""
-
-    def __init__(self, z: int, out: int) -> None:
-        super().__init__()
-        self.entry = CausalConv(z, WIDTH, (3, 3, 3))
-        self.stages = nn.ModuleList([TimeUpsample(), CausalConv(WIDTH, WIDTH, (3, 3, 3)), TimeUpsample()])
-        self.head = CausalConv(WIDTH, out, (3, 3, 3))
-        self.calls: list[int] = []  # latent frames of each call
-        self.given: list[weakref.ref[Tensor]] = []  # the pieces that the calls gave back
-
-    def whole(self, x: Tensor) -> Tensor:
-        x = self.entry.whole(x)
-        for stage in self.stages:
-            x = stage.whole(x.tanh())
-        return self.head.whole(self._double_space(x))
-
-    def streamed(self, x: Tensor, slots: list | None, index: list[int], *, keeps_previous: bool) -> Tensor:
-        self.calls.append(x.shape[2])
-        if slots is None:
-            return self.whole(x)
-        x = self.entry.cached(x, slots, index, keeps_previous=keeps_previous)
-        for stage in self.stages:
-            x = stage.cached(x.tanh(), slots, index, keeps_previous=keeps_previous)
-        return self.head.cached(self._double_space(x), slots, index, keeps_previous=keeps_previous)
-
-    @staticmethod
-    def _double_space(x: Tensor) -> Tensor:
-        return interpolate(x, scale_factor=(1, 2, 2))
-
-
-class Decoder21(TinyDecoder):
-    """Gives a list of pieces, and loses a frame of the past after a chunk of one."""
-
-    def forward(self, x: Tensor, feat_cache: list | None, feat_idx: list[int]) -> list[Tensor]:
-        pieces = list(self.streamed(x, feat_cache, feat_idx, keeps_previous=False).split(2, dim=2))
-        self.given += [weakref.ref(piece) for piece in pieces]
-        return pieces
-
-
-class Decoder22(TinyDecoder):
-    """Gives one piece, and has to be told which chunk is the first."""
-
-    def forward(self, x: Tensor, feat_cache: list, feat_idx: list[int], first_chunk: bool = False) -> Tensor:
-        assert first_chunk == all(slot is None for slot in feat_cache)
-        piece = self.streamed(x, feat_cache, feat_idx, keeps_previous=True)
-        self.given.append(weakref.ref(piece))
-        return piece
-
-
-class TinyVae(nn.Module):
-    """A latent convolution and a decoder, as the host's own Wan VAEs name them."""
-
-    def __init__(self, spec: VaeSpec) -> None:
-        super().__init__()
-        decoder = Decoder21 if spec.kind == "Wan2.1" else Decoder22
-        self.latent_conv = CausalConv(spec.latent_channels, spec.latent_channels, (1, 1, 1))
-        self.decoder = decoder(spec.latent_channels, spec.image_channels * spec.patch**2)
-        self.conv2_calls: list[int] = []  # latent frames of each call
-
-    def conv2(self, x: Tensor) -> Tensor:
-        self.conv2_calls.append(x.shape[2])
-        return self.latent_conv.whole(x)
-
-
-WAN21 = VaeSpec(
-    kind="Wan2.1",
-    latent_channels=3,
-    image_channels=3,
-    spatial_scale=2,
-    temporal_scale=4,
-    patch=1,
-    chunk_latents=2,
-    cache_slots=5,
-)
-WAN22 = VaeSpec(
-    kind="Wan2.2",
-    latent_channels=5,
-    image_channels=3,
-    spatial_scale=4,
-    temporal_scale=4,
-    patch=2,
-    chunk_latents=1,
-    cache_slots=5,
+WALKING = {
+    "one frame": ONE_FRAME,
+    "cache in RAM": PARKED_CACHE,
+    "host's way, cache in RAM": DecodeMethod(cache_in_ram=True),
+    "tiles": DecodeMethod(one_frame=True, rows=2, columns=2, segment_latents=2),
+    "tiles, cache in RAM": DecodeMethod(one_frame=True, columns=2, segment_latents=3, cache_in_ram=True),
+}
+METHODS = {"host's schedule": HOST_SCHEDULE, **WALKING}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+every_walk = pytest.mark.parametrize("method", WALKING.values(), ids=WALKING.keys())
+both_families = pytest.mark.parametrize("params", [WAN21, WAN22], ids=["wan21", "wan22"])
+host_calls = pytest.mark.parametrize(
+    ("params", "calls"), [(WAN21, [1, 2, 2, 1]), (WAN22, [1] * 6)], ids=["wan21", "wan22"]
 )
 
 
-def tiny(spec: VaeSpec) -> TinyVae:
-    torch.manual_seed(0)
-    return TinyVae(spec).requires_grad_(False)
+class Interrupted(BaseException):
+    """What the host raises when the user presses stop."""
 
 
-def latent_of(spec: VaeSpec, latent_frames: int) -> Tensor:
-    return torch.randn(spec.latent_channels, latent_frames, 3, 4, dtype=torch.float64)  # z t h w
+@pytest.fixture
+def caches(monkeypatch: pytest.MonkeyPatch) -> list[DecoderCache]:
+    """The caches that streams make."""
+    found: list[DecoderCache] = []
+
+    class RecordedCache(DecoderCache):
+        def __init__(self, device: torch.device) -> None:
+            super().__init__(device)
+            found.append(self)
+
+    monkeypatch.setattr("wan_core.vae.stream.DecoderCache", RecordedCache)
+    return found
 
 
-def stream(vae: TinyVae, latent: Tensor, spec: VaeSpec) -> list[Tensor]:
-    return list(stream_frames(vae, latent, spec, HOST_PLAN, device=CPU, dtype=torch.float64))
+def stream(vae: TinyWan, latent: Tensor, method: DecodeMethod, **options: bool) -> Iterator[Tensor]:
+    return stream_frames(vae, latent, vae.params, method, device=CPU, dtype=torch.float64, **options)
 
 
-def whole_clip(vae: TinyVae, latent: Tensor, spec: VaeSpec) -> Tensor:
-    """The frames f h w c of a clip decoded in one go, every patch unpacked by its own index."""
-    packed = vae.decoder.whole(vae.conv2(latent[None]))[0]  # c*patch*patch f h w
-    p, (_, f, h, w) = spec.patch, packed.shape
-    frames = torch.empty(f, h * p, w * p, spec.image_channels, dtype=packed.dtype)
-    for c in range(spec.image_channels):
-        for right in range(p):
-            for down in range(p):
-                frames[:, down::p, right::p, c] = packed[(c * p + right) * p + down]
-    return frames
+def frames_of(vae: TinyWan, latent: Tensor, method: DecodeMethod, **options: bool) -> Tensor:
+    return torch.cat(list(stream(vae, latent, method, **options)))
+
+
+def cached_frames(caches: list[DecoderCache]) -> list[Tensor]:
+    return [frame for cache in caches for past in cache._pasts.values() for frame in past]
+
+
+@pytest.mark.parametrize("latent_frames", [1, 2, 3, 5, 6])
+@every_method
+@both_families
+def test_every_method_gives_the_clip_decoded_in_one_go(
+    params: VaeParams, method: DecodeMethod, latent_frames: int
+) -> None:
+    vae, latent = TinyWan(params), latent_of(params, latent_frames)
+    before = latent.clone()
+    frames = frames_of(vae, latent, method)
+    assert frames.shape == params.image_shape((1, *latent.shape))
+    torch.testing.assert_close(frames, vae.whole(latent), rtol=0, atol=1e-11)
+    assert torch.equal(latent, before)
+
+
+@every_method
+@both_families
+def test_streams_side_by_side_do_not_mix(params: VaeParams, method: DecodeMethod) -> None:
+    vae, clips = TinyWan(params), [latent_of(params, 3), -latent_of(params, 3)]
+    turns = list(zip(*(stream(vae, clip, method) for clip in clips), strict=True))
+    for clip, pieces in zip(clips, zip(*turns, strict=True), strict=True):
+        assert torch.equal(torch.cat(pieces), frames_of(vae, clip, method))
+
+
+# The host's schedule
 
 
 @pytest.mark.parametrize("latent_frames", range(1, 41))
@@ -199,101 +103,244 @@ def test_the_chunks_cover_the_clip_once_and_only_the_ends_are_short(latent_frame
     assert all(1 <= stop - start <= chunk_latents for start, stop in chunks[-1:])
 
 
-@pytest.mark.parametrize("latent_frames", [1, 2, 3, 4, 5, 9, 12])
-@pytest.mark.parametrize("spec", [WAN21, WAN22], ids=["wan21", "wan22"])
-def test_a_streamed_clip_equals_the_clip_decoded_in_one_go(spec: VaeSpec, latent_frames: int) -> None:
-    vae, latent = tiny(spec), latent_of(spec, latent_frames)
-    frames = torch.cat(stream(vae, latent, spec))
-    assert frames.shape == spec.image_shape((1, spec.latent_channels, *latent.shape[1:]))
-    torch.testing.assert_close(frames, whole_clip(vae, latent, spec), rtol=0, atol=1e-12)
-
-
 def test_a_wan21_stream_of_single_latents_would_be_wrong() -> None:
-    vae, latent, cache = tiny(WAN21), latent_of(WAN21, 4), [None] * WAN21.cache_slots
-    pieces = [piece for x in latent[None].split(1, dim=2) for piece in vae.decoder(vae.conv2(x), cache, [0])]
+    vae, latent, slots = TinyWan(WAN21), latent_of(WAN21, 4), [None] * WAN21.cache_slots
+    pieces = [piece for x in latent[None].split(1, dim=2) for piece in vae.decoder(vae.conv2(x), slots, [0])]
     wrong = torch.cat(pieces, dim=2)[0].permute(1, 2, 3, 0)
-    assert (wrong - whole_clip(vae, latent, WAN21)).abs().max() > 0.01
+    assert (wrong - vae.whole(latent)).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("spec", "calls"), [(WAN21, [1, 2, 2, 1]), (WAN22, [1] * 6)], ids=["wan21", "wan22"])
-def test_the_decoder_is_called_only_when_its_frames_are_asked_for(spec: VaeSpec, calls: list[int]) -> None:
-    vae = tiny(spec)
-    frames = stream_frames(vae, latent_of(spec, 6), spec, HOST_PLAN, device=CPU, dtype=torch.float64)
+@host_calls
+def test_the_decoder_is_called_only_when_its_frames_are_asked_for(params: VaeParams, calls: list[int]) -> None:
+    """The latent convolution sees the whole clip, because its rounding may depend on the size."""
+    vae = TinyWan(params)
+    pieces = stream(vae, latent_of(params, 6), HOST_SCHEDULE)
     assert vae.decoder.calls == []
-    assert next(frames).shape[0] == 1
+    assert next(pieces).shape[0] == 1
     assert vae.decoder.calls == [1]
-    assert sum(len(piece) for piece in frames) == 20
+    assert sum(len(piece) for piece in pieces) == 20
     assert vae.decoder.calls == calls
+    assert vae.conv2.calls == [(0, 6)]
 
 
-def test_the_latent_convolution_sees_the_whole_clip_because_its_rounding_may_depend_on_size() -> None:
-    vae = tiny(WAN22)
-    stream(vae, latent_of(WAN22, 6), WAN22)
-    assert vae.conv2_calls == [6]
+@host_calls
+def test_a_bounded_stream_takes_the_latent_in_the_decoders_own_chunks(params: VaeParams, calls: list[int]) -> None:
+    vae, latent = TinyWan(params), latent_of(params, 6)
+    frames = frames_of(vae, latent, HOST_SCHEDULE, bounded=True)
+    assert vae.conv2.calls == [(0, latents) for latents in calls]
+    assert vae.decoder.calls == calls
+    torch.testing.assert_close(frames, vae.whole(latent), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("spec", [WAN21, WAN22], ids=["wan21", "wan22"])
-def test_clips_streamed_side_by_side_do_not_mix(spec: VaeSpec) -> None:
-    vae, clips = tiny(spec), [latent_of(spec, 5), latent_of(spec, 5)]
-    streams = [stream_frames(vae, clip, spec, HOST_PLAN, device=CPU, dtype=torch.float64) for clip in clips]
-    turns = list(zip(*streams, strict=True))
-    for clip, pieces in zip(clips, zip(*turns, strict=True), strict=True):
-        assert torch.equal(torch.cat(pieces), torch.cat(stream(vae, clip, spec)))
-
-
-@pytest.mark.parametrize("spec", [WAN21, WAN22], ids=["wan21", "wan22"])
-def test_a_stream_that_is_dropped_leaves_nothing_behind(spec: VaeSpec) -> None:
-    vae, latent = tiny(spec), latent_of(spec, 5)
-    clean = torch.cat(stream(vae, latent, spec))
-    cut_off = stream_frames(vae, latent, spec, HOST_PLAN, device=CPU, dtype=torch.float64)
-    next(cut_off), next(cut_off)
-    cut_off.close()
-    assert torch.equal(torch.cat(stream(vae, latent, spec)), clean)
-
-
-@pytest.mark.parametrize(("spec", "pieces_in_call"), [(WAN21, 4), (WAN22, 1)], ids=["wan21", "wan22"])
-def test_only_the_pieces_of_one_decoder_call_stay_alive(spec: VaeSpec, pieces_in_call: int) -> None:
-    vae = tiny(spec)
-    for _ in stream_frames(vae, latent_of(spec, 30), spec, HOST_PLAN, device=CPU, dtype=torch.float64):
+@pytest.mark.parametrize(("params", "pieces_in_call"), [(WAN21, 4), (WAN22, 1)], ids=["wan21", "wan22"])
+def test_only_the_pieces_of_one_decoder_call_stay_alive(params: VaeParams, pieces_in_call: int) -> None:
+    vae = TinyWan(params)
+    for _ in stream(vae, latent_of(params, 12, 1, 1), HOST_SCHEDULE):
         assert sum(piece() is not None for piece in vae.decoder.given) <= pieces_in_call
     assert all(piece() is None for piece in vae.decoder.given)
 
 
 def test_a_piece_that_the_caller_lets_go_is_free_before_the_next_call() -> None:
-    vae, alive = tiny(WAN22), []
-    pieces = vae.decoder.given
-    vae.decoder.register_forward_pre_hook(lambda *_: alive.append(sum(piece() is not None for piece in pieces)))
-    stream = stream_frames(vae, latent_of(WAN22, 6), WAN22, HOST_PLAN, device=CPU, dtype=torch.float64)
-    while next(stream, None) is not None:
+    vae, alive = TinyWan(WAN22), []
+    given = vae.decoder.given
+    vae.decoder.register_forward_pre_hook(lambda *_: alive.append(sum(piece() is not None for piece in given)))
+    pieces = stream(vae, latent_of(WAN22, 6), HOST_SCHEDULE)
+    while next(pieces, None) is not None:
         continue
     assert alive == [0] * 6
 
 
-def test_the_latent_is_read_and_not_written() -> None:
-    latent = latent_of(WAN21, 5)
-    before = latent.clone()
-    stream(tiny(WAN21), latent, WAN21)
-    assert torch.equal(latent, before)
+@both_families
+def test_the_hosts_slots_are_let_go_when_the_stream_is_closed(params: VaeParams) -> None:
+    vae, given = TinyWan(params), []
+    vae.decoder.register_forward_pre_hook(lambda _, args, named: given.append(named["feat_cache"]), with_kwargs=True)
+    pieces = stream(vae, latent_of(params, 5), HOST_SCHEDULE)
+    next(pieces), next(pieces)
+    assert len(given[0]) == params.cache_slots
+    pieces.close()
+    assert given[0] == []
 
 
-@pytest.mark.parametrize("spec", [WAN21, WAN22], ids=["wan21", "wan22"])
-def test_the_hosts_cache_is_known_and_the_same_for_a_clip_of_any_length(spec: VaeSpec) -> None:
-    vae, most = tiny(spec), []
-    for latent_frames in (5, 21):
-        stream = stream_frames(vae, latent_of(spec, latent_frames), spec, HOST_PLAN, device=CPU, dtype=torch.float64)
-        most.append(max(stream.cache_bytes for _ in stream))
-        assert stream.cache_bytes == 0
+def test_a_single_wan21_latent_has_no_cache() -> None:
+    vae, given = TinyWan(WAN21), []
+    vae.decoder.register_forward_pre_hook(lambda _, args, named: given.append(named["feat_cache"]), with_kwargs=True)
+    frames_of(vae, latent_of(WAN21, 1), HOST_SCHEDULE)
+    assert given == [None]
+
+
+# One frame at a time
+
+
+@every_walk
+@both_families
+def test_other_methods_move_the_latent_frame_by_frame(params: VaeParams, method: DecodeMethod) -> None:
+    vae = TinyWan(params)
+    frames_of(vae, latent_of(params, 4), method)
+    assert vae.conv2.calls == [(0, 1)] * 4
+
+
+@every_walk
+@both_families
+def test_the_cache_is_the_same_for_a_clip_of_any_length(
+    params: VaeParams, method: DecodeMethod, caches: list[DecoderCache]
+) -> None:
+    vae, most = TinyWan(params), []
+    for latent_frames in (4, 8):
+        caches.clear()
+        pieces = stream(vae, latent_of(params, latent_frames, 2, 2), method)
+        most.append(max(sum(frame.nbytes for frame in cached_frames(caches)) for _ in pieces))
+        assert cached_frames(caches) == []
     assert most[0] == most[1] > 0
 
 
-def test_a_single_wan21_latent_leaves_no_cache() -> None:
-    stream = stream_frames(tiny(WAN21), latent_of(WAN21, 1), WAN21, HOST_PLAN, device=CPU, dtype=torch.float64)
-    assert [stream.cache_bytes for _ in stream] == [0]
+@every_walk
+@both_families
+def test_a_stream_that_is_dropped_frees_its_cache_and_leaves_the_modules_as_they_were(
+    params: VaeParams, method: DecodeMethod, caches: list[DecoderCache]
+) -> None:
+    vae, latent = TinyWan(params), latent_of(params, 5)
+    before = [set(vars(module)) for module in vae.modules()]
+    pieces = stream(vae, latent, method)
+    next(pieces), next(pieces)
+    cached = [weakref.ref(frame) for frame in cached_frames(caches)]
+    assert len(cached) > 60
+    del pieces
+    assert all(frame() is None for frame in cached)
+    assert [set(vars(module)) for module in vae.modules()] == before
 
 
-@pytest.mark.parametrize(("spec", "calls"), [(WAN21, [1, 2, 2, 1]), (WAN22, [1] * 6)], ids=["wan21", "wan22"])
-def test_a_bounded_stream_takes_the_latent_in_the_decoders_own_chunks(spec: VaeSpec, calls: list[int]) -> None:
-    vae, latent = tiny(spec), latent_of(spec, 6)
-    frames = list(stream_frames(vae, latent, spec, HOST_PLAN, device=CPU, dtype=torch.float64, bounded=True))
-    assert vae.conv2_calls == vae.decoder.calls == calls
-    torch.testing.assert_close(torch.cat(frames), whole_clip(vae, latent, spec), rtol=0, atol=1e-12)
+@pytest.mark.parametrize("raised", [Interrupted, RuntimeError])
+@every_walk
+@both_families
+def test_an_interruption_inside_a_convolution_frees_the_cache(
+    params: VaeParams, method: DecodeMethod, raised: type[BaseException], caches: list[DecoderCache]
+) -> None:
+    vae, latent = TinyWan(params), latent_of(params, 5)
+    clean = frames_of(vae, latent, method)
+    pieces = stream(vae, latent, method)
+    next(pieces)
+    cached = [weakref.ref(frame) for frame in cached_frames(caches)]
+    hook = vae.decoder.head[-1].register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(raised))
+    with pytest.raises(raised):
+        list(pieces)
+    hook.remove()
+    assert cached and all(frame() is None for frame in cached)
+    assert torch.equal(frames_of(vae, latent, method), clean)
+
+
+@pytest.mark.parametrize("name", ["one frame", "cache in RAM"])
+def test_a_frame_that_the_caller_lets_go_is_free_before_the_next_is_decoded(name: str) -> None:
+    vae, given, alive = TinyWan(WAN21), [], []
+    head = vae.decoder.head[-1]
+    head.register_forward_pre_hook(lambda *_: alive.append(sum(frame() is not None for frame in given)))
+    pieces = stream(vae, latent_of(WAN21, 3), METHODS[name])
+    for _ in range(9):
+        given.append(weakref.ref(next(pieces).untyped_storage()))
+    assert alive == [0] * 9
+
+
+# Tiles
+
+
+@pytest.mark.parametrize(("segment_latents", "calls_for_first"), [(1, 1), (2, 5), (3, 9)])
+def test_tiles_decode_one_segment_ahead_and_no_more(segment_latents: int, calls_for_first: int) -> None:
+    vae = TinyWan(WAN21)
+    method = replace(PARKED_CACHE, columns=2, segment_latents=segment_latents)
+    pieces = stream(vae, latent_of(vae.params, 4, 1, 2), method)
+    assert vae.decoder.head[-1].calls == []
+    next(pieces)
+    assert len(vae.decoder.head[-1].calls) == 2 * calls_for_first
+
+
+@pytest.mark.parametrize(
+    ("name", "parked"),
+    [
+        ("one frame", [False]),
+        ("cache in RAM", [True]),
+        ("tiles", [False] * 5),
+        ("tiles, cache in RAM", [False, True, True]),  # the first is the full frame's, small and always in use
+    ],
+)
+def test_the_caches_wait_where_the_method_says(name: str, parked: list[bool], caches: list[DecoderCache]) -> None:
+    pieces = stream(TinyWan(WAN21), latent_of(WAN21, 4, 2, 2), METHODS[name])
+    next(pieces)
+    assert [cache._parked for cache in caches] == parked
+
+
+def test_a_segments_input_is_free_when_its_frames_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = []
+
+    def recorded(*args: object) -> Tensor:
+        feature = run_middle(*args)
+        features.append(weakref.ref(feature))
+        return feature
+
+    monkeypatch.setattr("wan_core.vae.stream.run_middle", recorded)
+    pieces = stream(TinyWan(WAN22), latent_of(WAN22, 4), METHODS["tiles, cache in RAM"])
+    next(pieces)
+    assert [feature() for feature in features] == [None] * 3
+
+
+# The RAM of the caches
+
+
+class RoundingRam:
+    """Stands in for torch's pinned memory: each tensor takes the next power of two, as long as it lives."""
+
+    def __init__(self) -> None:
+        self.live_bytes = self.most_bytes = self.taken = 0
+
+    def room(self, frame: Tensor, device: torch.device, *, pinned: bool) -> Tensor:
+        room = torch.empty(2, *frame.shape, dtype=frame.dtype)
+        if device != CPU:  # in RAM, as the fixture has it
+            size = 1
+            while size < room.nbytes:
+                size *= 2
+            self.taken += 1
+            self.live_bytes += size
+            self.most_bytes = max(self.most_bytes, self.live_bytes)
+            weakref.finalize(room.untyped_storage(), self._free, size)
+        return room
+
+    def _free(self, size: int) -> None:
+        self.live_bytes -= size
+
+
+@pytest.fixture
+def ram(monkeypatch: pytest.MonkeyPatch) -> RoundingRam:
+    found = RoundingRam()
+    monkeypatch.setattr("wan_core.vae.cache.room_for_past", found.room)
+    return found
+
+
+@pytest.mark.parametrize("name", ["tiles", "tiles, cache in RAM"])
+def test_in_the_last_segment_a_tile_lets_its_cache_go_instead_of_parking_it(
+    name: str, ram: RoundingRam, caches: list[DecoderCache]
+) -> None:
+    pieces = stream(TinyWan(WAN21), latent_of(WAN21, 2, 2, 2), replace(METHODS[name], segment_latents=2))
+    next(pieces)
+    whole, *of_tiles = [len(cache._pasts) for cache in caches]
+    assert whole > 0
+    assert of_tiles and not any(of_tiles)
+    assert ram.taken == 0
+
+
+@pytest.mark.parametrize(
+    "method",
+    [PARKED_CACHE, METHODS["tiles, cache in RAM"], replace(PARKED_CACHE, rows=3, columns=2, segment_latents=2)],
+)
+@both_families
+def test_the_memory_model_counts_the_ram_that_pinned_caches_take(
+    params: VaeParams, method: DecodeMethod, ram: RoundingRam
+) -> None:
+    """Each place is taken once, however often a cache moves."""
+    vae, latent = TinyWan(params), latent_of(params, 7, 3, 5)
+    assert len(frames_of(vae, latent, method)) == 25
+    detected = detect_vae({name: tuple(weight.shape) for name, weight in vae.named_parameters()})
+    model = memory_model(detected, latent.shape, latent.dtype.itemsize)
+    assert ram.most_bytes == model.parked_bytes(method, pinned=True) > model.parked_bytes(method, pinned=False)
+    assert ram.live_bytes == 0
+    tiles = method.rows * method.columns
+    inside = vae.decoder if tiles == 1 else torch.nn.ModuleList([vae.decoder.upsamples, vae.decoder.head])
+    convolutions = sum(isinstance(module, CausalConv) and module.kernel_size[0] == 3 for module in inside.modules())
+    assert ram.taken == convolutions * tiles

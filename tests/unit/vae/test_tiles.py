@@ -7,19 +7,23 @@ import torch
 from torch import Tensor
 
 from tests.unit.vae.tiny_wan import WAN21, WAN22, TinyWan, latent_of
-from wan_core.vae.blocks import stages_of, through_middle
+from wan_core.vae.blocks import run_middle, stages_of
 from wan_core.vae.cache import DecoderCache
-from wan_core.vae.plan import Plan
-from wan_core.vae.spec import VaeSpec
+from wan_core.vae.methods import DecodeMethod
+from wan_core.vae.params import VaeParams
 from wan_core.vae.stream import stream_frames
 from wan_core.vae.tiles import HALO_LATENTS, Tile, decode_tile, spans, tiles_of
 
 CPU = torch.device("cpu")
-both_families = pytest.mark.parametrize("spec", [WAN21, WAN22], ids=["wan21", "wan22"])
+both_families = pytest.mark.parametrize("params", [WAN21, WAN22], ids=["wan21", "wan22"])
 
 
-def tile_plan(rows: int, columns: int, segment_latents: int, *, cache_in_ram: bool = True) -> Plan:
-    return Plan(True, rows, columns, segment_latents, cache_in_ram, 0, "for a test")
+def tiled(rows: int, columns: int, segment_latents: int, *, cache_in_ram: bool = True) -> DecodeMethod:
+    return DecodeMethod(True, rows, columns, segment_latents, cache_in_ram)
+
+
+def decode(vae: TinyWan, latent: Tensor, method: DecodeMethod) -> list[Tensor]:
+    return list(stream_frames(vae, latent, vae.params, method, device=CPU, dtype=torch.float64))
 
 
 def worst(frames: Tensor, wanted: Tensor) -> float:
@@ -30,10 +34,10 @@ def worst(frames: Tensor, wanted: Tensor) -> float:
 def with_halo(vae: TinyWan, latent: Tensor, halo: int) -> Tensor:
     """The frames in two columns with a halo of so many latent pixels."""
     cache, stages = DecoderCache(CPU), stages_of(vae.decoder)
-    features = [through_middle(vae.decoder, vae.conv2(x), cache) for x in latent[None].split(1, dim=2)]
+    features = [run_middle(vae.decoder, vae.conv2(x), cache) for x in latent[None].split(1, dim=2)]
     frames = torch.zeros_like(vae.whole(latent))
     for tile in tiles_of(*latent.shape[2:], 1, 2, halo):
-        decode_tile(vae.decoder, stages, features, tile, DecoderCache(CPU), vae.spec, frames.split(1))
+        decode_tile(vae.decoder, stages, features, tile, DecoderCache(CPU), vae.params, frames.split(1))
     return frames
 
 
@@ -68,58 +72,43 @@ def test_a_tile_cuts_its_rows_and_columns() -> None:
 )
 @both_families
 def test_tiles_give_the_frames_of_the_whole_picture(
-    spec: VaeSpec, height: int, width: int, rows: int, columns: int, segment: int
+    params: VaeParams, height: int, width: int, rows: int, columns: int, segment: int
 ) -> None:
-    vae, latent = TinyWan(spec), latent_of(spec, 3, height, width)
-    plan = tile_plan(rows, columns, segment)
-    frames = list(stream_frames(vae, latent, spec, plan, device=CPU, dtype=torch.float64))
-    assert worst(torch.cat(frames), vae.whole(latent)) < 1e-10
+    vae, latent = TinyWan(params), latent_of(params, 3, height, width)
+    frames = torch.cat(decode(vae, latent, tiled(rows, columns, segment)))
+    assert worst(frames, vae.whole(latent)) < 1e-10
 
 
 @both_families
-def test_a_halo_of_four_is_too_small_and_the_whole_one_is_not(spec: VaeSpec) -> None:
-    vae, latent = TinyWan(spec, width=2), latent_of(spec, 3, 1, 30)
+def test_a_halo_of_four_is_too_small_and_the_whole_one_is_not(params: VaeParams) -> None:
+    vae, latent = TinyWan(params, width=2), latent_of(params, 3, 1, 30)
     wanted = vae.whole(latent)
     assert worst(with_halo(vae, latent, 4), wanted) > 1e-3
     assert worst(with_halo(vae, latent, HALO_LATENTS), wanted) < 1e-10
 
 
 @both_families
-def test_the_halo_is_no_larger_than_the_reach_of_the_stages(spec: VaeSpec) -> None:
-    vae, cache = TinyWan(spec), DecoderCache(CPU)
-    feature = through_middle(vae.decoder, vae.conv2(latent_of(spec, 1, 1, 40)[None]), cache)
+def test_the_halo_is_no_larger_than_the_reach_of_the_stages(params: VaeParams) -> None:
+    vae, cache = TinyWan(params), DecoderCache(CPU)
+    feature = run_middle(vae.decoder, vae.conv2(latent_of(params, 1, 1, 40)[None]), cache)
     feature[..., 20] = float("nan")
     hit = vae.decoder.whole_stages(feature).isnan().any(dim=(0, 1, 2, 3)).nonzero().flatten()
-    per_latent = spec.spatial_scale // spec.patch
+    per_latent = params.spatial_scale // params.patch
     reach = max(20 * per_latent - hit.min().item(), hit.max().item() + 1 - 21 * per_latent) / per_latent
     assert HALO_LATENTS - 1 < reach <= HALO_LATENTS
 
 
 @both_families
-def test_every_segment_length_and_place_of_the_cache_give_the_same_bits(spec: VaeSpec) -> None:
-    vae, latent = TinyWan(spec), latent_of(spec, 4, 1, 3)
-    plans = [tile_plan(1, 2, k, cache_in_ram=in_ram) for k, in_ram in ((1, True), (3, True), (3, False), (9, True))]
-    streams = [torch.cat(list(stream_frames(vae, latent, spec, p, device=CPU, dtype=torch.float64))) for p in plans]
-    assert all(torch.equal(streams[0], frames) for frames in streams[1:])
+def test_every_segment_length_and_place_of_the_cache_give_the_same_bits(params: VaeParams) -> None:
+    vae, latent = TinyWan(params), latent_of(params, 4, 1, 3)
+    methods = [tiled(1, 2, k, cache_in_ram=in_ram) for k, in_ram in ((1, True), (3, True), (3, False), (9, True))]
+    first, *others = (torch.cat(decode(vae, latent, method)) for method in methods)
+    assert all(torch.equal(first, frames) for frames in others)
 
 
 @both_families
-def test_the_caches_of_all_tiles_do_not_grow_with_the_clip(spec: VaeSpec) -> None:
-    vae, sizes = TinyWan(spec), []
-    for latents in (4, 8):
-        stream = stream_frames(
-            vae, latent_of(spec, latents, 1, 2), spec, tile_plan(1, 2, 2), device=CPU, dtype=torch.float64
-        )
-        sizes.append({stream.cache_bytes for _ in stream})
-        assert stream.cache_bytes == 0
-    assert sizes[0] == sizes[1]
-    assert len(sizes[0]) == 2  # that of all segments but the last, and the whole frame's alone
-    assert min(sizes[0]) > 0
-
-
-@both_families
-def test_frames_that_are_kept_are_not_written_again(spec: VaeSpec) -> None:
-    vae, latent = TinyWan(spec), latent_of(spec, 4, 1, 3)
-    stream = stream_frames(vae, latent, spec, tile_plan(1, 2, 1), device=CPU, dtype=torch.float64)
-    kept = [(frame, frame.clone()) for frame in stream]
+def test_frames_that_are_kept_are_not_written_again(params: VaeParams) -> None:
+    vae, latent = TinyWan(params), latent_of(params, 4, 1, 3)
+    frames = stream_frames(vae, latent, params, tiled(1, 2, 1), device=CPU, dtype=torch.float64)
+    kept = [(frame, frame.clone()) for frame in frames]
     assert all(frame.shape[0] == 1 and torch.equal(frame, copy) for frame, copy in kept)

@@ -1,0 +1,100 @@
+"""What comes through sockets and widgets is checked, and refused word for word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from wan_core.checks import (
+    TEXT_FIX,
+    checked_count,
+    checked_kind,
+    checked_number,
+    kind_of,
+    require_choice,
+    require_conditioning,
+)
+from wan_core.errors import InputError
+
+TEXT_D = 64
+TEXT = torch.zeros(1, 7, TEXT_D)  # b n d
+
+
+def refusal_of(check: Callable[[], object]) -> str:
+    with pytest.raises(InputError) as refused:
+        check()
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(("value", "words"), [([], "0 items"), ((1, 2), "2 items"), (None, "NoneType"), ("a", "str")])
+def test_a_value_is_said_in_words(value: object, words: str) -> None:
+    assert kind_of(value) == words
+
+
+def test_a_value_of_our_own_socket_is_handed_on_and_anything_else_refused() -> None:
+    assert checked_kind(TEXT, torch.Tensor, name="identity", maker="IdentityEncode") is TEXT
+    assert refusal_of(lambda: checked_kind([1], torch.Tensor, name="identity", maker="IdentityEncode")) == (
+        "identity: found list; wanted the identity that IdentityEncode makes. Connect the output of IdentityEncode."
+    )
+
+
+@pytest.mark.parametrize("value", ["Strict", "", None, 0, ["latch"]])
+def test_one_of_the_choices_passes_and_anything_else_is_refused(value: object) -> None:
+    require_choice("latch", ("strict", "latch"), name="policy")
+    assert refusal_of(lambda: require_choice(value, ("strict", "latch"), name="policy")) == (
+        f"policy: found {value!r}; wanted one of strict, latch. Pick one in the node."
+    )
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "half", None])
+def test_a_number_outside_its_range_is_refused(value: object) -> None:
+    assert refusal_of(lambda: checked_number(value, 0.0, 1.0, name="switch.sigma")) == (
+        f"switch.sigma: found {value!r}; wanted a number from 0 to 1. Set it in the node."
+    )
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, 1.0])
+def test_a_number_in_its_range_is_handed_on(value: float) -> None:
+    assert checked_number(value, 0.0, 1.0, name="switch.sigma") == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 9, 1.5, "2", None])
+def test_a_count_outside_its_range_is_refused(value: object) -> None:
+    assert [checked_count(count, 8, name="frames") for count in (1, 8)] == [1, 8]
+    assert refusal_of(lambda: checked_count(value, 8, name="frames")) == (
+        f"frames: found {value}; wanted a whole number from 1 to 8. Set it in the node."
+    )
+
+
+FINITE, ENTRIES = "finite values. Load the text encoder again.", f"[text, settings] entries. {TEXT_FIX}"
+SHAPED = f"[batch, tokens, 64] for this model. {TEXT_FIX}"
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "found", "wanted"),
+    [
+        (None, "NoneType", f"CONDITIONING. {TEXT_FIX}"),
+        ("text", "str", f"CONDITIONING. {TEXT_FIX}"),
+        ([], "0 items", f"CONDITIONING. {TEXT_FIX}"),
+        ([[torch.zeros(1, 7, 11), {}]], "text of shape [1, 7, 11]", SHAPED),
+        ([[torch.zeros(7, TEXT_D), {}]], "text of shape [7, 64]", SHAPED),
+        ([[torch.full((1, 7, TEXT_D), torch.nan), {}]], "NaN or infinite text values", FINITE),
+        ([[TEXT, {}], [torch.full((1, 7, TEXT_D), torch.inf), {}]], "NaN or infinite text values", FINITE),
+        ([1], "an entry that is int", ENTRIES),
+        ([[]], "an entry that is 0 items", ENTRIES),
+        ([[TEXT]], "an entry that is 1 items", ENTRIES),
+        ([[None, {}]], "an entry that is 2 items", ENTRIES),
+        ([["text", {}]], "an entry that is 2 items", ENTRIES),
+    ],
+)
+def test_conditioning_that_the_model_cannot_read_is_refused(conditioning: object, found: str, wanted: str) -> None:
+    message = refusal_of(lambda: require_conditioning(conditioning, TEXT_D, name="positive"))
+    assert message == f"positive: found {found}; wanted {wanted}"
+
+
+@pytest.mark.parametrize("text", [TEXT, torch.zeros(2, 512, TEXT_D)])
+def test_readable_conditioning_passes(text: torch.Tensor) -> None:
+    require_conditioning([[text, {}]], TEXT_D, name="positive")

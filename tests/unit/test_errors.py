@@ -1,0 +1,44 @@
+"""Errors carry what they say as data, and the innermost node keeps its name in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of
+
+
+def test_an_input_error_says_what_it_carries() -> None:
+    error = InputError("steps", found=0, wanted="at least 1", fix="Raise steps.")
+    assert (error.input_name, error.found, error.wanted, error.fix) == ("steps", 0, "at least 1", "Raise steps.")
+    assert str(error) == error.text == "steps: found 0; wanted at least 1. Raise steps."
+    assert isinstance(error, UserError) and isinstance(error, ValueError)
+    assert error.node is None
+
+
+def test_a_missing_package_is_named_with_how_to_install_it() -> None:
+    error = MissingDependencyError("insightface", needed_for="face: insightface pack")
+    assert (error.package, error.needed_for) == ("insightface", "face: insightface pack")
+    assert str(error) == (
+        "face: insightface pack needs the Python package 'insightface'. Install it with: pip install insightface"
+    )
+    assert isinstance(error, UserError) and isinstance(error, RuntimeError)
+
+
+@pytest.mark.parametrize("error", [UserError("no"), InputError("a", found=1, wanted="2", fix="Do.")])
+def test_the_node_is_put_in_front_of_the_text(error: UserError) -> None:
+    text = str(error)
+    with pytest.raises(UserError) as caught, errors_of("MoESampler"):
+        raise error
+    assert caught.value is error
+    assert (error.node, error.text, str(error)) == ("MoESampler", text, f"MoESampler: {text}")
+
+
+def test_the_innermost_node_keeps_its_name() -> None:
+    outer, inner = errors_of("SamplerNode"), errors_of("WanCastMoEGuider")
+    with pytest.raises(UserError, match="^WanCastMoEGuider: no$"), outer, inner:
+        raise UserError("no")
+
+
+def test_an_error_that_is_not_for_the_user_stays_as_it_is() -> None:
+    with pytest.raises(ValueError, match="^no$"), errors_of("MoESampler"):
+        raise ValueError("no")

@@ -1,0 +1,80 @@
+"""A recording for a video: fitted to the frames, measured at every one of them, and encoded for S2V."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..checks import checked_fps
+from ..errors import InputError
+from ..media.sound import Sound, checked_sound, mix_gain_db
+from ..notes import Note
+from .fitting import SHORTEST_MS, fit_to_frames, frames_to_cover, require_fits
+from .timing import chunk_count
+from .tracks import TrackSet, measure
+
+TRACKS_KEY = "wancast"  # the one key that we add to the host's AUDIO_ENCODER_OUTPUT
+CANCELLED_DB = -20.0  # a mono mix this far below its channels has lost most of the sound
+CANCELLED = Note("cancelled_channels", "the channels cancel out in the mono mix; use one of them alone")
+
+
+@runtime_checkable
+class AudioEncoder(Protocol):
+    """What makes the host's AUDIO_ENCODER_OUTPUT of a waveform that is 1 c s."""
+
+    def encode_audio(self, audio: Tensor, sample_rate: int) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRequest:
+    """A recording, and the video that it is for; the values are checked when it is analysed."""
+
+    audio: object  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
+    fps: float | Fraction
+    frames: int = 0  # 0: as many as the recording lasts
+
+
+@dataclass(frozen=True, slots=True)
+class AudioAnalysis:
+    """What a recording is at every frame of its video."""
+
+    sound: Sound  # as it came
+    fitted: Sound  # cut, or padded with silence at its end, to the frames
+    tracks: TrackSet
+    encoded: Mapping[str, Any] | None  # the host's AUDIO_ENCODER_OUTPUT of the fitted sound, and the tracks in it
+    chunks: int  # S2V sampling chunks that it takes to make the frames
+    notes: tuple[Note, ...]
+
+
+def analyse(
+    request: AudioRequest,
+    *,
+    encoder: AudioEncoder | None = None,
+    free_bytes: Callable[[torch.device], float] = lambda device: math.inf,
+) -> AudioAnalysis:
+    """Fits a recording to the frames of a video and measures it; raises InputError for what cannot be measured.
+
+    ``encoder`` is the host's; ``free_bytes`` tells how much memory a device has left for the fitted sound.
+    """
+    fps = checked_fps(request.fps)
+    sound = checked_sound(request.audio, shortest_ms=SHORTEST_MS)
+    frames = frames_to_cover(sound, request.frames, fps)
+    require_fits(sound, frames, fps, free_bytes(sound.waveform.device))
+    if encoder is not None and not isinstance(encoder, AudioEncoder):
+        found, fix = type(encoder).__name__, "Link the output of Load Audio Encoder."
+        raise InputError("audio_encoder", found=found, wanted="an audio encoder", fix=fix)
+
+    fitted = fit_to_frames(sound, frames, fps)
+    tracks = measure(sound, frames, fps)
+    encoded: Mapping[str, Any] | None = None
+    if encoder is not None:
+        audio = fitted.as_audio()
+        encoded = {**encoder.encode_audio(audio["waveform"], audio["sample_rate"]), TRACKS_KEY: tracks}
+    notes = (CANCELLED,) if mix_gain_db(sound) < CANCELLED_DB else ()
+    return AudioAnalysis(sound, fitted, tracks, encoded, chunk_count(frames), notes)

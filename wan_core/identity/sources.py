@@ -1,0 +1,143 @@
+"""Who says where the face is: the pictures are aligned crops already, five points are given, or it does not matter.
+
+What finds faces by itself, a detector, is a class of the host with the same two members.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import InputError
+from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, is_mirrored
+from .faces import Face, face_of_points
+from .images import Pictures
+from .references import Reference, align_references, references_of_crops
+from .selection import Detections, FaceSelection, select_faces
+
+OnDone = Callable[[int], None]  # takes how many were done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundFaces:
+    """What a source found in the pictures."""
+
+    detections: tuple[Detections, ...]  # of each picture; empty where nothing was looked for
+    references: tuple[Reference, ...]  # the aligned faces; empty where the picture itself is meant
+
+
+class FaceSource(Protocol):
+    """Who says where the face is."""
+
+    @property
+    def label(self) -> str:
+        """What the report calls it."""
+
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        """The faces that are meant; raises InputError when there is none that can be used."""
+
+
+def select_and_align(pictures: Pictures, found: Sequence[Sequence[Face]], selection: FaceSelection) -> FoundFaces:
+    """What a detector's ``find`` gives: of the faces in each picture the selected one, aligned."""
+    detections = select_faces(pictures, found, selection)
+    return FoundFaces(detections, align_references(pictures, detections))
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedCrops:
+    """Every picture is an aligned face already."""
+
+    label = "aligned crop"
+
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        return FoundFaces((), references_of_crops(pictures))
+
+
+@dataclass(frozen=True, slots=True)
+class WholePicture:
+    """No face is looked for: the first picture itself is meant."""
+
+    label = "whole picture"
+
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        return FoundFaces((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLandmarks:
+    """Five points for each image, one line of ten numbers (x y, pixels) each."""
+
+    label = "landmarks"
+
+    text: str
+    selection: FaceSelection = FaceSelection()
+
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        height_px, width_px = pictures.rgb.shape[1:3]
+        lines = parse_landmarks(self.text, count=pictures.total, width_px=width_px, height_px=height_px)
+        found = [[face_of_points(lines[number - 1])] for number in pictures.numbers]
+        return select_and_align(pictures, found, self.selection)
+
+
+# Landmarks
+
+
+def parse_landmarks(text: str, *, count: int, width_px: int, height_px: int) -> list[Points]:
+    """Reads one line of ten numbers (x y of five points, pixels) for each image; raises InputError naming the line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) != count:
+        raise InputError(
+            "landmarks",
+            found=f"{len(lines)} lines of points for {count} images",
+            wanted="one line for each image",
+            fix="Write five points (x y) per line: left eye, right eye, nose, left and right mouth corner.",
+        )
+    parsed = [_parse_line(line, number) for number, line in enumerate(lines, start=1)]
+    for number, points in enumerate(parsed, start=1):
+        _require_face(points, number, width_px, height_px)
+    return parsed
+
+
+def _parse_line(line: str, number: int) -> Points:
+    words = re.split(r"[\s,;]+", line.strip(" ,;\t"))
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != 10 or not all(math.isfinite(value) for value in values):
+        raise InputError(
+            "landmarks",
+            found=f"{line.strip()!r} in line {number}",
+            wanted="10 finite numbers",
+            fix="Write x and y of left eye, right eye, nose, left and right mouth corner, in pixels.",
+        )
+    return tuple(complex(x, y) for x, y in zip(values[::2], values[1::2], strict=True))
+
+
+def _require_face(points: Points, number: int, width_px: int, height_px: int) -> None:
+    outside = [p for p in points if not (0 <= p.real <= width_px and 0 <= p.imag <= height_px)]
+    if outside:
+        raise InputError(
+            "landmarks",
+            found=f"the point ({outside[0].real:g}, {outside[0].imag:g}) in line {number}",
+            wanted=f"points inside the image of {width_px} x {height_px} px",
+            fix="Give pixels of the image that is connected here, before any resize.",
+        )
+    eye_distance_px = abs(points[1] - points[0])
+    if eye_distance_px < SMALLEST_EYE_DISTANCE_PX:
+        raise InputError(
+            "landmarks",
+            found=f"eyes {eye_distance_px:.1f} px apart in line {number}",
+            wanted=f"{SMALLEST_EYE_DISTANCE_PX:g} px or more",
+            fix="Use a picture with a larger face, or correct the points.",
+        )
+    if is_mirrored(points, TEMPLATE):
+        raise InputError(
+            "landmarks",
+            found=f"points in line {number} that are mirrored or lie on one line",
+            wanted="left eye, right eye, nose, left and right mouth corner, left as seen in the image",
+            fix="Swap left and right in that line.",
+        )

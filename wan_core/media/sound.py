@@ -1,0 +1,117 @@
+"""One recording: the host's AUDIO, checked, and its mono mix at any rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, MissingDependencyError
+
+FROM_A_LOADER = "Link the AUDIO output of a loader."
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One recording."""
+
+    waveform: Tensor  # c s, floating point, every value finite
+    rate_hz: int
+
+    @property
+    def samples(self) -> int:
+        return self.waveform.shape[1]
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.rate_hz
+
+    def as_audio(self) -> dict[str, Any]:
+        """The host's AUDIO."""
+        return {"waveform": self.waveform.unsqueeze(0), "sample_rate": self.rate_hz}
+
+
+# Checks
+
+
+def checked_sound(audio: object, *, name: str = "audio", shortest_ms: int = 0) -> Sound:
+    """The recording in the host's AUDIO, not empty and not shorter; raises InputError for anything else."""
+    if audio is None:
+        raise InputError(name, found="no sound", wanted="AUDIO", fix="Load audio, or a video that has a sound track.")
+    if not isinstance(audio, Mapping) or not {"waveform", "sample_rate"} <= audio.keys():
+        wanted = "AUDIO with 'waveform' and 'sample_rate'"
+        raise InputError(name, found=type(audio).__name__, wanted=wanted, fix=FROM_A_LOADER)
+    sound = Sound(_checked_waveform(audio["waveform"], name), _checked_rate(audio["sample_rate"], name))
+    if 1000 * sound.samples < shortest_ms * sound.rate_hz:
+        raise InputError(
+            name,
+            found=f"{sound.samples} samples at {sound.rate_hz} Hz ({1000 * sound.duration_s:.1f} ms)",
+            wanted=f"at least {shortest_ms} ms of sound",
+            fix="Use a longer recording.",
+        )
+    return sound
+
+
+def _checked_waveform(waveform: object, name: str) -> Tensor:
+    """The c s samples of a waveform that is 1 c s, floating point and finite."""
+    if not isinstance(waveform, Tensor) or waveform.ndim != 3 or not waveform.is_floating_point():
+        found = f"{waveform.dtype} {list(waveform.shape)}" if isinstance(waveform, Tensor) else type(waveform).__name__
+        wanted = "a float tensor [batch, channels, samples]"
+        raise InputError(name, found=f"a waveform that is {found}", wanted=wanted, fix=FROM_A_LOADER)
+    if waveform.shape[0] != 1:
+        found, fix = f"a batch of {waveform.shape[0]} recordings", "Send the recordings through one at a time."
+        raise InputError(name, found=found, wanted="one recording", fix=fix)
+    if waveform.numel() == 0:
+        found = f"{waveform.shape[1]} channels of {waveform.shape[2]} samples"
+        raise InputError(name, found=found, wanted="at least one sample", fix="Check that the recording is not empty.")
+    bad = (~torch.isfinite(waveform[0])).any(dim=0).nonzero()  # n 1
+    if len(bad):
+        found = f"NaN or infinity at sample {int(bad[0])} ({len(bad)} such samples)"
+        fix = "Find the node that broke the sound; exporting it as a WAV file again helps."
+        raise InputError(name, found=found, wanted="finite samples", fix=fix)
+    return waveform[0]
+
+
+def _checked_rate(rate_hz: object, name: str) -> int:
+    """A sample rate above 0."""
+    if not isinstance(rate_hz, Integral) or rate_hz <= 0:
+        found, wanted = f"a sample rate of {rate_hz!r}", "a whole number of Hz above 0"
+        raise InputError(name, found=found, wanted=wanted, fix=FROM_A_LOADER)
+    return int(rate_hz)
+
+
+# Samples
+
+
+def mono(sound: Sound) -> Tensor:
+    """The mean of the channels: s, float64, on the CPU."""
+    return sound.waveform.double().mean(dim=0).cpu()
+
+
+def mono_at(sound: Sound, rate_hz: int) -> Tensor:
+    """The mono mix at another rate, by the high-quality soxr filter that the S2V reference uses too: s', float64."""
+    mix = mono(sound)  # s
+    if rate_hz == sound.rate_hz:
+        return mix
+    librosa = load_librosa()
+    return torch.from_numpy(librosa.resample(mix.numpy(), orig_sr=sound.rate_hz, target_sr=rate_hz, res_type="soxr_hq"))
+
+
+def mix_gain_db(sound: Sound) -> float:
+    """How much quieter the mono mix is than its channels; -inf when they cancel out, 0 for silence and for mono."""
+    channels = sound.waveform.double().square().mean()
+    return float(10 * torch.log10(mono(sound).square().mean().to(channels) / channels)) if channels > 0 else 0.0
+
+
+def load_librosa() -> ModuleType:
+    """The librosa package; raises MissingDependencyError when it is not installed."""
+    try:
+        import librosa
+    except ImportError as error:
+        raise MissingDependencyError("librosa", needed_for="audio") from error
+    return librosa

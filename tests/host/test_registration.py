@@ -11,7 +11,7 @@ from tests.host.live import Client, Json, slots_of
 from tests.host.recipes import NODES
 
 IMPORT_TIME = re.compile(r"([\d.]+) seconds(.*): .*[/\\]WanCast\s*$", re.MULTILINE)
-IMPORT_LIMIT_S = 1.0  # what a slow machine needs for it, and no optional package fits in
+IMPORT_LIMIT_S = 1.0  # a slow machine needs less, and an optional package would take more
 
 
 def import_seconds(log: str) -> float:

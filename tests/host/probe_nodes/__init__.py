@@ -107,8 +107,8 @@ def value_of(spec: Any) -> Any:
             return {"samples": filled(shape, **rest)}
         case {"audio": shape, "rate": rate_hz, **rest}:
             return {"waveform": filled(shape, **rest), "sample_rate": rate_hz}
-        case {"conditioning": shape}:
-            return [[filled(shape), {}]]
+        case {"conditioning": shape, **rest}:
+            return [[filled(shape, **rest), {}]]
         case {"sigmas": values}:
             return torch.tensor(values, dtype=torch.float32)
         case {"box": shape, "left": left, "right": right, "value": value}:

@@ -19,7 +19,7 @@ from ..wan_core.moe import (
 )
 from .host.guiders import StockGuider
 from .host.models import expert_params, wan_experts
-from .host.moe_guiders import PartSettings, moe_guider, two_in_one
+from .host.moe_guiders import RunSettings, moe_guider, two_in_one
 from .types import MEMORY, memory_input, names_its_errors, policy_input, switch_input
 
 
@@ -77,7 +77,7 @@ class WanCastMoEGuider(io.ComfyNode):
         require_choice(policy, POLICIES, name="policy")
         require_choice(memory, MEMORY, name="memory")
         given = {"guider_start": guider_start, "guider_high": guider_high, "guider_low": guider_low}
-        settings = PartSettings(cls.NODE_ID, switch_of(switch), policy, memory, start_steps)
+        settings = RunSettings(cls.NODE_ID, switch_of(switch), policy, memory, start_steps)
         return io.NodeOutput(moe_guider(given, settings))
 
 
@@ -120,7 +120,7 @@ class WanCastMoEModel(io.ComfyNode):
     ) -> io.NodeOutput:
         require_choice(policy, POLICIES, name="policy")
         require_choice(memory, MEMORY, name="memory")
-        settings = PartSettings(cls.NODE_ID, switch_of(switch), policy, memory)
+        settings = RunSettings(cls.NODE_ID, switch_of(switch), policy, memory)
         return io.NodeOutput(two_in_one(model_high, model_low, settings))
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PartSettings:
+class RunSettings:
     """What the user set in a node whose product samples later, in another node."""
 
     node: str  # the one that the user set it in
@@ -54,7 +54,7 @@ class MoEGuider:
     guiders: tuple[StockGuider, ...]  # high noise first
     names: tuple[str, ...]
     wan: WanParams
-    settings: PartSettings
+    settings: RunSettings
 
     @property
     def model_patcher(self) -> Model:
@@ -78,7 +78,7 @@ class MoEGuider:
         return self.settings.sample([lazy(guider) for guider in self.guiders], self.names, self.wan, sigmas, job)
 
 
-def moe_guider(given: Mapping[str, StockGuider | None], settings: PartSettings) -> MoEGuider:
+def moe_guider(given: Mapping[str, StockGuider | None], settings: RunSettings) -> MoEGuider:
     """One guider of several, by the names of their inputs; one that is None is left out.
 
     Raises InputError unless each guides one Wan expert, and all are of the same kind.
@@ -96,7 +96,7 @@ def moe_guider(given: Mapping[str, StockGuider | None], settings: PartSettings) 
 # One model
 
 
-def two_in_one(high: Model, low: Model, settings: PartSettings) -> Model:
+def two_in_one(high: Model, low: Model, settings: RunSettings) -> Model:
     """A clone of ``high`` with which any guider of the host samples with both models as one run.
 
     The second expert has a twin of that guider: the same conditioning and guidance, and the patches of ``low``. Raises

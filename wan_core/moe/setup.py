@@ -1,4 +1,4 @@
-"""What goes into a guider of the host, what it prepares for its sampler of that, and how to get hold of it."""
+"""What a guider of the host is given, what it prepares for its sampler, and how to get hold of that."""
 
 from __future__ import annotations
 

@@ -43,14 +43,19 @@ def prepare_base(base: Path, models: Path) -> Path:
     for source in filter(Path.is_file, models.glob("*/**/*")):
         target = base / "models" / source.relative_to(models)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source.resolve(), target)
-        except OSError:  # on another disk
-            shutil.copy(source, target)
+        share_file(source.resolve(), target)
     for source in (ROOT / "tests" / "data").iterdir():
         if source.is_file():
             shutil.copy(source, base / "input" / source.name)
     return base
+
+
+def share_file(source: Path, target: Path) -> None:
+    """Gives a file a second name, or a second copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
 
 
 # A prompt and what it left

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import cmath
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tests.unit.identity.some_inputs import at_degrees, face_at, ir_params, noise, refused
+from tests.unit.identity.some_inputs import at_degrees, face_at, noise, refused
 from wan_core import identity
-from wan_core.identity import AlignedCrops, EncodeRequest, EncodeResult, FaceSelection, GivenLandmarks, WholePicture
+from wan_core.identity import AlignedCrops, EncodeRequest, EncodeResult, FaceSelection, WholePicture
 from wan_core.identity.align import Points, align_face, cut_reference
 from wan_core.identity.combine import COMBINE_METHODS
 from wan_core.identity.draw import draw_faces
 from wan_core.identity.faces import Face
 from wan_core.identity.images import Pictures
-from wan_core.identity.ir_network import IrBackbone
 from wan_core.identity.portrait import cut_portrait
 from wan_core.identity.record import Attributes, Space
 from wan_core.identity.sources import FoundFaces, OnDone, select_and_align
@@ -239,25 +236,3 @@ def test_progress_is_told_in_pictures_and_then_in_faces() -> None:
 
 
 # In a script
-
-
-@torch.no_grad()
-def test_a_script_encodes_a_portrait_with_a_state_dict(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = IrBackbone(ir_params((4, 8), (1, 1), squeezed_by=2, stem=4), operations=nn).eval()
-    torch.save(network.state_dict(), tmp_path / "ir_se.pth")
-    pictures, five_points = noise(1, 256, 256, 3), "100 100 160 102 130 140 105 170 155 171"
-
-    file = tmp_path / "ir_se.pth"
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    result = identity.encode(
-        EncodeRequest(pictures),
-        source=GivenLandmarks(five_points),
-        recogniser=identity.ir_recogniser(torch.load(file, weights_only=True), name=file.name, sha256=sha256),
-    )
-
-    points = (100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j)
-    bgr = align_face(pictures[0], points).crop.flip(-1).movedim(-1, 0)[None] * 2 - 1
-    torch.testing.assert_close(result.identity.z, torch.nn.functional.normalize(network(bgr)[0], dim=0))
-    assert result.identity.space == Space("ir_se.pth", sha256, "IR-SE")
-    assert f"encoder: ir_se.pth (IR-SE, 2 units), sha256 {sha256[:12]}" in identity.describe(result)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import av
-import numpy
 import pytest
 import torch
 from torch import Tensor
@@ -26,34 +23,6 @@ AGAIN = Note("decoded_again_in_fp32", "frame 9 was not finite in fp16, so everyt
 
 def joined(pieces: Iterator[Tensor]) -> Tensor:
     return torch.cat(list(pieces))
-
-
-def write_film(vae: torch.nn.Module, latent: Tensor, folder: Path) -> str:
-    """As README shows it."""
-    from fractions import Fraction
-
-    from wan_core.media.encoders import VideoFormat, encoder_for
-    from wan_core.media.sink import VideoSink
-    from wan_core.vae import DecodeRequest, decode, uint8_frames
-
-    request = DecodeRequest.of(vae, latent, to_video=True)
-    frames, height, width, _ = request.image_shape
-    encoder = encoder_for(VideoFormat("ffv1"), width, height, Fraction(16))
-    with VideoSink(encoder, str(folder), "shot", frames=frames) as sink:
-        decode(request, lambda pieces: [sink.write(frame) for frame in uint8_frames(pieces)])
-        return sink.finish()
-
-
-@both_families
-def test_a_script_writes_a_latent_to_a_file(params: VaeParams, tmp_path: Path) -> None:
-    vae, latent = TinyWan(params), latent_of(params, 3)
-    path = write_film(vae, latent[None], tmp_path)
-    with av.open(path) as container:
-        frames = numpy.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    exact = (vae.whole(latent).clamp(-1, 1) + 1) * 127.5
-    assert Path(path).name == "shot_00001_.mkv"
-    assert numpy.abs(frames - exact.numpy()).max() <= 0.5 + 1e-6
-    assert frames.std() > 5
 
 
 @both_families

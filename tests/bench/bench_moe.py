@@ -6,13 +6,10 @@ prompts on one live host, ours and the stock one in turn, as medians and their r
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,9 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from devtools.server import HostServer  # noqa: E402
-from tests.bench.bench_nodes import STEPS, Comparison, compare, stock_sampling  # noqa: E402
+from tests.bench.bench_nodes import STEPS, Comparison, compare, live_client, stock_sampling  # noqa: E402
 from tests.host import recipes  # noqa: E402
-from tests.host.live import Client, Graph, prepare_base  # noqa: E402
+from tests.host.live import Graph  # noqa: E402
 from wan_core.moe import Expert, ExpertParams, ExpertTally  # noqa: E402
 from wan_core.moe.route import Route, Router  # noqa: E402
 from wan_core.moe.schedule import even_sigmas  # noqa: E402
@@ -147,17 +143,6 @@ COMPARISONS = (
     Comparison("MoESampler, one file twice / one KSampler", one_file_twice, stock_sampling),
     Comparison("WanCastMoEModel in KSampler / two chained", two_as_one_model, chained_samplers),
 )
-
-
-@contextmanager
-def live_client() -> Iterator[Client]:
-    """A client of a host that lives as long as the block."""
-    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-    with tempfile.TemporaryDirectory() as folder:
-        base = prepare_base(Path(folder), models)
-        with HostServer(sys.executable, host, base) as server:
-            yield Client(server.url)
 
 
 def main() -> None:

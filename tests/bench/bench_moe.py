@@ -119,12 +119,10 @@ def chained_samplers(graph: Graph, seed: int) -> list[Any]:
     """Both experts, each in a stock sampler of its own."""
     common = inputs(graph, seed) | {"cfg": CFG}
     common["noise_seed"] = common.pop("seed")
-    first = {"model": recipes.model(graph, recipes.HIGH), "start_at_step": 0, "end_at_step": SWITCH_STEP}
-    first |= {"add_noise": "enable", "return_with_leftover_noise": "enable"}
-    second = {"model": recipes.model(graph, recipes.LOW), "start_at_step": SWITCH_STEP, "end_at_step": STEPS}
-    second |= {"add_noise": "disable", "return_with_leftover_noise": "disable"}
-    noisy = graph.add("KSamplerAdvanced", **common | first)[0]
-    return graph.add("KSamplerAdvanced", **common | second | {"latent_image": noisy})[0]
+    first = common | {"end_at_step": SWITCH_STEP, "return_with_leftover_noise": True}
+    noisy = recipes.advanced_sample(graph, recipes.model(graph, recipes.HIGH), **first)
+    second = common | {"start_at_step": SWITCH_STEP, "end_at_step": STEPS, "add_noise": False, "latent_image": noisy}
+    return recipes.advanced_sample(graph, recipes.model(graph, recipes.LOW), **second)
 
 
 def one_file_twice(graph: Graph, seed: int) -> list[Any]:

@@ -11,11 +11,6 @@ that was cut off can be repeated.
         python tests/bench/gpu_identity.py --dtype $dtype --models MODELS --out OUT --size 1280x720 --kinds stand_in
     done
 
-Where the host and its packages were packed into .gpu beside the project, this goes before each line:
-
-    python3 -m pip install -q --no-index --no-deps --no-compile --target .gpu/site .gpu/whl/*.whl
-    mkdir -p .gpu/host && tar xzf .gpu/host.tgz -C .gpu/host && export PYTHONPATH=$PWD/.gpu/site:$PWD/.gpu/host
-
 An expert takes 28.6 GB of disk and of RAM in bf16, 14.3 GB in fp8_e4m3fn, and Lynx full 4.2 GB of RAM. A kind makes 15
 steps: by estimate 60 s each at 832x480 and 5 minutes at 1280x720 on an H100, and a minute more to write the expert.
 Without a GPU, to see that it runs:

@@ -6,9 +6,9 @@ files. Figures that --out has already are not taken again, so a call that was cu
 
     for vae in 2.1 2.2; do python tests/bench/gpu_vae.py --vae $vae --out OUT; done
 
-Stock and ours decode 81 frames of 1280x720 (2.1) or 1280x704 (2.2) to an IMAGE in RAM: a short clip first, then --rounds
-times, with the peaks of all of these. Random pictures do not compress as real ones do, so mind file_mb when you
-read the time of a video file. Without a GPU, to see that it runs: --device cpu --tiny
+Stock and ours decode 81 frames of 1280x720 (2.1) or 1280x704 (2.2) to an IMAGE in RAM: a short clip first, then as
+often as --rounds says, with the peaks of all of these. Random pictures do not compress as real ones do, so mind file_mb
+when you read the time of a video file. Without a GPU, to see that it runs: --device cpu --tiny
 """
 
 from __future__ import annotations

@@ -16,16 +16,7 @@ from demo.miniature import adapters
 from devtools.server import HostServer
 from tests.host.bad_files import Harmful
 from tests.host.live import Client, Graph, Run
-from tests.unit.adapters.adapter_files import (
-    KINDS,
-    LAYOUTS,
-    LITE,
-    STAND_IN,
-    StateDict,
-    load,
-    selected,
-    weights,
-)
+from tests.unit.adapters.adapter_files import KINDS, LAYOUTS, LITE, STAND_IN, StateDict, load, selected, weights
 
 FOLDER = "wan_id_adapters"
 

@@ -17,14 +17,8 @@ Link = list[Any]
 
 def guided(graph: Graph, guider: str, of_model: Link, **inputs: Any) -> Link:
     """The latent of SamplerCustomAdvanced under the guider of that name."""
-    return graph.add(
-        "SamplerCustomAdvanced",
-        noise=graph.add("RandomNoise", noise_seed=42)[0],
-        guider=graph.add(guider, model=of_model, **inputs)[0],
-        sampler=graph.add("KSamplerSelect", sampler_name="euler")[0],
-        sigmas=graph.add("BasicScheduler", model=of_model, scheduler="simple", steps=3, denoise=1.0)[0],
-        latent_image=recipes.latent(graph),
-    )[0]
+    sigmas = graph.add("BasicScheduler", model=of_model, scheduler="simple", steps=3, denoise=1.0)[0]
+    return recipes.sample_with_guider(graph, graph.add(guider, model=of_model, **inputs)[0], sigmas=sigmas)
 
 
 def prompts(graph: Graph) -> dict[str, Link]:

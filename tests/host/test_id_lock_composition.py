@@ -13,18 +13,7 @@ from demo.miniature import wan
 from demo.miniature.table import Table, fill, layer, norm, prefixed
 from devtools.server import HostServer
 from tests.host import recipes
-from tests.host.id_lock_runs import (
-    FULL,
-    LITE,
-    LORA,
-    PORTRAIT,
-    REF,
-    Pair,
-    compared,
-    pair,
-    person,
-    write_lora,
-)
+from tests.host.id_lock_runs import FULL, LITE, LORA, PORTRAIT, REF, Pair, compared, pair, person, write_lora
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
 

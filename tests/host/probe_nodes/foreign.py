@@ -182,15 +182,3 @@ class WanCastProbeRaise(FreshProbe):
 
         model.add_object_patch(f"diffusion_model.blocks.{block}.norm2.forward", failing)
         return io.NodeOutput(model)
-
-
-NODES = [
-    WanCastProbeOverride,
-    WanCastProbeNag,
-    WanCastProbeLowVram,
-    WanCastProbeComputeType,
-    WanCastProbeClipPicture,
-    WanCastProbeCompile,
-    WanCastProbeRaise,
-    WanCastProbeObjectPatch,
-]

@@ -242,6 +242,3 @@ class WanCastProbeForward(Probe):
         guider.sample(noise, latent, call, torch.tensor([sigma, 0.0]), seed=1)
         *sides, guided = call.found
         return io.NodeOutput({"samples": torch.stack(sides)}, {"samples": guided})
-
-
-NODES = [WanCastProbeOracle, WanCastProbeIdentity, WanCastProbeForward]

@@ -88,6 +88,3 @@ class WanCastProbeNan(Probe):
         model = model.clone()
         model.set_model_unet_function_wrapper(evaluate)
         return io.NodeOutput(model)
-
-
-NODES = [WanCastProbeWatch, WanCastProbeThreads, WanCastProbeNan]

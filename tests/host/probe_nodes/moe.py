@@ -169,14 +169,3 @@ class WanCastProbeHold(AtCall):
     """A model that waits at its nth evaluation, and says so by an event, until the run is to be interrupted."""
 
     ACT = staticmethod(wait_for_interrupt)
-
-
-NODES = [
-    WanCastProbeInterrupt,
-    WanCastProbeHold,
-    WanCastProbeComposite,
-    WanCastProbeGaussianFlow,
-    WanCastProbeModelScale,
-    WanCastProbeLog,
-    WanCastProbeReadLog,
-]

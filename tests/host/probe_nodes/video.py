@@ -194,6 +194,3 @@ class WanCastProbeTensors(FreshProbe):
         storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
         live = {"tensors": len(tensors), "bytes": sum(storages.values())}
         return io.NodeOutput(ui={"live": [json.dumps(live)]})
-
-
-NODES = [WanCastProbeFaultyVae, WanCastProbeRandomVae, WanCastProbeSwitches, WanCastProbeTensors]

@@ -8,10 +8,8 @@ tests/bench/gpu_identity.py times. IDLock's own report says the memory.
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,11 +22,11 @@ sys.path.insert(0, str(ROOT))
 
 from demo.miniature import adapters  # noqa: E402
 from demo.miniature.table import Table  # noqa: E402
-from devtools.server import HostServer  # noqa: E402
 from tests.bench.bench_identity_encode import encode_cost, report  # noqa: E402
+from tests.bench.bench_nodes import live_client  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec, locked, person  # noqa: E402
-from tests.host.live import Client, Graph, prepare_base  # noqa: E402
+from tests.host.live import Client, Graph  # noqa: E402
 from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
 from wan_core.identity.record import PORTRAIT_PX  # noqa: E402
 
@@ -182,12 +180,8 @@ def say(lines: Iterable[str]) -> None:
 def main() -> None:
     """Prints every line as soon as it is known."""
     say(lines_without_host())
-    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-    with tempfile.TemporaryDirectory() as folder:
-        base = prepare_base(Path(folder), models)
-        with HostServer(sys.executable, host, base) as server:
-            say(compare(Client(server.url), name) for name in KINDS)
+    with live_client() as client:
+        say(compare(client, name) for name in KINDS)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,10 @@ prompts on one live host, ours and the stock one in turn, as medians and their r
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,9 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from devtools.server import HostServer  # noqa: E402
-from tests.bench.bench_nodes import STEPS, Comparison, compare, stock_sampling  # noqa: E402
+from tests.bench.bench_nodes import STEPS, Comparison, compare, live_client, stock_sampling  # noqa: E402
 from tests.host import recipes  # noqa: E402
-from tests.host.live import Client, Graph, prepare_base  # noqa: E402
+from tests.host.live import Graph  # noqa: E402
 from wan_core.moe import Expert, ExpertParams, ExpertTally  # noqa: E402
 from wan_core.moe.route import Route, Router  # noqa: E402
 from wan_core.moe.schedule import even_sigmas  # noqa: E402
@@ -123,12 +119,10 @@ def chained_samplers(graph: Graph, seed: int) -> list[Any]:
     """Both experts, each in a stock sampler of its own."""
     common = inputs(graph, seed) | {"cfg": CFG}
     common["noise_seed"] = common.pop("seed")
-    first = {"model": recipes.model(graph, recipes.HIGH), "start_at_step": 0, "end_at_step": SWITCH_STEP}
-    first |= {"add_noise": "enable", "return_with_leftover_noise": "enable"}
-    second = {"model": recipes.model(graph, recipes.LOW), "start_at_step": SWITCH_STEP, "end_at_step": STEPS}
-    second |= {"add_noise": "disable", "return_with_leftover_noise": "disable"}
-    noisy = graph.add("KSamplerAdvanced", **common | first)[0]
-    return graph.add("KSamplerAdvanced", **common | second | {"latent_image": noisy})[0]
+    first = common | {"end_at_step": SWITCH_STEP, "return_with_leftover_noise": True}
+    noisy = recipes.advanced_sample(graph, recipes.model(graph, recipes.HIGH), **first)
+    second = common | {"start_at_step": SWITCH_STEP, "end_at_step": STEPS, "add_noise": False, "latent_image": noisy}
+    return recipes.advanced_sample(graph, recipes.model(graph, recipes.LOW), **second)
 
 
 def one_file_twice(graph: Graph, seed: int) -> list[Any]:
@@ -147,17 +141,6 @@ COMPARISONS = (
     Comparison("MoESampler, one file twice / one KSampler", one_file_twice, stock_sampling),
     Comparison("WanCastMoEModel in KSampler / two chained", two_as_one_model, chained_samplers),
 )
-
-
-@contextmanager
-def live_client() -> Iterator[Client]:
-    """A client of a host that lives as long as the block."""
-    host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-    models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-    with tempfile.TemporaryDirectory() as folder:
-        base = prepare_base(Path(folder), models)
-        with HostServer(sys.executable, host, base) as server:
-            yield Client(server.url)
 
 
 def main() -> None:

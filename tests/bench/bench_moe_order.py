@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.bench_moe import live_client  # noqa: E402
+from tests.bench.bench_nodes import live_client  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, Node  # noqa: E402
 from wan_core.media.chart import Curve, line_chart  # noqa: E402

@@ -10,7 +10,8 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,22 @@ def compare(client: Client, comparison: Comparison, rounds: int = ROUNDS) -> str
     return f"{comparison.name:<50} ours {ours_s:6.3f} s   stock {stock_s:6.3f} s   ratio {ours_s / stock_s:5.2f}"
 
 
-def main() -> None:
-    """Prints a line for each comparison."""
+@contextmanager
+def live_client() -> Iterator[Client]:
+    """A client of a host that lives as long as the block."""
     host = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
     models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
     with tempfile.TemporaryDirectory() as folder:
         base = prepare_base(Path(folder), models)
         with HostServer(sys.executable, host, base) as server:
-            for comparison in COMPARISONS:
-                sys.stdout.write(compare(Client(server.url), comparison) + "\n")
+            yield Client(server.url)
+
+
+def main() -> None:
+    """Prints a line for each comparison."""
+    with live_client() as client:
+        for comparison in COMPARISONS:
+            sys.stdout.write(compare(client, comparison) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,28 +13,19 @@ import importlib
 import json
 import logging
 import math
-import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import psutil
+import workbench
+from workbench import pack_module, say
 
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).parents[2]
-HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-PACK = "wancast_pack"
-POLL_S = 0.002
-MB = 1e6
 GOALS = {"time": 1.0, "RAM": 0.7}  # of VAEDecode's
 GOAL_SIZE = 256  # smaller pictures are too near the noise
 WAYS = ("stock", "tiled", "ours", "whole")  # whole: ours in the host's schedule
@@ -73,32 +64,11 @@ CASES = (
 # The process of one figure
 
 
-def start_host() -> None:
-    """Makes the host's modules importable, as its main.py does with --cpu."""
-    sys.argv = [sys.argv[0], "--cpu"]
-    sys.path[:0] = [str(HOST), str(ROOT)]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    logging.disable(logging.WARNING)  # the encoder's weights are missing, which nobody needs here
-
-
-def pack_module(name: str) -> ModuleType:
-    """A module of our pack, without the nodes that this script has no use for."""
-    for package, folder in ((PACK, ROOT), (f"{PACK}.nodes", ROOT / "nodes")):
-        sys.modules.setdefault(package, ModuleType(package)).__path__ = [str(folder)]
-    return importlib.import_module(f"{PACK}.{name}")
-
-
 def decoder_shapes(vae: str) -> dict[str, tuple[int, ...]]:
     """The decoder's weights and the one of the encoder's that the host reads, from the host's own module."""
-    torch = importlib.import_module("torch")
-    plan = {"dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "temperal_downsample": [False, True, True]}
-    with torch.device("meta"):
-        if vae == "2.1":
-            network = importlib.import_module("comfy.ldm.wan.vae").WanVAE(dim=96, z_dim=16, **plan)
-        else:
-            network = importlib.import_module("comfy.ldm.wan.vae2_2").WanVAE(dim=160, dec_dim=256, z_dim=48, **plan)
     wanted = ("decoder.", "conv2.", "encoder.conv1.weight")
-    return {name: tuple(p.shape) for name, p in network.named_parameters() if name.startswith(wanted)}
+    named = workbench.meta_vae(vae).named_parameters()
+    return {name: tuple(weight.shape) for name, weight in named if name.startswith(wanted)}
 
 
 def random_vae(vae: str) -> Any:
@@ -127,47 +97,25 @@ def decode(way: str, vae: Any, latent: torch.Tensor) -> torch.Tensor:
     return node.execute({"samples": latent}, vae, {"tiling": "auto" if way == "ours" else "whole frame"}).args[0]
 
 
-@contextmanager
-def peak_ram() -> Iterator[list[float]]:
-    """Fills in the largest resident size of the block above that before it, in MB."""
-    process, ended = psutil.Process(), threading.Event()
-    before = process.memory_info().rss
-    levels, found = [before], []
-
-    def watch() -> None:
-        while not ended.wait(POLL_S):
-            levels.append(process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        watcher.join()
-        found.append((max(levels) - before) / MB)
-
-
 def figure_here(case: Case, way: str) -> Figure:
     """Takes a figure in this process."""
-    start_host()
+    workbench.start_host_on_cpu()
+    logging.disable(logging.WARNING)  # the encoder's weights are missing, which nobody needs here
     torch = importlib.import_module("torch")
     with torch.inference_mode():
         vae = random_vae(case.vae)
-        z, scale = (16, 8) if case.vae == "2.1" else (48, 16)
-        side = case.size // scale
-        generator = torch.Generator().manual_seed(1)
-        latent = torch.randn(1, z, (case.frames - 1) // 4 + 1, side, side, generator=generator)  # 1 z t h w
+        shape = workbench.latent_shape(case.vae, case.size, case.size, case.frames)
+        latent = torch.randn((1, *shape), generator=torch.Generator().manual_seed(1))
         importlib.import_module("nodes")
         pack_module("nodes.high_compression_vae_decode")
         gc.collect()
-        with peak_ram() as ram_mb:
+        with workbench.watched(workbench.ram_gb) as levels_gb:
             start_s, start_cpu_s = time.perf_counter(), time.process_time()
             images = decode(way, vae, latent)
             wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     if tuple(images.shape) != (case.frames, case.size, case.size, 3):
         raise ValueError(f"{case}, {way}: an IMAGE of shape {tuple(images.shape)}")
-    return Figure(wall_s, cpu_s, ram_mb[0])
+    return Figure(wall_s, cpu_s, 1e3 * (max(levels_gb) - levels_gb[0]))
 
 
 # The table
@@ -198,7 +146,7 @@ def lines(case: Case, ways: list[str]) -> Iterator[str]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = workbench.parser(__doc__)
     parser.add_argument("--vae", nargs="+", choices=["2.1", "2.2"], default=["2.1", "2.2"])
     parser.add_argument("--size", nargs="+", type=int, default=[256, 128, 64])
     parser.add_argument("--frames", nargs="+", type=int, help="default: those of every row")
@@ -212,13 +160,12 @@ def main() -> None:
     options = parse(sys.argv[1:])
     if options.job:
         job = json.loads(options.job)
-        sys.stdout.write(json.dumps(asdict(figure_here(Case(**job["case"]), job["way"]))) + "\n")
+        say(json.dumps(asdict(figure_here(Case(**job["case"]), job["way"]))))
         return
     for case in CASES:
         if case.vae in options.vae and case.size in options.size and case.frames in (options.frames or [case.frames]):
             for line in lines(case, options.way):
-                sys.stdout.write(line + "\n")
-                sys.stdout.flush()
+                say(line)
 
 
 if __name__ == "__main__":

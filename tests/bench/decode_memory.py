@@ -28,15 +28,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
-MODELS = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
-SCALE, LATENT_CHANNELS = 8, 16  # of the Wan2.1 VAE
+import workbench
+from workbench import pack_module
+
+MODELS = Path(os.environ.get("WANCAST_MODELS", workbench.ROOT / ".cache" / "demo" / "models"))
 SPEED_PX = 3  # how far the picture moves from frame to frame
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = workbench.parser(__doc__)
     for name, default in (("frames", 961), ("width", 1280), ("height", 720)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--codec", default="h264")
@@ -45,18 +45,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 OPTIONS = parse(sys.argv[1:])
-sys.argv = [sys.argv[0], "--cpu"]  # the host reads its arguments when it is imported
-sys.path[:0] = [str(HOST)]
-
-import comfy.options  # noqa: E402
-
-comfy.options.enable_args_parsing()
+workbench.start_host_on_cpu()
 
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import folder_paths  # noqa: E402
 import torch  # noqa: E402
-from bench_vae import pack_module, peak_ram  # noqa: E402
 
 
 class Passing:
@@ -118,8 +112,7 @@ def cheap_vae() -> Any:
 
 
 def latent(frames: int) -> dict[str, Any]:
-    shape = (1, LATENT_CHANNELS, (frames - 1) // 4 + 1, OPTIONS.height // SCALE, OPTIONS.width // SCALE)
-    return {"samples": torch.zeros(shape).fill_(0.5)}
+    return {"samples": torch.full((1, *workbench.latent_shape("2.1", OPTIONS.width, OPTIONS.height, frames)), 0.5)}
 
 
 def to_video(frames: int) -> int:
@@ -140,17 +133,16 @@ def measured(name: str, run: Callable[[], int]) -> int:
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     start_s = time.perf_counter()
-    with torch.inference_mode(), peak_ram() as grown_mb:
+    with torch.inference_mode(), workbench.watched(workbench.ram_gb) as levels_gb:
         frames = run()
     figures = {
         "node": name,
         "frames": frames,
         "size": f"{OPTIONS.width} x {OPTIONS.height}",
-        "grown_mb": round(grown_mb[0], 1),
+        "grown_mb": round(1e3 * (max(levels_gb) - levels_gb[0]), 1),
         "seconds": round(time.perf_counter() - start_s, 1),
     }
-    sys.stdout.write(json.dumps(figures) + "\n")
-    sys.stdout.flush()
+    workbench.say(json.dumps(figures))
     return frames
 
 

@@ -11,11 +11,6 @@ that was cut off can be repeated.
         python tests/bench/gpu_identity.py --dtype $dtype --models MODELS --out OUT --size 1280x720 --kinds stand_in
     done
 
-Where the host and its packages were packed into .gpu beside the project, this goes before each line:
-
-    python3 -m pip install -q --no-index --no-deps --no-compile --target .gpu/site .gpu/whl/*.whl
-    mkdir -p .gpu/host && tar xzf .gpu/host.tgz -C .gpu/host && export PYTHONPATH=$PWD/.gpu/site:$PWD/.gpu/host
-
 An expert takes 28.6 GB of disk and of RAM in bf16, 14.3 GB in fp8_e4m3fn, and Lynx full 4.2 GB of RAM. A kind makes 15
 steps: by estimate 60 s each at 832x480 and 5 minutes at 1280x720 on an H100, and a minute more to write the expert.
 Without a GPU, to see that it runs:
@@ -28,26 +23,23 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
-import json
 import logging
-import os
 import statistics
 import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from workbench import ROOT, Figures, Results, pack_module
+
 KINDS = ("stand_in", "lynx_lite", "lynx_full", "lynx_ref")
-GOALS = {  # the most of a figure, by kind and dtype of the expert
+MOST = {  # of a figure, by kind and dtype of the expert
     "stand_in.bf16": {"with/plain": 1.03, "peak_added.allocated_gb": 0.9},
     "stand_in.fp8_e4m3fn": {"with/plain": 1.03, "peak_added.allocated_gb": 0.45},
     "lynx_lite.bf16": {"with/plain": 1.01, "resident_gb": 0.02},
     "lynx_lite.fp8_e4m3fn": {"with/plain": 1.01, "resident_gb": 0.02},
 }
-Figures = dict[str, float]
 
 
 def parse(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -68,7 +60,7 @@ import comfy.model_management  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
-from gpu_moe import DEVICE, OPTIONS, Model, pack_module, say  # noqa: E402
+from gpu_moe import DEVICE, OPTIONS, Model  # noqa: E402
 
 sys.modules.setdefault("tests", ModuleType("tests")).__path__ = [str(ROOT / "tests")]  # the host has such a package too
 
@@ -228,42 +220,20 @@ def figures_of(kind: str) -> Figures:
 # The table
 
 
-def line(kind: str, key: str, name: str, value: float) -> str:
-    """One figure, and whether it keeps its goal; a toy or a CPU keeps none."""
-    text = f"{key:<50} {name:<30} {value:12.5f}"
-    goal = GOALS.get(f"{kind}.{OPTIONS.dtype}", {}).get(name)
-    if goal is None or OPTIONS.tiny or DEVICE.type == "cpu":
-        return text
-    return f"{text}   goal: at most {goal} {'kept' if value <= goal else 'MISSED'}"
-
-
+@torch.inference_mode()
 def main() -> None:
     """Takes the figures that are still missing, and saves them kind by kind."""
-    for folder in (OPTIONS.models, OPTIONS.out):
-        folder.mkdir(parents=True, exist_ok=True)
-    comfy.utils.set_progress_bar_enabled(False)
+    gpu_moe.prepare()
     logging.getLogger().setLevel(logging.WARNING)
-    if OPTIONS.patcher == "dynamic":
-        gpu_moe.enable_dynamic_patcher()
-    results = OPTIONS.out / "gpu_identity.json"
-    taken: dict[str, Any] = json.loads(results.read_text(encoding="ascii")) if results.exists() else {}
+    results = Results(OPTIONS.out / "gpu_identity.json", OPTIONS)
     video = f"{OPTIONS.device}.{OPTIONS.dtype}.{OPTIONS.patcher}.{OPTIONS.size}.{OPTIONS.frames}"
+    plan = {name: getattr(OPTIONS, name) for name in (*gpu_moe.SHAPE, "steps", "rounds")}
     for kind in KINDS_WANTED:
         key = f"{video}.{kind}" + (".tiny" if OPTIONS.tiny else "")
-        if key not in taken:
-            start_s = time.perf_counter()
-            with torch.inference_mode():
-                figures = figures_of(kind)
-                gc.collect()
-                comfy.model_management.soft_empty_cache()  # the expert stays
-            plan = {name: getattr(OPTIONS, name) for name in (*gpu_moe.SHAPE, "steps", "rounds")}
-            taken[key] = {"figures": figures, "plan": plan, "machine": gpu_moe.machine()}
-            part = results.with_suffix(".part")
-            part.write_text(json.dumps(taken, indent=1), encoding="ascii")
-            os.replace(part, results)
-            say(f"{key}: taken in {time.perf_counter() - start_s:.1f} s")
-        for name, value in taken[key]["figures"].items():
-            say(line(kind, key, name, value))
+        goals = {name: ("most", value) for name, value in MOST.get(f"{kind}.{OPTIONS.dtype}", {}).items()}
+        results.take(key, functools.partial(figures_of, kind), goals, plan=plan)
+        gc.collect()
+        comfy.model_management.soft_empty_cache()  # the expert stays
 
 
 if __name__ == "__main__":

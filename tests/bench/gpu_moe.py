@@ -19,32 +19,29 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
-import importlib.util
 import json
 import logging
 import math
 import os
-import platform
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-from unittest.mock import MagicMock, patch
+from unittest.mock import patch
 
-ROOT = Path(__file__).parents[2]
-PACK = "wancast_pack"
+import workbench
+from workbench import PACK, Figures, pack_module, say
+
 SEED = 7
 SHAPE = {"dim": 5120, "ffn": 13824, "layers": 40, "text": 4096, "text_tokens": 512}  # the host makes dim // 128 heads
 PLAN = {"size": "832x480", "frames": 81, "steps": 3, "rounds": 2, "swap_size": "1280x720", "swap_frames": 81}
 TINY = {"dim": 256, "ffn": 512, "layers": 2, "text": 64, "text_tokens": 8}
 TINY_PLAN = {"size": "64x64", "frames": 5, "steps": 2, "rounds": 1, "swap_size": "64x64", "swap_frames": 9}
+HOST_OPTIONS = {"cpu": ["--cpu"], "static": ["--disable-dynamic-vram"], "dynamic": []}
 SWAPS = {"static": ("in_ram", "in_ram_warmed"), "dynamic": ("cold", "cold_warmed", "cached")}
 STEPS_OF_SHORT_RUN = 4  # of a distilled model, where a swap weighs most
 POLL_S = 0.02
@@ -55,14 +52,11 @@ POLL_S = 0.02
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line; --tiny changes what no other option says."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = workbench.gpu_parser(__doc__)
     parser.add_argument("--models", type=Path, required=True, help="folder for the experts' files, kept between calls")
-    parser.add_argument("--out", type=Path, required=True, help="folder for gpu_moe.json")
     parser.add_argument("--dtype", choices=["bf16", "fp8_e4m3fn"], default="bf16")
     parser.add_argument("--patcher", choices=list(SWAPS), default="static")
     parser.add_argument("--phases", nargs="+", choices=["step", "memory", "swap"], default=["step", "memory", "swap"])
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="small experts and a small video")
     for name, value in (SHAPE | PLAN).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), help=f"default {value}")
     options = parser.parse_args(arguments)
@@ -74,21 +68,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def start_host(options: argparse.Namespace) -> None:
-    """Does what the host's main.py does before it imports torch: its arguments, its allocator, its memory manager."""
-    arguments = {"cpu": ["--cpu"], "static": ["--disable-dynamic-vram"], "dynamic": []}
-    sys.argv = [sys.argv[0], *arguments["cpu" if options.device == "cpu" else options.patcher]]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    if options.patcher == "dynamic":
-        importlib.import_module("comfy_aimdo.control").init(nvml_pressure=True)
-    importlib.import_module("cuda_malloc")
-    if importlib.util.find_spec("av") is None:  # the host's node API wants it for videos, of which there are none here
-        for name in ("", ".container", ".subtitles", ".subtitles.stream", ".video", ".video.reformatter"):
-            sys.modules[f"av{name}"] = MagicMock()
-
-
 OPTIONS = parse(sys.argv[1:])
-start_host(OPTIONS)
+how = "cpu" if OPTIONS.device == "cpu" else OPTIONS.patcher
+workbench.start_host(*HOST_OPTIONS[how], dynamic=how == "dynamic")
 
 import comfy.ldm.wan.model  # noqa: E402
 import comfy.memory_management  # noqa: E402
@@ -101,7 +83,6 @@ import comfy.utils  # noqa: E402
 import comfy_aimdo.control  # noqa: E402
 import comfy_aimdo.model_vbar  # noqa: E402
 import page_cache  # noqa: E402
-import psutil  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
@@ -119,13 +100,6 @@ def enable_dynamic_patcher() -> None:
         sys.exit("comfy-aimdo does not work on this machine: take --patcher static.")
     comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
     comfy.memory_management.aimdo_enabled = True
-
-
-def pack_module(name: str) -> ModuleType:
-    """A module of our pack, without the nodes that this script has no use for."""
-    for package, folder in ((PACK, ROOT), (f"{PACK}.nodes", ROOT / "nodes")):
-        sys.modules.setdefault(package, ModuleType(package)).__path__ = [str(folder)]
-    return importlib.import_module(f"{PACK}.{name}")
 
 
 # The experts' files
@@ -195,7 +169,7 @@ def text() -> list[Any]:
 
 def latent(size: str, frames: int) -> dict[str, torch.Tensor]:
     width, height = map(int, size.split("x"))
-    return {"samples": torch.zeros(1, 16, (frames - 1) // 4 + 1, height // 8, width // 8)}  # b c t h w
+    return {"samples": torch.zeros(1, *workbench.latent_shape("2.1", width, height, frames))}  # b c t h w
 
 
 def run_stock(model: Model, steps: int, video: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -217,11 +191,7 @@ def run_moe(
 
 def timed(run: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
     """Seconds of a node and its latent; then what the host does after a node."""
-    comfy.model_management.synchronize()
-    start_s = time.perf_counter()
-    samples = run()
-    comfy.model_management.synchronize()
-    seconds = time.perf_counter() - start_s
+    seconds, samples = workbench.timed(run)
     if comfy.memory_management.aimdo_enabled:
         comfy.model_management.reset_cast_buffers()
         comfy.model_prefetch.cleanup_prefetch_queues()
@@ -238,7 +208,7 @@ def clear_device() -> None:
 # Phases; each returns its figures
 
 
-def step_figures() -> dict[str, float]:
+def step_figures() -> Figures:
     """MoESampler against the stock KSampler, in turn, on one expert that makes every step and is loaded already."""
     high = load("high")
     video = latent(OPTIONS.size, OPTIONS.frames)
@@ -255,7 +225,7 @@ def step_figures() -> dict[str, float]:
     return {"ours_s": ours, "stock_s": stock, "ours/stock": ours / stock, "largest_difference": max(differences)}
 
 
-def memory_figures() -> dict[str, float]:
+def memory_figures() -> Figures:
     """Peaks of two experts, one step each, against one expert alone."""
     high, low = load("high"), load("low")
     video = latent(OPTIONS.size, OPTIONS.frames)
@@ -276,25 +246,13 @@ def memory_figures() -> dict[str, float]:
 
 
 @contextmanager
-def peaks() -> Iterator[dict[str, float]]:
+def peaks() -> Iterator[Figures]:
     """Fills in the peaks of the block in GB: of torch's allocator, and of the whole device (on a CPU: of our RAM)."""
-    found: dict[str, float] = {}
-    ended = threading.Event()
-    levels = [used_gb()]
-
-    def watch() -> None:
-        while not ended.wait(POLL_S):
-            levels.append(used_gb())
-
+    found: Figures = {}
     if DEVICE.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with workbench.watched(used_gb, POLL_S) as levels:
         yield found
-    finally:
-        ended.set()
-        watcher.join()
     if DEVICE.type == "cuda":
         found["allocated_gb"] = torch.cuda.max_memory_allocated() / 1e9
         found["reserved_gb"] = torch.cuda.max_memory_reserved() / 1e9
@@ -303,12 +261,12 @@ def peaks() -> Iterator[dict[str, float]]:
 
 def used_gb() -> float:
     if DEVICE.type == "cpu":
-        return psutil.Process().memory_info().rss / 1e9
+        return workbench.ram_gb()
     free, total = torch.cuda.mem_get_info()
     return (total - free) / 1e9
 
 
-def swap_figures() -> dict[str, float]:
+def swap_figures() -> Figures:
     """How much longer the next expert's first evaluation takes than another one, for each state of its file."""
     figures = {}
     high = load("high")
@@ -318,7 +276,7 @@ def swap_figures() -> dict[str, float]:
     return figures
 
 
-def swap(high: Model, variant: str) -> dict[str, float]:
+def swap(high: Model, variant: str) -> Figures:
     """One run of two high steps and a low one, whose expert nobody has used since it was loaded from its file."""
     file = expert_file("low")
     ends_s: list[float] = []
@@ -348,43 +306,26 @@ def swap(high: Model, variant: str) -> dict[str, float]:
 # Figures
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def machine() -> dict[str, str]:
-    """What the figures were taken on."""
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"{os.cpu_count()} CPU cores"
-    return {"device": device, "torch": torch.__version__, "python": platform.python_version()}
-
-
-def main() -> None:
-    """Takes the figures that are still missing, and saves them after each phase."""
+def prepare() -> None:
+    """What comes before the first figure: folders, no progress bars, and the patcher."""
     for folder in (OPTIONS.models, OPTIONS.out):
         folder.mkdir(parents=True, exist_ok=True)
     comfy.utils.set_progress_bar_enabled(False)
-    logging.getLogger(PACK).setLevel(logging.ERROR)  # what it warns of is wanted here
     if OPTIONS.patcher == "dynamic":
         enable_dynamic_patcher()
-    results = OPTIONS.out / "gpu_moe.json"
-    taken: dict[str, Any] = json.loads(results.read_text(encoding="ascii")) if results.exists() else {}
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Takes the figures that are still missing, and saves them after each phase."""
+    prepare()
+    logging.getLogger(PACK).setLevel(logging.ERROR)  # what it warns of is wanted here
+    results = workbench.Results(OPTIONS.out / "gpu_moe.json", OPTIONS)
     phases = {"step": step_figures, "memory": memory_figures, "swap": swap_figures}
     for phase in OPTIONS.phases:
         key = f"{OPTIONS.dtype}.{OPTIONS.patcher}.{phase}" + (".tiny" if OPTIONS.tiny else "")
-        if key not in taken:
-            start_s = time.perf_counter()
-            with torch.inference_mode():
-                figures = phases[phase]()
-                clear_device()
-            plan = {name: getattr(OPTIONS, name) for name in SHAPE | PLAN}
-            taken[key] = {"figures": figures, "plan": plan, "machine": machine()}
-            part = results.with_suffix(".part")
-            part.write_text(json.dumps(taken, indent=1), encoding="ascii")
-            os.replace(part, results)
-            say(f"{key}: taken in {time.perf_counter() - start_s:.1f} s")
-        for name, value in taken[key]["figures"].items():
-            say(f"{key:<30} {name:<34} {value:12.4f}")
+        results.take(key, phases[phase], {}, plan={name: getattr(OPTIONS, name) for name in SHAPE | PLAN})
+        clear_device()
 
 
 if __name__ == "__main__":

@@ -6,66 +6,49 @@ files. Figures that --out has already are not taken again, so a call that was cu
 
     for vae in 2.1 2.2; do python tests/bench/gpu_vae.py --vae $vae --out OUT; done
 
-Stock and ours decode 81 frames of 1280x720 (2.1) or 1280x704 (2.2) to an IMAGE in RAM: a short clip first, then ROUNDS
-times, with the peaks of all of these. Random pictures do not compress as real ones do, so mind file_mb when you
-read the time of a video file. Without a GPU, to see that it runs: --device cpu --tiny
+Stock and ours decode 81 frames of 1280x720 (2.1) or 1280x704 (2.2) to an IMAGE in RAM: a short clip first, then as
+often as --rounds says, with the peaks of all of these. Random pictures do not compress as real ones do, so mind file_mb
+when you read the time of a video file. Without a GPU, to see that it runs: --device cpu --tiny
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib
-import importlib.util
-import json
 import logging
-import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock, patch
+from unittest.mock import patch
 
 import bench_vae
-from bench_vae import PACK, pack_module
+import workbench
+from workbench import PACK, Figures, pack_module, timed
 
 SIZES = {"2.1": (1280, 720), "2.2": (1280, 704)}
 TINY_SIZE = (32, 32)
 FRAMES, WARM_FRAMES, TINY_FRAMES = 81, 17, 5  # the short clip goes through every kernel
-ROUNDS = 3
+HOST_OPTIONS = {"cuda": ["--bf16-vae", "--disable-dynamic-vram"], "cpu": ["--cpu", "--fp32-vae"]}
 GOALS = {"stock_s/s": ("least", 1.5), "reserved/stock": ("most", 0.75), "video_s/decoding_s": ("most", 1.05)}
-HAS_AV = importlib.util.find_spec("av") is not None
-Figures = dict[str, float | str]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for gpu_vae.json")
+    parser = workbench.gpu_parser(__doc__)
     parser.add_argument("--vae", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="a small video, decoded once")
-    return parser.parse_args(arguments)
-
-
-def start_host(device: str) -> None:
-    """Does what the host's main.py does before it imports torch: its arguments and its allocator."""
-    arguments = {"cuda": ["--bf16-vae", "--disable-dynamic-vram"], "cpu": ["--cpu", "--fp32-vae"]}
-    sys.argv = [sys.argv[0], *arguments[device]]
-    importlib.import_module("comfy.options").enable_args_parsing()
-    importlib.import_module("cuda_malloc")
-    if not HAS_AV:  # the host's node API wants it to start
-        for name in ("", ".container", ".subtitles", ".subtitles.stream", ".video", ".video.reformatter"):
-            sys.modules[f"av{name}"] = MagicMock()
+    parser.add_argument("--rounds", type=int, help="how often each way decodes: default 3, with --tiny 1")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.tiny else 3)
+    return options
 
 
 OPTIONS = parse(sys.argv[1:])
-start_host(OPTIONS.device)
+workbench.start_host(*HOST_OPTIONS[OPTIONS.device])
 
 import comfy.model_management  # noqa: E402
 import comfy.utils  # noqa: E402
@@ -147,22 +130,13 @@ def stock_images(kind: str) -> Tensor:
 
 def latent_of(kind: str, *, soft: bool = False) -> Tensor:
     """A random latent, 1 z t h w; one of soft, large shapes compresses better than noise."""
-    channels, scale = (16, 8) if kind == "2.1" else (48, 16)
-    width, height = TINY_SIZE if OPTIONS.tiny else SIZES[kind]
-    shape = ((TINY_FRAMES if OPTIONS.tiny else FRAMES) - 1) // 4 + 1, height // scale, width // scale
-    latent = torch.randn((1, channels, *shape), generator=torch.Generator().manual_seed(1))
+    size, frames = (TINY_SIZE, TINY_FRAMES) if OPTIONS.tiny else (SIZES[kind], FRAMES)
+    shape = workbench.latent_shape(kind, *size, frames)
+    latent = torch.randn((1, *shape), generator=torch.Generator().manual_seed(1))
     if not soft:
         return latent
-    coarse = latent[..., :: max(1, shape[1] // 6), :: max(1, shape[2] // 10)]
-    return torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")
-
-
-def seconds(run: Callable[[], object]) -> float:
-    comfy.model_management.synchronize()
-    start_s = time.perf_counter()
-    run()
-    comfy.model_management.synchronize()
-    return time.perf_counter() - start_s
+    coarse = latent[..., :: max(1, shape[2] // 6), :: max(1, shape[3] // 10)]
+    return torch.nn.functional.interpolate(coarse, size=shape[1:], mode="trilinear")
 
 
 @contextmanager
@@ -172,9 +146,9 @@ def peaks() -> Iterator[Figures]:
     comfy.model_management.soft_empty_cache()
     found: Figures = {}
     if OPTIONS.device == "cpu":
-        with bench_vae.peak_ram() as ram_mb:
+        with workbench.watched(workbench.ram_gb) as levels:
             yield found
-        found["ram_gb"] = ram_mb[0] / 1e3
+        found["ram_gb"] = max(levels) - levels[0]
         return
     found["before_gb"] = torch.cuda.memory_allocated() / 1e9
     torch.cuda.reset_peak_memory_stats()
@@ -188,13 +162,13 @@ def peaks() -> Iterator[Figures]:
 
 def way_figures(kind: str, way: str) -> Figures:
     """The median time of a way, its peaks, and how far its pictures are from the stock ones."""
-    vae, latent, made = random_vae(kind), latent_of(kind), []
+    vae, latent = random_vae(kind), latent_of(kind)
     if not OPTIONS.tiny:
         WAYS[way](vae, latent[:, :, : (WARM_FRAMES - 1) // 4 + 1])
     with peaks() as found:
-        wall_s = [seconds(lambda: made.append(WAYS[way](vae, latent))) for _ in range(1 if OPTIONS.tiny else ROUNDS)]
-    images, how = made[-1]
-    figures = {"s": statistics.median(wall_s), **found, "how": how}
+        runs = [timed(lambda: WAYS[way](vae, latent)) for _ in range(OPTIONS.rounds)]
+    images, how = runs[-1][1]
+    figures = {"s": statistics.median(wall_s for wall_s, _ in runs), **found, "how": how}
     figures["spread_of_pictures"] = float(images[0].float().std())  # 0 would make the next say nothing
     if way != "stock":
         pairs = zip(images, stock_images(kind), strict=True)
@@ -204,7 +178,7 @@ def way_figures(kind: str, way: str) -> Figures:
 
 def video_figures(kind: str) -> Figures:
     """WanCastDecodeToVideo (h264) against the same stream of frames without its encoder, in turn."""
-    if not HAS_AV:
+    if not workbench.HAS_AV:
         return {"skipped": "PyAV is missing, which writes the video files"}
     node = pack_module("nodes.decode_to_video").WanCastDecodeToVideo
     vae, latent = random_vae(kind), latent_of(kind, soft=True)
@@ -226,7 +200,7 @@ def video_figures(kind: str) -> Figures:
         if not OPTIONS.tiny:
             decode()
         with peaks() as found:
-            times = [(seconds(decode), seconds(encode)) for _ in range(1 if OPTIONS.tiny else ROUNDS)]
+            times = [(timed(decode)[0], timed(encode)[0]) for _ in range(OPTIONS.rounds)]
         file_mb = max(path.stat().st_size for path in Path(folder).rglob("*.mp4")) / 1e6
     alone_s, video_s = (statistics.median(column) for column in zip(*times, strict=True))
     figures = {"video_s": video_s, "decoding_s": alone_s, "video_s/decoding_s": video_s / alone_s}
@@ -245,47 +219,27 @@ def compared(figures: Figures, base: Figures) -> Figures:
     return figures | ratios
 
 
-def line(key: str, name: str, value: float | str) -> str:
-    """One figure, and whether it keeps its goal; a toy or a CPU keeps none."""
-    if isinstance(value, str):
-        return f"{key:<30} {name:<20} {value}"
-    text = f"{key:<30} {name:<20} {value:12.6g}"
-    if name not in GOALS or OPTIONS.tiny or OPTIONS.device == "cpu":
-        return text
-    side, limit = GOALS[name]
-    kept = value <= limit if side == "most" else value >= limit
-    return f"{text}   goal: at {side} {limit} {'kept' if kept else 'MISSED'}"
+def row_figures(kind: str, row: str, base: Figures) -> Figures:
+    """The figures of a row of the table, or why there are none."""
+    try:
+        figures = video_figures(kind) if row == "video" else way_figures(kind, row)
+    except (pack_module("wan_core.errors").InputError, StockFellBack) as error:
+        figures = {"failed": str(error)}
+    return compared(figures, base)
 
 
+@torch.inference_mode()
 def main() -> None:
     """Takes the figures that are still missing, and saves them row by row."""
-    OPTIONS.out.mkdir(parents=True, exist_ok=True)
     comfy.utils.set_progress_bar_enabled(False)
     for name in (PACK, None):
         logging.getLogger(name).setLevel(logging.ERROR)  # the encoder's weights are missing, which nobody needs here
-    results = OPTIONS.out / "gpu_vae.json"
-    taken: dict[str, Any] = json.loads(results.read_text(encoding="ascii")) if results.exists() else {}
-    device = torch.cuda.get_device_name() if OPTIONS.device == "cuda" else f"{os.cpu_count()} CPU cores"
-    machine = {"torch": torch.__version__, "device": device}
+    results = workbench.Results(OPTIONS.out / "gpu_vae.json", OPTIONS)
     for kind in OPTIONS.vae:
         video = f"{OPTIONS.device}.{kind}{'.tiny' if OPTIONS.tiny else ''}"
         for row in (*WAYS, "video"):
-            key = f"{video}.{row}"
-            if key not in taken:
-                try:
-                    with torch.inference_mode():
-                        figures = video_figures(kind) if row == "video" else way_figures(kind, row)
-                except (pack_module("wan_core.errors").InputError, StockFellBack) as error:
-                    figures = {"failed": str(error)}
-                if row != "stock":
-                    figures = compared(figures, taken[f"{video}.stock"]["figures"])
-                taken[key] = {"figures": figures, "machine": machine}
-                part = results.with_suffix(".part")
-                part.write_text(json.dumps(taken, indent=1), encoding="ascii")
-                os.replace(part, results)
-            for name, value in taken[key]["figures"].items():
-                sys.stdout.write(line(key, name, value) + "\n")
-                sys.stdout.flush()
+            base = {} if row == "stock" else results.figures(f"{video}.stock")
+            results.take(f"{video}.{row}", partial(row_figures, kind, row, base), GOALS)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,16 @@ WANCAST_HOST names the host's folder; without it, the one that dev.py made is ta
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-HOST = Path(os.environ.get("WANCAST_HOST", ROOT / ".host"))
+import workbench
+
 SIZES = {"480p": (832, 480), "720p": (1280, 720), "1080p": (1920, 1088)}
 ROWS = ("stock", "host", "one_frame", "cache_in_ram", "2_columns", "2x2")
 FRAMES, TILED_FRAMES = 33, 61  # two segments of eight latent frames
@@ -36,7 +34,7 @@ GOALS_GIB = {  # (vae, size, row)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = workbench.parser(__doc__)
     parser.add_argument("--vae", nargs="+", choices=["2.1", "2.2"], default=["2.1", "2.2"])
     parser.add_argument("--size", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=ROWS)
@@ -45,15 +43,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 OPTIONS = parse(sys.argv[1:])
-sys.argv = [sys.argv[0], "--cpu"]  # the host reads its arguments when it is imported
-sys.path[:0] = [str(HOST), str(ROOT)]
-
-import comfy.options  # noqa: E402
-
-comfy.options.enable_args_parsing()
+workbench.start_host_on_cpu()
 
 import comfy.ldm.wan.vae  # noqa: E402
-import comfy.ldm.wan.vae2_2  # noqa: E402
 import torch  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_iter  # noqa: E402
@@ -139,31 +131,12 @@ def peak_of(network: torch.nn.Module, run: Callable[[], object]) -> int:
 
 @cache
 def build(vae: str) -> torch.nn.Module:
-    """The host's own module without memory."""
-    shared = {"dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "temperal_downsample": [False, True, True]}
-    with META:
-        if vae == "2.1":
-            network = comfy.ldm.wan.vae.WanVAE(dim=96, z_dim=16, **shared)
-        else:
-            network = comfy.ldm.wan.vae2_2.WanVAE(dim=160, dec_dim=256, z_dim=48, **shared)
+    """The host's own module without memory, with its attention fused."""
+    network = workbench.meta_vae(vae)
     for module in network.modules():
         if isinstance(module, comfy.ldm.wan.vae.AttentionBlock):
             module.optimized_attention = fused_attention
     return network.to(DTYPE).eval()
-
-
-def latent_shape(params: VaeParams, size: str, frames: int) -> tuple[int, ...]:
-    """z t h w; a side that the VAE cannot make exactly is cut, as 720 to 704 for the Wan2.2 VAE."""
-    width, height = SIZES[size]
-    grid = 16 * (params.spatial_scale // 8)
-    if params.kind == "Wan2.2":
-        height -= height % grid
-    return (
-        params.latent_channels,
-        (frames - 1) // 4 + 1,
-        height // params.spatial_scale,
-        width // params.spatial_scale,
-    )
 
 
 def decode_stock(network: torch.nn.Module, shape: tuple[int, ...]) -> None:
@@ -179,7 +152,9 @@ def peaks(vae: str, size: str, row: str, frames: int) -> tuple[int, int]:
     """The walked peak of a row and the estimated one; 0 where nothing is estimated."""
     network = build(vae)
     params = detect_vae({name: tuple(weight.shape) for name, weight in network.named_parameters()})
-    shape = latent_shape(params, size, frames)
+    width, height = SIZES[size]
+    height -= height % 32 if vae == "2.2" else 0  # which cannot make 720 exactly
+    shape = workbench.latent_shape(vae, width, height, frames)
     if row == "stock":
         return peak_of(network, partial(decode_stock, network, shape)), 0
     walked = peak_of(network, partial(decode_streamed, network, shape, params, METHODS[row]))
@@ -205,8 +180,7 @@ def row_line(vae: str, size: str, row: str) -> str:
 def main() -> None:
     """Prints a line for each row."""
     for vae, size, row in product(OPTIONS.vae, OPTIONS.size, OPTIONS.row):
-        sys.stdout.write(row_line(vae, size, row) + "\n")
-        sys.stdout.flush()
+        workbench.say(row_line(vae, size, row))
 
 
 if __name__ == "__main__":

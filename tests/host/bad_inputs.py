@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.host import recipes
-from tests.host.live import Graph
+from tests.host.live import Client, Graph
 from tests.host.recipes import (
     RESAMPLER,
     adapter,
@@ -31,8 +32,12 @@ Spec = dict[str, Any]
 Build = Callable[..., list[Any]]
 
 ANYTHING = "<...>"  # in a message: what a library adds
+UNREADABLE = f"which cannot be read ({ANYTHING})"
 NOTHING: Spec = {"value": None}
 TEXT: Spec = {"value": "text"}
+TOO_WIDE = ("twice_as_wide.safetensors", RESAMPLER)
+NOISE: Spec = {"latent": [1, 16, 3, 8, 8]}
+CHANNELS_48: Spec = {"latent": [1, 48, 3, 8, 8]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,23 @@ class Row:
         text = re.escape(f"{self.node}: {self.named or self.input}: found {self.found}; wanted {self.wanted}. ")
         return re.compile(text.replace(re.escape(ANYTHING), "(?s:.*)") + r"[A-Z][^\n]{9,}\.")
 
+    def spoilt(self, graph: Graph) -> list[Any]:
+        """The recipe with the bad input in it."""
+        bad = self.bad
+        bad = graph.make(**bad) if isinstance(bad, dict) else bad(graph) if callable(bad) else bad
+        if self.build is lock and isinstance(bad, tuple):
+            return lock(graph, adapter=adapter(graph, ip_layers=bad[0], resampler=bad[1]))
+        name = "of_model" if self.build is lock and self.input == "model" else self.input
+        return self.build(graph, **(self.beside or {}) | {name: bad})
+
+    def require_message(self, client: Client) -> None:
+        """The spoilt recipe fails in its own node, with the whole message."""
+        graph = Graph()
+        graph.hash(self.spoilt(graph))
+        failure = client.fails(graph)
+        assert failure.node_type == self.node, failure.message
+        assert self.message.fullmatch(failure.message), failure.message
+
     def __str__(self) -> str:
         bad = "another node" if callable(self.bad) else json.dumps(self.bad)[:40]
         return f"{self.node} {self.input} {bad}"
@@ -66,8 +88,12 @@ def lock(graph: Graph, **changes: Any) -> list[Any]:
     return locked(graph, **{"of_model": model(graph)} | changes)
 
 
-def speech_guider(graph: Graph) -> list[Any]:
-    return guider(graph, model(graph, recipes.SPEECH_MODEL))
+def guider_of(graph: Graph, name: str) -> list[Any]:
+    return guider(graph, model(graph, name))
+
+
+speech_model = partial(model, name=recipes.SPEECH_MODEL)
+speech_guider, image_guider = (partial(guider_of, name=name) for name in (recipes.SPEECH_MODEL, recipes.IMAGE_HIGH))
 
 
 NODE_OF: dict[Build, str] = {
@@ -92,12 +118,19 @@ ADAPTER = "the adapter that WanCastAdapterLoader makes"
 AUDIO = "AUDIO with 'waveform' and 'sample_rate'"
 ONE_GUIDER = "the guider of one model"
 POLICIES, MEMORY, SPACINGS = "one of strict, latch, per_step", "one of auto, one_expert", "one of aligned, shifted"
+FACES = "one of aligned crop, landmarks, insightface pack, mediapipe, whole picture"
 UNITS, UNITS_OF_SIGMAS = "one of auto, snr_db, sigma, timestep, step", "one of auto, snr_db, sigma, timestep"
 PART = "at least one step before end_at_step"
 TEXT_EXPERT = "a WanModel of 4 blocks of width 96, 16 input channels and text of width 64"
 IMAGE_EXPERT = "a WanModel of 4 blocks of width 96, 36 input channels and text of width 64"
 SPEECH_EXPERT = "a WanModel_S2V of 4 blocks of width 96, 16 input channels and text of width 64"
+TOKENS = "[batch, tokens, 64] for this model"
+ONE_CLIP = "one clip, because a video file holds one"
 PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
+AUTO_OF_SPEECH = "'auto' with a WanModel_S2V of 16 input channels"
+MOE_EXPERT = "a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)"
+LIKE_START = f"what guider_start is: {IMAGE_EXPERT}"
+LIKE_HIGH = f"what model_high is: {TEXT_EXPERT}"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 
 TYPES = [
@@ -157,85 +190,29 @@ TYPES = [
 ]
 
 SIZES = [
-    Row(
-        identity,
-        "face",
-        "by magic",
-        "None",
-        "one of aligned crop, landmarks, insightface pack, mediapipe, whole picture",
-    ),
+    Row(identity, "face", "by magic", "None", FACES),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
-    Row(
-        lock,
-        "adapter",
-        ("twice_as_wide.safetensors", RESAMPLER),
-        "an adapter for a model of width 192",
-        "one for this model's width 96",
-    ),
-    Row(moe_sample, "latent_image", {"latent": [1, 48, 3, 8, 8]}, "a latent of shape [1, 48, 3, 8, 8]", VIDEO_LATENT),
+    Row(lock, "adapter", TOO_WIDE, "an adapter for a model of width 192", "one for this model's width 96"),
+    Row(moe_sample, "latent_image", CHANNELS_48, "a latent of shape [1, 48, 3, 8, 8]", VIDEO_LATENT),
     Row(moe_sample, "latent_image", {"latent": [1, 16, 8]}, "a latent of shape [1, 16, 8]", VIDEO_LATENT),
-    Row(
-        moe_sample,
-        "positive",
-        {"conditioning": [1, 7, 11]},
-        "text of shape [1, 7, 11]",
-        "[batch, tokens, 64] for this model",
-    ),
+    Row(moe_sample, "positive", {"conditioning": [1, 7, 11]}, "text of shape [1, 7, 11]", TOKENS),
     Row(moe_sample, "switch", "half way", "None", UNITS),
     Row(moe_guider, "switch", "half way", "None", UNITS),
     Row(moe_model, "switch", "half way", "None", UNITS),
     Row(moe_sigmas, "switch", "half way", "None", UNITS_OF_SIGMAS),
     Row(moe_sigmas, "switch", "step", "None", UNITS_OF_SIGMAS),
     Row(moe_sample, "start_at_step", 4, "4 of 3 steps", PART, {"end_at_step": 3}),
-    Row(
-        moe_sample,
-        "model_low",
-        lambda graph: model(graph, recipes.IMAGE_LOW),
-        IMAGE_EXPERT,
-        f"what model_high is: {TEXT_EXPERT}",
-    ),
-    Row(
-        moe_model,
-        "model_low",
-        lambda graph: model(graph, recipes.SPEECH_MODEL),
-        SPEECH_EXPERT,
-        f"what model_high is: {TEXT_EXPERT}",
-    ),
+    Row(moe_sample, "model_low", partial(model, name=recipes.IMAGE_LOW), IMAGE_EXPERT, LIKE_HIGH),
+    Row(moe_model, "model_low", speech_model, SPEECH_EXPERT, LIKE_HIGH),
     Row(moe_guider, "guider_low", speech_guider, SPEECH_EXPERT, f"what guider_high is: {TEXT_EXPERT}"),
-    Row(
-        moe_guider,
-        "guider_start",
-        lambda graph: guider(graph, model(graph, recipes.IMAGE_HIGH)),
-        TEXT_EXPERT,
-        f"what guider_start is: {IMAGE_EXPERT}",
-        named="guider_high",
-    ),
-    Row(
-        moe_sigmas,
-        "model",
-        lambda graph: model(graph, recipes.SPEECH_MODEL),
-        "'auto' with a WanModel_S2V of 16 input channels",
-        "a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)",
-        named="switch",
-    ),
+    Row(moe_guider, "guider_start", image_guider, TEXT_EXPERT, LIKE_START, named="guider_high"),
+    Row(moe_sigmas, "model", speech_model, AUTO_OF_SPEECH, MOE_EXPERT, named="switch"),
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
     *(
-        Row(
-            build,
-            "samples",
-            {"latent": [1, 48, 3, 8, 8]},
-            "a latent with 48 channels",
-            "16 channels, because the VAE is a Wan2.1 VAE",
-        )
+        Row(build, "samples", CHANNELS_48, "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE")
         for build in (decoded, decoded_to_video)
     ),
-    Row(
-        decoded_to_video,
-        "samples",
-        {"latent": [2, 16, 3, 8, 8]},
-        "a batch of 2 clips",
-        "one clip, because a video file holds one",
-    ),
+    Row(decoded_to_video, "samples", {"latent": [2, 16, 3, 8, 8]}, "a batch of 2 clips", ONE_CLIP),
     Row(decoded_to_video, "fps", {"value": 0.0}, "0.0", "a frame rate above 0"),
     Row(decoded_to_video, "last_frames", {"value": 0}, "0", "a whole number from 1 to 1024"),
     *(
@@ -251,23 +228,12 @@ SIZES = [
         for folder in ("output", "temp")
     ),
     *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name") for prefix in ("", ".", "..")),
-    Row(
-        decoded_to_video,
-        "filename_prefix",
-        "\N{CJK UNIFIED IDEOGRAPH-5B57}" * 67,
-        "a name of 67 letters",
-        "at most 200 bytes",
-    ),
+    Row(decoded_to_video, "filename_prefix", "\u5b57" * 67, "a name of 67 letters", "at most 200 bytes"),
 ]
 
 NUMBERS = [
-    *(
-        Row(build, name, {**bad, "fill": fill}, found, wanted)
-        for build, name, bad, found, wanted in (
-            (moe_sample, "latent_image", {"latent": [1, 16, 3, 8, 8]}, "NaN or infinite values", "finite values"),
-        )
-        for fill in ("nan", "inf")
-    ),
+    Row(moe_sample, "latent_image", {**NOISE, "fill": fill}, "NaN or infinite values", "finite values")
+    for fill in ("nan", "inf")
 ]
 
 FILES = [
@@ -280,12 +246,8 @@ FILES = [
             (lip_sync, "weights", "syncnet"),
         )
         for file, found, wanted in (
-            (
-                "cut_off.safetensors",
-                f"'cut_off.safetensors', which cannot be read ({ANYTHING})",
-                "a complete weight file",
-            ),
-            ("harmful.pt", f"'harmful.pt', which cannot be read ({ANYTHING})", "a complete weight file"),
+            ("cut_off.safetensors", f"'cut_off.safetensors', {UNREADABLE}", "a complete weight file"),
+            ("harmful.pt", f"'harmful.pt', {UNREADABLE}", "a complete weight file"),
             ("gone.safetensors", "'gone.safetensors'", f"a weight file in models/{folder}"),
         )
     ),

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,10 +159,16 @@ class Client:
         """Runs the prompt to its good end."""
         return Run(self, api.wait(self.url, api.submit(self.url, graph.prompt), timeout_s))
 
+    def values(self, graph: Graph, outputs: Iterable[list[Any]]) -> list[Saved]:
+        """Runs the prompt and returns the values of some outputs."""
+        nodes = [graph.save(output) for output in outputs]
+        run = self.run(graph)
+        return [run.saved(node) for node in nodes]
+
     def value(self, graph: Graph, output: list[Any]) -> Saved:
         """Runs the prompt and returns the value of one output."""
-        node = graph.save(output)
-        return self.run(graph).saved(node)
+        (found,) = self.values(graph, [output])
+        return found
 
     def fails(self, graph: Graph, *, timeout_s: float = PROMPT_TIMEOUT_S) -> api.PromptFailed:
         """Runs a prompt that must fail and returns what the host said."""
@@ -192,16 +198,21 @@ class Client:
 
     def events(self, graph: Graph) -> Iterator[tuple[str, Json]]:
         """Submits the prompt and yields the events of its run as the host sends them, to the last."""
+        return (frame for frame in self.frames(graph) if not isinstance(frame, bytes))
+
+    def frames(self, graph: Graph, **settings: Any) -> Iterator[bytes | tuple[str, Json]]:
+        """The same with the host's binary messages, which hold pictures; the settings go beside the prompt."""
         import websocket
 
         client_id = uuid.uuid4().hex
         address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
         with closing(websocket.create_connection(address, timeout=PROMPT_TIMEOUT_S)) as socket:
-            prompt_id = api.submit(self.url, graph.prompt, client_id=client_id)
+            prompt_id = api.submit(self.url, graph.prompt, client_id=client_id, extra_data=settings)
             while True:
                 frame = socket.recv()
                 if isinstance(frame, bytes):
-                    continue  # a preview picture
+                    yield frame
+                    continue
                 message = json.loads(frame)
                 if message["data"].get("prompt_id") != prompt_id:
                     continue

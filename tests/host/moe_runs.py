@@ -43,6 +43,26 @@ def report_of(client: Client, graph: Graph, **changes: Any) -> list[str]:
     return client.run(graph).output(report)["text"][0].splitlines()
 
 
+# The ways to sample: a graph, models by the names of their slots, other inputs of the node, inputs of its sampler
+
+
+def with_sampler(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
+    pair = {f"model_{name}": model for name, model in models.items()}
+    return recipes.moe_sample(graph, **pair, **settings, **common)
+
+
+def with_model(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
+    pair = {f"model_{name}": model for name, model in models.items()}
+    return recipes.stock_sample(graph, recipes.moe_model(graph, **pair, **settings), **common)
+
+
+def with_guider(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
+    guiders = {f"guider_{name}": recipes.guider(graph, model) for name, model in models.items()}
+    schedule = {name: common.pop(name) for name in ("steps", "denoise") if name in common}
+    guider, sigmas = recipes.moe_guider(graph, **guiders, **settings), recipes.sigmas(graph, **schedule)
+    return recipes.sample_with_guider(graph, guider, sigmas=sigmas, **common)
+
+
 def chained(graph: Graph, guiders: Iterable[Link], sizes: Iterable[int], sigmas: Link, **common: Any) -> Link:
     """What a stock sampler a guider makes, in a row, each for so many steps of the schedule."""
     noise: dict[str, Link] = {}

@@ -27,6 +27,7 @@ IP_LAYERS, RESAMPLER = "mini_lynx_lite_ip_layers.safetensors", "mini_lynx_lite_r
 SYNCNET = "mini_syncnet.safetensors"
 LANDMARKS = (ROOT / "tests" / "data" / "portrait_landmarks.txt").read_text(encoding="ascii").strip()
 SAMPLING: dict[str, Any] = {"seed": 42, "steps": 6, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+WHOLE = {"add_noise": True, "start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": False}  # of a run
 
 Link = list[Any]
 
@@ -80,6 +81,14 @@ def stock_sample(graph: Graph, of_model: Link, **changes: Any) -> Link:
     """The stock sampler's latent."""
     inputs = {"model": of_model, "cfg": 3.0, "latent_image": latent(graph)} | conditioning(graph) | SAMPLING
     return graph.add("KSampler", **inputs | changes)[0]
+
+
+def advanced_sample(graph: Graph, of_model: Link, **changes: Any) -> Link:
+    """The latent of the stock sampler that makes a part of a run."""
+    inputs = {"model": of_model, "cfg": 3.0, "latent_image": latent(graph), "noise_seed": 42, "steps": 6}
+    inputs |= {"sampler_name": "euler", "scheduler": "simple"} | conditioning(graph) | WHOLE | changes
+    switches = {name: "enable" if value else "disable" for name, value in inputs.items() if isinstance(value, bool)}
+    return graph.add("KSamplerAdvanced", **inputs | switches)[0]
 
 
 # Our nodes. Each takes changes to its inputs, so that a test can spoil one of them.

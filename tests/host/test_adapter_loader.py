@@ -16,16 +16,7 @@ from demo.miniature import adapters
 from devtools.server import HostServer
 from tests.host.bad_files import Harmful
 from tests.host.live import Client, Graph, Run
-from tests.unit.adapters.adapter_files import (
-    KINDS,
-    LAYOUTS,
-    LITE,
-    STAND_IN,
-    StateDict,
-    load,
-    selected,
-    weights,
-)
+from tests.unit.adapters.adapter_files import KINDS, LAYOUTS, LITE, STAND_IN, StateDict, load, selected, weights
 
 FOLDER = "wan_id_adapters"
 
@@ -146,29 +137,16 @@ def pickled(content: Any) -> Callable[[Path], Any]:
 
 ZEROS, LONG_HEADER = torch.zeros(2), (1 << 26).to_bytes(8, "little")
 LORA = {f"blocks.0.self_attn.q.lora_{side}.weight": torch.zeros(4, 4) for side in "AB"}
-NO_WEIGHTS = "which cannot be read (it is damaged, or holds more than plain weights); wanted a complete weight file. "
+UNREADABLE, COMPLETE = "which cannot be read (", "; wanted a complete weight file. "
+NO_WEIGHTS = f"{UNREADABLE}it is damaged, or holds more than plain weights){COMPLETE}"
+CUT_OFF, PROMISE = f"{UNREADABLE}it is cut off: its header alone has ", "its first bytes promise a header of "
 BAD = {  # name: how it is written, and what comes after the name
-    "cut.safetensors": (spoil(lambda content: content[:-1]), "which cannot be read (it is cut off: it has "),
-    "start.safetensors": (
-        spoil(lambda content: content[:100]),
-        "which cannot be read (it is cut off: its header alone has ",
-    ),
-    "empty.safetensors": (
-        spoil(lambda content: b""),
-        "which cannot be read (it ends after 0 bytes); wanted a complete weight file. ",
-    ),
-    "absurd.safetensors": (
-        spoil(lambda content: b"\xff" * 8 + content[8:]),
-        "which cannot be read (its first bytes promise a header of 18446744073709551615 ",
-    ),
-    "long.safetensors": (
-        spoil(lambda content: LONG_HEADER + content[8:]),
-        "which cannot be read (it is cut off: its header alone has 67108864 bytes",
-    ),
-    "renamed.safetensors": (
-        pickled(weights(adapters.stand_in)),
-        "which cannot be read (its first bytes promise a header of ",
-    ),
+    "cut.safetensors": (spoil(lambda content: content[:-1]), f"{UNREADABLE}it is cut off: it has "),
+    "start.safetensors": (spoil(lambda content: content[:100]), CUT_OFF),
+    "empty.safetensors": (spoil(lambda content: b""), f"{UNREADABLE}it ends after 0 bytes){COMPLETE}"),
+    "absurd.safetensors": (spoil(lambda content: b"\xff" * 8 + content[8:]), f"{UNREADABLE}{PROMISE}{2**64 - 1} "),
+    "long.safetensors": (spoil(lambda content: LONG_HEADER + content[8:]), f"{CUT_OFF}67108864 bytes"),
+    "renamed.safetensors": (pickled(weights(adapters.stand_in)), f"{UNREADABLE}{PROMISE}"),
     "code.ckpt": (harmful, NO_WEIGHTS),
     "cut.ckpt": (spoil(lambda content: content[:500]), NO_WEIGHTS),
     "list.ckpt": (pickled([ZEROS, ZEROS]), NO_WEIGHTS),

@@ -59,27 +59,11 @@ def goes_on_working(live_host: HostServer) -> Any:
     assert np.isfinite(pictures).all()
 
 
-def spoilt(graph: Graph, row: Row) -> list[Any]:
-    """The recipe of the row with the bad input in it."""
-    good = dict(row.beside or {})
-    if row.build is lock and row.input == "adapter" and isinstance(row.bad, tuple):
-        return lock(graph, adapter=adapter(graph, ip_layers=row.bad[0], resampler=row.bad[1]))
-    bad = graph.make(**row.bad) if isinstance(row.bad, dict) else row.bad(graph) if callable(row.bad) else row.bad
-    if row.build is identity and row.input == "landmarks":
-        return identity(graph, face__landmarks=bad)
-    name = "of_model" if row.build is lock and row.input == "model" else row.input
-    return row.build(graph, **good | {name: bad})
-
-
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_message_names_node_input_found_wanted_and_fix(client: Client, row: Row) -> None:
     if row.bad == "gone.safetensors" and not CAN_DANGLE:
         pytest.skip("a file that is listed and gone needs a symbolic link")
-    graph = Graph()
-    graph.hash(spoilt(graph, row))
-    failure = client.fails(graph)
-    assert failure.node_type == row.node, failure.message
-    assert row.message.fullmatch(failure.message), failure.message
+    row.require_message(client)
     client.get("/system_stats")
 
 

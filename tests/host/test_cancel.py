@@ -10,9 +10,11 @@ import pytest
 
 from tests.host import recipes
 from tests.host.live import Client, Graph, Json, Saved
+from tests.host.moe_runs import with_guider, with_model, with_sampler
 from tests.host.recipes import Link
 
 STEPS = 12
+Build = Callable[..., Link]
 
 
 def held(graph: Graph, of_model: Link, *, at_call: int) -> Link:
@@ -75,41 +77,30 @@ def test_a_cancelled_run_stops_and_leaves_nothing_behind(client: Client) -> None
     assert whole_run(client) == before
 
 
-def with_sampler(graph: Graph, of_low: Link, latent: Link) -> Link:
-    return recipes.moe_sample(graph, model_low=of_low, latent_image=latent, steps=STEPS, memory="one_expert")
+BUILDS = {with_sampler: {"memory": "one_expert"}, with_guider: {}, with_model: {}}  # what they set of our node
 
 
-def with_guider(graph: Graph, of_low: Link, latent: Link) -> Link:
-    guider = recipes.moe_guider(graph, guider_low=recipes.guider(graph, of_low))
-    return recipes.sample_with_guider(graph, guider, latent_image=latent, sigmas=recipes.sigmas(graph, steps=STEPS))
-
-
-def with_model(graph: Graph, of_low: Link, latent: Link) -> Link:
-    return recipes.stock_sample(graph, recipes.moe_model(graph, model_low=of_low), latent_image=latent, steps=STEPS)
-
-
-def models_and_run(
-    client: Client, build: Callable[..., Link], use: str
-) -> tuple[list[str], Saved, set[str], list[str]]:
+def models_and_run(client: Client, build: Build, use: str) -> tuple[list[str], Saved, set[str], list[str]]:
     """The hashes of both experts, a whole run with them, which of them were loaded anew, and the threads after it."""
     graph = Graph()
     token = graph.make(value=use)
     hashed = [graph.hash(recipes.model(graph, name), after=token) for name in (recipes.HIGH, recipes.LOW)]
     loaders = {graph.prompt[node.id]["inputs"]["value"][0] for node in hashed}
-    link = build(graph, recipes.model(graph, recipes.LOW), graph.make(latent=[1, 16, 3, 8, 8], use=use))
+    given = {"latent_image": graph.make(latent=[1, 16, 3, 8, 8], use=use), "steps": STEPS}
+    link = build(graph, {"low": recipes.model(graph, recipes.LOW)}, BUILDS[build], **given)
     latent, threads = graph.save(link), graph.add("WanCastProbeThreads", after=link)
     run = client.run(graph)
     alive = json.loads(run.output(threads)["threads"][0])
     return [run.digest(node) for node in hashed], run.saved(latent), loaders - run.cached_nodes(), alive
 
 
-@pytest.mark.parametrize("build", [with_sampler, with_guider, with_model])
-def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: Callable[..., Link]) -> None:
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_cancelled_run_leaves_the_models_as_they_were(client: Client, build: Build) -> None:
     """The interrupt is sent after the switch: an evaluation of the second expert waits for it."""
     before, latent, _, _ = models_and_run(client, build, f"before {build.__name__}")
     graph = Graph()
     of_low = held(graph, recipes.model(graph, recipes.LOW), at_call=3)
-    node, _ = link = build(graph, of_low, recipes.latent(graph))
+    node, _ = link = build(graph, {"low": of_low}, BUILDS[build], latent_image=recipes.latent(graph), steps=STEPS)
     graph.hash(link)
     assert_stopped(cancel(client, graph, node, when=is_held), node, before=STEPS)
     after, again, loaded_anew, threads = models_and_run(client, build, f"after {build.__name__}")

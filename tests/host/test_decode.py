@@ -5,18 +5,14 @@ from __future__ import annotations
 import io
 import json
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from devtools import client as api
 from tests.host import recipes
-from tests.host.live import PROMPT_TIMEOUT_S, Client, Graph
+from tests.host.live import Client, Graph
 from tests.host.test_cancel import Cancelled, cancel
 
 VAES = {"wan2.1": (recipes.vae21, 16), "wan2.2": (recipes.vae22, 48)}
@@ -71,15 +67,14 @@ def test_decoders_of_the_real_size_equal_stock_decoding_bit_for_bit(
         "samples": graph.make(latent=latent),
         "vae": graph.add("WanCastProbeRandomVae", kind=kind, dtype=dtype)[0],
     }
-    expected = graph.save(stock(graph, **inputs))
-    whole, auto = (graph.save(recipes.decoded(graph, **inputs, tiling=tiling)) for tiling in ("whole frame", "auto"))
-    run = client.run(graph)
-    pictures = run.saved(expected).array
+    ours = [recipes.decoded(graph, **inputs, tiling=tiling) for tiling in ("whole frame", "auto")]
+    expected, whole, auto = client.values(graph, [stock(graph, **inputs), *ours])
+    pictures = expected.array
     assert pictures.shape[0] == 9
     assert 0.05 < pictures.std() < 0.45
-    assert run.saved(whole) == run.saved(expected)
+    assert whole == expected
     tolerance = ONE_FRAME_TOLERANCE if dtype == "float32" else BF16_TOLERANCE
-    assert np.abs(run.saved(auto).array - pictures).max() <= tolerance
+    assert np.abs(auto.array - pictures).max() <= tolerance
     client.forget()
 
 
@@ -106,20 +101,19 @@ def test_a_batch_is_decoded_clip_by_clip(client: Client) -> None:
     graph = Graph()
     vae, batch = recipes.vae21(graph), graph.make(latent=[2, 16, 3, 5, 7])
     clips = [graph.add("LatentFromBatch", samples=batch, batch_index=i, length=1)[0] for i in range(2)]
-    both = graph.save(recipes.decoded(graph, samples=batch, vae=vae, tiling="whole frame"))
-    alone = [graph.save(stock(graph, samples=clip, vae=vae)) for clip in clips]
-    run = client.run(graph)
-    expected = np.concatenate([run.saved(each).array for each in alone])
-    np.testing.assert_array_equal(run.saved(both).array, expected)
+    images = [stock(graph, samples=clip, vae=vae) for clip in clips]
+    images.append(recipes.decoded(graph, samples=batch, vae=vae, tiling="whole frame"))
+    *alone, both = (saved.array for saved in client.values(graph, images))
+    np.testing.assert_array_equal(both, np.concatenate(alone))
 
 
 def test_of_a_nested_latent_the_video_is_decoded(client: Client) -> None:
     graph = Graph()
     parts = [{"tensor": [1, 16, 2, 5, 7]}, {"tensor": [1, 8, 30], "fill": "unit"}]
     inputs = {"samples": graph.make(dict={"samples": {"nested": parts}}), "vae": recipes.vae21(graph)}
-    saves = [graph.save(stock(graph, **inputs)), graph.save(recipes.decoded(graph, **inputs, tiling="whole frame"))]
-    run = client.run(graph)
-    assert run.saved(saves[0]) == run.saved(saves[1])
+    both = stock(graph, **inputs), recipes.decoded(graph, **inputs, tiling="whole frame")
+    wanted, found = client.values(graph, both)
+    assert found == wanted
 
 
 # What the user sees
@@ -155,27 +149,6 @@ def test_a_tiling_that_there_is_not_is_refused(client: Client, build: Any, tilin
     assert client.fails(graph).message.startswith(message)
 
 
-def frames_of(client: Client, graph: Graph) -> Iterator[bytes | tuple[str, Any]]:
-    """What the host sends while the prompt runs: its binary messages, and its events."""
-    import websocket
-
-    client_id = uuid.uuid4().hex
-    address = f"{client.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
-    with closing(websocket.create_connection(address, timeout=PROMPT_TIMEOUT_S)) as socket:
-        prompt_id = api.submit(client.url, graph.prompt, client_id=client_id)
-        kind = ""
-        while kind not in ("execution_success", "execution_error", "execution_interrupted"):
-            frame = socket.recv()
-            if isinstance(frame, bytes):
-                yield frame
-                continue
-            message = json.loads(frame)
-            if message["data"].get("prompt_id") == prompt_id:
-                kind = message["type"]
-                yield kind, message["data"]
-        assert kind == "execution_success"
-
-
 @pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
 def test_progress_counts_frames_and_shows_them(client: Client, build: Any) -> None:
     """At least 2.2 s of work, with a preview a second in the shape of the video."""
@@ -184,14 +157,16 @@ def test_progress_counts_frames_and_shows_them(client: Client, build: Any) -> No
     node, _ = build(graph, samples=graph.make(latent=[1, 48, 11, 5, 7]), vae=slow, tiling="whole frame")
     graph.hash([node, 2 if build is recipes.decoded_to_video else 0])
     counted, shown, start_s = [], [], time.monotonic()
-    for frame in frames_of(client, graph):
+    kind = ""
+    for frame in client.frames(graph):
         if isinstance(frame, bytes):
-            event, kind = (int.from_bytes(frame[start : start + 4], "big") for start in (0, 4))
-            if (event, kind) == (PREVIEW_EVENT, JPEG):
+            if tuple(int.from_bytes(frame[start : start + 4], "big") for start in (0, 4)) == (PREVIEW_EVENT, JPEG):
                 shown.append(Image.open(io.BytesIO(frame[8:])))
-        elif frame[0] == "progress_state" and node in frame[1]["nodes"]:
-            state = frame[1]["nodes"][node]
-            counted.append((state["value"], state["max"]))
+            continue
+        kind, data = frame
+        if kind == "progress_state" and node in data["nodes"]:
+            counted.append((data["nodes"][node]["value"], data["nodes"][node]["max"]))
+    assert kind == "execution_success"
     assert 2 <= len(shown) <= time.monotonic() - start_s + 1
     assert {picture.size for picture in shown} == {(512, 366)}  # 112 x 80, scaled to 512
     during = [value for value, most in counted if most == 41]

@@ -30,11 +30,11 @@ def test_one_file_in_both_slots_equals_the_stock_sampler(client: Client, changes
     expert, start = recipes.model(graph), graph.make(latent=[1, 16, 3, 8, 8])
     ours = {name: value for name, value in changes.items() if name != "cfg"}
     ours |= {"cfg_high": changes["cfg"], "cfg_low": changes["cfg"]} if "cfg" in changes else {}
-    stock_node = graph.save(recipes.stock_sample(graph, expert, latent_image=start, **changes))
-    our_node = graph.save(recipes.moe_sample(graph, model_high=expert, model_low=expert, latent_image=start, **ours))
-    run = client.run(graph)
-    assert run.saved(our_node) == run.saved(stock_node)
-    assert np.isfinite(run.saved(our_node).array).all()
+    stock = recipes.stock_sample(graph, expert, latent_image=start, **changes)
+    both = recipes.moe_sample(graph, model_high=expert, model_low=expert, latent_image=start, **ours)
+    wanted, found = client.values(graph, [stock, both])
+    assert found == wanted
+    assert np.isfinite(found.array).all()
 
 
 def test_one_file_loaded_twice_equals_the_stock_sampler_on_a_fresh_host(client: Client) -> None:
@@ -50,12 +50,9 @@ def test_one_file_loaded_twice_equals_the_stock_sampler_on_a_fresh_host(client: 
 
 def test_two_experts_differ_from_each_expert_alone(client: Client) -> None:
     graph = Graph()
-    alone = [
-        graph.save(recipes.stock_sample(graph, recipes.model(graph, name))) for name in (recipes.HIGH, recipes.LOW)
-    ]
-    both = graph.save(recipes.moe_sample(graph))
-    run = client.run(graph)
-    assert all(run.saved(both) != run.saved(node) for node in alone)
+    alone = [recipes.stock_sample(graph, recipes.model(graph, name)) for name in (recipes.HIGH, recipes.LOW)]
+    both, *each = client.values(graph, [recipes.moe_sample(graph), *alone])
+    assert all(both != latent for latent in each)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])
@@ -63,11 +60,10 @@ def test_two_experts_differ_from_each_expert_alone(client: Client) -> None:
 def test_decoding_equals_stock_decoding(client: Client, vae: Any, channels: int, frames: int) -> None:
     graph = Graph()
     inputs = {"samples": graph.make(latent=[1, channels, frames, 6, 10]), "vae": vae(graph)}
-    stock = graph.save(graph.add("VAEDecode", **inputs)[0])
-    ours = graph.save(graph.add("HighCompressionVAEDecode", tiling="whole frame", **inputs)[0])
-    run = client.run(graph)
-    assert run.saved(ours) == run.saved(stock)
-    assert run.saved(ours).array.shape[0] == 4 * frames - 3
+    images = graph.add("VAEDecode", **inputs)[0], recipes.decoded(graph, tiling="whole frame", **inputs)
+    wanted, found = client.values(graph, images)
+    assert found == wanted
+    assert found.array.shape[0] == 4 * frames - 3
 
 
 def test_an_identity_lock_changes_the_latent_and_leaves_the_model_as_it_was(client: Client) -> None:

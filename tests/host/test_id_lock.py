@@ -17,14 +17,8 @@ Link = list[Any]
 
 def guided(graph: Graph, guider: str, of_model: Link, **inputs: Any) -> Link:
     """The latent of SamplerCustomAdvanced under the guider of that name."""
-    return graph.add(
-        "SamplerCustomAdvanced",
-        noise=graph.add("RandomNoise", noise_seed=42)[0],
-        guider=graph.add(guider, model=of_model, **inputs)[0],
-        sampler=graph.add("KSamplerSelect", sampler_name="euler")[0],
-        sigmas=graph.add("BasicScheduler", model=of_model, scheduler="simple", steps=3, denoise=1.0)[0],
-        latent_image=recipes.latent(graph),
-    )[0]
+    sigmas = graph.add("BasicScheduler", model=of_model, scheduler="simple", steps=3, denoise=1.0)[0]
+    return recipes.sample_with_guider(graph, graph.add(guider, model=of_model, **inputs)[0], sigmas=sigmas)
 
 
 def prompts(graph: Graph) -> dict[str, Link]:
@@ -35,9 +29,7 @@ def prompts(graph: Graph) -> dict[str, Link]:
 
 def require_same(client: Client, graph: Graph, found: Link, wanted: Link) -> None:
     """The two latents are the same, but for the order of one addition."""
-    nodes = graph.save(found), graph.save(wanted)
-    run = client.run(graph)
-    found_array, wanted_array = (run.saved(node).array for node in nodes)
+    found_array, wanted_array = (saved.array for saved in client.values(graph, [found, wanted]))
     assert np.isfinite(wanted_array).all()
     np.testing.assert_allclose(found_array, wanted_array, rtol=1e-4, atol=1e-4)
 
@@ -51,9 +43,8 @@ def test_the_negative_prompt_gets_the_null_identity_whatever_the_identity_is(cli
     plain, texts = recipes.model(graph), recipes.conditioning(graph)
     stranger = recipes.identity(graph, images=graph.make(tensor=[1, 1024, 1024, 3], fill="unit"))
     models = (recipes.locked(graph, plain), recipes.locked(graph, plain, identity=stranger), plain)
-    latents = [graph.save(guided(graph, "CFGGuider", model, cfg=0.0, **texts)) for model in models]
-    run = client.run(graph)
-    first, second, without = (run.saved(latent) for latent in latents)
+    latents = [guided(graph, "CFGGuider", model, cfg=0.0, **texts) for model in models]
+    first, second, without = client.values(graph, latents)
     assert first == second != without
 
 
@@ -141,9 +132,8 @@ def test_a_range_follows_the_shift_wherever_it_is_set(client: Client, percents: 
     shifted = graph.add("ModelSamplingSD3", model=plain, shift=3.0)[0]
     before = recipes.locked(graph, shifted, **ends)
     after = graph.add("ModelSamplingSD3", model=recipes.locked(graph, plain, **ends), shift=3.0)[0]
-    latents = [graph.save(recipes.stock_sample(graph, model, steps=8)) for model in (before, after, shifted)]
-    run = client.run(graph)
-    first, second, without = (run.saved(latent) for latent in latents)
+    latents = [recipes.stock_sample(graph, model, steps=8) for model in (before, after, shifted)]
+    first, second, without = client.values(graph, latents)
     assert first == second != without
 
 

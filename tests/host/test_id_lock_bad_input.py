@@ -65,12 +65,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_message_names_node_input_found_wanted_and_fix(client: Client, row: Row) -> None:
-    graph = Graph()
-    bad = graph.make(**row.bad) if isinstance(row.bad, dict) else row.bad(graph) if callable(row.bad) else row.bad
-    graph.hash(row.build(graph, **(row.beside or {}) | {row.input: bad}))
-    failure = client.fails(graph)
-    assert failure.node_type == "IDLock", failure.message
-    assert row.message.fullmatch(failure.message), failure.message
+    row.require_message(client)
 
 
 # What only the sampling run can know: the size of the video, and prompts for a part of it

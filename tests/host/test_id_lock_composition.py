@@ -13,18 +13,7 @@ from demo.miniature import wan
 from demo.miniature.table import Table, fill, layer, norm, prefixed
 from devtools.server import HostServer
 from tests.host import recipes
-from tests.host.id_lock_runs import (
-    FULL,
-    LITE,
-    LORA,
-    PORTRAIT,
-    REF,
-    Pair,
-    compared,
-    pair,
-    person,
-    write_lora,
-)
+from tests.host.id_lock_runs import FULL, LITE, LORA, PORTRAIT, REF, Pair, compared, pair, person, write_lora
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
 
@@ -115,15 +104,12 @@ def conditioned(graph: Graph, name: str, **inputs: Any) -> dict[str, Link]:
 def two_advanced(graph: Graph) -> list[Link]:
     high = locked(graph, recipes.model(graph))
     low = locked(graph, recipes.model(graph, recipes.LOW), LITE | REF | {"stand_in": "mini_stand_in_low.safetensors"})
-    common = {"noise_seed": 42, "steps": 4, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
-    common |= recipes.conditioning(graph)
-    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 2, "return_with_leftover_noise": "enable"}
-    then = {"add_noise": "disable", "start_at_step": 2, "end_at_step": 10000, "return_with_leftover_noise": "disable"}
+    first = {"steps": 4, "end_at_step": 2, "return_with_leftover_noise": True}
+    then = {"steps": 4, "start_at_step": 2, "add_noise": False}
 
     def both(side: str) -> Link:
-        start = recipes.latent(graph)
-        noisy = graph.add("KSamplerAdvanced", model=high[side], latent_image=start, **common | first)[0]
-        return graph.add("KSamplerAdvanced", model=low[side], latent_image=noisy, **common | then)[0]
+        noisy = recipes.advanced_sample(graph, high[side], **first)
+        return recipes.advanced_sample(graph, low[side], latent_image=noisy, **then)
 
     return [both(side) for side in SIDES]
 

@@ -193,9 +193,8 @@ def test_identity_guidance_follows_the_formula_of_lynx(client: Client, cfg: floa
     everywhere = oracle(graph, model, spec | {"apply_to": "both"}, identity=person(graph))
     guided = locked(graph, model, spec | {"identity_guidance": scale}, identity=person(graph))
     links = [[velocity(graph, guided, cfg=cfg)[0], 1], velocity(graph, both.oracle), velocity(graph, everywhere)]
-    nodes = [graph.save(link) for link in links]
-    run = client.run(graph)
-    found, (c, u), (_, i) = (run.saved(node).arrays["/samples"].astype(np.float64) for node in nodes)
+    latents = (saved.arrays["/samples"].astype(np.float64) for saved in client.values(graph, links))
+    found, (c, u), (_, i) = latents
     wanted = u + scale * (i - u) + cfg * (c - i)
     assert np.abs(i - u).max() > EFFECT
     assert np.abs(found - wanted).max() < GUIDED * np.abs(wanted).max()

@@ -61,13 +61,9 @@ def lock(graph: Graph, model: Link, spec: Spec = EVERYTHING, *, seed: int = 1, *
 
 def test_a_model_in_which_it_does_not_act_gives_the_same_bits(client: Client) -> None:
     graph = Graph()
-    plain = graph.save(sample(graph, recipes.model(graph)))
-    idle = {
-        name: graph.save(sample(graph, lock(graph, recipes.model(graph), EVERYTHING | spec)))
-        for name, spec in IDLE.items()
-    }
-    run = client.run(graph)
-    assert [name for name, node in idle.items() if run.saved(node) != run.saved(plain)] == []
+    models = [lock(graph, recipes.model(graph), EVERYTHING | spec) for spec in IDLE.values()]
+    plain, *idle = client.values(graph, [sample(graph, model) for model in (recipes.model(graph), *models)])
+    assert [name for name, latent in zip(IDLE, idle, strict=True) if latent != plain] == []
 
 
 def test_steps_outside_of_its_range_give_the_same_bits(client: Client) -> None:
@@ -164,9 +160,8 @@ def test_two_persons_stay_in_their_masks(client: Client, spec: Spec) -> None:
     }
     models |= {"none": model, "1 unmasked": lock(graph, model, spec), "1 left": lock(graph, model, spec, mask=left)}
     latent = graph.make(latent=[1, 16, 2, 8, 12])
-    nodes = {name: graph.save(velocity(graph, link, latent_image=latent)) for name, link in models.items()}
-    run = client.run(graph)
-    arrays = {name: run.saved(node).arrays["/samples"] for name, node in nodes.items()}
+    found = client.values(graph, [velocity(graph, link, latent_image=latent) for link in models.values()])
+    arrays = {name: saved.arrays["/samples"] for name, saved in zip(models, found, strict=True)}
     differing = {
         ("none", "1 and 2"): {"left", "right"},
         ("1 and 2", "2 and 1"): {"left", "right"},

@@ -96,9 +96,7 @@ def encode(graph: Graph, picture: str | list[Any] = "one", **changes: Any) -> No
 
 def outputs(client: Client, graph: Graph, node: Node) -> tuple[Saved, np.ndarray, str, np.ndarray]:
     """Identity, aligned faces, report and drawing of a run."""
-    saves = [graph.save(node[slot]) for slot in range(4)]
-    run = client.run(graph)
-    identity, aligned, report, boxes = (run.saved(save) for save in saves)
+    identity, aligned, report, boxes = client.values(graph, [node[slot] for slot in range(4)])
     return identity, aligned.array, report.tree[""], boxes.array
 
 
@@ -245,12 +243,10 @@ def test_stand_in_needs_no_recogniser(client: Client) -> None:
     parts = {"adapter": recipes.adapter(graph, **files), "vae": recipes.vae21(graph)}
     model = recipes.model(graph)
     models = [*(recipes.locked(graph, model, identity=node[0], **parts) for node in nodes), model]
-    latents = [graph.save(recipes.stock_sample(graph, sampled, steps=2)) for sampled in models]
-    saves = [graph.save(node[slot]) for node in nodes for slot in range(3)]
-    run = client.run(graph)
-    one, other, plain = (run.saved(latent) for latent in latents)
+    latents = [recipes.stock_sample(graph, sampled, steps=2) for sampled in models]
+    outputs = [node[slot] for node in nodes for slot in range(3)]
+    one, other, plain, whole, crops, _, bare, crop, report = client.values(graph, [*latents, *outputs])
     assert one == other != plain
-    whole, crops, _, bare, crop, report = (run.saved(save) for save in saves)
     assert (bare.tree["/z"], bare.tree["/space"]) == (None, None)
     np.testing.assert_array_equal(bare.arrays["/portrait"], whole.arrays["/portrait"])
     np.testing.assert_array_equal(crop.array, crops.array)

@@ -85,8 +85,8 @@ def test_the_given_frame_reaches_an_image_to_video_expert(client: Client) -> Non
     inputs = recipes.image_conditioning(graph)
     pair = {name: recipes.model(graph, IMAGE_HIGH) for name in ("model_high", "model_low")}
     texts = [inputs, {"latent_image": inputs["latent_image"]}]
-    saves = [graph.save(recipes.moe_sample(graph, **pair, **given)) for given in texts]
-    assert relative(*map(client.run(graph).saved, saves)) > 1e-2
+    latents = [recipes.moe_sample(graph, **pair, **given) for given in texts]
+    assert relative(*client.values(graph, latents)) > 1e-2
 
 
 def test_a_schedule_from_outside_is_not_written_into(client: Client) -> None:
@@ -95,8 +95,8 @@ def test_a_schedule_from_outside_is_not_written_into(client: Client) -> None:
     given = [1.0, 0.9, 0.7, 0.4, 0.0]
     sigmas = graph.make(sigmas=given)
     latent = recipes.moe_sample(graph, sigmas=sigmas, sampler_name="uni_pc")
-    after = graph.save(graph.hash(sigmas, after=latent)[0])
-    np.testing.assert_array_equal(client.run(graph).saved(after).array, np.float32(given))
+    after = client.value(graph, graph.hash(sigmas, after=latent)[0])
+    np.testing.assert_array_equal(after.array, np.float32(given))
 
 
 # Two experts against one model that holds both

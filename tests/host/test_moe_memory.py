@@ -11,7 +11,7 @@ import pytest
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph, share_file
-from tests.host.moe_runs import NOISE
+from tests.host.moe_runs import NOISE, with_guider, with_model, with_sampler
 from tests.host.recipes import Link
 
 START = "start_copy_of_mini_t2v_low.safetensors"
@@ -25,25 +25,6 @@ def third_file(live_host: HostServer) -> None:
     """One expert is there a second time, under another name."""
     folder = live_host.base_dir / "models" / "diffusion_models"
     share_file(folder / recipes.LOW, folder / START)
-
-
-# The ways to sample: a graph and the models by name, other inputs of the node, inputs of its sampler
-
-
-def with_sampler(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
-    pair = {f"model_{name}": model for name, model in models.items()}
-    return recipes.moe_sample(graph, **pair, **settings, **common)
-
-
-def with_model(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
-    pair = {f"model_{name}": model for name, model in models.items()}
-    return recipes.stock_sample(graph, recipes.moe_model(graph, **pair, **settings), **common)
-
-
-def with_guider(graph: Graph, models: dict[str, Link], settings: dict[str, Any], **common: Any) -> Link:
-    guiders = {f"guider_{name}": recipes.guider(graph, model) for name, model in models.items()}
-    common["sigmas"] = recipes.sigmas(graph, denoise=common.pop("denoise", 1.0))
-    return recipes.sample_with_guider(graph, recipes.moe_guider(graph, **guiders, **settings), **common)
 
 
 METHODS: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {

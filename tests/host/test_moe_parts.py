@@ -91,9 +91,8 @@ def test_mask_batch_and_the_denoised_output_equal_those_of_one_guider(client: Cl
     with_noise_left = graph.add("SplitSigmas", sigmas=recipes.sigmas(graph, denoise=0.5), step=4)[0]
     common = {"latent_image": graph.make(**MASKED_BATCH), "sigmas": with_noise_left, "sampler_name": "dpmpp_2m"}
     plain, both = (recipes.sample_with_guider(graph, guider, **common)[0] for guider in (own, ours))
-    saves = [[graph.save([node, slot]) for slot in (0, 1)] for node in (plain, both)]
-    run = client.run(graph)
-    wanted, found = ([run.saved(node) for node in group] for group in saves)
+    *wanted, latent, denoised = client.values(graph, [[node, slot] for node in (plain, both) for slot in (0, 1)])
+    found = [latent, denoised]
     assert found == wanted
     assert relative(*found) > 1e-2
 
@@ -105,12 +104,8 @@ def test_two_guiders_of_other_kinds_take_their_own_steps(client: Client) -> None
     pair = dual_cfg(graph, high), perp_neg(graph, low)
     common = {"latent_image": graph.make(**NOISE), "sigmas": recipes.sigmas(graph)}
     ours = recipes.moe_guider(graph, guider_high=pair[0], guider_low=pair[1])
-    saves = [
-        graph.save(recipes.sample_with_guider(graph, ours, **common)),
-        graph.save(chained(graph, pair, (4, 2), **common)),
-        graph.save(recipes.sample_with_guider(graph, pair[0], **common)),
-    ]
-    together, row, alone = map(client.run(graph).saved, saves)
+    one, first = (recipes.sample_with_guider(graph, guider, **common) for guider in (ours, pair[0]))
+    together, row, alone = client.values(graph, [one, chained(graph, pair, (4, 2), **common), first])
     assert relative(together, row) < 1e-5
     assert relative(together, alone) > 1e-2
 
@@ -129,11 +124,8 @@ def test_a_third_guider_takes_the_first_steps(client: Client, start_steps: int, 
     ours, guiders = three(graph, start_steps)
     row = [(guider, steps) for guider, steps in zip(guiders, sizes, strict=True) if steps]
     common = {"latent_image": graph.make(**NOISE), "sigmas": recipes.sigmas(graph)}
-    saves = [
-        graph.save(recipes.sample_with_guider(graph, ours, **common)),
-        graph.save(chained(graph, *zip(*row, strict=True), **common)),
-    ]
-    assert relative(*map(client.run(graph).saved, saves)) < 1e-5
+    one, several = recipes.sample_with_guider(graph, ours, **common), chained(graph, *zip(*row, strict=True), **common)
+    assert relative(*client.values(graph, [one, several])) < 1e-5
 
 
 def test_an_error_while_the_guider_samples_names_the_node_that_made_it(client: Client) -> None:
@@ -175,13 +167,11 @@ def test_the_model_gives_the_bits_of_moe_sampler_in_every_stock_sampler(client: 
     }
     common: dict[str, Any] = {"model": both, "latent_image": latent, "cfg": 3.0, "noise_seed": 42}
     common |= recipes.conditioning(graph)
-    part = {"start_at_step": 1, "end_at_step": 5}
-    advanced = common | part | {"steps": 6, "sampler_name": "dpmpp_2m", "scheduler": "simple"}
-    advanced |= {"add_noise": "enable", "return_with_leftover_noise": "enable"}
+    part = {"start_at_step": 1, "end_at_step": 5, "return_with_leftover_noise": True}
     sampler, sigmas = graph.add("KSamplerSelect", sampler_name="dpmpp_2m")[0], recipes.sigmas(graph)
     guider, given = recipes.guider(graph, both), {"sampler_name": "dpmpp_2m", "latent_image": latent}
-    ours = recipes.moe_sample(graph, **given, **part, return_with_leftover_noise=True)
-    pairs["advanced"] = graph.add("KSamplerAdvanced", **advanced)[0], ours
+    advanced = given | part
+    pairs["advanced"] = recipes.advanced_sample(graph, both, **advanced), recipes.moe_sample(graph, **advanced)
     whole = recipes.moe_sample(graph, **given, sigmas=sigmas)
     pairs["custom"] = graph.add("SamplerCustom", **common, add_noise=True, sampler=sampler, sigmas=sigmas)[0], whole
     pairs["custom advanced"] = recipes.sample_with_guider(graph, guider, **given, sigmas=sigmas), whole

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from devtools import client as api
 from tests.host import recipes
-from tests.host.live import PROMPT_TIMEOUT_S, Client, Graph
+from tests.host.live import Client, Graph
 from tests.host.moe_runs import NOISE, experts, relative, report_of, shifted, unequal
 from tests.host.recipes import Link
 
@@ -27,16 +23,6 @@ PARTS: dict[str, dict[str, Any]] = {  # what is changed of the defaults
     "middle": {"start_at_step": 2, "end_at_step": 5, "return_with_leftover_noise": True, "add_noise": False},
     "end beyond the schedule": {"end_at_step": 7, "return_with_leftover_noise": True},
 }
-WHOLE = {"add_noise": True, "start_at_step": 0, "end_at_step": 10000, "return_with_leftover_noise": False}
-
-
-def stock_part(graph: Graph, model: Link, latent: Link, *, sampler_name: str, cfg: float = 3.0, **part: Any) -> Link:
-    """What the stock KSamplerAdvanced makes of a part of the plain run."""
-    given = (WHOLE | part).items()
-    switches = {name: value if type(value) is int else ("disable", "enable")[value] for name, value in given}
-    inputs = recipes.conditioning(graph) | {"model": model, "latent_image": latent, "cfg": cfg}
-    inputs |= {"noise_seed": 42, "steps": 6, "sampler_name": sampler_name, "scheduler": "simple"}
-    return graph.add("KSamplerAdvanced", **inputs | switches)[0]
 
 
 @pytest.mark.parametrize("two_files", [False, True])
@@ -51,7 +37,7 @@ def test_every_part_of_a_run_equals_that_of_the_stock_sampler(client: Client, tw
         pair["model_low"] = whole
     nodes = {
         (name, sampler): (
-            graph.hash(stock_part(graph, whole, latent, sampler_name=sampler, **part)),
+            graph.hash(recipes.advanced_sample(graph, whole, latent_image=latent, sampler_name=sampler, **part)),
             graph.hash(recipes.moe_sample(graph, **pair, latent_image=latent, sampler_name=sampler, **part)),
         )
         for name, part in PARTS.items()
@@ -90,8 +76,8 @@ def test_a_part_of_a_schedule_from_outside_or_of_less_noise_equals_the_stock_one
 def test_a_prompt_without_the_newer_inputs_runs_with_their_defaults(client: Client) -> None:
     graph = Graph()
     old = recipes.moe_sample(graph)
-    new = recipes.moe_sample(graph, **WHOLE, policy="strict", memory="auto")
-    assert not {*WHOLE, "policy", "memory"} & set(graph.prompt[old[0]]["inputs"])
+    new = recipes.moe_sample(graph, **recipes.WHOLE, policy="strict", memory="auto")
+    assert not {*recipes.WHOLE, "policy", "memory"} & set(graph.prompt[old[0]]["inputs"])
     assert unequal(client, graph, {"old and new": (old, new)}) == []
 
 
@@ -127,8 +113,10 @@ def test_per_step_is_two_samplers_in_a_row_and_strict_is_not(client: Client) -> 
     graph = Graph()
     latent, (high, low) = graph.make(**NOISE), experts(graph).values()
     heun = {"sampler_name": "heun", "cfg": 1.0}
-    noisy = stock_part(graph, high, latent, **heun, end_at_step=4, return_with_leftover_noise=True)
-    stock = graph.save(stock_part(graph, low, noisy, **heun, start_at_step=4, add_noise=False))
+    first = {"latent_image": latent, "end_at_step": 4, "return_with_leftover_noise": True}
+    noisy = recipes.advanced_sample(graph, high, **heun, **first)
+    then = {"latent_image": noisy, "start_at_step": 4, "add_noise": False}
+    stock = graph.save(recipes.advanced_sample(graph, low, **heun, **then))
     settings = {"latent_image": latent, "sampler_name": "heun", "cfg_high": 1.0, "cfg_low": 1.0}
     ours = {
         policy: graph.save(recipes.moe_sample(graph, **settings, policy=policy))
@@ -213,35 +201,16 @@ def test_the_report_notes_what_is_allowed_but_probably_not_meant(
 # Progress
 
 
-def frames_of(client: Client, graph: Graph) -> Iterator[bytes | dict[str, Any]]:
-    """What the host sends while the prompt runs with previews on: pictures as bytes, events as messages."""
-    import websocket
-
-    client_id = uuid.uuid4().hex
-    address = f"{client.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
-    with closing(websocket.create_connection(address, timeout=PROMPT_TIMEOUT_S)) as socket:
-        api.submit(client.url, graph.prompt, client_id=client_id, extra_data={"preview_method": "latent2rgb"})
-        while True:
-            frame = socket.recv()
-            message = frame if isinstance(frame, bytes) else json.loads(frame)
-            yield message
-            if isinstance(message, dict) and message["type"] in ("execution_success", "execution_error"):
-                return
-
-
 def test_one_bar_counts_every_step_once_over_the_switch_and_each_has_its_picture(client: Client) -> None:
     graph = Graph()
     latent = graph.make(**NOISE, unseen="progress")
     node, _ = recipes.moe_sample(graph, latent_image=latent, steps=6, start_at_step=1)
     graph.hash([node, 0])
-    frames = list(frames_of(client, graph))
-    bars = [
-        (frame["data"]["value"], frame["data"]["max"])
-        for frame in frames
-        if isinstance(frame, dict) and frame["type"] == "progress" and frame["data"]["node"] == node
-    ]
-    assert frames[-1]["type"] == "execution_success"
-    assert bars == [(step, 5) for step in range(1, 6)]
+    frames = list(client.frames(graph, preview_method="latent2rgb"))
     pictures = [frame for frame in frames if isinstance(frame, bytes)]
+    events = [frame for frame in frames if not isinstance(frame, bytes)]
+    bars = [(data["value"], data["max"]) for kind, data in events if kind == "progress" and data["node"] == node]
+    assert events[-1][0] == frames[-1][0] == "execution_success"
+    assert bars == [(step, 5) for step in range(1, 6)]
     assert len(pictures) == 5
     assert all(b"\xff\xd8\xff" in picture[:16] for picture in pictures)  # JPEG

@@ -26,9 +26,7 @@ def is_picture(saved: Saved) -> bool:
 def test_identity_encode_makes_a_unit_vector_with_its_space(client: Client, models_dir: Path) -> None:
     graph = Graph()
     node, _ = recipes.identity(graph)
-    saves = [graph.save([node, slot]) for slot in range(3)]
-    run = client.run(graph)
-    identity, aligned, report = (run.saved(save) for save in saves)
+    identity, aligned, report = client.values(graph, [[node, slot] for slot in range(3)])
     assert identity.arrays["/z"].shape == (512,)
     assert np.linalg.norm(identity.arrays["/z"]) == pytest.approx(1, abs=1e-5)
     weights = (models_dir / "face_recognition" / recipes.ENCODER).read_bytes()
@@ -44,9 +42,7 @@ def test_an_aligned_crop_gives_the_identity_that_it_came_from_and_a_copy_of_it_c
     first, _ = recipes.identity(graph)
     pair = graph.add("ImageBatch", image1=[first, 1], image2=[first, 1])[0]
     crops = [recipes.identity(graph, images=images, face="aligned crop") for images in ([first, 1], pair)]
-    saves = [graph.save(identity) for identity in ([first, 0], *crops)]
-    run = client.run(graph)
-    known, of_crop, of_pair = (run.saved(save) for save in saves)
+    known, of_crop, of_pair = client.values(graph, [[first, 0], *crops])
     for part in ("/z", "/references", "/embeddings", "/crops"):
         np.testing.assert_array_equal(known.arrays[part], of_crop.arrays[part])
     assert known.tree["/space/sha256"] == of_crop.tree["/space/sha256"]
@@ -57,29 +53,26 @@ def test_an_aligned_crop_gives_the_identity_that_it_came_from_and_a_copy_of_it_c
 def test_adapter_loader_reads_the_sizes_of_its_files(client: Client) -> None:
     graph = Graph()
     node, _ = recipes.adapter(graph)
-    adapter, report = graph.save([node, 0]), graph.save([node, 1])
-    run = client.run(graph)
-    assert run.saved(adapter).arrays
-    assert "model width 96" in run.saved(report).tree[""]
+    adapter, report = client.values(graph, [[node, 0], [node, 1]])
+    assert adapter.arrays
+    assert "model width 96" in report.tree[""]
 
 
 def test_id_lock_works_through_the_two_experts_of_a_run(client: Client) -> None:
     graph = Graph()
     parts = {"identity": recipes.identity(graph), "adapter": recipes.adapter(graph)}
     high, low = (recipes.locked(graph, recipes.model(graph, name), **parts) for name in (recipes.HIGH, recipes.LOW))
-    plain = graph.save(recipes.moe_sample(graph))
-    lock = graph.save(recipes.moe_sample(graph, model_high=high, model_low=low))
-    run = client.run(graph)
-    assert run.saved(lock) != run.saved(plain)
-    assert np.isfinite(run.saved(lock).arrays["/samples"]).all()
+    latents = recipes.moe_sample(graph), recipes.moe_sample(graph, model_high=high, model_low=low)
+    plain, lock = client.values(graph, latents)
+    assert lock != plain
+    assert np.isfinite(lock.arrays["/samples"]).all()
 
 
 def test_audio_features_measures_every_frame_of_the_recording(client: Client) -> None:
     graph = Graph()
     tracks, _ = recipes.audio_features(graph)
-    saves = [graph.save([tracks, slot]) for slot in range(7)]
-    run = client.run(graph)
-    encoded, features, audio, frames, chunks, report, plot = (run.saved(save) for save in saves)
+    outputs = client.values(graph, [[tracks, slot] for slot in range(7)])
+    encoded, features, audio, frames, chunks, report, plot = outputs
     with wave.open(str(SPEECH)) as file:
         rate_hz, samples = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
     count = -(-len(samples) * 16 // rate_hz)
@@ -99,25 +92,22 @@ def test_audio_features_measures_every_frame_of_the_recording(client: Client) ->
 def test_moe_sampler_reports_the_split(client: Client) -> None:
     graph = Graph()
     node, _ = recipes.moe_sample(graph, steps=7)
-    report, plot = graph.save([node, 1]), graph.save([node, 2])
-    run = client.run(graph)
-    high, low = map(int, re.search(r"(\d+) high \+ (\d+) low", run.saved(report).tree[""]).groups())
+    report, plot = client.values(graph, [[node, 1], [node, 2]])
+    high, low = map(int, re.search(r"(\d+) high \+ (\d+) low", report.tree[""]).groups())
     assert high + low == 7
     assert high and low
-    assert is_picture(run.saved(plot))
+    assert is_picture(plot)
 
 
 def test_every_way_to_name_the_boundary_gives_the_latent_of_auto(client: Client) -> None:
     graph = Graph()
-    auto = graph.save(recipes.moe_sample(graph))
     changes: list[dict[str, object]] = [
         {"switch": "sigma", "switch__sigma": 0.875},
         {"switch": "timestep", "switch__timestep": 875.0},
         {"switch": "snr_db", "switch__snr_db": -16.9},
     ]
-    named = [graph.save(recipes.moe_sample(graph, **change)) for change in changes]
-    run = client.run(graph)
-    assert [run.saved(node) == run.saved(auto) for node in named] == [True] * 3
+    auto, *named = client.values(graph, [recipes.moe_sample(graph, **change) for change in ({}, *changes)])
+    assert [latent == auto for latent in named] == [True] * 3
 
 
 def test_lip_sync_check_scores_pictures_and_a_video_alike(client: Client) -> None:
@@ -126,9 +116,8 @@ def test_lip_sync_check_scores_pictures_and_a_video_alike(client: Client) -> Non
     video = graph.add("CreateVideo", images=pictures, fps=25.0, audio=sound)[0]
     of_pictures, _ = recipes.lip_sync(graph, frames=pictures, audio=sound)
     of_video = graph.add("LipSyncCheck", frames=video, fps=16.0, weights=recipes.SYNCNET, mode="parity").id
-    saves = [[graph.save([node, slot]) for slot in range(6)] for node in (of_pictures, of_video)]
-    run = client.run(graph)
-    first, second = ([run.saved(save) for save in group] for group in saves)
+    outputs = client.values(graph, [[node, slot] for node in (of_pictures, of_video) for slot in range(6)])
+    first, second = outputs[:6], outputs[6:]
     assert first == second
     passed, offset_ms, confidence, distance, report, plot = first
     assert isinstance(passed.tree[""], bool)

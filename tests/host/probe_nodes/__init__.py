@@ -216,8 +216,8 @@ class WanCastProbeHash(Probe):
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        own = [WanCastProbeSave, WanCastProbeTensor, WanCastProbeEdit, WanCastProbeHash]
-        return [*own, *moe.NODES, *memory.NODES, *video.NODES, *identity.NODES, *foreign.NODES]
+        places = (globals(), *map(vars, (moe, memory, video, identity, foreign)))
+        return [node for place in places for name, node in place.items() if name.startswith("WanCastProbe")]
 
 
 async def comfy_entrypoint() -> ProbeExtension:

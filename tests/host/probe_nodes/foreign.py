@@ -14,7 +14,7 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from .probe import Probe
+from .probe import FreshProbe, Probe
 
 LOW_VRAM_BYTES = 400_000  # of a miniature's 2.3 MB
 
@@ -163,14 +163,10 @@ class WanCastProbeCompile(Probe):
         return io.NodeOutput(model)
 
 
-class WanCastProbeRaise(Probe):
+class WanCastProbeRaise(FreshProbe):
     """A model that fails in the middle of a block, when the block runs for the nth time for whatever stream."""
 
     INPUTS = (*Probe.INPUTS, io.Int.Input("block", default=0, min=0), io.Int.Input("at_call", default=1, min=1))
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # a count belongs to one prompt
 
     @classmethod
     def execute(cls, model: Any, block: int, at_call: int) -> io.NodeOutput:
@@ -186,15 +182,3 @@ class WanCastProbeRaise(Probe):
 
         model.add_object_patch(f"diffusion_model.blocks.{block}.norm2.forward", failing)
         return io.NodeOutput(model)
-
-
-NODES = [
-    WanCastProbeOverride,
-    WanCastProbeNag,
-    WanCastProbeLowVram,
-    WanCastProbeComputeType,
-    WanCastProbeClipPicture,
-    WanCastProbeCompile,
-    WanCastProbeRaise,
-    WanCastProbeObjectPatch,
-]

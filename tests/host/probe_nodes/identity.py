@@ -20,9 +20,9 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from .probe import Probe
 from .two_stream import Pass, Person, by_block, pass_of, read, resampled
 
-CATEGORY = "WanCast probe"
 KEY = "wancast_probe_oracle"
 GREY = 0.5
 RECOGNISER = "mini_ir_se.safetensors"  # whose vectors the made-up ones are said to be
@@ -97,24 +97,17 @@ def cross_attention(cross: Any, inner: Callable[..., Tensor], now: Pass, block: 
     return forward
 
 
-class WanCastProbeOracle(io.ComfyNode):
+class WanCastProbeOracle(Probe):
     """A model with an identity in it, computed slowly; the specification names IDLock's inputs and the weight files."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeOracle",
-            category=CATEGORY,
-            inputs=[
-                io.Model.Input("model"),
-                io.AnyType.Input("identity"),
-                io.String.Input("spec", multiline=True),
-                io.Vae.Input("vae", optional=True),
-                io.Conditioning.Input("ref_text", optional=True),
-                io.Mask.Input("mask", optional=True),
-            ],
-            outputs=[io.Model.Output("model")],
-        )
+    INPUTS = (
+        *Probe.INPUTS,
+        io.AnyType.Input("identity"),
+        io.String.Input("spec", multiline=True),
+        io.Vae.Input("vae", optional=True),
+        io.Conditioning.Input("ref_text", optional=True),
+        io.Mask.Input("mask", optional=True),
+    )
 
     @classmethod
     def execute(cls, model: Any, identity: Any, spec: str, **parts: Any) -> io.NodeOutput:
@@ -171,17 +164,11 @@ def person_of(
 # Identities and passes to compare
 
 
-class WanCastProbeIdentity(io.ComfyNode):
+class WanCastProbeIdentity(Probe):
     """An identity with everything that an adapter can read, made up from a seed."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeIdentity",
-            category=CATEGORY,
-            inputs=[io.Int.Input("seed", default=0), io.Int.Input("references", default=1, min=1)],
-            outputs=[io.AnyType.Output("identity")],
-        )
+    INPUTS = (io.Int.Input("seed", default=0), io.Int.Input("references", default=1, min=1))
+    OUTPUTS = (io.AnyType.Output("identity"),)
 
     @classmethod
     def execute(cls, seed: int, references: int) -> io.NodeOutput:
@@ -230,24 +217,18 @@ class OneCall(comfy.samplers.Sampler):
         return x
 
 
-class WanCastProbeForward(io.ComfyNode):
+class WanCastProbeForward(Probe):
     """The model's velocities at one sigma: for the positive and the negative prompt, and with guidance."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeForward",
-            category=CATEGORY,
-            inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
-                io.Latent.Input("latent_image"),
-                io.Float.Input("sigma", default=0.9, min=0.0, max=1.0, step=1e-6),
-                io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=1e-3),
-            ],
-            outputs=[io.Latent.Output("velocities"), io.Latent.Output("guided")],
-        )
+    INPUTS = (
+        *Probe.INPUTS,
+        io.Conditioning.Input("positive"),
+        io.Conditioning.Input("negative"),
+        io.Latent.Input("latent_image"),
+        io.Float.Input("sigma", default=0.9, min=0.0, max=1.0, step=1e-6),
+        io.Float.Input("cfg", default=3.0, min=0.0, max=100.0, step=1e-3),
+    )
+    OUTPUTS = (io.Latent.Output("velocities"), io.Latent.Output("guided"))
 
     @classmethod
     def execute(
@@ -261,6 +242,3 @@ class WanCastProbeForward(io.ComfyNode):
         guider.sample(noise, latent, call, torch.tensor([sigma, 0.0]), seed=1)
         *sides, guided = call.found
         return io.NodeOutput({"samples": torch.stack(sides)}, {"samples": guided})
-
-
-NODES = [WanCastProbeOracle, WanCastProbeIdentity, WanCastProbeForward]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import uuid
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,28 +14,23 @@ import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from comfy_api.latest import io
 
-from .moe import Call, probe
+from .moe import Call
+from .probe import FreshProbe, Probe
 
 KEY = "wancast_probe_memory"
 
 names: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()  # of the watched networks
 
 
-class WanCastProbeWatch(io.ComfyNode):
+class WanCastProbeWatch(FreshProbe):
     """A model that writes down when it is loaded and evaluated, and which threads start after the first load.
 
     Several share a log when the log of one is linked to the next. An entry of an evaluation names the watched networks
     that the host holds as loaded.
     """
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        inputs = [io.Model.Input("model"), io.String.Input("name"), io.AnyType.Input("log", optional=True)]
-        return probe(cls.__name__, inputs, [io.Model.Output("model"), io.AnyType.Output("log")])
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # a log belongs to one prompt
+    INPUTS = (*Probe.INPUTS, io.String.Input("name"), io.AnyType.Input("log", optional=True))
+    OUTPUTS = (*Probe.OUTPUTS, io.AnyType.Output("log"))
 
     @classmethod
     def execute(cls, model: Any, name: str, log: list[dict[str, Any]] | None = None) -> io.NodeOutput:
@@ -67,16 +61,12 @@ def loaded_names() -> list[str]:
     return sorted(names[network] for network in networks if network in names)
 
 
-class WanCastProbeThreads(io.ComfyNode):
+class WanCastProbeThreads(FreshProbe):
     """Sends the names of the host's threads to the user interface after another node has run; ends the watch."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return probe(cls.__name__, [io.AnyType.Input("after")])
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # threads come and go
+    INPUTS = (io.AnyType.Input("after"),)
+    OUTPUTS = ()
+    SHOWS = True
 
     @classmethod
     def execute(cls, after: Any) -> io.NodeOutput:
@@ -84,13 +74,10 @@ class WanCastProbeThreads(io.ComfyNode):
         return io.NodeOutput(ui={"threads": [json.dumps([thread.name for thread in threading.enumerate()])]})
 
 
-class WanCastProbeNan(io.ComfyNode):
+class WanCastProbeNan(Probe):
     """A model whose output is NaN below a sigma."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        below = io.Float.Input("below_sigma", default=1.0, min=0.0, max=2.0, step=1e-6)
-        return probe(cls.__name__, [io.Model.Input("model"), below], [io.Model.Output("model")])
+    INPUTS = (*Probe.INPUTS, io.Float.Input("below_sigma", default=1.0, min=0.0, max=2.0, step=1e-6))
 
     @classmethod
     def execute(cls, model: Any, below_sigma: float) -> io.NodeOutput:
@@ -101,6 +88,3 @@ class WanCastProbeNan(io.ComfyNode):
         model = model.clone()
         model.set_model_unet_function_wrapper(evaluate)
         return io.NodeOutput(model)
-
-
-NODES = [WanCastProbeWatch, WanCastProbeThreads, WanCastProbeNan]

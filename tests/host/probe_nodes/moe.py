@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
@@ -15,7 +14,8 @@ from comfy_api.latest import io
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
-CATEGORY = "WanCast probe"
+from .probe import FreshProbe, Probe
+
 SIGMA_TOLERANCE = 1e-6
 HOLD_S = 60.0
 MARKER = "wancast_probe"  # in transformer_options: the name of the model that they were made for
@@ -23,21 +23,14 @@ MARKER = "wancast_probe"  # in transformer_options: the name of the model that t
 Call = dict[str, Any]  # the keywords of the host's model_function_wrapper
 
 
-def probe(name: str, inputs: Sequence[io.Input], outputs: Sequence[io.Output] = ()) -> io.Schema:
-    """The schema of a probe; one without outputs sends what it found to the user interface."""
-    return io.Schema(
-        node_id=name, category=CATEGORY, inputs=list(inputs), outputs=list(outputs), is_output_node=not outputs
-    )
-
-
-class WanCastProbeComposite(io.ComfyNode):
+class WanCastProbeComposite(Probe):
     """One model that sends each evaluation to one of two networks, at and above the boundary to the first."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        boundary = io.Float.Input("boundary_sigma", default=0.875, min=0.0, max=1.0, step=1e-6)
-        models = [io.Model.Input("model_high"), io.Model.Input("model_low")]
-        return probe(cls.__name__, [*models, boundary], [io.Model.Output("model")])
+    INPUTS = (
+        io.Model.Input("model_high"),
+        io.Model.Input("model_low"),
+        io.Float.Input("boundary_sigma", default=0.875, min=0.0, max=1.0, step=1e-6),
+    )
 
     @classmethod
     def execute(cls, model_high: Any, model_low: Any, boundary_sigma: float) -> io.NodeOutput:
@@ -51,13 +44,10 @@ class WanCastProbeComposite(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-class WanCastProbeGaussianFlow(io.ComfyNode):
+class WanCastProbeGaussianFlow(Probe):
     """A model that denoises data of a normal distribution around 0 exactly, whatever its network would say."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        deviation = io.Float.Input("deviation", default=1.0, min=0.01, max=10.0)
-        return probe(cls.__name__, [io.Model.Input("model"), deviation], [io.Model.Output("model")])
+    INPUTS = (*Probe.INPUTS, io.Float.Input("deviation", default=1.0, min=0.01, max=10.0))
 
     @classmethod
     def execute(cls, model: Any, deviation: float) -> io.NodeOutput:
@@ -74,34 +64,26 @@ class WanCastProbeGaussianFlow(io.ComfyNode):
         return io.NodeOutput(model)
 
 
-class WanCastProbeModelScale(io.ComfyNode):
+class WanCastProbeModelScale(Probe):
     """A LATENT in the scale in which the model samples it, in float64."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        inputs = [io.Model.Input("model"), io.Latent.Input("latent")]
-        return probe(cls.__name__, inputs, [io.Latent.Output("latent")])
+    INPUTS = (*Probe.INPUTS, io.Latent.Input("latent"))
+    OUTPUTS = (io.Latent.Output("latent"),)
 
     @classmethod
     def execute(cls, model: Any, latent: dict[str, Any]) -> io.NodeOutput:
         return io.NodeOutput({"samples": model.model.process_latent_in(latent["samples"].double())})
 
 
-class WanCastProbeLog(io.ComfyNode):
+class WanCastProbeLog(FreshProbe):
     """A model that writes down each call of its wrappers, and the log that it writes to.
 
     An entry holds the place, the sigma and rows of the call (none at outer_sample), whether it came for this model's
     own network, and the marker in the options that came with it.
     """
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        inputs = [io.Model.Input("model"), io.String.Input("name")]
-        return probe(cls.__name__, inputs, [io.Model.Output("model"), io.AnyType.Output("log")])
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # a log belongs to one prompt
+    INPUTS = (*Probe.INPUTS, io.String.Input("name"))
+    OUTPUTS = (*Probe.OUTPUTS, io.AnyType.Output("log"))
 
     @classmethod
     def execute(cls, model: Any, name: str) -> io.NodeOutput:
@@ -133,31 +115,23 @@ class WanCastProbeLog(io.ComfyNode):
         return io.NodeOutput(model, log)
 
 
-class WanCastProbeReadLog(io.ComfyNode):
+class WanCastProbeReadLog(Probe):
     """Sends a log to the user interface after another node has run."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return probe(cls.__name__, [io.AnyType.Input("log"), io.AnyType.Input("after")])
+    INPUTS = (io.AnyType.Input("log"), io.AnyType.Input("after"))
+    OUTPUTS = ()
+    SHOWS = True
 
     @classmethod
     def execute(cls, log: list[dict[str, Any]], after: Any) -> io.NodeOutput:
         return io.NodeOutput(ui={"log": [json.dumps(log)]})
 
 
-class AtCall(io.ComfyNode):
+class AtCall(FreshProbe):
     """A model that does something when it is evaluated for the nth time."""
 
+    INPUTS = (*Probe.INPUTS, io.Int.Input("at_call", default=1, min=1))
     ACT: Callable[[], None]
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        inputs = [io.Model.Input("model"), io.Int.Input("at_call", default=1, min=1)]
-        return probe(cls.__name__, inputs, [io.Model.Output("model")])
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # a count belongs to one prompt
 
     @classmethod
     def execute(cls, model: Any, at_call: int) -> io.NodeOutput:
@@ -195,14 +169,3 @@ class WanCastProbeHold(AtCall):
     """A model that waits at its nth evaluation, and says so by an event, until the run is to be interrupted."""
 
     ACT = staticmethod(wait_for_interrupt)
-
-
-NODES = [
-    WanCastProbeInterrupt,
-    WanCastProbeHold,
-    WanCastProbeComposite,
-    WanCastProbeGaussianFlow,
-    WanCastProbeModelScale,
-    WanCastProbeLog,
-    WanCastProbeReadLog,
-]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from comfy_api.latest import io
@@ -23,3 +24,11 @@ class Probe(io.ComfyNode):
             outputs=list(cls.OUTPUTS),
             is_output_node=cls.SHOWS,
         )
+
+
+class FreshProbe(Probe):
+    """A probe that runs anew in each prompt: it counts, it logs, or it looks at what comes and goes."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return uuid.uuid4().hex

@@ -7,7 +7,6 @@ import gc
 import json
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,8 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
-CATEGORY = "WanCast probe"
+from .probe import FreshProbe, Probe
+
 FAULTS = ("none", "nan", "encoder", "size")
 
 
@@ -87,26 +87,16 @@ def break_encoder() -> None:
         module.encodable = broken
 
 
-class WanCastProbeFaultyVae(io.ComfyNode):
+class WanCastProbeFaultyVae(FreshProbe):
     """A VAE that decodes slowly, or wrongly from one call of its decoder on."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeFaultyVae",
-            category=CATEGORY,
-            inputs=[
-                io.Vae.Input("vae"),
-                io.Combo.Input("fault", options=list(FAULTS), default="none"),
-                io.Int.Input("from_call", default=1, min=1, max=10**6),
-                io.Float.Input("pause_s", default=0.0, min=0.0, max=10.0, step=0.001),
-            ],
-            outputs=[io.Vae.Output("vae")],
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # it counts its calls
+    INPUTS = (
+        io.Vae.Input("vae"),
+        io.Combo.Input("fault", options=list(FAULTS), default="none"),
+        io.Int.Input("from_call", default=1, min=1, max=10**6),
+        io.Float.Input("pause_s", default=0.0, min=0.0, max=10.0, step=0.001),
+    )
+    OUTPUTS = (io.Vae.Output("vae"),)
 
     @classmethod
     def execute(cls, vae: Any, fault: str, from_call: int, pause_s: float) -> io.NodeOutput:
@@ -147,20 +137,14 @@ REAL_SIZES = {  # what the host's loader tells the two kinds apart by, in their 
 REPEATED = 2**20 - 3  # random numbers; odd, so that no two filters are the same
 
 
-class WanCastProbeRandomVae(io.ComfyNode):
+class WanCastProbeRandomVae(Probe):
     """A VAE of the real size with random weights, as the host's loader makes it."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeRandomVae",
-            category=CATEGORY,
-            inputs=[
-                io.Combo.Input("kind", options=list(REAL_SIZES)),
-                io.Combo.Input("dtype", options=["float32", "bfloat16"]),
-            ],
-            outputs=[io.Vae.Output("vae")],
-        )
+    INPUTS = (
+        io.Combo.Input("kind", options=list(REAL_SIZES)),
+        io.Combo.Input("dtype", options=["float32", "bfloat16"]),
+    )
+    OUTPUTS = (io.Vae.Output("vae"),)
 
     @classmethod
     def execute(cls, kind: str, dtype: str) -> io.NodeOutput:
@@ -183,22 +167,12 @@ def fill(weight: torch.Tensor, noise: torch.Tensor, *, is_scale: bool) -> None:
         part.copy_(noise[: len(part)]).mul_(spread)
 
 
-class WanCastProbeSwitches(io.ComfyNode):
+class WanCastProbeSwitches(FreshProbe):
     """Sends how many layers of a VAE are switched to cast their weights, after another node has run."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeSwitches",
-            category=CATEGORY,
-            inputs=[io.Vae.Input("vae"), io.AnyType.Input("after")],
-            outputs=[],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex
+    INPUTS = (io.Vae.Input("vae"), io.AnyType.Input("after"))
+    OUTPUTS = ()
+    SHOWS = True
 
     @classmethod
     def execute(cls, vae: Any, after: Any) -> io.NodeOutput:
@@ -206,22 +180,12 @@ class WanCastProbeSwitches(io.ComfyNode):
         return io.NodeOutput(ui={"on": [sum(each.comfy_cast_weights for each in layers)], "layers": [len(layers)]})
 
 
-class WanCastProbeTensors(io.ComfyNode):
+class WanCastProbeTensors(FreshProbe):
     """Sends how many tensors live in the host and their bytes to the user interface after another node has run."""
 
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="WanCastProbeTensors",
-            category=CATEGORY,
-            inputs=[io.AnyType.Input("after")],
-            outputs=[],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return uuid.uuid4().hex  # tensors come and go
+    INPUTS = (io.AnyType.Input("after"),)
+    OUTPUTS = ()
+    SHOWS = True
 
     @classmethod
     def execute(cls, after: Any) -> io.NodeOutput:
@@ -230,6 +194,3 @@ class WanCastProbeTensors(io.ComfyNode):
         storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
         live = {"tensors": len(tensors), "bytes": sum(storages.values())}
         return io.NodeOutput(ui={"live": [json.dumps(live)]})
-
-
-NODES = [WanCastProbeFaultyVae, WanCastProbeRandomVae, WanCastProbeSwitches, WanCastProbeTensors]

@@ -113,7 +113,8 @@ def defer_loading(model_options: ModelOptions, deferred: dict[int, DeferredLoad]
         loaded = [model for model in patcher.get_nested_additional_models() if model.is_multigpu_base_clone]
 
         def load() -> None:
-            loaded[:] = prepare(patcher, shape, as_given, **settings)[2]  # the host cleans these up after the run
+            # here the host moves the weights; it cleans up after the run what comes back
+            loaded[:] = prepare(patcher, shape, as_given, **settings)[2]
             patcher.model.current_patcher = patcher
             if patcher.hook_patches:
                 patcher.clear_cached_hook_weights()  # another expert may have moved their keyframes on

@@ -71,7 +71,7 @@ TINY = bench_identity.Sizes(
 )
 SIZES = replace(TINY if OPTIONS.tiny else bench_identity.PUBLISHED, width_d=OPTIONS.dim, blocks=OPTIONS.layers)
 
-adapter_files = pack_module("wan_core.adapters.files")
+adapter_files = pack_module("wan_core.adapters.adapter_files")
 devices = pack_module("nodes.host.devices")
 id_lock = pack_module("nodes.id_lock")
 locks = pack_module("nodes.host.locks")

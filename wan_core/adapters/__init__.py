@@ -1,7 +1,7 @@
 """Identities in Wan models: adapters from their files, and locks that put an identity into a model."""
 
 from .adapter import Adapter
-from .files import AdapterFile, load_adapter
+from .adapter_files import AdapterFile, load_adapter
 from .fit import LockableIdentity, ReadPictures, TargetParams
 from .locking import LockResult, make_lock
 from .report import describe_adapter, describe_lock

@@ -110,7 +110,7 @@ class StandInTerm:
     latent: Tensor  # 1 c 1 h w
     expert: str | None  # "high" or "low", the expert that it was trained for; None where its file does not say
 
-    def start(self, context: PassContext) -> RopePosition:
+    def first_position(self, context: PassContext) -> RopePosition:
         """The portrait's first position: before the video in time, behind it and the portraits between in space."""
         (time, row, column), portrait = context.corner, picture_grid(self.latent)
         between = context.portraits_between
@@ -118,13 +118,16 @@ class StandInTerm:
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
-        return "stand-in", context.weights_key, context.like.dtype, self.start(context)
+        return "stand-in", context.weights_key, context.like.dtype, self.first_position(context)
 
     def keys_values(self, context: PassContext) -> KeysValues:
         """Keys (with their positions) and values of the portrait in each block, 1 n d: one pass of it through Wan."""
         wan, stand_in = context.wan, self.network
         x, grid = picture_tokens(wan, self.latent.to(context.like))
-        at_zero, freqs = time_modulation_at_zero(wan, x), rope_positions(wan, grid, self.start(context), x.device)
+        at_zero, freqs = (
+            time_modulation_at_zero(wan, x),
+            rope_positions(wan, grid, self.first_position(context), x.device),
+        )
         found: KeysValues = {}
         for index, block in enumerate(wan.blocks[: max(stand_in.blocks) + 1]):
             (shift, scale, gate), feed_forward = block_modulation(block, at_zero)

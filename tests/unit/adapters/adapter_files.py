@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from demo.miniature import adapters
 from demo.miniature.table import Table, fill
 from wan_core.adapters.adapter import Adapter
-from wan_core.adapters.files import AdapterFile, load_adapter
+from wan_core.adapters.adapter_files import AdapterFile, load_adapter
 
 StateDict = dict[str, Tensor]
 Selected = dict[str, AdapterFile]  # by input

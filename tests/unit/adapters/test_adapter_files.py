@@ -27,7 +27,7 @@ from tests.unit.adapters.adapter_files import (
     weights,
 )
 from wan_core.adapters.adapter import AdapterParams
-from wan_core.adapters.files import AdapterFile
+from wan_core.adapters.adapter_files import AdapterFile
 from wan_core.adapters.lynx import LynxIpParams, LynxRefParams
 from wan_core.adapters.report import describe_adapter, shown_blocks
 from wan_core.adapters.resampler import ResamplerParams

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from demo.miniature import adapters
 from tests.unit.adapters.adapter_files import FULL, LITE, REF, STAND_IN, load, selected, weights
-from wan_core.adapters.files import load_adapter
+from wan_core.adapters.adapter_files import load_adapter
 from wan_core.adapters.lynx import KEY_EPS, rms_normalise
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}

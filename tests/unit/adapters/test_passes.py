@@ -37,7 +37,7 @@ def test_portraits_lie_diagonally_one_after_another_and_masked_ones_behind_those
     assert portraits_between([False, True, False, True, False]) == [2, 0, 2, 1, 2]
     portrait = StandInTerm(None, torch.zeros(1, 16, 1, 5, 10), expert=None)  # 3 x 5 tokens
     third = SimpleNamespace(corner=(-1, 4, 6), portraits_between=2)
-    assert portrait.start(third) == (-1, 4 + 2 * 3, 6 + 2 * 5)
+    assert portrait.first_position(third) == (-1, 4 + 2 * 3, 6 + 2 * 5)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench.bench_nodes import STEPS, Comparison, compare, live_client, stock_sampling  # noqa: E402
+from tests.bench.bench_nodes import STEPS, VIDEO, Comparison, compare, live_client, stock_sampling  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Graph  # noqa: E402
 from wan_core.moe import Expert, ExpertParams, ExpertTally  # noqa: E402
@@ -107,7 +107,7 @@ def router_overhead(shape: tuple[int, ...], loops: int = LOOPS) -> Overhead:
 def inputs(graph: Graph, seed: int) -> dict[str, Any]:
     """What every sampler of a round is given."""
     common = {"steps": STEPS, "sampler_name": "euler", "scheduler": "simple", "seed": seed}
-    return common | {"latent_image": recipes.latent(graph, size_px=128, frames=33)} | recipes.conditioning(graph)
+    return common | {"latent_image": recipes.latent(graph, **VIDEO)} | recipes.conditioning(graph)
 
 
 def one_run(graph: Graph, seed: int) -> list[Any]:

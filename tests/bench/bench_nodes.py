@@ -25,6 +25,7 @@ from tests.host.live import Client, Graph, Run, prepare_base  # noqa: E402
 
 ROUNDS = 7
 STEPS = 12
+VIDEO = {"size_px": 128, "frames": 33}
 Build = Callable[[Graph, int], list[Any]]
 
 
@@ -38,7 +39,7 @@ class Comparison:
 
 
 def job(graph: Graph, seed: int) -> dict[str, Any]:
-    return {"latent_image": recipes.latent(graph, size_px=128, frames=33), "seed": seed, "steps": STEPS}
+    return {"latent_image": recipes.latent(graph, **VIDEO), "seed": seed, "steps": STEPS}
 
 
 def stock_sampling(graph: Graph, seed: int) -> list[Any]:

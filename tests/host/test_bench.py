@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import bench_identity, bench_moe
+from tests.bench import bench_identity, bench_moe, bench_nodes
 from tests.bench.bench_nodes import COMPARISONS, Comparison, compare
 from tests.host.live import ROOT, Client
 
@@ -35,7 +35,9 @@ def run_at_toy_size(script: str, host_dir: Path, folder: Path, *arguments: str, 
 
 
 @pytest.mark.parametrize("comparison", (*COMPARISONS, *bench_moe.COMPARISONS), ids=lambda comparison: comparison.name)
-def test_one_round_gives_a_ratio(client: Client, comparison: Comparison) -> None:
+def test_one_round_gives_a_ratio(client: Client, comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bench_nodes.VIDEO, "size_px", 64)
+    monkeypatch.setitem(bench_nodes.VIDEO, "frames", 5)
     line = compare(client, comparison, rounds=1)
     assert line.startswith(comparison.name)
     figures = re.search(r"ours +(\S+) s +stock +(\S+) s +ratio +(\S+)", line).groups()

@@ -14,9 +14,9 @@ def request_of(
 ) -> LipSyncRequest:
     """What is checked: pictures with their sound, or a VIDEO, whose own sound gives way to ``audio``."""
     if not isinstance(frames, Input.Video):
-        return LipSyncRequest(frames, fps, audio, mode)
+        return LipSyncRequest.of(frames, fps, audio, mode)
     video = frames.get_components()
-    return LipSyncRequest(video.images, video.frame_rate, video.audio if audio is None else audio, mode)
+    return LipSyncRequest.of(video.images, video.frame_rate, video.audio if audio is None else audio, mode)
 
 
 class LipSyncCheck(io.ComfyNode):
@@ -87,9 +87,9 @@ class LipSyncCheck(io.ComfyNode):
         mode: Mode,
         audio: io.Audio.Type | None = None,
     ) -> io.NodeOutput:
+        request = request_of(frames, fps, audio, mode)
         file = files.load_weights(files.SYNCNET, weights, input_name="weights")
         network = build_syncnet(file.state_dict, file_name=file.name, operations=devices.operations)
-        request = request_of(frames, fps, audio, mode)
         result = check(request, network, on_device=devices.on_device, progress=devices.progress)
         score, report = result.score, f"{describe(result)}\nweights: {file.name}, SHA-256 {file.sha256}"
         return io.NodeOutput(score.passed, score.offset_ms, score.confidence, score.distance, report, plot(result))

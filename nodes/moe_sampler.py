@@ -71,6 +71,8 @@ class MoESampler(io.ComfyNode):
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
         require_choice(memory, MEMORY, name="memory")
+        require_choice(policy, POLICIES, name="policy")
+        place = switch_of(switch)
         wan = wan_experts({"model_high": model_high, "model_low": model_low})
         guiders = cfg_guiders((model_high, model_low), (cfg_high, cfg_low), positive, negative, wan)
         if sigmas is None:
@@ -79,7 +81,7 @@ class MoESampler(io.ComfyNode):
         run_steps = len(schedule.part()) - 1
         job = sampling.stock_job(model_high, latent_image, seed, sampler_name, run_steps, add_noise=add_noise)
         with experts_of(guiders, TWO, wan, memory) as experts:
-            result = sample_on_host(SampleRequest(experts, switch_of(switch), schedule, policy, job))
+            result = sample_on_host(SampleRequest(experts, place, schedule, policy, job))
         return io.NodeOutput(sampling.finished_latent(latent_image, result.latent), describe(result), plot(result))
 
 

@@ -49,10 +49,10 @@ def checked_number(value: object, lowest: float, highest: float, *, name: str) -
     return value
 
 
-def checked_count(value: object, most: int, *, name: str) -> int:
-    """The whole number from 1 to ``most``; raises InputError for anything else."""
-    if not isinstance(value, int) or not 1 <= value <= most:
-        raise InputError(name, found=value, wanted=f"a whole number from 1 to {most}", fix="Set it in the node.")
+def checked_count(value: object, most: int, *, name: str, least: int = 1) -> int:
+    """The whole number from ``least`` to ``most``; raises InputError for anything else."""
+    if not isinstance(value, int) or not least <= value <= most:
+        raise InputError(name, found=value, wanted=f"a whole number from {least} to {most}", fix="Set it in the node.")
     return value
 
 

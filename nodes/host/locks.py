@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Hashable, Iterable
-from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -86,7 +85,7 @@ def sample_informed(
         negative=frozenset(
             cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds
         ),
-        weights_key=partial(weights_key_of, patcher),
+        weights_key=lambda: weights_key_of(patcher),  # no partial: a deep copy of the options would copy the model
         sigma_of=lambda percent: float(schedule.percent_to_sigma(percent)),
         latent_shape=tuple(noise.shape[-3:]),
     )

@@ -122,20 +122,23 @@ def _terms(
     read_pictures: ReadPictures | None,
     device: torch.device,
 ) -> tuple[IpTerm | None, RefTerm | None, StandInTerm | None]:
-    """What the acting parts read of the identity; raises InputError for what they lack."""
-    ip, ref, stand_in = None, None, None
+    """What the acting parts read of the identity; raises InputError for what they lack, before anything is computed."""
     if parts.ip is not None:
         require_space(adapter.space_sha256, identity.space)
-        ip = IpTerm.of(*parts.ip, identity.embeddings, device)
     if parts.stand_in is not None:
         require_expert(adapter.stand_in_expert, model.noise_level)
-        portrait, read = checked_portrait(identity), checked_reader(read_pictures)
+    portrait = None if parts.stand_in is None else checked_portrait(identity)
+    crop = None if parts.ref is None else checked_reference(identity)
+    read = None if portrait is None and crop is None else checked_reader(read_pictures)
+    text = None if parts.ref is None else checked_text(ref_text, model.text_d)
+
+    ip, ref, stand_in = None, None, None
+    if parts.ip is not None:
+        ip = IpTerm.of(*parts.ip, identity.embeddings, device)
+    if parts.stand_in is not None and portrait is not None and read is not None:
         stand_in = StandInTerm(parts.stand_in, read(portrait[None]), adapter.stand_in_expert)
-    if parts.ref is not None:
-        crop, read = checked_reference(identity), checked_reader(read_pictures)
-        text = checked_text(ref_text, model.text_d)
-        pictures = torch.stack((crop, torch.full_like(crop, GREY)))  # 2 h w 3
-        ref = RefTerm(parts.ref, read(pictures), text)
+    if parts.ref is not None and crop is not None and read is not None and text is not None:
+        ref = RefTerm(parts.ref, read(torch.stack((crop, torch.full_like(crop, GREY)))), text)  # 2 h w 3
     return ip, ref, stand_in
 
 

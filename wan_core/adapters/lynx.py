@@ -124,9 +124,8 @@ class LynxRef(nn.Module):
 class IpTerm:
     """Identity tokens of Lynx: a term of cross-attention."""
 
-    unnormed: (
-        KeysValues  # of the identity and of the null identity, 2 n d each in fp32 and in RAM, keys before the norm
-    )
+    # of the identity and of the null identity, 2 n d each in fp32 and in RAM, keys before the norm
+    unnormed: KeysValues
     is_normed_by_model: bool  # by the block's own norm of keys; else by their root mean square
 
     @classmethod
@@ -134,8 +133,11 @@ class IpTerm:
         """The term of face vectors m 512, computed on a device; the layers stay where they rest, and are cast there."""
         vectors = embeddings.to(device, torch.float32)  # m 512
         tokens = resampler(torch.stack((vectors, torch.zeros_like(vectors))))  # 2 n d
-        pairs = {block: ip.layers[str(block)](tokens) for block in ip.blocks}
-        return cls({block: (k.cpu(), v.cpu()) for block, (k, v) in pairs.items()}, is_normed_by_model=ip.is_full)
+        unnormed: KeysValues = {}
+        for block in ip.blocks:
+            k, v = ip.layers[str(block)](tokens)
+            unnormed[block] = k.cpu(), v.cpu()
+        return cls(unnormed, is_normed_by_model=ip.is_full)
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""

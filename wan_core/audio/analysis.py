@@ -31,7 +31,7 @@ class AudioEncoder(Protocol):
     def encode_audio(self, audio: Tensor, sample_rate: int) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AudioRequest:
     """A recording, and the video that it is for; the values are checked when it is analysed."""
 
@@ -40,7 +40,7 @@ class AudioRequest:
     frames: int = 0  # 0: as many as the recording lasts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AudioAnalysis:
     """What a recording is at every frame of its video."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..media.chart import Curve, line_chart
-from ..notes import note_lines
 from .analysis import AudioAnalysis
 from .timing import CHUNK_FRAMES, frame_centres_s
 from .tracks import FLOOR_DB, TrackSet
@@ -24,9 +23,10 @@ def describe(analysis: AudioAnalysis) -> str:
         f"audio: {sound.duration_s:.3f} s at {sound.rate_hz} Hz, {mix}",
         f"video: {_fit_words(analysis)}",
         f"level: {_level_words(analysis.tracks)}",
+        *(f"warning: {note.text}" for note in analysis.notes),
         f"encoder: {encoding}",
     ]
-    return "\n".join([*lines, *note_lines(analysis.notes)])
+    return "\n".join(lines)
 
 
 def plot(analysis: AudioAnalysis) -> Tensor:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..checks import checked_number, require_choice
+from ..checks import checked_count, require_choice
 from ..errors import InputError
 from .faces import Face, face_problem
 from .images import SMALLEST_FACE_PX, Pictures
@@ -28,7 +28,7 @@ class FaceSelection:
 
     def __post_init__(self) -> None:
         require_choice(self.method, SELECTION_METHODS, name="pick")
-        checked_number(self.index, 0, LARGEST_INDEX, name="index")
+        checked_count(self.index, LARGEST_INDEX, name="index", least=0)
 
 
 @dataclass(frozen=True, slots=True)

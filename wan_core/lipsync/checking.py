@@ -22,17 +22,27 @@ RESAMPLED = Note(
 TOO_SHORT = Note("too_short", f"under {SURE_S} s offset and confidence are unsure, so the clip does not pass")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LipSyncRequest:
-    """A talking face and its sound; the values are checked when lip sync is."""
+    """A talking face and its sound that can be scored; ``of`` makes one of what comes in."""
 
-    frames: object  # IMAGE: f h w 3 in [0, 1], crops of one face
-    fps: float | Fraction
-    audio: object  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
-    mode: Mode = "parity"
+    clip: Clip
+    mode: Mode
+
+    @classmethod
+    def of(
+        cls,
+        frames: object,  # IMAGE: f h w 3 in [0, 1], crops of one face
+        fps: float | Fraction,
+        audio: object,  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
+        mode: Mode = "parity",
+    ) -> LipSyncRequest:
+        """Raises InputError for what cannot be scored."""
+        require_choice(mode, MODES, name="mode")
+        return cls(checked_clip(frames, fps, audio), mode)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LipSyncResult:
     """How well lips and sound agree."""
 
@@ -54,13 +64,12 @@ def check(
     on_device: Callable[[SyncNet], AbstractContextManager[torch.device]] = _where_it_is,
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None,
 ) -> LipSyncResult:
-    """Scores the lip sync of a face as Chung and Zisserman do; raises InputError for what cannot be scored.
+    """Scores the lip sync of a face as Chung and Zisserman do.
 
     ``on_device`` holds the network on the device that it gives while the block runs; ``progress`` is told how many
     windows there are, and what it gives, how many are done.
     """
-    require_choice(request.mode, MODES, name="mode")
-    clip = checked_clip(request.frames, request.fps, request.audio)
+    clip = request.clip
     with on_device(network) as device:
         lips, sounds = embed(network, clip, device, progress(2 * clip.windows))  # n d, n d
     scored = score(lips, sounds, request.mode)

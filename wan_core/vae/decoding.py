@@ -23,7 +23,7 @@ from .stream import stream_frames
 Output = TypeVar("Output", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadedVae:
     """A network that can run now."""
 
@@ -35,7 +35,7 @@ class LoadedVae:
 Load = Callable[[Any, DecodePlan, torch.dtype], AbstractContextManager[LoadedVae]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DecodeResult(Generic[Output]):
     """What became of the frames, and how they were decoded."""
 

@@ -14,7 +14,7 @@ from .params import RGB, VaeParams, WanVae, detect_vae
 from .plan import AUTO, Tiling
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DecodeRequest:
     """A latent that the network can decode, and how; ``of`` makes one of what comes in."""
 

@@ -317,6 +317,28 @@ def test_what_does_not_fit_is_named(row: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"read_pictures": None},
+        {"identity": identity(portrait=None)},
+        {"identity": identity(reference_crop=None)},
+        {"adapter": replace(ADAPTERS["everything"], stand_in_expert="high"), "model": LOW},
+        {"ref_text": None},
+        {"ref_text": [ONE_TEXT] * 2},
+    ],
+)
+def test_nothing_is_computed_before_all_parts_are_there(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(*_args: Any) -> Any:
+        raise AssertionError("computed too early")
+
+    monkeypatch.setattr(IpTerm, "of", compute)
+    with pytest.raises(InputError):
+        locked(**{"read_pictures": compute} | changes)
+
+
+@pytest.mark.parametrize(
     ("kind", "changes"),
     [
         ("lite", {"adapter": HASHED, "identity": identity(space=ONNX)}),

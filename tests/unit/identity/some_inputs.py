@@ -43,7 +43,7 @@ def ir_params(widths: Sequence[int], units: Sequence[int], *, squeezed_by: int, 
 
 
 @contextmanager
-def refused(input_name: str, found: str, wanted: str) -> Iterator[None]:
+def refused(input_name: str, found: object, wanted: str) -> Iterator[None]:
     """Expects an InputError that says this, word for word."""
     with pytest.raises(InputError) as caught:
         yield

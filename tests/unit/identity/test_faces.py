@@ -69,8 +69,8 @@ def test_a_box_is_read_with_spaces_or_commas_or_named() -> None:
 def test_a_selection_that_there_is_not_is_named() -> None:
     with refused("pick", "'smallest'", "one of largest, nearest to centre, index, box"):
         FaceSelection("smallest")
-    for index in (-1, 100):
-        with refused("index", str(index), "a number from 0 to 99"):
+    for index in (-1, 100, 2.0):
+        with refused("index", index, "a whole number from 0 to 99"):
             FaceSelection("index", index)
 
 

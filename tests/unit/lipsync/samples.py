@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,8 +30,14 @@ def small_syncnet() -> SyncNet:
     return build_syncnet(random_weights(), file_name="net", operations=nn)
 
 
-def request(frames: int = 40, fps: float = 25.0, samples: int = 25600, mode: Mode = "parity") -> LipSyncRequest:
+def talking(frames: int = 40, fps: float = 25.0, samples: int = 25600, mode: Mode = "parity") -> dict[str, Any]:
+    """A clip and its sound, as they come in."""
     generator = torch.Generator().manual_seed(3)
     pictures = torch.rand(frames, 32, 24, 3, generator=generator)
     waveform = torch.rand(1, 1, samples, generator=generator) - 0.5
-    return LipSyncRequest(pictures, fps, {"waveform": waveform, "sample_rate": 16000}, mode)
+    audio = {"waveform": waveform, "sample_rate": 16000}
+    return {"frames": pictures, "fps": fps, "audio": audio, "mode": mode}
+
+
+def request(*args: Any, **changes: Any) -> LipSyncRequest:
+    return LipSyncRequest.of(**talking(*args, **changes))

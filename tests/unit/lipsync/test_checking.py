@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.lipsync.samples import request, small_syncnet
+from tests.unit.lipsync.samples import request, small_syncnet, talking
 from wan_core.errors import InputError
-from wan_core.lipsync import SyncNet, check, describe, plot
+from wan_core.lipsync import LipSyncRequest, SyncNet, check, describe, plot
 from wan_core.lipsync.clip import audio_windows, checked_clip, lip_input, tick_sources
 from wan_core.lipsync.embed import embed
 from wan_core.lipsync.mfcc import mfcc, to_int16_scale
@@ -65,8 +64,7 @@ def test_audio_windows_are_20_cepstra_at_4_a_tick() -> None:
     ("ticks", "samples", "count"), [(25, 16000, 20), (25, 3840, 1), (6, 99999, 1), (40, 16639, 20)]
 )
 def test_windows_are_five_fewer_than_the_shorter_stream(ticks: int, samples: int, count: int) -> None:
-    given = request(ticks, samples=samples)
-    clip = checked_clip(given.frames, given.fps, given.audio)
+    clip = request(ticks, samples=samples).clip
     assert clip.windows == len(audio_windows(clip.samples, count)) == count
 
 
@@ -91,9 +89,9 @@ def test_the_network_is_loaded_for_as_long_as_the_clip_goes_through_it_in_chunks
 
 @torch.no_grad()
 def test_repeating_every_frame_at_twice_the_rate_changes_nothing_but_a_note() -> None:
-    network, once = small_syncnet(), request(12)
-    twice = replace(once, frames=once.frames.repeat_interleave(2, dim=0), fps=50.0)
-    results = [check(given, network) for given in (once, twice)]
+    network, once = small_syncnet(), talking(12)
+    twice = once | {"frames": once["frames"].repeat_interleave(2, dim=0), "fps": 50.0}
+    results = [check(LipSyncRequest.of(**given), network) for given in (once, twice)]
     assert torch.allclose(results[0].score.curve, results[1].score.curve, rtol=1e-5)
     codes = [[note.code for note in result.notes] for result in results]
     assert codes == [["too_short"], ["resampled_frames", "too_short"]]
@@ -130,30 +128,30 @@ HUM = torch.tensor([5e-5, -5e-5]).repeat(8000)
 @pytest.mark.parametrize(
     ("good", "changes", "message"),
     [
-        (request(), {"mode": "exact"}, "mode: found 'exact'; wanted one of parity, robust. Pick one in the node."),
-        (request(), {"frames": None}, f"frames: found NoneType; {PICTURES}"),
-        (request(), {"frames": torch.rand(8, 8, 3)}, f"frames: found shape [8, 8, 3]; {PICTURES}"),
-        (request(), {"frames": torch.rand(9, 8, 8, 4)}, f"frames: found shape [9, 8, 8, 4]; {PICTURES}"),
-        (request(), {"frames": torch.rand(0, 8, 8, 3)}, f"frames: found shape [0, 8, 8, 3]; {PICTURES}"),
-        (request(), {"frames": WITH_NAN}, f"frames: found NaN or infinity in frame 4; {NAN}"),
-        (request(), {"frames": BYTES.float()}, f"frames: found pixels from 0 to 255; {RANGE}"),
-        (request(), {"frames": BYTES.to(torch.uint8)}, f"frames: found pixels from 0 to 255; {RANGE}"),
-        (request(), {"frames": torch.full((9, 8, 8, 3), -0.06)}, f"frames: found pixels from -0.06 to -0.06; {RANGE}"),
-        (request(), {"frames": torch.full((9, 8, 8, 3), 1.06)}, f"frames: found pixels from 1.06 to 1.06; {RANGE}"),
-        (request(), {"fps": 0}, "fps: found 0; wanted a frame rate above 0. Set the frame rate of the video."),
-        (request(5), {}, f"frames: found 5 at 25 fps (5 at 25 fps); {LENGTH}"),
-        (request(3, fps=16.0), {}, f"frames: found 3 at 16 fps (5 at 25 fps); {LENGTH}"),
-        (request(9, fps=50.0), {}, f"frames: found 9 at 50 fps (4 at 25 fps); {LENGTH}"),
-        (request(), {"audio": None}, f"audio: found {NO_SOUND}"),
-        (request(samples=3839), {}, f"audio: found 0.240 s; {SOUND}"),
-        (request(), {"audio": sound_of(torch.zeros(16000))}, f"audio: found silence (-inf dB); {SPEECH}"),
-        (request(), {"audio": sound_of(torch.full((16000,), 0.5))}, f"audio: found silence (-inf dB); {SPEECH}"),
-        (request(), {"audio": sound_of(HUM)}, f"audio: found silence (-86 dB); {SPEECH}"),
+        (talking(), {"mode": "exact"}, "mode: found 'exact'; wanted one of parity, robust. Pick one in the node."),
+        (talking(), {"frames": None}, f"frames: found NoneType; {PICTURES}"),
+        (talking(), {"frames": torch.rand(8, 8, 3)}, f"frames: found shape [8, 8, 3]; {PICTURES}"),
+        (talking(), {"frames": torch.rand(9, 8, 8, 4)}, f"frames: found shape [9, 8, 8, 4]; {PICTURES}"),
+        (talking(), {"frames": torch.rand(0, 8, 8, 3)}, f"frames: found shape [0, 8, 8, 3]; {PICTURES}"),
+        (talking(), {"frames": WITH_NAN}, f"frames: found NaN or infinity in frame 4; {NAN}"),
+        (talking(), {"frames": BYTES.float()}, f"frames: found pixels from 0 to 255; {RANGE}"),
+        (talking(), {"frames": BYTES.to(torch.uint8)}, f"frames: found pixels from 0 to 255; {RANGE}"),
+        (talking(), {"frames": torch.full((9, 8, 8, 3), -0.06)}, f"frames: found pixels from -0.06 to -0.06; {RANGE}"),
+        (talking(), {"frames": torch.full((9, 8, 8, 3), 1.06)}, f"frames: found pixels from 1.06 to 1.06; {RANGE}"),
+        (talking(), {"fps": 0}, "fps: found 0; wanted a frame rate above 0. Set the frame rate of the video."),
+        (talking(5), {}, f"frames: found 5 at 25 fps (5 at 25 fps); {LENGTH}"),
+        (talking(3, fps=16.0), {}, f"frames: found 3 at 16 fps (5 at 25 fps); {LENGTH}"),
+        (talking(9, fps=50.0), {}, f"frames: found 9 at 50 fps (4 at 25 fps); {LENGTH}"),
+        (talking(), {"audio": None}, f"audio: found {NO_SOUND}"),
+        (talking(samples=3839), {}, f"audio: found 0.240 s; {SOUND}"),
+        (talking(), {"audio": sound_of(torch.zeros(16000))}, f"audio: found silence (-inf dB); {SPEECH}"),
+        (talking(), {"audio": sound_of(torch.full((16000,), 0.5))}, f"audio: found silence (-inf dB); {SPEECH}"),
+        (talking(), {"audio": sound_of(HUM)}, f"audio: found silence (-86 dB); {SPEECH}"),
     ],
 )
-def test_a_clip_that_cannot_be_scored_is_refused(good: Any, changes: dict[str, Any], message: str) -> None:
+def test_a_clip_that_cannot_be_scored_is_refused(good: dict[str, Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as error:
-        check(replace(good, **changes), small_syncnet())
+        LipSyncRequest.of(**good | changes)
     assert str(error.value) == message
 
 

@@ -57,7 +57,7 @@ def checked_path(folder: str, name: str, *, input_name: str) -> str:
 class WeightsFile:
     """A weight file that was read whole."""
 
-    name: str  # as the user picked it
+    name: str  # as the user selected it
     path: str
     state_dict: StateDict
     metadata: dict[str, str]  # of a safetensors file; empty for other formats
@@ -69,7 +69,7 @@ class WeightsFile:
 
 
 def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
-    """Reads a weight file that the user picked by name; raises InputError when it is absent or cannot be read."""
+    """Reads a weight file that the user selected by name; raises InputError when it is absent or cannot be read."""
     path = checked_path(folder, name, input_name=input_name)
     is_safetensors = name.lower().endswith((".safetensors", ".sft"))
     try:

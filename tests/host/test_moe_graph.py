@@ -73,12 +73,16 @@ def cached(graph: Graph, model: Link, threshold: float) -> Link:
     return graph.add("EasyCache", model=model, **settings)[0]
 
 
+def scaled(graph: Graph, model: Link, factor: float) -> Link:
+    return graph.add("Epsilon Scaling", model=model, scaling_factor=factor)[0]
+
+
 def patched(
-    graph: Graph, *, lora: tuple[float, float] = (1.0, 1.0), cfg: float = 1.0, cache: float = 3.0
+    graph: Graph, *, lora: tuple[float, float] = (1.0, 1.0), cfg: float = 1.0, scale: float = 1.1, cache: float = 3.0
 ) -> tuple[Link, Link]:
-    """The two experts: a LoRA on each, another cfg on the high one, a cache on the low one."""
+    """The two experts: a LoRA on each, another cfg and a hook after guidance on the high one, a cache on the low."""
     high, low = experts(graph).values()
-    high = override(graph, with_lora_file(graph, high, "high", lora[0]), cfg)
+    high = scaled(graph, override(graph, with_lora_file(graph, high, "high", lora[0]), cfg), scale)
     return high, cached(graph, with_lora_file(graph, low, "low", lora[1]), cache)
 
 
@@ -100,6 +104,7 @@ def test_a_whole_graph_of_stock_patches_acts_on_each_expert_by_itself(client: Cl
         "no lora on high": patched(graph, lora=(0.0, 1.0)),
         "no lora on low": patched(graph, lora=(1.0, 0.0)),
         "no other cfg": patched(graph, cfg=1.5),
+        "no hook": patched(graph, scale=1.0),
         "no cache": patched(graph, cache=0.0),
     }
     saves = {name: graph.save(together(graph, models, **common)) for name, models in shots.items()}

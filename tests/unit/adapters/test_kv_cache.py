@@ -41,8 +41,8 @@ def held_bytes(cache: KvCache) -> tuple[int, int]:
 
 
 def test_a_narrower_type_rounds_and_holds_its_largest_value_for_what_is_beyond() -> None:
-    found = stored_as({0: (torch.tensor([[[1.0, 1.03, -1e4]]]), torch.zeros(1, 1, 3))}, torch.float8_e4m3fn)
-    assert found[0][0].float().tolist() == [[[1.0, 1.0, -448.0]]]
+    found = stored_as({0: (torch.tensor([[[1.0, 1.03, -1e4]]]), torch.full((1, 1, 1), 1e4))}, torch.float8_e4m3fn)
+    assert found[0][0].float().tolist() == [[[1.0, 1.0, -448.0]]] and found[0][1].float().item() == 448.0
     assert found[0][1].dtype == torch.float8_e4m3fn
 
 

@@ -113,6 +113,20 @@ def test_two_masked_portraits_do_not_see_each_other() -> None:
     assert not torch.equal(outs[0][:, 3:], outs[1][:, 3:])
 
 
+def test_a_portrait_that_is_whole_where_another_is_in_part_moves_that_token_with_it() -> None:
+    given, (k, v), (k_part, v_part) = call(), pair(30, sources=1), pair(40, sources=1)
+    whole = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    locks = active(token_weights=whole), active(token_weights=whole / 2)
+    found = with_portraits(given, [(locks[0], (k, v)), (locks[1], (k_part, v_part))])[0, 1]
+    keys, values = given.k[0], given.v[0]
+    q = given.q[0, 1]
+    y, with_whole, with_part = (
+        one(q, torch.cat((keys, more_k)), torch.cat((values, more_v)))
+        for more_k, more_v in ((keys[:0], values[:0]), (k[0], v[0]), (k_part[0], v_part[0]))
+    )
+    torch.testing.assert_close(found, y + (with_whole - y) + 0.5 * (with_part - y))
+
+
 def test_an_empty_mask_leaves_self_attention_as_it_is() -> None:
     given = call()
     found = with_portraits(given, [(active(token_weights=torch.zeros(TOKENS)), pair(30, sources=1))])

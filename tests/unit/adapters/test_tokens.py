@@ -68,6 +68,13 @@ def test_a_mask_that_does_not_fit_the_video_is_refused(shape: tuple[int, ...], m
     assert message in str(caught.value)
 
 
+def test_a_pixel_of_the_mask_counts_for_every_token_that_it_touches() -> None:
+    mask = torch.zeros(1, 3, 6)  # a token is one and a half of its pixels wide and high
+    mask[0, 1, 1] = 1.0
+    wanted = torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 2)
+    assert torch.equal(token_mask(mask, GRID, SIZE_PX)[0], wanted)
+
+
 def test_weights_are_mask_times_frame_weight_and_nothing_without_both() -> None:
     assert token_weights(None, (), GRID, SIZE_PX) is None
     mask = torch.full((1, 32, 64), 0.5)

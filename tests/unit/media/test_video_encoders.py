@@ -57,6 +57,11 @@ def test_prores_takes_an_odd_height_and_ffv1_any_size(tmp_path: Path) -> None:
     assert film(tmp_path, noise(2, 5, 3), codec="ffv1").stat().st_size > 0
 
 
+@pytest.mark.parametrize(("quality", "crf"), [(0, "1"), (18, "22"), (51, "63")])
+def test_quality_goes_to_the_same_place_on_the_scale_of_av1_whose_0_means_none(quality: int, crf: str) -> None:
+    assert dict(choose(codec="av1", quality=quality).options)["crf"] == crf
+
+
 @pytest.fixture
 def broken_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hardware encoders that are missing, that do not open and that do not know their option."""

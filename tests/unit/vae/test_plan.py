@@ -62,6 +62,13 @@ def cached_by_name(shapes: Shapes, *, flat: bool) -> int:
     return total
 
 
+@pytest.mark.parametrize(("width", "share"), [(64, 1), (96, 4 / 3)])
+def test_pinned_ram_takes_the_next_power_of_two(width: int, share: float) -> None:
+    of = model(detect_vae(wan21_shapes(dim=8)), width, 64)  # all of its channels are powers of two
+    held, taken = (of.parked_bytes(PARKED_CACHE, pinned=pinned) for pinned in (False, True))
+    assert taken == pytest.approx(share * held) and held > 0
+
+
 @pytest.mark.parametrize("dim", [8, 24, 96])
 @pytest.mark.parametrize(("shapes_of", "flat"), [(wan21_shapes, True), (wan22_shapes, False)], ids=["wan21", "wan22"])
 def test_the_cache_is_two_frames_of_the_input_of_every_convolution_of_three_taps(

@@ -56,12 +56,15 @@ def test_whole_frames_equal_stock_decoding_bit_for_bit_and_auto_does_up_to_round
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype", "latent"), [("2.1", "float32", [1, 16, 3, 6, 8]), ("2.2", "bfloat16", [1, 48, 3, 3, 4])]
+    ("kind", "dtype", "latent"), [("2.1", "float32", [1, 16, 3, 6, 8]), ("2.2", "bfloat16", [1, 48, 2, 1, 2])]
 )
 def test_decoders_of_the_real_size_equal_stock_decoding_bit_for_bit(
     client: Client, kind: str, dtype: str, latent: list[int]
 ) -> None:
-    """With random weights; the Wan2.2 decoder is in bf16, because in fp32 it has 2.2 GB of them."""
+    """With random weights; the Wan2.2 decoder is in bf16, because in fp32 it has 2.2 GB of them.
+
+    It decodes little: a processor that does not know bf16 takes long for it.
+    """
     graph = Graph()
     inputs = {
         "samples": graph.make(latent=latent),
@@ -70,7 +73,7 @@ def test_decoders_of_the_real_size_equal_stock_decoding_bit_for_bit(
     ours = [recipes.decoded(graph, **inputs, tiling=tiling) for tiling in ("whole frame", "auto")]
     expected, whole, auto = client.values(graph, [stock(graph, **inputs), *ours])
     pictures = expected.array
-    assert pictures.shape[0] == 9
+    assert pictures.shape[0] == 4 * latent[2] - 3
     assert 0.05 < pictures.std() < 0.45
     assert whole == expected
     tolerance = ONE_FRAME_TOLERANCE if dtype == "float32" else BF16_TOLERANCE

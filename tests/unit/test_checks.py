@@ -97,4 +97,4 @@ def test_conditioning_that_the_model_cannot_read_is_refused(conditioning: object
 
 @pytest.mark.parametrize("text", [TEXT, torch.zeros(2, 512, TEXT_D)])
 def test_readable_conditioning_passes(text: torch.Tensor) -> None:
-    require_conditioning([[text, {}]], TEXT_D, name="positive")
+    assert require_conditioning([[text, {}]], TEXT_D, name="positive") is None

@@ -7,6 +7,7 @@ of the allocator, for which a plan's reserve is there. The attention is taken to
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
@@ -33,7 +34,7 @@ class FreeMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryModel:
+class MemoryModel(ABC):
     """What one clip takes, by the way it is decoded; each kind of VAE says what its host's loop and shortcuts hold."""
 
     params: VaeParams
@@ -125,15 +126,15 @@ class MemoryModel:
                 waiting += stage.area * (source + stage.width)
         return most
 
+    @abstractmethod
     def _shortcut_source(self, stage: Stage) -> int:
         """Channels of a stage's input that wait for the shortcut around it."""
-        raise NotImplementedError
 
     # The host's schedule
 
+    @abstractmethod
     def _host_working(self) -> int:
         """The most that the host's own loop holds at a time beside the caches and the finished frames."""
-        raise NotImplementedError
 
 
 class Wan21Memory(MemoryModel):

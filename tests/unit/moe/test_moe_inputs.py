@@ -38,7 +38,7 @@ def test_what_is_no_latent_is_refused(latent: object, found: str, message: str) 
 
 @pytest.mark.parametrize("mask", [None, torch.ones(8, 8), torch.ones(2, 1, 8, 8)])
 def test_a_latent_with_or_without_a_mask_passes(mask: torch.Tensor | None) -> None:
-    require_latent({"samples": SAMPLES} | ({} if mask is None else {"noise_mask": mask}))
+    assert require_latent({"samples": SAMPLES} | ({} if mask is None else {"noise_mask": mask})) is None
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""The front door: which parts of an adapter act, what they read, what is refused word for word, and the report."""
+"""The front door: which parts of an adapter act, what they read, and the report."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,50 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.adapters.adapter_files import FULL, LITE, REF, STAND_IN, load, selected
-from wan_core.adapters import LockResult, LockSettings, TargetParams, describe_lock, make_lock
-from wan_core.adapters.lock import Lock
+from tests.unit.adapters.adapter_files import LITE, REF, STAND_IN, load, selected
+from tests.unit.adapters.some_locks import (
+    ADAPTERS,
+    MODEL,
+    TEXT,
+    identity,
+    lock_of,
+    locked,
+    read_pictures,
+)
+from wan_core.adapters import describe_lock
 from wan_core.adapters.lynx import IpTerm, RefTerm
 from wan_core.adapters.report import kept_bytes
 from wan_core.adapters.settings import parse_blocks
 from wan_core.adapters.stand_in import StandInTerm
-from wan_core.errors import InputError
-
-EVERYTHING = FULL | REF | STAND_IN
-ADAPTERS = {
-    name: load(selected(tables))
-    for name, tables in {"lite": LITE, "full": FULL, "ref": REF, "stand-in": STAND_IN, "everything": EVERYTHING}.items()
-}
-MODEL = TargetParams("WanModel", 96, 4, text_d=64, has_plain_layout=True, noise_level=None)
-TEXT = torch.randn(1, 7, 64, generator=torch.Generator().manual_seed(1))
-SPACE = SimpleNamespace(name="mine.pth", sha256="ab" * 32, family="IR-SE")
-
-
-def identity(**changes: Any) -> Any:
-    """A person with everything that an adapter can read."""
-    draw = torch.Generator().manual_seed(0)
-    vectors, crop, portrait = (torch.rand(shape, generator=draw) for shape in ((1, 512), (16, 16, 3), (32, 48, 3)))
-    parts = {"embeddings": vectors, "reference_crop": crop, "portrait": portrait}
-    return SimpleNamespace(**parts | {"space": SPACE, "content_sha256": "a person"} | changes)
-
-
-def read_pictures(pictures: Tensor) -> Tensor:
-    """A VAE whose latents are the pictures' own pixels, one in eight, with 16 channels."""
-    return pictures[:, ::8, ::8, :1].movedim(-1, 1)[:, :, None].expand(-1, 16, -1, -1, -1)
-
-
-def locked(kind: str = "everything", **changes: Any) -> LockResult:
-    """What the door gives; a change is a setting, or one of the door's other arguments."""
-    door = {"identity": identity(), "adapter": ADAPTERS[kind], "model": MODEL, "read_pictures": read_pictures}
-    door = {name: changes.pop(name, value) for name, value in (door | {"earlier": ()}).items()}
-    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "blocks": "all", "ref_text": [[TEXT, {}]]}
-    return make_lock(LockSettings(**settings | changes), **door)
-
-
-def lock_of(result: LockResult) -> Lock:
-    assert result.lock is not None
-    return result.lock
-
 
 # What acts
 
@@ -179,179 +149,6 @@ def test_rounding_of_a_mask_is_cut_off() -> None:
     mask = torch.rand(3, 4, 4)
     assert torch.equal(lock_of(locked(mask=mask)).mask, mask)
     assert torch.equal(lock_of(locked(mask=torch.full((1, 1, 1), 1.0000002))).mask, torch.ones(1, 1, 1))
-
-
-# What is refused
-
-NUMBER, LISTED = "a finite number of 0 or more", '"all", or numbers and ranges like "0-19, 25"'
-PAIR, RISING = 'frame and weight, as in "0:1, 40:0.5"', "each frame once, in rising order"
-HIGH = replace(ADAPTERS["stand-in"], stand_in_expert="high")
-HASHED = replace(ADAPTERS["lite"], space_sha256="cd" * 32)
-ONNX = SimpleNamespace(name="mine.onnx", sha256="cd" * 32, family="iResNet")
-SCAIL = replace(MODEL, network="SCAILWanModel", has_plain_layout=False)
-LOW, NARROW, SHALLOW = replace(MODEL, noise_level="low"), replace(MODEL, width_d=48), replace(MODEL, blocks=3)
-STRANGE = "a SCAILWanModel, which arranges the video's tokens in its own way"
-ONE_TEXT = [TEXT, {}]
-WANTED = {  # what is wanted, by what is found
-    "2 with the person on both prompts": "a negative prompt without the person",
-    "nothing": "the model's VAE, for the pictures of the identity",
-    "several texts": "one",
-    "an adapter for a model of width 96": "one for this model's width 48",
-    "weights for block 3": "an adapter for this model of 3 blocks",
-    "the Stand-In file of the high-noise expert on the low-noise model": "the one of the low-noise expert",
-    "an identity without a portrait": "one with a portrait, for Stand-In",
-    "an identity of crops that were aligned already": "one with a wider crop, for the reference layers",
-    "an identity without vectors": "one with vectors, for Lynx",
-    "an identity of the recogniser mine.onnx (family iResNet)": "a recogniser of the family IR-SE",
-    "an identity of the recogniser mine.pth (SHA-256 abababababab)": "the recogniser that the adapter names, SHA-256 "
-    "cdcdcdcdcdcd",
-}
-FIX = {  # what to do, by what is found, else by the input
-    "strength": "Adapters are trained with 1.",
-    "ref_strength": "Adapters are trained with 1.",
-    "identity_guidance": "Set it to 0 to turn it off; Lynx was shown with 2.",
-    "start_percent": "Swap or correct the two values.",
-    "apply_to": "Pick one in the node.",
-    "kept_as": "Pick one in the node.",
-    "2 with the person on both prompts": 'Set apply_to to "positive", or identity_guidance to 0.',
-    "blocks": 'Write "all" if in doubt.',
-    "frame_weights": "Leave it empty for the same weight throughout.",
-    "mask": "Connect a MASK, for example from Load Image (as Mask).",
-    "vae": "Connect Load VAE.",
-    "nothing for the text": 'Connect CLIP Text Encode with "image of a face".',
-    "several texts": 'Connect one CLIP Text Encode with "image of a face".',
-    "ref_text": "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan.",
-    "an adapter for a model of width 96": "Wan2.2 A14B is 5120 wide, TI2V-5B 3072, Wan2.1 1.3B 1536: use the adapter "
-    "of the same model.",
-    "weights for block 3": "Use the adapter with the model that it was trained for.",
-    "adapter": "Load one adapter for each expert, with the Stand-In file of that expert.",
-    "an identity without vectors": "Encode the pictures again with a recogniser, and with the faces found by a "
-    "detector or by landmarks.",
-    "an identity without a portrait": "Encode the pictures again, with the faces found by a detector or by landmarks.",
-    "an identity of crops that were aligned already": "Encode the pictures again, with the faces found by a detector "
-    "or by landmarks.",
-    "identity": "Encode the pictures again with the recogniser that the adapter was trained with.",
-}
-REFUSED: list[tuple[Any, ...]] = [  # adapter, changes, input, what is found, and what is wanted where WANTED is silent
-    *(
-        ("lite", {name: value}, name, str(value), NUMBER)
-        for name in ("strength", "ref_strength", "identity_guidance")
-        for value in (-0.5, math.nan, math.inf)
-    ),
-    *(
-        ("lite", {"start_percent": start, "end_percent": end}, "start_percent", f"{start:g} with end_percent {end:g}")
-        + ("0 <= start_percent <= end_percent <= 1",)
-        for start, end in ((0.6, 0.5), (-0.1, 1.0), (0.0, 1.1), (math.nan, 1.0))
-    ),
-    ("lite", {"apply_to": "nobody"}, "apply_to", "'nobody'", "one of auto, both, positive"),
-    ("lite", {"kept_as": "int4"}, "kept_as", "'int4'", "one of model's type, fp8"),
-    *(
-        (kind, {"identity_guidance": 2.0} | more, "identity_guidance", "2 with the person on both prompts")
-        for kind, more in (("lite", {"apply_to": "both"}), ("stand-in", {}))
-    ),
-    *(("lite", {"blocks": text}, "blocks", "no blocks", LISTED) for text in ("", " , ")),
-    *(("lite", {"blocks": text}, "blocks", repr(text), LISTED) for text in ("5-", "first", "-1", "1.5")),
-    ("lite", {"blocks": "3-1"}, "blocks", "'3-1'", "a range that counts upwards"),
-    ("lite", {"blocks": "0-4"}, "blocks", "'0-4'", "blocks from 0 to 3, as this model has"),
-    ("lite", {"blocks": "0,3"}, "blocks", "'3'", "blocks that the adapter has weights for: 0, 2"),
-    ("lite", {"frame_weights": 1.0}, "frame_weights", "1.0", 'a text like "0:1, 40:0.5"'),
-    *(
-        ("lite", {"frame_weights": text}, "frame_weights", repr(text), PAIR)
-        for text in ("1", "0:x", "0:-1", "0:nan", "0-4:1")
-    ),
-    ("lite", {"frame_weights": "8:1, 4:1"}, "frame_weights", "the frames 8, 4", RISING),
-    ("lite", {"frame_weights": "4:1, 4:0"}, "frame_weights", "the frames 4, 4", RISING),
-    ("lite", {"mask": "text"}, "mask", "str", "a MASK"),
-    *(
-        ("lite", {"mask": torch.ones(shape)}, "mask", f"a tensor of shape {shape}", "masks as frames, height, width")
-        for shape in ((4, 4), (0, 4, 4))
-    ),
-    *(
-        ("lite", {"mask": torch.full((1, 4, 4), value)}, "mask", "values outside of 0 to 1", "values from 0 to 1")
-        for value in (math.nan, 1.1, -0.1)
-    ),
-    ("lite", {"model": NARROW}, "adapter", "an adapter for a model of width 96"),
-    ("full", {"model": SHALLOW}, "adapter", "weights for block 3"),
-    (
-        *("stand-in", {"adapter": HIGH, "model": LOW}, "adapter"),
-        "the Stand-In file of the high-noise expert on the low-noise model",
-    ),
-    *(
-        (kind, more | {"model": SCAIL}, "model", STRANGE, f"a plain Wan model for {needs}")
-        + (f"Use another model, or do without {needs}.",)
-        for kind, more, needs in (
-            ("lite", {"mask": torch.ones(1, 4, 4)}, "masks and frame weights"),
-            ("ref", {}, "ref_layers"),
-            ("ref", {"frame_weights": "0:1"}, "masks and frame weights and ref_layers"),
-        )
-    ),
-    *(
-        (kind, {"identity": identity(**lacking)}, "identity", found)
-        for kind, lacking, found in (
-            ("stand-in", {"portrait": None}, "an identity without a portrait"),
-            ("ref", {"reference_crop": None}, "an identity of crops that were aligned already"),
-            ("lite", {"space": None}, "an identity without vectors"),
-            ("lite", {"space": ONNX}, "an identity of the recogniser mine.onnx (family iResNet)"),
-        )
-    ),
-    ("lite", {"adapter": HASHED}, "identity", "an identity of the recogniser mine.pth (SHA-256 abababababab)"),
-    *((kind, {"read_pictures": None}, "vae", "nothing") for kind in ("stand-in", "ref")),
-    ("ref", {"ref_text": None}, "ref_text", "nothing", "a text for the reference layers", FIX["nothing for the text"]),
-    *(("ref", {"ref_text": texts}, "ref_text", "several texts") for texts in ([ONE_TEXT] * 2, [[TEXT[[0, 0]], {}]])),
-    ("ref", {"ref_text": "text"}, "ref_text", "str", "CONDITIONING"),
-    (
-        *("ref", {"ref_text": [[TEXT[..., :11], {}]]}, "ref_text"),
-        *("text of shape [1, 7, 11]", "[batch, tokens, 64] for this model"),
-    ),
-]
-
-
-@pytest.mark.parametrize("row", REFUSED, ids=[f"{row[2]} {row[3][:50]}" for row in REFUSED])
-def test_what_does_not_fit_is_named(row: tuple[Any, ...]) -> None:
-    kind, changes, name, found, *rest = row
-    wanted = rest[0] if rest else WANTED[found]
-    fix = rest[1] if len(rest) == 2 else FIX[found if found in FIX else name]
-    with pytest.raises(InputError) as caught:
-        locked(kind, **changes)
-    assert str(caught.value) == f"{name}: found {found}; wanted {wanted}. {fix}"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"read_pictures": None},
-        {"identity": identity(portrait=None)},
-        {"identity": identity(reference_crop=None)},
-        {"adapter": replace(ADAPTERS["everything"], stand_in_expert="high"), "model": LOW},
-        {"ref_text": None},
-        {"ref_text": [ONE_TEXT] * 2},
-    ],
-)
-def test_nothing_is_computed_before_all_parts_are_there(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def compute(*_args: Any) -> Any:
-        raise AssertionError("computed too early")
-
-    monkeypatch.setattr(IpTerm, "of", compute)
-    with pytest.raises(InputError):
-        locked(**{"read_pictures": compute} | changes)
-
-
-@pytest.mark.parametrize(
-    ("kind", "changes"),
-    [
-        ("lite", {"adapter": HASHED, "identity": identity(space=ONNX)}),
-        ("stand-in", {"adapter": HIGH, "model": replace(MODEL, noise_level="high")}),
-        ("stand-in", {"adapter": HIGH}),
-        ("stand-in", {"model": LOW}),
-        ("full", {"model": SCAIL}),
-        ("stand-in", {"model": SCAIL}),
-        ("lite", {"strength": 2.0, "apply_to": "both"}),
-    ],
-)
-def test_what_fits_is_taken(kind: str, changes: dict[str, Any]) -> None:
-    assert locked(kind, **changes).lock is not None
 
 
 # The report

@@ -5,6 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST_QUOTE = 120  # characters of a foreign text in a message
+LONGEST_TEXT = 2000  # characters of a message
+
+
+def quoted(value: object) -> str:
+    """A foreign value as a message may hold it: text in quotes, escaped and cut; a number; else what kind it is."""
+    if isinstance(value, str):
+        cut = len(value) - LONGEST_QUOTE
+        return repr(value[:LONGEST_QUOTE]) + (f" and {cut} characters more" if cut > 0 else "")
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)[:LONGEST_QUOTE]
+    return f"a {type(value).__name__}"
+
+
+def printable(text: str) -> str:
+    """A message in one line without what is not for printing: controls, line ends, surrogates, marks of direction."""
+    cut = len(text) - LONGEST_TEXT
+    text = text[:LONGEST_TEXT] + (f" and {cut} characters more" if cut > 0 else "")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
 
 class UserError(Exception):
     """Something that the user can put right."""
@@ -12,8 +32,8 @@ class UserError(Exception):
     node: str | None = None  # the node that it happened in; None outside of a graph
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+        self.text = printable(text)
+        super().__init__(self.text)
 
     def __str__(self) -> str:
         return f"{self.node}: {self.text}" if self.node else self.text

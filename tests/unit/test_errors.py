@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of
+from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of, quoted
 
 
 def test_an_input_error_says_what_it_carries() -> None:
@@ -42,3 +42,23 @@ def test_the_innermost_node_keeps_its_name() -> None:
 def test_an_error_that_is_not_for_the_user_stays_as_it_is() -> None:
     with pytest.raises(ValueError, match="^no$"), errors_of("MoESampler"):
         raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("face", "'face'"),
+        ("a\nb\ud800\u202e", r"'a\nb\ud800\u202e'"),
+        ("k" * 1000, f"'{'k' * 120}' and 880 characters more"),
+        (0.5, "0.5"),
+        (None, "None"),
+        ([0.123], "a list"),
+    ],
+)
+def test_a_foreign_value_is_quoted_escaped_and_cut(value: object, words: str) -> None:
+    assert quoted(value) == words
+
+
+def test_a_message_is_one_printable_line_of_bounded_length() -> None:
+    assert str(UserError("a\n\u202eb\udfff \u00e9")) == r"a\n\u202eb\udfff " + "\u00e9"
+    assert len(UserError("k" * 2_000_000).text) < 2100

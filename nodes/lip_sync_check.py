@@ -56,7 +56,7 @@ class LipSyncCheck(io.ComfyNode):
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
-                    default="parity",
+                    default="robust",
                     tooltip="parity: as in published comparisons. robust: the ends of the clip do not bias the score.",
                 ),
                 io.Audio.Input(

@@ -15,6 +15,7 @@ from ...wan_core.errors import InputError
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
 
+LOOP_MARK = "_loop_"
 LONGEST_NAME_BYTES = 200  # with the number, the ending and the mark of an unfinished file it fits any file system
 
 
@@ -69,8 +70,18 @@ def host_tags(hidden: Any) -> dict[str, str]:
     """The prompt and the workflow as the host embeds them, so that the file dropped on the page opens the workflow."""
     if args.disable_metadata:
         return {}
-    given = {"prompt": hidden.prompt, **(hidden.extra_pnginfo or {})}
+    given = {"prompt": as_queued(hidden.prompt), **(hidden.extra_pnginfo or {})}
     return {name: json.dumps(value) for name, value in given.items() if value is not None}
+
+
+def as_queued(prompt: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
+    """The prompt without what the host itself writes into the nodes that begin a loop."""
+    if prompt is None:
+        return None
+    return {
+        node_id: {key: value for key, value in node.items() if not key.startswith(LOOP_MARK)}
+        for node_id, node in prompt.items()
+    }
 
 
 def soundtrack_of(audio: object) -> Soundtrack | None:

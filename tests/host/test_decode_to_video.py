@@ -234,6 +234,17 @@ def test_the_video_comes_apart_into_its_frames_and_its_sound(client: Client, sho
     assert run.saved(fps).tree[""] == 16.0
 
 
+def test_lip_sync_check_scores_the_file_as_it_does_its_parts(client: Client) -> None:
+    graph = Graph()
+    node = film(graph, codec="ffv1", audio=recipes.speech(graph))
+    parts = graph.add("GetVideoComponents", video=node[0])
+    of_parts, _ = recipes.lip_sync(graph, frames=parts[0], fps=16.0, audio=parts[1])
+    of_file = graph.add("LipSyncCheck", frames=node[0], fps=25.0, weights=recipes.SYNCNET, mode="parity").id
+    numbers = client.values(graph, [[check, slot] for check in (of_parts, of_file) for slot in (2, 3)])
+    found = np.array([number.tree[""] for number in numbers])
+    np.testing.assert_allclose(found[2:], found[:2], rtol=1e-2, atol=1e-3)
+
+
 # Its name, and when it is made again
 
 

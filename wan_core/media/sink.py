@@ -34,7 +34,7 @@ class VideoSink:
     """A video file that is written frame by frame; leaving it before ``finish`` has returned removes everything.
 
     While it is written, ``.<name>.partial`` lies beside the final name; if the process is killed that is what stays,
-    and it plays up to its last keyframe. The final name appears only with the complete file.
+    and it plays up to where the encoder was. The final name appears only with the complete file.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ def child(script: str, *arguments: object) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("codec", "after_frames"), [("h264", 1), ("h264", 60), ("h264", 120), ("h264", 200), ("prores", 50), ("ffv1", 50)]
+    ("codec", "after_frames"), [("h264", 1), ("h264", 20), ("h264", 60), ("h264", 200), ("prores", 10), ("ffv1", 10)]
 )
 def test_a_killed_process_leaves_a_partial_that_plays(tmp_path: Path, codec: str, after_frames: int) -> None:
     process = child(WRITE_FOR_EVER, tmp_path, codec)
@@ -85,13 +85,13 @@ def test_a_killed_process_leaves_a_partial_that_plays(tmp_path: Path, codec: str
     (partial,) = tmp_path.iterdir()  # and nothing else: the final name was never there
     assert list(left_overs(str(tmp_path))) == [str(partial)]
     assert partial.name.startswith(".clip_00001_.") and partial.name.endswith(".partial")
-    if after_frames == 1:  # not a whole second yet
+    if after_frames == 1:  # it is in the encoder
         return
     with VideoSource(str(partial)) as video:
         shown = list(video)
-        held = {"h264": 3 * FPS, "prores": 2 * FPS, "ffv1": 2 * FPS}[codec]  # what waits in the encoder, and one second
+        held = {"h264": 19, "prores": 6, "ffv1": 4}[codec]  # pictures that wait in the encoder and behind it
         assert len(shown) >= after_frames - held
-        assert video.soundtrack() is not None
+        assert video.soundtrack() is not None or len(shown) < FPS
     if codec == "ffv1":
         frames = noise(16)
         assert all((found == frames[index % 16]).all() for index, found in enumerate(shown))

@@ -142,11 +142,11 @@ def record(
 
     Returns the file's path and how it was made; a file that is not finished goes.
     """
-    report = frames.progress_with_preview(count)
+    report = frames.progress(count)
     with open_sink() as sink:
         for done, frame in enumerate(frames.uint8_in_ram(pieces), start=1):  # h w c, uint8
             sink.write(frame)
             if done > count - len(last):
                 last[done - count - 1].copy_(frame).div_(255.0)
-            report(done, frame)
+            report(done)
         return sink.finish(), sink.summary

@@ -50,7 +50,7 @@ def test_the_comparison_sees_every_difference() -> None:
 
 def test_the_page_knows_our_nodes_and_shows_no_error(canvas: Canvas) -> None:
     for node in NODES:
-        canvas.page.evaluate("(type) => app.graph.add(LiteGraph.createNode(type))", node)
+        canvas.page.evaluate("(type) => { app.graph.add(LiteGraph.createNode(type)); }", node)
     canvas.settle()
     found = [node for node in canvas.nodes() if node["type"] in NODES]
     assert {node["type"] for node in found} == set(NODES)

@@ -33,6 +33,7 @@ FLAGS = [
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.Persist": False,
+    "Comfy.Locale": "en",
     "Comfy.Minimap.Visible": False,
     "Comfy.VueNodes.Enabled": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # text at every zoom, so that a picture of a whole workflow can be read

@@ -43,8 +43,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def canvas(browser: Browser, live_host: HostServer) -> Iterator[Canvas]:
-    """A fresh tab with the host's page."""
-    opened = Canvas.opened(browser, live_host.url)
+def canvas(request: pytest.FixtureRequest, browser: Browser, live_host: HostServer) -> Iterator[Canvas]:
+    """A fresh tab with the host's page, and with the settings that a test asks for."""
+    opened = Canvas.opened(browser, live_host.url, **getattr(request, "param", {}))
     yield opened
     opened.page.close()

@@ -91,13 +91,6 @@ def test_the_template_dialog_offers_every_shipped_workflow_with_our_name_on_its_
         assert names == {"wancast"}
 
 
-def test_the_page_speaks_chinese(canvas: Canvas, live_host: HostServer) -> None:
-    client = Client(live_host.url)
-    client.post("/settings/Comfy.Locale", "zh")
-    try:
-        again = Canvas.opened(canvas.page.context.browser, live_host.url)
-        title = again.page.evaluate("() => LiteGraph.createNode('IdentityEncode').title")
-        again.page.close()
-    finally:
-        client.post("/settings/Comfy.Locale", "en")
-    assert not title.isascii()
+@pytest.mark.parametrize("canvas", [{"Comfy.Locale": "zh"}], indirect=True)
+def test_the_page_speaks_chinese(canvas: Canvas) -> None:
+    assert not canvas.page.evaluate("() => LiteGraph.createNode('IdentityEncode').title").isascii()

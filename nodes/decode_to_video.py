@@ -69,6 +69,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
                     "encoder",
                     options=list(CHOICES),
                     default="software",
+                    advanced=True,
                     tooltip="software: best quality for its size. hardware: the GPU's encoder, where it works.",
                 ),
                 io.String.Input(

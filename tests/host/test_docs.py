@@ -16,6 +16,7 @@ from tests.host.live import DYNAMIC_COMBO, ROOT, Client, Json, Slot, slots_of
 from tests.host.recipes import NODES
 
 MESSAGE_SYNTAX = re.compile(r"[{}@|]")  # the page's translator takes these for placeholders, links and plurals
+NAMES = ("sampler_name", "scheduler", "codec", "face.pack")  # combos whose values are names in every language
 MOST_COLUMNS = 3  # more do not fit into the panel that shows the help
 
 
@@ -122,10 +123,20 @@ def text_complaints(tree: Json, wanted: set[tuple[str, ...]]) -> list[str]:
 
 def label_complaints(info: Json, entry: Json) -> list[str]:
     """What is wrong with the labels of one node."""
-    parts = [("inputs", slot.key) for slot in slots_of(info["input"])]
+    slots = list(slots_of(info["input"]))
+    parts = [("inputs", slot.key) for slot in slots]
     parts += [("outputs", str(index)) for index in range(len(info["output"]))]
     labels = {(*part, kind) for part in parts for kind in ("name", "tooltip")}
-    return text_complaints(entry, {("display_name",), ("description",), *labels})
+    values = {("inputs", slot.key, "options", value) for slot in slots for value in word_values(slot)}
+    return text_complaints(entry, {("display_name",), ("description",), *labels, *values})
+
+
+def word_values(slot: Slot) -> list[str]:
+    """The values of a combo that are words: no file, and no name of a solver, a schedule or a codec."""
+    if slot.kind not in ("COMBO", DYNAMIC_COMBO) or slot.name in NAMES:
+        return []
+    values = [option["key"] if slot.kind == DYNAMIC_COMBO else option for option in slot.about["options"]]
+    return [value for value in values if "." not in value]
 
 
 def word_complaints(infos: Iterable[Json], words: Json) -> list[str]:
@@ -220,7 +231,11 @@ LABEL = {"name": "N", "tooltip": "T"}
 ENTRY: Json = {
     "display_name": "A Node",
     "description": "D",
-    "inputs": dict.fromkeys(("share", "mode", "unit", "unit_step", "clip"), LABEL),
+    "inputs": dict.fromkeys(("share", "unit_step", "clip"), LABEL)
+    | {
+        "mode": LABEL | {"options": {"slow": "S", "fast": "F"}},
+        "unit": LABEL | {"options": {"auto": "A", "step": "S"}},
+    },
     "outputs": {"0": LABEL, "1": LABEL},
 }
 WORDS: Json = {"nodeCategories": {"WanCast": "W", "audio": "A"}, "dataTypes": {"WAN_IDENTITY": "I"}}
@@ -264,6 +279,7 @@ def test_a_wrong_page_is_seen(good: str, bad: str) -> None:
         {"description": "a | b"},
         {"inputs": ENTRY["inputs"] | {"unit.step": LABEL}},
         {"inputs": ENTRY["inputs"] | {"clip": {"name": "N"}}},
+        {"inputs": ENTRY["inputs"] | {"mode": LABEL | {"options": {"slow": "S"}}}},
         {"outputs": {"0": LABEL}},
     ],
 )

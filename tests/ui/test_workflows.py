@@ -93,4 +93,13 @@ def test_the_template_dialog_offers_every_shipped_workflow_with_our_name_on_its_
 
 @pytest.mark.parametrize("canvas", [{"Comfy.Locale": "zh"}], indirect=True)
 def test_the_page_speaks_chinese(canvas: Canvas) -> None:
-    assert not canvas.page.evaluate("() => LiteGraph.createNode('IdentityEncode').title").isascii()
+    made = canvas.page.evaluate(
+        """() => {
+            const node = LiteGraph.createNode("MoESampler");
+            app.graph.add(node);
+            const policy = node.widgets.find((widget) => widget.name === "policy");
+            return [node.title, policy.options.getOptionLabel("latch"), policy.value];
+        }"""
+    )
+    assert not made[0].isascii() and not made[1].isascii()
+    assert made[1].endswith(" (latch)") and made[2] == "strict"

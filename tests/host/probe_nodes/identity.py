@@ -45,7 +45,7 @@ class Oracle:
     def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
         wan = executor.class_obj
         now = pass_of(wan, self.persons, x, args[-1])
-        if now and type(wan).__name__ == "SCAILWanModel":
+        if now and type(wan).__name__ in ("SCAILWanModel", "SCAIL2WanModel"):
             now.before = now.tokens // x.shape[2] * extra["reference_latent"].shape[2]
         with ExitStack() as stack:
             for index, block in enumerate(wan.blocks if now else []):

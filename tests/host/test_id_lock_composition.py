@@ -15,13 +15,26 @@ from demo.miniature import wan
 from demo.miniature.table import Table, fill, layer, norm, prefixed
 from devtools.server import HostServer
 from tests.host import recipes
-from tests.host.id_lock_runs import FULL, LITE, LORA, PORTRAIT, REF, Pair, compared, pair, person, write_lora
+from tests.host.id_lock_runs import (
+    FULL,
+    LITE,
+    LORA,
+    ON_BOTH_HOSTS,
+    PORTRAIT,
+    REF,
+    Pair,
+    compared,
+    pair,
+    person,
+    write_lora,
+)
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
 
 SAMPLED = 2e-4  # relative, after a run in fp32 with a guidance of 3
 EFFECT = 0.05
 STEPS = 2
+pytestmark = ON_BOTH_HOSTS
 EVERYTHING = LITE | REF | PORTRAIT
 VACE, CLIP_READER = "probe_vace.safetensors", "probe_i2v_of_wan21.safetensors"
 SCAIL, SCAIL_CHANNELS = "probe_scail.safetensors", 20

@@ -43,6 +43,14 @@ def replace_attention(
     return scaled_dot_product_attention(q, k, v, scale=0.8 * q.shape[-1] ** -0.5).transpose(1, 2).flatten(2)
 
 
+def replace_boxed_attention(q: Any, k: Any, v: Any, heads: int, **named: Any) -> Tensor:
+    """The same of boxes, on hosts that have them."""
+    return replace_attention(scaled_dot_product_attention, q.take(), k.take(), v.take(), heads, **named)
+
+
+replace_attention.container_function = replace_boxed_attention
+
+
 class WanCastProbeOverride(Probe):
     """A model with an attention override in the one slot that the host has for it."""
 

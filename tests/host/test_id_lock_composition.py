@@ -296,6 +296,7 @@ ROWS: Rows = {
     "override that calls, after": after("WanCastProbeOverride", kind="call"),
     "override that replaces, before": before("WanCastProbeOverride", kind="replace"),
     "override that replaces, after": after("WanCastProbeOverride", kind="replace"),
+    "attentions that choose their backend": before("WanCastProbeChosenAttention"),
     "two IDLocks": two_locks,
     "fp8 weights": eight_bits,
     "low VRAM with a LoRA": low_vram,

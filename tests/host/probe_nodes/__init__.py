@@ -216,7 +216,7 @@ class WanCastProbeHash(Probe):
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        places = (globals(), *map(vars, (moe, memory, video, identity, foreign)))
+        places = (globals(), *map(vars, (moe, memory, video, identity, foreign, newer_attention)))
         return [node for place in places for name, node in place.items() if name.startswith("WanCastProbe")]
 
 

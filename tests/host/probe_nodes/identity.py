@@ -68,8 +68,9 @@ def self_attention(own: Any, now: Pass, block: int) -> Callable[..., Tensor]:
             turned, keys = (matrices_applied(vectors[row], freqs, own.num_heads) for vectors in (q, k))
 
             def run(k: Tensor, v: Tensor, turned: Tensor = turned) -> Tensor:
+                call = {"heads": own.num_heads, "preferred_attention": getattr(own, "comfy_attention", None)}
                 return comfy.ldm.modules.attention.optimized_attention(
-                    turned[None], k[None], v[None], heads=own.num_heads, transformer_options=transformer_options
+                    turned[None], k[None], v[None], transformer_options=transformer_options, **call
                 )[0]
 
             y = now.inside(block, row, keys, v[row], run)

@@ -16,7 +16,10 @@ import comfy.ldm.wan.model as wan
 import comfy.ldm.wan.model_animate
 import comfy.ldm.wan.model_wandancer
 import torch
+from comfy_api.latest import io
 from torch import Tensor
+
+from .probe import Probe
 
 SWITCH = "WANCAST_PROBE_NEWER_ATTENTION"
 
@@ -99,3 +102,17 @@ def install_if_asked() -> None:
     wan.optimized_attention = attend_in_block
     for module in (host, comfy.ldm.wan.model_animate, comfy.ldm.wan.model_wandancer):
         module.optimized_attention = attend
+
+
+class WanCastProbeChosenAttention(Probe):
+    """A model whose attentions compute with a backend of their own, on a host that lets them; else the same model."""
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        model = model.clone()
+        for name, module in model.get_model_object("diffusion_model").named_modules():
+            if isinstance(module, BlockAttention):
+                chosen = BlockAttention()
+                chosen.function = lambda q, *args, **named: attend(0.8 * q, *args, **named)
+                model.add_object_patch(f"diffusion_model.{name}", chosen)
+        return io.NodeOutput(model)

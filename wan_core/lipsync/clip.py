@@ -151,7 +151,7 @@ def lip_picture(pixels: Tensor, white: float = 1.0) -> Tensor:
 
     One colour after the other, so that a large picture takes little beside itself.
     """
-    return torch.stack([_resized(pixels[..., colour].float() * (255 / white)) for colour in (2, 1, 0)])  # 3 224 224
+    return torch.stack([_resized(pixels[..., colour].float()) for colour in (2, 1, 0)]) * (255 / white)  # 3 224 224
 
 
 def _resized(plane: Tensor) -> Tensor:

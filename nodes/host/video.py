@@ -92,12 +92,6 @@ def source_of(video: InputImpl.VideoFromFile) -> VideoSource:
     return VideoSource(video.get_stream_source(), start_s=start_s, duration_s=duration_s)
 
 
-def sound_of(source: VideoSource) -> dict[str, Any] | None:
-    """The sound track of a file as the host's AUDIO; None for none."""
-    sound = source.soundtrack()
-    return None if sound is None else sound.as_audio()
-
-
 def label(path: str, place: SavePlace) -> str:
     """The file as the user finds it: the host's folder, the subfolder and the name."""
     return "/".join(filter(None, [place.kind.value, place.subfolder, os.path.basename(path)]))

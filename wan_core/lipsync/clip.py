@@ -59,7 +59,9 @@ def checked_clip(frames: object, fps: object, audio: object) -> Clip:
         white, (count, height_px, width_px, _) = 1.0, batch.shape
     rate = checked_fps(fps)
     _require_length(count, rate)
-    samples = mono_at(_beside(checked_sound(audio), count / rate), RATE_HZ)  # s
+    sound = checked_sound(audio)
+    beside = sound.waveform[:, : math.ceil((count / rate + SOUND_MARGIN_S) * sound.rate_hz)]  # c s
+    samples = mono_at(Sound(beside, sound.rate_hz), RATE_HZ)  # s
     _require_speech(samples)
     sources = tick_sources(count, rate)  # k
     windows = min(len(sources), len(samples) // SAMPLES_PER_TICK) - FRAMES_SEEN  # as many as the reference scores
@@ -79,11 +81,6 @@ def _require_length(frames: int, fps: Fraction) -> None:
         raise InputError("frames", found=found, wanted=wanted, fix=fix)
     if ticks > LONGEST_S * TICKS_PER_S:
         raise InputError("frames", found=found, wanted=f"at most {LONGEST_S} s", fix="Check a part of it.")
-
-
-def _beside(sound: Sound, picture_s: Fraction) -> Sound:
-    """What of the sound can be heard while there are pictures, and a little more."""
-    return Sound(sound.waveform[:, : math.ceil((picture_s + SOUND_MARGIN_S) * sound.rate_hz)], sound.rate_hz)
 
 
 def _checked_frames(frames: object) -> Tensor:

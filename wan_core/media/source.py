@@ -101,7 +101,9 @@ class VideoSource:
             missing -= len(pieces[-1])
             room_bytes -= pieces[-1].nbytes
             if room_bytes < 0:
-                raise _too_much_sound()
+                found = f"a sound track of more than {SOUND_BYTES // MIB} MiB and {SOUND_GROWTH} times its file"
+                fix = "Load the sound with Load Audio, and link that."
+                raise InputError("frames", found=found, wanted="one that a file of this size can hold", fix=fix)
             if not missing:
                 break
         return Sound(torch.from_numpy(numpy.concatenate(pieces).T), rate_hz) if pieces else None
@@ -133,12 +135,6 @@ def _require_size(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PIXELS:
         found, wanted = f"pictures of {width} x {height}", f"1 to {MOST_PIXELS} pixels (4096 x 2304)"
         raise InputError("frames", found=found, wanted=wanted, fix="Scale the video down, or cut the face out of it.")
-
-
-def _too_much_sound() -> InputError:
-    found = f"a sound track of more than {SOUND_BYTES // MIB} MiB and {SOUND_GROWTH} times its file"
-    fix = "Load the sound with Load Audio, and link that."
-    return InputError("frames", found=found, wanted="a sound track that a file of this size can hold", fix=fix)
 
 
 def _unreadable(found: str) -> InputError:

@@ -15,7 +15,7 @@ from ..checks import checked_fps
 from ..errors import InputError
 from ..media.colour import Pixels
 from ..media.sound import Sound, checked_sound, mono_at
-from ..media.source import VideoSource
+from ..media.source import SOUND_MARGIN_S, VideoSource
 from .mfcc import RATE_HZ, mfcc, to_int16_scale
 from .network import FRAMES_SEEN
 
@@ -28,7 +28,6 @@ SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so
 SHORTEST_S = SHORTEST_TICKS / TICKS_PER_S
 SLOWEST_FPS = Fraction(TICKS_PER_S, FRAMES_SEEN)  # a picture in every window
 LONGEST_S = 3600
-SOUND_MARGIN_S = 1  # of sound after the last picture, so that the resampler's filter sees what follows
 SILENCE_DB = -80.0
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ

@@ -71,7 +71,7 @@ def checked_prefix(prefix: object) -> str:
     """
     text = prefix if isinstance(prefix, str) else ""
     parts = [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
-    if not parts or parts[-1] == "..":
+    if not parts:
         raise _bad_prefix(prefix, "a name", "Write one, like video/shot.")
     if text[0] in "/\\" or len(parts) > MOST_PARTS or not all(map(_is_plain, parts)):
         fix = "Leave out .. and drives, letters that file names cannot have, and dots and spaces at the end."

@@ -72,10 +72,10 @@ def recorded(
 
 
 def joined(path: Path) -> Path:
-    """A raw stream whose pictures grow in the middle."""
-    parts = [recorded(path.with_name(f"{side}.h264"), side, side, 40).read_bytes() for side in (64, 4096)]
-    path.with_suffix(".h264").write_bytes(b"".join(parts))
-    return path.with_suffix(".h264")
+    """A stream whose pictures grow in the middle."""
+    parts = [recorded(path.with_name(f"{side}.ts"), side, side, n).read_bytes() for side, n in ((64, 40), (8192, 4))]
+    path.with_suffix(".ts").write_bytes(b"".join(parts))
+    return path.with_suffix(".ts")
 
 
 def with_192_channels(path: Path) -> Path:

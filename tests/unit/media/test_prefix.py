@@ -12,62 +12,26 @@ import pytest
 from wan_core.errors import InputError
 from wan_core.media.files import checked_prefix
 
-PIECES = [
-    *("..", ".", "...", "/", "\\", "//", "C:", "CON", "nul.txt", "com\u00b9", "~", "%date%", "%2e%2e", "[output]", " "),
-    *(
-        "\0",
-        "\n",
-        "\u202e",
-        "\ud800",
-        "\u5b57" * 40,
-        "a" * 90,
-        "shot",
-        "link",
-        "$HOME",
-        "$(id)",
-        "*",
-        "|",
-        "-",
-        "\u2215",
-    ),
+BRICKS = "../ ./ .. ... / \\ // C: CON nul.txt com\u00b9 ~ %date% %2e%2e [output] shot link $HOME * | - \u2215"
+PIECES = [*BRICKS.split(), " ", "\0", "\n", "\u202e", "\ud800", "\u5b57" * 40, "a" * 90]
+TAKEN = {
+    **{name: name for name in ("shot", "a..b", "video/.hidden [output]", "%date%_%width%", "\u955c\u5934/\u4e00")},
+    **{"video\\day 1//./shot.v2": "video/day 1/shot.v2", "video/shot/": "video/shot", "console/com10": "console/com10"},
+}
+WAYS_OUT = r". .. / /shot \shot \\server\share\shot C:\shot c:shot ../shot a/../../shot a\..\shot a/.. shot. a./shot"
+NO_NAMES = "con a/NUL.mp4 COM\u00b2 shot:stream a<b a? a\u202eb \ud800 \u200bshot"
+REFUSED = [
+    *(*WAYS_OUT.split(), *NO_NAMES.split(), None, 3, ["shot"], "", " ", "shot ", "a /shot", "lpt1 .x", "a\0b", "a\nb"),
+    *("a" * 201, "\u5b57" * 67, "a/" * 16 + "shot", "x" * 4096),
 ]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "wanted"),
-    [
-        *(("shot", "shot"), ("video/shot", "video/shot"), ("video\\day 1//./shot.v2", "video/day 1/shot.v2")),
-        *(("%date%_%width%x%height%", "%date%_%width%x%height%"), ("\u955c\u5934/\u4e00", "\u955c\u5934/\u4e00")),
-        *(("video/shot/", "video/shot"), ("console/.hidden [output]", "console/.hidden [output]"), ("a..b", "a..b")),
-    ],
-)
+@pytest.mark.parametrize(("prefix", "wanted"), TAKEN.items())
 def test_a_way_down_is_taken_with_one_kind_of_separator(prefix: str, wanted: str) -> None:
     assert checked_prefix(prefix) == wanted
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        *(
-            None,
-            3,
-            ["shot"],
-            "",
-            " ",
-            ".",
-            "..",
-            "/",
-            "/shot",
-            "\\shot",
-            "\\\\server\\share\\shot",
-            "C:\\shot",
-            "c:shot",
-        ),
-        *("../shot", "a/../../shot", "a\\..\\shot", "a/..", "shot.", "shot ", "a./shot", "a /shot", "con", "a/NUL.mp4"),
-        *("lpt1 .x", "COM\u00b2", "shot:stream", "a<b", "a?", "a\0b", "a\nb", "a\u202eb", "\ud800", "\u200bshot"),
-        *("a" * 201, "\u5b57" * 67, "a/" * 16 + "shot", "x" * 4096),
-    ],
-)
+@pytest.mark.parametrize("prefix", REFUSED)
 def test_anything_else_is_refused_by_name(prefix: object) -> None:
     with pytest.raises(InputError, match="^filename_prefix: found .*; wanted (a name|names)"):
         checked_prefix(prefix)

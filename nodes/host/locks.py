@@ -19,8 +19,7 @@ from ...wan_core.adapters.kv_cache import KvCache, WeakKey
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.adapters.passes import RUN, LockedRun, RunFacts
 from ...wan_core.errors import InputError
-from ...wan_core.weights import level_in_name
-from .models import Model, file_of, locks_in, require_single, wan_params
+from .models import Model, level_of, locks_in, require_single, wan_params
 
 CPU = torch.device("cpu")
 CACHE_SHARE = 0.1  # of a device's memory, and of the RAM, that keys and values may take
@@ -152,8 +151,7 @@ def target_of(model: Model) -> TargetParams:
     """What a lock needs to know of a model; raises InputError unless it is one Wan model."""
     require_single(model, input_name="model")
     wan = wan_params(model)
-    level = level_in_name(file_of(model))
-    return TargetParams(wan.network, wan.width_d, wan.blocks, wan.text_d, wan.has_plain_layout, level)
+    return TargetParams(wan.network, wan.width_d, wan.blocks, wan.text_d, wan.has_plain_layout, level_of(model))
 
 
 def picture_reader(model: Model, vae: comfy.sd.VAE | None) -> ReadPictures | None:

@@ -37,6 +37,7 @@ NOTHING: Spec = {"value": None}
 TEXT: Spec = {"value": "text"}
 TOO_WIDE = ("twice_as_wide.safetensors", RESAMPLER)
 NOISE: Spec = {"latent": [1, 16, 3, 8, 8]}
+VIDEO_AND_SOUND: Spec = {"dict": {"samples": {"nested": [{"tensor": [1, 16, 1, 8, 8]}, {"tensor": [1, 8, 4]}]}}}
 CHANNELS_48: Spec = {"latent": [1, 48, 3, 8, 8]}
 
 
@@ -128,9 +129,12 @@ TOKENS = "[batch, tokens, 64] for this model"
 ONE_CLIP = "one clip, because a video file holds one"
 PICTURES = "RGB pictures [frames, height, width, 3], or a VIDEO"
 AUTO_OF_SPEECH = "'auto' with a WanModel_S2V of 16 input channels"
-MOE_EXPERT = "a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)"
+MOE_EXPERT = "an expert of Wan2.2-A14B: T2V, I2V, Fun-InP, Fun-Control, Fun-Control-Camera or VACE-Fun"
 LIKE_START = f"what guider_start is: {IMAGE_EXPERT}"
 LIKE_HIGH = f"what model_high is: {TEXT_EXPERT}"
+TWO_PARTS = "a nested latent of 2 parts, as of a video with its sound"
+ONE_VIDEO = "the latent of one video, because Wan makes no sound"
+FINITE_END = "an end below 1, because a latent of pure noise would be infinite"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 
 TYPES = [
@@ -208,6 +212,8 @@ SIZES = [
     Row(moe_guider, "guider_start", image_guider, TEXT_EXPERT, LIKE_START, named="guider_high"),
     Row(moe_sigmas, "model", speech_model, AUTO_OF_SPEECH, MOE_EXPERT, named="switch"),
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
+    Row(moe_sample, "latent_image", VIDEO_AND_SOUND, TWO_PARTS, ONE_VIDEO),
+    Row(moe_sample, "sigmas", {"sigmas": [0.1, 0.5, 1.0]}, "a run that ends at sigma 1", FINITE_END),
     *(
         Row(build, "samples", CHANNELS_48, "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE")
         for build in (decoded, decoded_to_video)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from tests.unit.moe.small_runs import PARAMS
-from wan_core.moe import ExpertParams
+from wan_core.moe import Conditions, ExpertParams
 from wan_core.moe.advice import notes_on_run, on_distilled, on_files, on_schedule
+from wan_core.moe.conditions import PICTURE, on_conditions
 from wan_core.moe.schedule import aligned_sigmas, even_sigmas
 from wan_core.moe.split import split_schedule
 from wan_core.notes import Note
+from wan_core.weights import level_in_name
 
 Schedule = Callable[[int, float], list[float]]  # steps and shift -> sigmas
 
@@ -175,15 +177,29 @@ def test_a_schedule_that_rises_is_no_error(sigmas: list[float]) -> None:
 def test_few_steps_of_shift_five_are_right_for_distilled_loras_and_others_are_noted(schedule: Schedule) -> None:
     for steps in range(2, 9):
         for shift in (1.0, 3.0, 5.0, 8.0, 12.0):
-            codes = codes_of(on_distilled(schedule(steps, shift), 1.0, 1.0))
+            codes = codes_of(on_distilled(schedule(steps, shift), 1.0, 1.0, None))
             assert codes == ([] if shift == 5.0 else ["distilled_shift"])
+            longer = schedule(steps + 1, shift)  # as the host makes a schedule for uni_pc
+            codes = codes_of(on_distilled([*longer[:-2], longer[-1]], 1.0, 1.0, "uni_pc"))
+            assert codes == (["discarded_sigma"] if shift == 5.0 else ["distilled_shift"])
 
 
 def test_the_note_names_the_step_that_is_furthest_off() -> None:
-    (note,) = on_distilled(even_sigmas(4, 8.0), 1.0, 1.0)
+    (note,) = on_distilled(even_sigmas(4, 8.0), 1.0, 1.0, "dpm_2")
     assert note.text == (
         "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 727.3 and such LoRAs are "
         "trained at 625.0; motion and detail will suffer; set the shift to 5 and scheduler to simple"
+    )
+
+
+def test_the_note_names_the_sampler_that_loses_a_sigma_and_not_what_is_set_already() -> None:
+    longer = even_sigmas(5, 5.0)
+    (note,) = on_distilled([*longer[:-2], longer[-1]], 1.0, 1.0, "dpm_2")
+    assert note.text == (
+        "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 769.2 and such LoRAs are "
+        "trained at 625.0; motion and detail will suffer; for dpm_2 the host makes a schedule of 5 steps and leaves "
+        "its last sigma but one out; take another sampler, euler for example, or give this one sigmas from Basic "
+        "Scheduler"
     )
 
 
@@ -191,7 +207,7 @@ def test_the_note_names_the_step_that_is_furthest_off() -> None:
 def test_the_trained_levels_are_met_within_two_hundredths(off: float, count: int) -> None:
     sigmas = even_sigmas(4, 5.0)
     sigmas[2] += off
-    assert len(on_distilled(sigmas, 1.0, 1.0)) == count
+    assert len(on_distilled(sigmas, 1.0, 1.0, "uni_pc")) == count
 
 
 GUIDED = [(3.5, 1.0), (1.0, 3.5), (None, 1.0), (1.0, None)]
@@ -206,7 +222,7 @@ NOT_DISTILLED = {
 @pytest.mark.parametrize("case", NOT_DISTILLED)
 def test_what_does_not_look_distilled_is_not_noted(case: str) -> None:
     sigmas, cfgs = NOT_DISTILLED[case]
-    assert [on_distilled(sigmas, *pair) for pair in cfgs] == [[]] * len(cfgs)
+    assert [on_distilled(sigmas, *pair, "uni_pc") for pair in cfgs] == [[]] * len(cfgs)
 
 
 # Files
@@ -221,15 +237,55 @@ IN_THEIR_SLOTS = [
     ("wan2.1_t2v_14B.safetensors", "wan2.1_t2v_14B.safetensors"),
     ("Wan2.2-HighNoise-Q4_K_M.gguf", "Wan2.2-LowNoise-Q4_K_M.gguf"),
     ("slow_motion.safetensors", "highres_flow.safetensors"),  # neither word is a word of its own
-    ("high_low_merge.safetensors", "low_vram_high_noise.safetensors"),  # both words say nothing
     ("low/model.safetensors", "high/model.safetensors"),  # folders are not read
-    ("low8bit.safetensors", "wan-high2.safetensors"),
     (r"low\model.safetensors", r"high\model.safetensors"),
 ]
 
 
+LEVELS = {  # names as published or renamed -> the level that they say
+    "Wan2_2-T2V-A14B-{}_fp8_e4m3fn_scaled_KJ.safetensors": True,
+    "Wan2_2_Fun_VACE_module_A14B_{}_bf16.safetensors": True,
+    "Wan2.2-I2V-A14B-{}Noise-Q4_K_M.gguf": True,
+    "Wan22_A14B_T2V_{}_Lightning_4steps_lora_250928_rank128_fp16.safetensors": True,
+    "Wan_2_2_I2V_A14B_{}_lightx2v_4step_lora_v1030_rank_64_bf16.safetensors": True,
+    "Wan2.2-Lightning_T2V-A14B-4steps-lora_{}_fp16.safetensors": True,
+    "TurboWan2.2-I2V-A14B-{}-720P-quant.pth": True,
+    "Stand-In_wan2.2_T2V_A14B_{}.ckpt": True,
+    "{}_noise_model.safetensors": True,
+    "wan22_noise_{}.safetensors": True,
+    "high_vram_{}_noise_low_quality.safetensors": True,  # beside noise it counts, whatever else there is
+    "{}": True,
+    "{}_vram_wan2.2_t2v.safetensors": False,
+    "wan2.2_t2v_14B-{}-quality.safetensors": False,
+    "wan2.2_i2v_quality_{}_fp8.safetensors": False,
+    "i2v_{}Vram_fp8.safetensors": False,
+    "wan2.2_14B_{}_rank_64.safetensors": False,
+    "wan2.2_{}_steps.safetensors": False,
+    "{}8bit.safetensors": False,
+    "wan-{}2.safetensors": False,
+    "high_low_{}_merge.safetensors": False,
+    "high_noise_low_noise_{}.safetensors": False,
+}
+
+
+@pytest.mark.parametrize("level", ["high", "low", "HIGH", "LOW", "High", "Low"])
+def test_a_name_says_a_level_beside_noise_or_between_words_of_such_names(level: str) -> None:
+    says = {name: level_in_name(f"low/{name.format(level)}") for name in LEVELS}
+    assert says == {name: level.lower() if counts else None for name, counts in LEVELS.items()}
+    assert level_in_name("wan22RemixT2VI2V_i2vHighV20.safetensors") == "high"
+
+
+def of_file(file: str | None) -> ExpertParams:
+    return replace(PARAMS, file=file, level=level_in_name(file))
+
+
 def test_files_in_their_slots_or_without_a_level_are_not_noted() -> None:
-    assert [pair for pair in IN_THEIR_SLOTS if on_files(*pair)] == []
+    assert [pair for pair in IN_THEIR_SLOTS if on_files(*map(of_file, pair))] == []
+
+
+def test_a_file_whose_weights_were_replaced_says_nothing() -> None:
+    low = replace(of_file(HIGH_FILE), level=None)
+    assert on_files(of_file(HIGH_FILE), low) == on_files(low, low) == []
 
 
 BOTH_SWAPPED = (
@@ -264,21 +320,58 @@ SAME_FILE = (
     ],
 )
 def test_files_in_the_wrong_slots_are_named(high: str | None, low: str | None, text: str) -> None:
-    names = ((file or "").split("/")[-1] for file in (high, low))
+    names = (repr((file or "").split("/")[-1]) for file in (high, low))
     code = "same_file" if high == low else "experts_swapped"
-    assert on_files(high, low) == [Note(code, text.format(*names))]
+    assert on_files(of_file(high), of_file(low)) == [Note(code, text.format(*names))]
+
+
+# Conditioning
+
+PLAIN = (Conditions("positive", frozenset({"cross_attn"})), Conditions("negative", frozenset({"cross_attn"})))
+ONE_PICTURE = (Conditions("positive", frozenset({PICTURE})), PLAIN[1])
+UNREAD = (
+    "{0} cannot read {1}, which the conditioning brings; the video will not follow it; load the model that was made "
+    "for it, or take it off"
+)
+EMPTY = (
+    "{0} will see an empty picture, because {1} bring none (concat_latent_image); give a start image to Wan Image To "
+    "Video, or to the node that belongs to the model, or load the text-to-video model"
+)
+BOTH = "the high-noise expert and the low-noise expert"
+
+
+def given(conditions: tuple[Conditions, ...], *reads: str, cfg: float | None = 3.0) -> ExpertParams:
+    return replace(PARAMS, conditions=conditions, reads=frozenset(reads), cfg=cfg)
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "texts"),
+    [
+        (given(PLAIN), given(PLAIN), []),
+        (given(ONE_PICTURE), given(PLAIN), [UNREAD.format(BOTH[:21], "a start picture or control video ({0})")]),
+        (given(ONE_PICTURE), given(ONE_PICTURE), [UNREAD.format(BOTH, "a start picture or control video ({0})")]),
+        (given(PLAIN, PICTURE), given(PLAIN, PICTURE), [EMPTY.format(BOTH, "positive and negative")]),
+        (given(ONE_PICTURE, PICTURE), given(ONE_PICTURE, PICTURE, cfg=1.0), [EMPTY.format(BOTH[:21], "negative")]),
+        (given(ONE_PICTURE, PICTURE, cfg=1.0), given(ONE_PICTURE, PICTURE, cfg=1.0), []),
+        (given(ONE_PICTURE[:1], PICTURE, cfg=None), given(ONE_PICTURE[:1], PICTURE), []),
+    ],
+)
+def test_what_experts_cannot_read_and_a_picture_that_they_miss_are_noted(
+    high: ExpertParams, low: ExpertParams, texts: list[str]
+) -> None:
+    assert [note.text for note in on_conditions(high, low)] == [text.format(PICTURE) for text in texts]
 
 
 # All of a run
 
-HIGH, LOW = replace(PARAMS, file=HIGH_FILE, cfg=4.0), replace(PARAMS, file=LOW_FILE, cfg=3.0)
+HIGH, LOW = replace(of_file(HIGH_FILE), cfg=4.0), replace(of_file(LOW_FILE), cfg=3.0)
 FEW = even_sigmas(4, 8.0)
 
 
 def notes(
     high: ExpertParams = HIGH, low: ExpertParams = LOW, sigmas: Sequence[float] = FEW, boundary_sigma: float = 0.875
 ) -> tuple[Note, ...]:
-    return notes_on_run((high, low), sigmas, boundary_sigma)
+    return notes_on_run((high, low), sigmas, boundary_sigma, None)
 
 
 @pytest.mark.parametrize("cfgs", [(None, 1.0), (4.0, 3.0), (1.0, 1.0)])
@@ -333,15 +426,15 @@ def test_the_share_of_steps_is_measured_by_the_shift_of_the_high_expert() -> Non
 
 
 def test_a_run_with_everything_wrong_has_every_note_in_order() -> None:
-    high = replace(HIGH, file=LOW_FILE, has_context_windows=True, cfg=1.0)
-    low = replace(LOW, file=HIGH_FILE, shift=5.0, cfg=1.0)
+    high = replace(of_file(LOW_FILE), has_context_windows=True, cfg=1.0, conditions=PLAIN, reads=frozenset({PICTURE}))
+    low = replace(of_file(HIGH_FILE), shift=5.0, cfg=1.0)
     sigmas = [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.0]
     wanted = ["experts_swapped", "other_shift", "degenerate_schedule", "distilled_shift", "context_windows"]
-    assert codes_of(notes(high, low, sigmas)) == wanted
+    assert codes_of(notes(high, low, sigmas)) == [*wanted, "no_picture"]
     assert codes_of(notes(high, low, sigmas, 0.0))[2] == "one_expert"
 
 
 def test_a_third_expert_is_compared_with_the_low_one_and_nothing_is_said_twice() -> None:
     start, low = replace(HIGH, has_context_windows=True), replace(LOW, shift=5.0)
-    found = notes_on_run((start, HIGH, low), even_sigmas(20, 8.0), 0.875)
+    found = notes_on_run((start, HIGH, low), even_sigmas(20, 8.0), 0.875, None)
     assert codes_of(found) == ["other_shift", "context_windows"]

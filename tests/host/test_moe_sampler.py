@@ -201,6 +201,13 @@ def referenced(graph: Graph) -> dict[str, Link]:
     return {"positive": graph.add("ReferenceLatent", conditioning=positive, latent=latent)[0]}
 
 
+def seen(graph: Graph) -> dict[str, Link]:
+    sizes = {"width": 64, "height": 64, "length": 9, "batch_size": 1}
+    inputs = recipes.conditioning(graph) | {"vae": recipes.vae21(graph)}
+    video = graph.add("WanImageToVideo", **inputs, **sizes, clip_vision_output=graph.make(clip_vision=[1, 7, 1280]))
+    return {"positive": video[0], "negative": video[1]}
+
+
 def controlled(graph: Graph) -> dict[str, Link]:
     sizes = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "strength": 1.0}
     video = graph.add("WanVaceToVideo", **recipes.conditioning(graph), vae=recipes.vae21(graph), **sizes)
@@ -227,6 +234,7 @@ BOTH_READ_NO = "the high-noise expert and the low-noise expert cannot read "
         ),
         (recipes.image_conditioning, f"{BOTH_READ_NO}a start picture or control video (concat_latent_image), which "),
         (referenced, f"{BOTH_READ_NO}a reference picture (reference_latents), which the conditioning brings"),
+        (seen, f"{BOTH_READ_NO}a CLIP vision output (clip_vision_output), which the conditioning brings"),
         (controlled, f"{BOTH_READ_NO}a VACE control video (vace_frames), which the conditioning brings"),
         (of_images, "the high-noise expert and the low-noise expert will see an empty picture, because positive and "),
         (lambda graph: of_images(graph) | recipes.image_conditioning(graph), None),

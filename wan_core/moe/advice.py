@@ -40,7 +40,7 @@ def notes_on_run(
     for high in firsts:
         found += on_files(high, low)
         found += on_shifts(high.shift, low.shift)
-        found += on_schedule(sigmas, split, high.shift)
+        found += on_schedule(sigmas, split, high.shift, discarder)
         found += on_distilled(sigmas, high.cfg, low.cfg, discarder)
         found += on_portraits(high, low)
         found += on_context_windows(high.has_context_windows, low.has_context_windows)
@@ -51,10 +51,10 @@ def notes_on_run(
 # Schedule
 
 
-def on_schedule(sigmas: Sequence[float], split: Split, shift: float) -> list[Note]:
+def on_schedule(sigmas: Sequence[float], split: Split, shift: float, discarder: str | None) -> list[Note]:
     """Notes on how a schedule under ``shift`` falls into the parts of the experts: one has no step, or hardly any."""
     if split.high_steps == 0 or split.low_steps == 0:
-        return [_one_expert(sigmas, split)]
+        return [_one_expert(sigmas, split, discarder)]
     steps = split.high_steps + split.low_steps
     if steps < ENOUGH_STEPS or sigmas[0] < STARTS_AS_NOISE:
         return []
@@ -78,15 +78,17 @@ def _degenerate(name: str, taken: int, steps: int, even: float, shift: float) ->
     )
 
 
-def _one_expert(sigmas: Sequence[float], split: Split) -> Note:
+def _one_expert(sigmas: Sequence[float], split: Split, discarder: str | None) -> Note:
     name, side = ("high", "below") if split.low_steps == 0 else ("low", "above")
     starts = sigmas[:-1]
     at = f" (sigma {split.boundary_sigma:.4g})" if 0.0 < split.boundary_sigma < math.inf else ""
+    is_short = discarder is not None and split.low_steps == 0 and sigmas[-1] == 0.0
+    lost = f"; a schedule that is made for {discarder} lacks its last sigma but one" if is_short else ""
     return Note(
         "one_expert",
         f"all {len(starts)} steps are on the {name}-noise expert, because the boundary{at} lies {side} all of them "
         f"(sigma {max(starts):.4g} to {min(starts):.4g}); the {OTHER[name]}-noise expert is not used; to use both, "
-        "change switch or the range of the steps",
+        f"change switch, the range of the steps or their number{lost}",
     )
 
 

@@ -47,7 +47,7 @@ def require_finite(latent: Tensor) -> None:
             "latent",
             found="NaN or infinite values in the sampled latent",
             wanted="finite values",
-            fix="Take another sampler, or lower cfg.",
+            fix="Take another sampler, lower cfg, or end the schedule further below sigma 1.",
         )
 
 

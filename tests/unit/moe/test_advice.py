@@ -77,8 +77,10 @@ DEGENERATE = {karras: 1, exponential: 1, kl_optimal: 2}  # high steps of 20 with
 # Schedule
 
 
-def on(sigmas: Sequence[float], boundary: float = 0.875, shift: float = 8.0) -> list[Note]:
-    return on_schedule(sigmas, split_schedule(sigmas, boundary), shift)
+def on(
+    sigmas: Sequence[float], boundary: float = 0.875, shift: float = 8.0, discarder: str | None = None
+) -> list[Note]:
+    return on_schedule(sigmas, split_schedule(sigmas, boundary), shift, discarder)
 
 
 @pytest.mark.parametrize("boundary", [0.875, 0.9])
@@ -109,7 +111,7 @@ KARRAS = (
 ONE_BIG_STEP = "the low-noise expert takes 1 of 23 steps, an even schedule of shift 8 gives it 11; fine detail will be "
 ALL_HIGH = (
     "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them (sigma 1 to "
-    "0.95); the low-noise expert is not used; to use both, change switch or the range of the steps"
+    "0.95); the low-noise expert is not used; to use both, change switch, the range of the steps or their number"
 )
 ALL_LOW = (
     "all 2 steps are on the low-noise expert, because the boundary (sigma 0.875) lies above all of them (sigma 0.8 to "
@@ -130,6 +132,13 @@ def test_a_note_on_the_schedule_says_what_is_so_and_what_to_do(sigmas: list[floa
     (note,) = on(sigmas)
     assert note.code == code
     assert note.text.startswith(text)
+
+
+def test_a_sampler_that_loses_the_only_low_step_is_named() -> None:
+    lost = "; a schedule that is made for uni_pc_bh2 lacks its last sigma but one"
+    schedules = [1.0, 0.95, 0.0], [1.0, 0.95, 0.9], [0.8, 0.4, 0.0]
+    notes = [note for sigmas in schedules for note in on(sigmas, discarder="uni_pc_bh2")]
+    assert [note.text.endswith(lost) for note in notes] == [True, False, False]
 
 
 @pytest.mark.parametrize(("boundary", "side"), [(math.inf, "above"), (0.0, "below")])
@@ -156,7 +165,7 @@ STARTS_A_LITTLE_LATER = [0.99, 0.95, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0
 def test_a_run_is_measured_by_its_own_range(sigmas: list[float], shift: float, counts: tuple[int, int]) -> None:
     split = split_schedule(sigmas, 0.875)
     assert (split.high_steps, split.low_steps) == counts
-    assert on_schedule(sigmas, split, shift) == []
+    assert on_schedule(sigmas, split, shift, None) == []
 
 
 @pytest.mark.parametrize(("steps", "start", "count"), [(4, 1.0, 0), (5, 1.0, 1), (20, 0.98, 0), (20, 0.99, 1)])

@@ -20,8 +20,9 @@ from ...wan_core.weights import level_in_name
 NETWORK = "diffusion_model"  # the name of its network in a model of the host
 TWO_IN_ONE = "wancast_two_in_one"  # names the wrapper of a model that stands for two
 
-# What the host's classes for relatives of Wan read of conditions, beside what their networks have places for.
-OWN_CONDITIONS = {
+# What the host's classes for Wan read of conditions, beside what their networks have places for.
+OWN_CONDITIONS: dict[str, frozenset[str]] = {
+    "WanModel": frozenset(),
     "VaceWanModel": frozenset({"vace_frames"}),
     "CameraWanModel": frozenset({"camera_conditions"}),
     "WanModel_S2V": frozenset({"audio_embed", "control_video", "reference_latents", "reference_motion"}),
@@ -31,7 +32,7 @@ OWN_CONDITIONS = {
     "SCAIL2WanModel": frozenset({"pose_video_latent", "reference_latents"}),
     "WanDancerModel": frozenset({"audio_embed"}),
 }
-NO_PICTURE = ("HumoWanModel", "SCAIL2WanModel")  # their other input channels are for something else
+NO_PICTURE = ("HumoWanModel", "SCAILWanModel", "SCAIL2WanModel")  # their other input channels are for something else
 
 Model = comfy.model_patcher.ModelPatcher
 
@@ -137,7 +138,7 @@ def file_of(model: Model) -> str | None:
 
 
 def level_of(model: Model) -> str | None:
-    """The noise level, "high" or "low", that the name of a model's file says; None if not, or of other weights."""
+    """The noise level, "high" or "low", that the name of a model's file says; None of weights that are not all its."""
     loaded = model.object_patches_backup.get(NETWORK, model.model.diffusion_model)
     patches = (patch for several in model.patches.values() for patch in several)
     is_replaced = network_of(model) is not getattr(loaded, "_orig_mod", loaded)
@@ -171,7 +172,7 @@ def expert_params(
         portraits_for=frozenset(lock.stand_in.expert for lock in locks if lock.stand_in.expert),
         portrait_files=frozenset(lock.content[0] for lock in locks),
         reads=conditions_read_by(model),
-        conditions=conditions,
+        conditions=conditions if wan.network in OWN_CONDITIONS else (),  # nobody knows what a newer class reads
     )
 
 

@@ -217,16 +217,27 @@ def referenced(graph: Graph) -> dict[str, Link]:
     return {"positive": graph.add("ReferenceLatent", conditioning=positive, latent=latent)[0]}
 
 
-def seen(graph: Graph) -> dict[str, Link]:
+def video_inputs(graph: Graph) -> dict[str, Any]:
+    """What the stock nodes that make conditioning for a video have in common."""
     sizes = {"width": 64, "height": 64, "length": 9, "batch_size": 1}
-    inputs = recipes.conditioning(graph) | {"vae": recipes.vae21(graph)}
-    video = graph.add("WanImageToVideo", **inputs, **sizes, clip_vision_output=graph.make(clip_vision=[1, 7, 1280]))
+    return recipes.conditioning(graph) | {"vae": recipes.vae21(graph)} | sizes
+
+
+def seen(graph: Graph) -> dict[str, Link]:
+    tokens = graph.make(clip_vision=[1, 7, 1280])
+    video = graph.add("WanImageToVideo", **video_inputs(graph), clip_vision_output=tokens)
     return {"positive": video[0], "negative": video[1]}
 
 
+def of_speech(graph: Graph) -> dict[str, Any]:
+    """A picture and a control video for the speech model in both slots."""
+    video = graph.add("WanSoundImageToVideo", **video_inputs(graph), ref_image=recipes.portrait(graph))
+    pair = dict.fromkeys(("model_high", "model_low"), recipes.model(graph, recipes.SPEECH_MODEL))
+    return pair | {"positive": video[0], "negative": video[1], "switch": "sigma", "switch__sigma": 0.9}
+
+
 def controlled(graph: Graph) -> dict[str, Link]:
-    sizes = {"width": 64, "height": 64, "length": 9, "batch_size": 1, "strength": 1.0}
-    video = graph.add("WanVaceToVideo", **recipes.conditioning(graph), vae=recipes.vae21(graph), **sizes)
+    video = graph.add("WanVaceToVideo", **video_inputs(graph), strength=1.0)
     return {"positive": video[0], "negative": video[1]}
 
 
@@ -252,6 +263,7 @@ BOTH_READ_NO = "the high-noise expert and the low-noise expert cannot read "
         (recipes.image_conditioning, f"{BOTH_READ_NO}a start picture or control video (concat_latent_image), which "),
         (referenced, f"{BOTH_READ_NO}a reference picture (reference_latents), which the conditioning brings"),
         (seen, f"{BOTH_READ_NO}a CLIP vision output (clip_vision_output), which the conditioning brings"),
+        (of_speech, None),
         (controlled, f"{BOTH_READ_NO}a VACE control video (vace_frames), which the conditioning brings"),
         (of_images, "the high-noise expert and the low-noise expert will see an empty picture, because positive and "),
         (lambda graph: of_images(graph) | recipes.image_conditioning(graph), None),

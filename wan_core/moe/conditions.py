@@ -22,7 +22,6 @@ BROUGHT = {  # condition -> what the user connected
     "reference_motion": "frames of motion before",
     "face_video_pixels": "a video of a face",
     "pose_video_latent": "a video of poses",
-    "control": "a ControlNet",
 }
 
 

@@ -101,6 +101,7 @@ REFUSED = {
         ("WanModel", 52, 0.9),
         ("CameraWanModel", 36, 0.9),
         ("VaceWanModel", 16, 0.875),
+        ("VaceWanModel", 36, 0.9),
     ],
 )
 def test_published_pairs_have_their_boundaries(network: str, channels: int, boundary_sigma: float) -> None:

@@ -76,12 +76,6 @@ def boundary(unit: str, value: float, expert: ExpertParams = PARAMS) -> float:
     return boundary_at(Switch(unit, value), SIGMAS, expert)
 
 
-@pytest.mark.parametrize("network", ["WanModel", "VaceWanModel"])
-@pytest.mark.parametrize(("channels", "sigma"), [(16, 0.875), (36, 0.9)])
-def test_auto_is_the_boundary_of_the_training(network: str, channels: int, sigma: float) -> None:
-    assert boundary("auto", 0.0, replace(PARAMS, network=network, input_channels=channels)) == sigma
-
-
 def test_auto_is_refused_for_a_model_without_a_known_boundary_and_other_units_are_not() -> None:
     with pytest.raises(InputError, match="switch: found 'auto' with a WanModel of 48 input channels"):
         boundary("auto", 0.0, replace(PARAMS, input_channels=48))

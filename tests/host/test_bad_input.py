@@ -12,8 +12,8 @@ import pytest
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.bad_files import CAN_DANGLE, write_bad_files
-from tests.host.bad_inputs import ROWS, TEXT, Build, Row, lock
-from tests.host.live import Client, Graph
+from tests.host.bad_inputs import BUILDS, NODE_OF, ROWS, TEXT, Build, Row, lock, with_link, wrong_values
+from tests.host.live import DYNAMIC_COMBO, Client, Graph, Json, slots_of
 from tests.host.recipes import (
     ENCODER,
     adapter,
@@ -64,7 +64,20 @@ def test_the_message_names_node_input_found_wanted_and_fix(client: Client, row: 
     if row.bad == "gone.safetensors" and not CAN_DANGLE:
         pytest.skip("a file that is listed and gone needs a symbolic link")
     row.require_message(client)
-    client.get("/system_stats")
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=NODE_OF.get)
+def test_what_no_input_of_a_kind_takes_is_named_and_the_host_goes_on(
+    client: Client, object_info: Json, build: Build
+) -> None:
+    node = NODE_OF[build]
+    for slot in slots_of(object_info[node]["input"]):
+        for value, found in wrong_values(slot) if slot.kind != DYNAMIC_COMBO else ():
+            graph = Graph()
+            graph.hash(with_link(graph, build, slot, value))
+            failure = client.fails(graph)
+            assert failure.message.startswith(f"{node}: {slot.name}: found {found}; wanted "), failure.message
+            client.require_work()
 
 
 GOOD = "MoESampler: latent_image: found str; wanted LATENT. Connect an empty latent for Wan video."

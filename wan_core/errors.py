@@ -31,6 +31,9 @@ class UserError(Exception):
 
     node: str | None = None  # the node that it happened in; None outside of a graph
 
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = "WanCast"  # the page shows it before the class; the host names a pack's modules by their path
+
     def __init__(self, text: str) -> None:
         self.text = printable(text)
         super().__init__(self.text)

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
 
 from torch import Tensor
 
@@ -17,24 +16,10 @@ TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of W
 CHOICES_SHOWN = 8
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of a letter in UTF-16: nothing can print or save it
 
-Kind = TypeVar("Kind")
-
 
 def kind_of(value: object) -> str:
     """What a value is, in words."""
     return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
-
-
-def checked_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> Kind:
-    """The value of a socket of ours; raises InputError when it is not what the node ``maker`` makes."""
-    if not isinstance(value, kind):
-        raise InputError(
-            name,
-            found=type(value).__name__,
-            wanted=f"the {name} that {maker} makes",
-            fix=f"Connect the output of {maker}.",
-        )
-    return value
 
 
 def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:

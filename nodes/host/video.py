@@ -11,7 +11,7 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 
-from ...wan_core.errors import InputError
+from ...wan_core.errors import InputError, quoted
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
 from ...wan_core.media.source import VideoSource
@@ -38,21 +38,21 @@ def save_place(prefix: str, width_px: int, height_px: int, *, keep: bool) -> Sav
     """
     kind = io.FolderType.output if keep else io.FolderType.temp
     root = folder_paths.get_output_directory() if keep else folder_paths.get_temp_directory()
-    if not isinstance(prefix, str) or os.path.basename(os.path.normpath(prefix)) in ("", ".", ".."):
-        raise InputError("filename_prefix", found=repr(prefix), wanted="a name", fix="Write one, like video/shot.")
+    if not prefix.isprintable() or os.path.basename(os.path.normpath(prefix)) in ("", ".", ".."):
+        raise InputError("filename_prefix", found=quoted(prefix), wanted="a name", fix="Write one, like video/shot.")
     try:
         folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width_px, height_px)
     except OSError as error:
         raise InputError(
             "filename_prefix",
-            found=f"{prefix!r} ({error.strerror})",
+            found=f"{quoted(prefix)} ({error.strerror})",
             wanted="a place that can be written to",
             fix="Choose another folder or name.",
         ) from error
     except Exception as error:
         raise InputError(
             "filename_prefix",
-            found=repr(prefix),
+            found=quoted(prefix),
             wanted=f"a name inside the {kind.value} folder",
             fix="Leave out .. and drive letters; a subfolder is fine, like video/shot.",
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from tests.host.recipes import (
 Spec = dict[str, Any]
 Build = Callable[..., list[Any]]
 
-WIDGETS = ("BOOLEAN", "COMBO", "FLOAT", "INT", "STRING")
+WIDGETS = ("COMBO", "FLOAT", "INT", "STRING")
 ANYTHING = "<...>"  # in a message: what a library adds
 UNREADABLE = f"which cannot be read ({ANYTHING})"
 NOTHING: Spec = {"value": None}
@@ -88,20 +88,22 @@ class Row:
 
 def wrong_values(slot: Slot) -> Iterator[tuple[Any, str]]:
     """What an any-type link may bring that no input of this kind takes, and how the message calls it."""
-    yield "\ud800\n", r"'\ud800\n'" if slot.kind in WIDGETS else "str"
-    yield [1, 2], "a list" if slot.kind in WIDGETS else "2 items"
+    is_widget = slot.kind in WIDGETS
+    yield "\ud800\n", r"'\ud800\n'" if is_widget else "str"
+    yield {"a": 1}, "a dict" if is_widget else "dict"
     if slot.kind in ("INT", "FLOAT"):
         yield float("nan"), "nan"
         yield True, "True"
     if slot.required and not slot.choice:
-        yield None, "None" if slot.kind in WIDGETS else "NoneType"
+        yield None, "None" if is_widget else "NoneType"
 
 
-def with_link(graph: Graph, build: Build, slot: Slot, value: Any) -> list[Any]:
+def with_link(graph: Graph, build: Build, slots: Iterable[Slot], slot: Slot, value: Any) -> list[Any]:
     """The recipe with a value of any kind at an input; if it belongs to a choice, that is made."""
-    beside = dict([slot.choice]) if slot.choice else {}
+    beside = {one.name: one.about["default"] for one in slots if one.choice == slot.choice and "default" in one.about}
+    choice = beside | dict([slot.choice]) if slot.choice else {}
     name = "of_model" if build is lock and slot.name == "model" else slot.name
-    return build(graph, **beside | {name: graph.make(value=value)})
+    return build(graph, **choice | {name: graph.make(value=value)})
 
 
 def lock(graph: Graph, **changes: Any) -> list[Any]:
@@ -133,9 +135,8 @@ NODE_OF: dict[Build, str] = {
 BUILDS = tuple(NODE_OF)
 
 WAN_VAE = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)"
-TILING = "auto, whole frame, or tiles with rows and columns"
 ONE_GUIDER = "the guider of one model"
-FACES = "one of aligned crop, landmarks, insightface pack, mediapipe, whole picture"
+FACES = "one of auto, insightface pack, mediapipe, landmarks, whole picture, aligned crop"
 UNITS, UNITS_OF_SIGMAS = "one of auto, snr_db, sigma, timestep, step", "one of auto, snr_db, sigma, timestep"
 PART = "at least one step before end_at_step"
 TEXT_EXPERT = "a WanModel of 4 blocks of width 96, 16 input channels and text of width 64"
@@ -165,7 +166,7 @@ TYPES = [  # what the nodes find themselves; a value of another kind is found fo
         for name, bad, found, wanted in (
             ("samples", {"dict": {"noise": {"value": 1}}}, "dict", "a LATENT"),
             ("vae", {"vae": ["decoder.conv_in.weight"]}, "a VAE that is not Wan's", WAN_VAE),
-            ("tiling", {"value": "half"}, "half", TILING),
+            ("tiling", {"value": "half"}, "str", "one of auto, whole frame, tiles"),
         )
     ),
 ]

@@ -209,7 +209,7 @@ SIZES = [
         for prefix in ("../shot", "video/../../shot", "/shot")
         for folder in ("output", "temp")
     ),
-    *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name") for prefix in ("", ".", "..")),
+    *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name") for prefix in ("", ".", "..", "a\nb")),
     Row(decoded_to_video, "filename_prefix", "\u5b57" * 67, "a name of 67 letters", "at most 200 bytes"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,7 +35,7 @@ def test_a_value_is_said_in_words(value: object, words: str) -> None:
     assert kind_of(value) == words
 
 
-@pytest.mark.parametrize("value", ["Strict", "", None, 0, ["latch"], torch.zeros(2), "\ud800"])
+@pytest.mark.parametrize("value", ["Strict", "", None, 0, ["latch"], np.array(["latch", "strict"]), "\ud800"])
 def test_one_of_the_choices_passes_and_anything_else_is_refused(value: object) -> None:
     require_choice("latch", ("strict", "latch"), name="policy")
     assert refusal_of(lambda: require_choice(value, ("strict", "latch"), name="policy")) == (

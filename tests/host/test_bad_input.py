@@ -83,23 +83,12 @@ def test_what_no_input_of_a_kind_takes_is_named_and_the_host_goes_on(
             client.require_work()
 
 
-GOOD = "MoESampler: latent_image: found str; wanted LATENT. Connect an empty latent for Wan video."
-
-
-@pytest.mark.parametrize(
-    ("good", "bad"),
-    [
-        ("MoESampler", "KSampler"),
-        ("latent_image", "latent"),
-        ("found str", "found a str"),
-        ("wanted LATENT", "wanted LATENTS"),
-        (" Connect an empty latent for Wan video.", ""),
-    ],
-)
-def test_the_comparison_sees_another_message(good: str, bad: str) -> None:
-    message = Row(moe_sample, "latent_image", TEXT, "str", "LATENT").message
-    assert message.fullmatch(GOOD)
-    assert not message.fullmatch(GOOD.replace(good, bad))
+def test_the_comparison_sees_another_message() -> None:
+    message = Row(moe_sample, "latent_image", TEXT, "str", "a LATENT").message
+    good = "MoESampler: latent_image: found str; wanted a LATENT. Connect another output."
+    assert message.fullmatch(good)
+    for part in ("MoESampler", "latent_image", "found str", "wanted a LATENT", " Connect another output."):
+        assert not message.fullmatch(good.replace(part, part[1:]))
 
 
 @pytest.mark.parametrize(("build", "name", "value", "message"), REFUSED)

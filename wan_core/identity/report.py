@@ -28,7 +28,7 @@ def describe(result: EncodeResult) -> str:
     references = result.found.references
     lines = [
         _recogniser_line(recognition),
-        f"faces: {result.source}",
+        f"faces: {printable(result.source)}",
         *_sampling_lines(pictures),
         *(line for detected in result.found.detections for line in _detection_lines(detected)),
         *(line for position in range(len(references)) for line in _reference_lines(position, references, recognition)),

@@ -46,7 +46,9 @@ def model_files(folder: str) -> list[str]:
 
 
 def checked_path(folder: str, name: str, *, input_name: str) -> str:
-    """The path of a file in one of the host's model folders; raises InputError when it is absent."""
+    """The path of a file in one of the host's model folders; raises InputError when it is absent or not printable."""
+    if not name.isprintable():
+        raise InputError(input_name, found=quoted(name), wanted="a name that can be printed", fix="Rename the file.")
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise InputError(

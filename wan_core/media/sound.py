@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, MissingDependencyError
+from ..errors import InputError, optional_package, require_parts
 
 FROM_A_LOADER = "Link the AUDIO output of a loader."
 
@@ -109,9 +109,9 @@ def mix_gain_db(sound: Sound) -> float:
 
 
 def load_librosa() -> ModuleType:
-    """The librosa package; raises MissingDependencyError when it is not installed."""
-    try:
+    """The librosa package; raises MissingDependencyError when it cannot be used."""
+    with optional_package("librosa", needed_for="audio"):
         import librosa
-    except ImportError as error:
-        raise MissingDependencyError("librosa", needed_for="audio") from error
+
+        require_parts(librosa, "resample", "onset")
     return librosa

@@ -17,6 +17,8 @@ from ...wan_core.identity.onnx_graph import (
     contents_problem,
     sizes_problem,
 )
+from ...wan_core.identity.onnx_wire import require_modest
+from . import files
 
 PICTURE_SHAPE = (1, 3, 640, 640)  # what an input takes where its graph leaves a size open
 SMALL_TENSOR = 1024  # numbers: constants that say sizes have less
@@ -38,7 +40,7 @@ def load_onnx() -> ModuleType:
     with optional_package("onnx", needed_for="an .onnx file"):
         import onnx
 
-        require_parts(onnx, "load", "helper", "shape_inference")
+        require_parts(onnx, "load_from_string", "helper", "shape_inference")
     return onnx
 
 
@@ -48,12 +50,15 @@ def read_params(path: str, *, input_name: str) -> OnnxParams:
     if file_bytes > MOST_FILE_BYTES:
         raise _unfit(path, input_name, f"a file of {file_bytes} bytes")
     try:
-        model = onnx.load(path, load_external_data=False)
+        content = files.file_content(path)
+        require_modest(content)
+        model = onnx.load_from_string(content)
         problem = contents_problem(_contents(model)) or sizes_problem(_sizes(onnx, model))
     except Exception as error:
+        reason = error if type(error) is ValueError else type(error).__name__
         raise InputError(
             input_name,
-            found=f"{quoted(os.path.basename(path))}, which cannot be read as ONNX ({type(error).__name__})",
+            found=f"{quoted(os.path.basename(path))}, which cannot be read as ONNX ({reason})",
             wanted="a complete .onnx file",
             fix=f"Copy or download {path} again.",
         ) from error

@@ -15,12 +15,12 @@ INT64 = torch.int64
 TERABYTES, SECONDS = 1 << 40, 25  # numbers in a tensor; about as long as a run of the slow one takes
 
 
-def ending(graph: Graph, x: str) -> bytes:
+def ending(graph: Graph, x: str, *, side_px: int = FACE_PX, numbers: int = EMBEDDING) -> bytes:
     """The file whose embedding is made of the mean of a tensor."""
     mean = graph.add("ReduceMean", x, keepdims=0)
-    row = graph.constant("row", torch.ones(1, EMBEDDING))
+    row = graph.constant("row", torch.ones(1, numbers))
     graph.add("Mul", row, mean, out="embedding")
-    return graph.file((1, 3, FACE_PX, FACE_PX), {"embedding": (1, EMBEDDING)})
+    return graph.file((1, 3, side_px, side_px), {"embedding": (1, numbers)})
 
 
 def changed(change: Callable[[onnx.ModelProto], object]) -> bytes:
@@ -94,10 +94,10 @@ def slow() -> bytes:
     return ending(graph, x)
 
 
-def not_a_number() -> bytes:
-    """An embedding of NaN."""
+def not_a_number(**sizes: int) -> bytes:
+    """An answer of NaN."""
     graph = Graph({})
-    return ending(graph, graph.add("Mul", "input", graph.constant("nan", float("nan"))))
+    return ending(graph, graph.add("Mul", "input", graph.constant("nan", float("nan"))), **sizes)
 
 
 FILES: dict[str, Callable[[], bytes]] = {

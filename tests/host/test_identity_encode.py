@@ -36,6 +36,7 @@ AUTOMATIC = [("insightface pack", {"face__pack": "deeper"}), ("auto", {})]  # th
 MARKS = {"one": [(247, 196)], "two": [(247, 196), (104, 320)], "none": []}  # where the pack is to find a nose
 LEFT, TOP = 150, 60  # of a part of the portrait with all of the face
 ORIENTATION, TURN_CLOCKWISE = 0x0112, 6  # the EXIF tag of a camera that was held upright
+SPOILT = ("without_detector", "without_recogniser", "spoilt", "looping", "of_no_age")
 PERSON = (slice(90, 300), slice(160, 350))  # rows and columns of the portrait that a cut-out of it keeps
 
 
@@ -72,7 +73,7 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     models = live_host.base_dir / "models"
     packs, good = models / "insightface", models / "insightface" / "models" / PACK
     recognisers, network = models / "face_recognition", face_onnx.recogniser("another")
-    spoilt = [packs / "models" / name for name in ("without_detector", "without_recogniser", "spoilt")]
+    spoilt = [packs / "models" / name for name in SPOILT]
     for folder in (packs / "deeper" / "deeper", *spoilt):
         shutil.copytree(good, folder)
     (spoilt[0] / "det_mini.onnx").unlink()
@@ -80,6 +81,8 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     interrupted = packs / "models" / "buffalo_l"
     interrupted.mkdir()
     contents = {
+        spoilt[3] / "genderage.onnx": hostile_onnx.FILES["loop.onnx"](),
+        spoilt[4] / "genderage.onnx": hostile_onnx.not_a_number(side_px=96, numbers=3),
         spoilt[2] / "det_mini.onnx": b"version https://git-lfs.github.com/spec/v1\n",
         recognisers / "cut_off.onnx": network[: len(network) // 2],
         recognisers / "genderage.onnx": face_onnx.gender_age("another"),
@@ -315,7 +318,8 @@ WITHOUT_PACK = {"encoder": OF_THE_PACK, "face": "aligned crop"}
 NO_RECOGNISER_IN_IT = {"face__pack": "without_recogniser", "encoder": OF_THE_PACK}
 ANOTHER_NETWORK = {"face": "mediapipe", "face__landmarker": "another_network.safetensors"}
 
-WHOLE_FILE, UNREADABLE = "a complete .onnx file", "which cannot be read as ONNX (DecodeError)"
+WHOLE_FILE, UNREADABLE = "a complete .onnx file", "which cannot be read as ONNX (a field that is {})"
+CUT_OFF, FOREIGN = (UNREADABLE.format(words) for words in ("longer than its message", "written in no known way"))
 NO_FACE = "no face that can be used (image 1: no face)"
 
 PLAIN = "a plain network for faces with all its weights in the file"
@@ -329,6 +333,7 @@ HOSTILE = {
     "terabytes.onnx": ("which cannot be run (Fail)", "a network for faces that runs in 2 GiB"),
     "halves.onnx": ("which takes pictures as float16", RECOGNISER),
 }
+NOT_USED = "that insightface cannot use (ValueError)"
 NAN = "an embedding of length nan from 'nan.onnx' for face 1"
 
 REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
@@ -336,15 +341,19 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"face__pack": "antelopev2"}, "pack", "no pack 'antelopev2'", f"{WHERE}/antelopev2/scrfd_10g_bnkps.onnx"),
     ({"face__pack": "buffalo_l"}, "pack", "no pack 'buffalo_l'", f"{WHERE}/buffalo_l/det_10g.onnx"),
     ({"face__pack": "without_detector"}, "pack", NO_DETECTOR, f"{WHERE}/without_detector/det_10g.onnx"),
-    ({"face__pack": "spoilt"}, "pack", f"'det_mini.onnx', {UNREADABLE}", WHOLE_FILE),
+    ({"face__pack": "spoilt"}, "pack", f"'det_mini.onnx', {FOREIGN}", WHOLE_FILE),
+    ({"face__pack": "looping"}, "pack", f"'genderage.onnx', {HOSTILE['loop.onnx'][0]}", PLAIN),
+    (
+        {"face__pack": "of_no_age"},
+        "pack",
+        "a pack 'of_no_age' that insightface cannot use (ValueError)",
+        "a complete pack",
+    ),
     (NO_RECOGNISER_IN_IT, "encoder", "the pack 'without_recogniser' without a recogniser", RECOGNISER),
     (WITHOUT_PACK, "encoder", f"{OF_THE_PACK!r} with face 'aligned crop'", "face 'insightface pack' with it"),
-    ({"encoder": "cut_off.onnx"}, "encoder", f"'cut_off.onnx', {UNREADABLE}", WHOLE_FILE),
+    ({"encoder": "cut_off.onnx"}, "encoder", f"'cut_off.onnx', {CUT_OFF}", WHOLE_FILE),
     ({"encoder": "genderage.onnx"}, "encoder", GENDERAGE, RECOGNISER),
-    *(
-        ({"encoder": f"{name}.onnx"}, "encoder", f"'{name}.onnx', {found}", why)
-        for name, (found, why) in HOSTILE.items()
-    ),
+    *(({"encoder": name}, "encoder", f"'{name}', {found}", why) for name, (found, why) in HOSTILE.items()),
     ({"encoder": "nan.onnx"}, "encoder", NAN, "finite embeddings"),
     (ANOTHER_NETWORK, "landmarker", NO_LANDMARKER, LANDMARKER),
 ]

@@ -371,6 +371,15 @@ def test_the_message_says_what_was_found_and_wanted(
     assert re.fullmatch(r"[A-Z][^\n]{9,}\.", message.removeprefix(expected)), message
 
 
+@pytest.mark.parametrize(("name", "wanted"), [("images", "at least one image"), ("face.landmarks", "one value")])
+def test_an_empty_list_is_named(client: Client, name: str, wanted: str) -> None:
+    graph = Graph()
+    nothing = {name.replace(".", "__"): graph.add("WanCastProbeNothing")[0]}
+    graph.hash(encode(graph, "none", **BY_POINTS | nothing)[0])
+    message = client.fails(graph).message
+    assert message.startswith(f"IdentityEncode: {name.split('.')[-1]}: found an empty list; wanted {wanted}. ")
+
+
 def test_cancelling_ends_a_recogniser_in_the_middle_of_its_run(client: Client) -> None:
     graph, asked_s = Graph(), math.inf
     graph.hash(encode(graph, encoder="slow.onnx")[0])

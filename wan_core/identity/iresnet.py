@@ -25,8 +25,8 @@ class OnnxParams:
     inputs: tuple[tuple[int | None, ...], ...]  # shape of each
     outputs: tuple[tuple[int | None, ...], ...]  # shape of each
     first_nodes: tuple[str, ...]  # names of the first LEADING_NODES nodes
-    input_types: tuple[str, ...] = ("float32",)  # of each
-    output_types: tuple[str, ...] = ("float32",)  # of each
+    input_types: tuple[str, ...]  # of each
+    output_types: tuple[str, ...]  # of each
 
     @property
     def role(self) -> str:

@@ -93,7 +93,13 @@ def test_a_dead_network_is_refused() -> None:
 
 # What an ONNX file must be, and how it wants its pictures
 
-R50 = OnnxParams(inputs=((None, 3, 112, 112),), outputs=((1, 512),), first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"))
+R50 = OnnxParams(
+    inputs=((None, 3, 112, 112),),
+    outputs=((1, 512),),
+    first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"),
+    input_types=("float32",),
+    output_types=("float32",),
+)
 
 
 def test_the_first_nodes_say_whether_the_graph_normalises() -> None:

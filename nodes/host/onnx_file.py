@@ -18,6 +18,7 @@ from ...wan_core.identity.onnx_graph import (
     sizes_problem,
 )
 from ...wan_core.identity.onnx_wire import require_modest
+from ...wan_core.weights import WeightFileError
 from . import files
 
 PICTURE_SHAPE = (1, 3, 640, 640)  # what an input takes where its graph leaves a size open
@@ -55,7 +56,7 @@ def read_params(path: str, *, input_name: str) -> OnnxParams:
         model = onnx.load_from_string(content)
         problem = contents_problem(_contents(model)) or sizes_problem(_sizes(onnx, model))
     except Exception as error:
-        reason = error if type(error) is ValueError else type(error).__name__
+        reason = error if isinstance(error, WeightFileError) else type(error).__name__
         raise InputError(
             input_name,
             found=f"{quoted(os.path.basename(path))}, which cannot be read as ONNX ({reason})",
@@ -129,12 +130,27 @@ def _stored(tensor: Any) -> int | None:
 
 
 def _sizes(onnx: Any, model: Any) -> OnnxSizes:
-    """What the nodes make of one picture, by ONNX's own inference on the graph without its large weights."""
+    """What the nodes make of one picture, as far as ONNX's own inference knows it."""
+    inferred = onnx.shape_inference.infer_shapes(_skeleton(onnx, model), data_prop=True).graph
+    known = {value.name: _count(value) for value in (*inferred.value_info, *inferred.output)}
+    of_picture = {value.name for value in _pictures(model.graph)}
+    has_open_constants = False
+    for node in model.graph.node:
+        if of_picture.intersection(node.input):
+            of_picture.update(node.output)
+        else:
+            has_open_constants |= any(known.get(name) is None for name in node.output if name)
+    made = (known.get(name) or 0 for node in model.graph.node for name in node.output)
+    return OnnxSizes(sum(made), has_open_constants)
+
+
+def _skeleton(onnx: Any, model: Any) -> Any:
+    """A graph without its large weights, for a picture of a known size, and without what it says of sizes itself."""
     graph, skeleton = model.graph, onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     skeleton.graph.name = "skeleton"
     skeleton.graph.node.extend(graph.node)
-    pictures, value_of = _pictures(graph), onnx.helper.make_tensor_value_info
-    for value in pictures:
+    value_of = onnx.helper.make_tensor_value_info
+    for value in _pictures(graph):
         shape = [size or PICTURE_SHAPE[min(axis, 3)] for axis, size in enumerate(_shape(value))]
         skeleton.graph.input.append(value_of(value.name, value.type.tensor_type.elem_type, shape))
     for weight in graph.initializer:
@@ -143,17 +159,7 @@ def _sizes(onnx: Any, model: Any) -> OnnxSizes:
             skeleton.graph.initializer.append(weight)
     for value in graph.output:
         skeleton.graph.output.append(value_of(value.name, value.type.tensor_type.elem_type, None))
-    inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
-    known = {value.name: _count(value) for value in (*inferred.value_info, *inferred.output)}
-    of_picture = {value.name for value in pictures}
-    open_constants = []
-    for node in graph.node:
-        if of_picture.intersection(node.input):
-            of_picture.update(node.output)
-        else:
-            open_constants += [name for name in node.output if known.get(name) is None]
-    made = [known.get(name) or 0 for node in graph.node for name in node.output]
-    return OnnxSizes(numbers=sum(made), has_open_constants=bool(open_constants))
+    return skeleton
 
 
 def _count(value: Any) -> int | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..weights import WeightFileError
+
 MOST_FIELDS = 500_000  # an iResNet of 100 layers has some twenty thousand
 MOST_OPAQUE_BYTES = 1 << 23  # of names and texts, and of what is not looked into
 LONGEST_VARINT = 10  # bytes
@@ -29,7 +31,7 @@ NUMBERS = {("tensor", 4), ("tensor", 9), ("tensor", 10)}  # float_data, raw_data
 
 
 def require_modest(content: bytes) -> None:
-    """Raises ValueError, saying why, where a file is no message or would become many times what it is."""
+    """Raises WeightFileError, saying why, where a file is no message or would become many times what it is."""
     count, opaque_bytes = 0, 0
     to_read = [("model", 0, len(content))]
     while to_read:
@@ -41,7 +43,7 @@ def require_modest(content: bytes) -> None:
             elif (message, number) not in NUMBERS:
                 opaque_bytes += size_bytes
             if count > MOST_FIELDS or opaque_bytes > MOST_OPAQUE_BYTES:
-                raise ValueError("more fields or texts than a network has")
+                raise WeightFileError("more fields or texts than a network has")
 
 
 def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -57,9 +59,9 @@ def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]
             case 1 | 5 as written_as:  # 64 or 32 bits
                 start, at = at, at + (8 if written_as == 1 else 4)
             case _:
-                raise ValueError("a field that is written in no known way")
+                raise WeightFileError("a field that is written in no known way")
         if at > end:
-            raise ValueError("a field that is longer than its message")
+            raise WeightFileError("a field that is longer than its message")
         yield tag >> 3, start, at - start
 
 
@@ -70,4 +72,4 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
             return value, at + shift + 1
-    raise ValueError("a number that does not end")
+    raise WeightFileError("a number that does not end")

@@ -9,6 +9,7 @@ import pytest
 from demo.miniature import face_onnx
 from wan_core.identity import onnx_wire
 from wan_core.identity.onnx_wire import require_modest
+from wan_core.weights import WeightFileError
 
 SOUND = face_onnx.recogniser("a")
 LARGE = onnx.ModelProto()
@@ -34,7 +35,7 @@ def test_a_network_may_be_read(content: bytes) -> None:
     ],
 )
 def test_what_is_damaged_or_would_grow_is_refused_unread(content: bytes, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(WeightFileError, match=reason):
         require_modest(content)
 
 
@@ -57,5 +58,5 @@ def test_the_fields_of_every_place_are_counted(place: str, monkeypatch: pytest.M
     require_modest(model.SerializeToString())
     for _ in range(40):
         add()
-    with pytest.raises(ValueError, match=TOO_MANY):
+    with pytest.raises(WeightFileError, match=TOO_MANY):
         require_modest(model.SerializeToString())

@@ -128,6 +128,12 @@ def _require_sound(state_dict: dict[str, Any], file_bytes: int, name: str, input
             )
 
 
+def file_content(path: str) -> bytes:
+    """All bytes of a file, whose size was looked at before."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def file_sha256(path: str) -> str:
     """The SHA-256 of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()

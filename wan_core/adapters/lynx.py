@@ -141,7 +141,7 @@ class IpTerm:
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
-        return "ip", context.weights_key if self.is_normed_by_model else None, context.like.dtype
+        return "ip", context.weights_key, context.like.dtype
 
     def keys_values(self, context: PassContext) -> KeysValues:
         """Normed keys and values, 2 n d, in the type of the pass and on its device."""

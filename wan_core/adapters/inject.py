@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -64,7 +64,7 @@ class IdentityInjection:
     """A wrapper of the host's diffusion model that puts identities into it."""
 
     locks: tuple[Lock, ...]
-    cache: KvCache
+    cache: KvCache = field(repr=False)
     node: str  # whose name stands in its errors and warnings
 
     def __call__(

@@ -99,13 +99,6 @@ def test_a_prompt_that_the_host_copies_for_an_area_keeps_its_side(client: Client
     require_same(client, graph, found, wanted)
 
 
-def test_both_experts_of_one_run_keep_the_identity_on_the_positive_side(client: Client) -> None:
-    graph = Graph()
-    lock = recipes.locked(graph, recipes.model(graph))
-    ours = recipes.moe_sample(graph, model_high=lock, model_low=lock)
-    require_same(client, graph, ours, recipes.stock_sample(graph, lock))
-
-
 # A long session
 
 

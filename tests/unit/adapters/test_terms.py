@@ -163,14 +163,6 @@ def test_self_attention_with_a_mask_is_refused() -> None:
 # Rows
 
 
-@pytest.mark.parametrize(
-    ("uuids", "rows", "wanted"),
-    [(["n", "p"], 2, [True, False]), (["p", "n"], 4, [False, False, True, True]), (["p"], 1, [False])],
-)
-def test_rows_follow_their_conditions(uuids: list[str], rows: int, wanted: list[bool]) -> None:
-    assert row_is_negative(uuids, {"n"}, rows) == tuple(wanted)
-
-
 @pytest.mark.parametrize(("uuids", "rows"), [(["n", "p"], 3), ([], 1)])
 def test_a_batch_that_is_not_split_evenly_is_refused(uuids: list[str], rows: int) -> None:
     with pytest.raises(InputError, match=f"found a batch of {rows} rows for {len(uuids)} conditionings"):

@@ -15,7 +15,7 @@ from wan_core.adapters.kv_cache import KvCache
 from wan_core.adapters.lynx import IpTerm
 from wan_core.adapters.stand_in import StandIn, StandInParams, StandInTerm
 from wan_core.adapters.tokens import Grid
-from wan_core.adapters.wan import attend, modulated, picture_tokens, rope_positions, rotate, unrotate
+from wan_core.adapters.wan import attend, picture_tokens, rope_positions, rotate, unrotate
 
 TOKENS, HEADS, HEAD_D = 5, 2, 6
 
@@ -48,11 +48,6 @@ def test_the_rotation_comes_off_again(at_once: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("wan_core.adapters.wan.TOKENS_AT_ONCE", at_once)
     x = heads()
     torch.testing.assert_close(unrotate(rotate(x, matrices()), matrices()), x)
-
-
-def test_modulation_scales_and_shifts() -> None:
-    x, shift, scale = (torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
-    torch.testing.assert_close(modulated(x, shift, scale), x * (1 + scale) + shift)
 
 
 def test_attention_is_the_softmax_of_scaled_products() -> None:

@@ -296,15 +296,3 @@ def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
     assert options["patches"] == before["patches"]
     assert options.keys() == before.keys()
     assert torch.equal(first, run(wrapped(injected, wan), options_for(ONE), rows=1))
-
-
-def test_a_pass_that_fails_leaves_no_trace_in_the_next_and_keeps_its_own_error() -> None:
-    wan, injected = FakeWan(), injection(identity(0))
-    wanted = run(wrapped(injected, wan), options_for(ONE), rows=1)
-
-    def fails(args: Options) -> Options:
-        raise InputError("other", found="stopped", wanted="no stop", fix="Go on.")
-
-    with pytest.raises(InputError, match="^other: found stopped"):
-        run(wrapped(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
-    assert torch.equal(run(wrapped(injected, wan), options_for(ONE), rows=1), wanted)

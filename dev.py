@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -24,11 +25,29 @@ ROOT = Path(os.path.abspath(__file__)).parent
 sys.path.insert(0, str(ROOT))
 
 from devtools.doctor import doctor  # noqa: E402
-from devtools.server import HostFailed, HostServer  # noqa: E402
+from devtools.server import HostFailed, HostServer, torch_finds_cuda  # noqa: E402
 from devtools.setup import Ready, base_folder, set_up  # noqa: E402
 from devtools.shell import Problem, forget_users_python, say  # noqa: E402
 
-TIERS = ("unit", "host", "ui")
+
+@dataclass(frozen=True)
+class Tier:
+    """Tests that run together."""
+
+    folders: tuple[str, ...]  # of tests/
+    arguments: tuple[str, ...] = ()  # of pytest
+    environment: Mapping[str, str] = field(default_factory=dict)  # what the user has set himself wins
+
+
+TIERS = {
+    "unit": Tier(("unit",)),
+    "host": Tier(("host",)),
+    "ui": Tier(("ui",)),
+    "hard": Tier(("hard",), environment={"WANCAST_HARD_PERCENT": "100"}),
+    "gpu": Tier(("gpu", "unit"), ("-m", "gpu"), {"WANCAST_GPU_TIER": "cuda"}),  # cpu is the dry run
+}
+EVERYWHERE = Tier(("unit", "host", "ui", "hard"))  # of the hard tier a slice
+NOTHING_RAN = 77  # the exit code of a tier of which every test was skipped, as automake has it
 CHECKS = {  # run before the tests, each whatever became of the others
     "ruff check": ["ruff", "check", ROOT],
     "ruff format": ["ruff", "format", "--check", ROOT],
@@ -50,12 +69,19 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def test(options: argparse.Namespace) -> int:
-    """Runs one tier of tests; without one ruff, mypy, import-linter and all tiers. What follows -- goes to pytest."""
+    """Runs one tier of tests; without one ruff, mypy, import-linter, all tiers but gpu, and of hard a slice.
+
+    What follows -- goes to pytest. Exit code 77: every test was skipped, as all of gpu are without a CUDA device.
+    """
     ready = set_up(models=options.tier != "unit")
     checks = {} if options.tier else CHECKS
     failed = [name for name, arguments in checks.items() if run(ready, ["-m", *arguments])]
-    folders = [ROOT / "tests" / tier for tier in ([options.tier] if options.tier else TIERS)]
-    if result := run(ready, ["-m", "pytest", *folders, *options.rest]):
+    tier = TIERS.get(options.tier, EVERYWHERE)
+    folders = [ROOT / "tests" / folder for folder in tier.folders]
+    result = run(ready, ["-m", "pytest", *folders, *tier.arguments, *options.rest], tier.environment)
+    if result == NOTHING_RAN:
+        say("Nothing ran: every test was skipped, for the reasons above; none of them counts as passed.")
+    elif result:
         failed.append("pytest")
     if failed:
         say(f"Failed: {', '.join(failed)}.")
@@ -100,14 +126,15 @@ def tell(_options: argparse.Namespace) -> int:
 
 def host(ready: Ready, name: str, port: int = 0) -> HostServer:
     """A host with the pack, the demo's nodes and the miniature models, in a base folder of its own."""
-    return HostServer(ready.python, ready.host, base_folder(name), port, models_dir=ready.models)
+    cpu = not torch_finds_cuda(str(ready.python))
+    return HostServer(ready.python, ready.host, base_folder(name), port, models_dir=ready.models, cpu=cpu)
 
 
-def run(ready: Ready, arguments: Sequence[str | Path]) -> int:
+def run(ready: Ready, arguments: Sequence[str | Path], defaults: Mapping[str, str] | None = None) -> int:
     """Runs our environment's interpreter on the terminal and returns its exit code."""
     places = {"WANCAST_HOST": str(ready.host), "WANCAST_MODELS": str(ready.models)}
-    command = [str(ready.python), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=False).returncode
+    command, environment = [str(ready.python), *map(str, arguments)], {**(defaults or {}), **os.environ, **places}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

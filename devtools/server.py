@@ -40,9 +40,9 @@ class HostFailed(RuntimeError):
 class HostServer:
     """A context manager around one host; inside the block the host answers at ``url``.
 
-    ``port`` 0 takes a free one. ``models_dir`` replaces ``base_dir/models``. ``cpu`` None means: only where torch finds
-    no CUDA device. Raises HostFailed when the port is taken, when the host ends early, and when it does not answer
-    within READY_TIMEOUT_S seconds.
+    ``port`` 0 takes a free one. ``models_dir`` replaces ``base_dir/models``. It computes on the CPU, whatever the
+    computer has, unless ``cpu`` is false. Raises HostFailed when the port is taken, when the host ends early, and when
+    it does not answer within READY_TIMEOUT_S seconds.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class HostServer:
         extra_args: Sequence[str] = (),
         *,
         models_dir: str | Path | None = None,
-        cpu: bool | None = None,
+        cpu: bool = True,
     ) -> None:
         self.python = str(python)
         self.host_dir = Path(host_dir).resolve()
@@ -99,7 +99,7 @@ class HostServer:
         command += ["--base-directory", str(self.base_dir), "--database-url", f"sqlite:///{database}"]
         if self.models_dir:
             command += ["--models-directory", str(self.models_dir)]
-        if self.cpu or (self.cpu is None and not torch_finds_cuda(self.python)):
+        if self.cpu:
             command += ["--cpu"]
         return command + list(self.extra_args)
 

@@ -96,7 +96,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
                 io.Int.Output("frame_count", tooltip="Frames of the video."),
                 io.String.Output("report", tooltip="The file, its encoder, and how it was decoded and why so."),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+            hidden=[io.Hidden.prompt, io.Hidden.dynprompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
 

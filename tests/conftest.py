@@ -1,4 +1,4 @@
-"""What the host tier and the ui tier share: one live host for the whole run, and its log under every failure."""
+"""What the tiers share: the device that is tested, one live host for the whole run, its log under every failure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from devtools.server import HostServer
 from tests.host.live import ROOT, Client, Json, prepare_base
 
 LOG_TAIL_BYTES = 6000
+GPU_TIER = os.environ.get("WANCAST_GPU_TIER")  # cuda, as dev.py test gpu sets it; or cpu, its dry run
+if GPU_TIER != "cuda":
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # before torch is imported: tests and their children compute on the CPU
 
 running: list[HostServer] = []  # the live host, for the report of a failure
 

@@ -64,9 +64,12 @@ class MissingDependencyError(UserError, RuntimeError):
 
 @contextmanager
 def errors_of(node: str) -> Iterator[None]:
-    """Puts a node's name into the errors that are raised in the block, unless a node in it has put in its own."""
+    """Puts a node's name into the errors that are raised in the block, unless a node in it has put in its own.
+
+    They leave without the error of a library that caused them, whose text may hold anything of a file.
+    """
     try:
         yield
     except UserError as error:
         error.node = error.node or node
-        raise
+        raise error from None

@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from devtools.server import HostServer  # noqa: E402
+from devtools.server import HostServer, torch_finds_cuda  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, Run, prepare_base  # noqa: E402
 
@@ -92,7 +92,7 @@ def live_client() -> Iterator[Client]:
     models = Path(os.environ.get("WANCAST_MODELS", ROOT / ".cache" / "demo" / "models"))
     with tempfile.TemporaryDirectory() as folder:
         base = prepare_base(Path(folder), models)
-        with HostServer(sys.executable, host, base) as server:
+        with HostServer(sys.executable, host, base, cpu=not torch_finds_cuda(sys.executable)) as server:
             yield Client(server.url)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -63,7 +63,7 @@ def test_every_check_runs_and_every_failure_counts(
 ) -> None:
     calls: list[str] = []
 
-    def run(_ready: Ready, arguments: Sequence[str | Path]) -> int:
+    def run(_ready: Ready, arguments: Sequence[str | Path], _defaults: Mapping[str, str] | None = None) -> int:
         calls.append(str(arguments[1]))
         return int(any(name.startswith(calls[-1]) for name in failing))
 
@@ -74,3 +74,22 @@ def test_every_check_runs_and_every_failure_counts(
     assert capsys.readouterr().out == (f"Failed: {', '.join(failing)}.\n" if failing else "")
     assert dev.test(dev.parse(["test", "unit"])) == int("pytest" in failing)
     assert calls[5:] == ["pytest"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "code", "said"), [("gpu", 77, "Nothing ran: "), ("unit", 0, ""), ("hard", 1, "Failed: ")]
+)
+def test_a_tier_of_which_nothing_ran_has_not_passed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tier: str, code: int, said: str
+) -> None:
+    monkeypatch.setattr(dev, "set_up", lambda *, models: Ready(Path("python"), Path("host"), Path("models")))
+    monkeypatch.setattr(dev, "run", lambda *_: code)
+    assert dev.test(dev.parse(["test", tier])) == code
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_nothing_is_tested_on_a_gpu_outside_of_its_tier() -> None:
+    """The test session itself shows it: no child finds a device, however many there are."""
+    assert os.environ.get("WANCAST_GPU_TIER") == "cuda" or os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert "gpu" not in dev.EVERYWHERE.folders
+    assert dev.TIERS["gpu"].environment == {"WANCAST_GPU_TIER": "cuda"}

@@ -34,7 +34,7 @@ OWNER = """
 import os, sys
 from devtools.server import HostServer
 
-print(HostServer(sys.executable, sys.argv[1], sys.argv[1] + "/base", cpu=True).start().url, flush=True)
+print(HostServer(sys.executable, sys.argv[1], sys.argv[1] + "/base").start().url, flush=True)
 os.abort()
 """
 
@@ -59,7 +59,7 @@ def stranger() -> Iterator[int]:
 
 def server(host_dir: Path, port: int = 0) -> HostServer:
     """A server that has not been started."""
-    return HostServer(sys.executable, host_dir, host_dir.parent / "base", port, models_dir=host_dir.parent, cpu=True)
+    return HostServer(sys.executable, host_dir, host_dir.parent / "base", port, models_dir=host_dir.parent)
 
 
 def test_the_host_answers_inside_the_block_and_its_port_is_free_after_it(host_dir: Path) -> None:
@@ -74,6 +74,12 @@ def test_the_host_answers_inside_the_block_and_its_port_is_free_after_it(host_di
         assert answers(again.url)
         raise KeyboardInterrupt
     assert not answers(again.url)
+
+
+def test_a_host_computes_on_the_cpu_whatever_the_computer_has(host_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devtools.server.torch_finds_cuda", lambda _python: True)
+    assert server(host_dir).command()[-1] == "--cpu"
+    assert "--cpu" not in HostServer(sys.executable, host_dir, host_dir, cpu=False).command()
 
 
 def test_the_host_ends_when_its_owner_is_killed(host_dir: Path) -> None:

@@ -21,6 +21,19 @@ function showError({ detail }) {
 
 app.registerExtension({
     name: "WanCast.Page",
+    settings: [
+        {
+            id: "WanCast.removeUnfinishedVideos",
+            category: ["WanCast", "Decode To Video", "removeUnfinishedVideos"],
+            name: "Remove unfinished videos at the next start",
+            tooltip:
+                "A run of WanCast Decode To Video that was killed leaves .NAME.partial beside its place in the output " +
+                "folder; it plays up to the last second that was written. On: the next start of ComfyUI removes " +
+                "them. Off: they are only counted in the log.",
+            type: "boolean",
+            defaultValue: false,
+        },
+    ],
     async init() {
         translations = await api.getCustomNodesI18n();
         api.addEventListener("execution_error", showError);

@@ -154,6 +154,12 @@ def word_values(slot: Slot) -> list[str]:
     return [value for value in values if "." not in value]
 
 
+def setting_complaints(script: str, words: Json) -> list[str]:
+    """What is wrong with the words for the settings that the page's script adds."""
+    names = re.findall(r'id: "WanCast\.(\w+)"', script)
+    return text_complaints(words, {(f"WanCast_{name}", kind) for name in names for kind in ("name", "tooltip")})
+
+
 def word_complaints(infos: Iterable[Json], words: Json) -> list[str]:
     """What is wrong with the words for categories and for sockets of our own."""
     infos = list(infos)
@@ -190,7 +196,16 @@ def test_the_chinese_labels_tell_what_the_node_has(object_info: Json, node: str)
 
 
 def test_categories_and_sockets_have_chinese_words(object_info: Json) -> None:
-    assert word_complaints((object_info[node] for node in NODES), locale_file("main")) == []
+    words = locale_file("main")
+    del words["settingsCategories"]
+    assert word_complaints((object_info[node] for node in NODES), words) == []
+
+
+def test_settings_have_chinese_words() -> None:
+    script = (ROOT / "web" / "main.js").read_text(encoding="utf-8")
+    words = locale_file("settings")
+    assert words and setting_complaints(script, words) == []
+    assert setting_complaints(script, {}) and setting_complaints("", words)
 
 
 def test_no_page_and_no_label_is_left_of_a_node_that_is_gone() -> None:
@@ -201,7 +216,8 @@ def test_no_page_and_no_label_is_left_of_a_node_that_is_gone() -> None:
 
 def test_the_host_hands_the_chinese_words_to_the_editor(client: Client) -> None:
     chinese = client.get("/i18n")["zh"]
-    for group, words in {"nodeDefs": locale_file("nodeDefs"), **locale_file("main")}.items():
+    files = {name: locale_file(name) for name in ("nodeDefs", "settings")}
+    for group, words in {**files, **locale_file("main")}.items():
         assert {word: chinese[group].get(word) for word in words} == words
 
 

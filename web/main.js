@@ -28,8 +28,8 @@ app.registerExtension({
             name: "Remove unfinished videos at the next start",
             tooltip:
                 "A run of WanCast Decode To Video that was killed leaves .NAME.partial beside its place in the output " +
-                "folder; it plays up to the last second that was written. On: the next start of ComfyUI removes " +
-                "them. Off: they are only counted in the log.",
+                "folder; it plays up to about 25 pictures before the last one that was decoded. On: the next start of " +
+                "ComfyUI removes them. Off: they are only counted in the log.",
             type: "boolean",
             defaultValue: false,
         },

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from tests.host.recipes import NODES
 MESSAGE_SYNTAX = re.compile(r"[{}@|]")  # the page's translator takes these for placeholders, links and plurals
 NAMES = ("sampler_name", "scheduler", "codec", "face.pack")  # combos whose values are names in every language
 PANEL_LETTERS = 36  # of the longest words of a table's columns together, so that it fits into the panel of the help
+TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 WORD_ENDS = re.compile(r"\s+|<br>|<wbr>|-|[\u2e80-\uffff]")
 
 
@@ -77,7 +77,7 @@ def cells_of(line: str) -> list[str]:
 
 def wide_tables(page: str) -> Iterator[str]:
     """The tables of a page that the panel of the help could only show a part of."""
-    for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
+    for table in TABLE.findall(page):
         columns = zip(*(cells_of(line) for line in table.splitlines()), strict=False)
         words = [max(WORD_ENDS.split(re.sub(r"`|</?code>", "", " ".join(column))), key=len) for column in columns]
         if len("".join(words)) > PANEL_LETTERS:
@@ -87,9 +87,8 @@ def wide_tables(page: str) -> Iterator[str]:
 def first_table(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table under a heading, without the table's own head."""
     section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-    lines = iter(section[1].splitlines() if section else [])
-    table = takewhile(lambda line: line.startswith("|"), dropwhile(lambda line: not line.startswith("|"), lines))
-    return [cells_of(line) for line in table][2:]
+    table = TABLE.search(section[1]) if section else None
+    return [cells_of(line) for line in table[0].splitlines()[2:]] if table else []
 
 
 def page_complaints(info: Json, page: str, words: Words, entry: Json | None) -> Iterator[str]:

@@ -1,22 +1,18 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
-import { sentenceOf } from "./errors.mjs";
+import { hold, sentenceOf } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
 
-const SHOWN_MS = 60_000;
 const locale = () => app.extensionManager.setting.get("Comfy.Locale");
 let translations = {};
+let dropError = () => {};
 
-/** Shows what a node of ours said when it gave up; the page itself says only that it did. */
+/** Shows what a node of ours said when it gave up, until the next run; the page itself says only that it did. */
 function showError({ detail }) {
     if (!detail.exception_type.startsWith("WanCast.")) return;
-    app.extensionManager.toast.add({
-        severity: "error",
-        summary: LiteGraph.registered_node_types[detail.node_type]?.title ?? detail.node_type,
-        detail: sentenceOf(detail.exception_message, locale()),
-        life: SHOWN_MS,
-    });
+    const title = LiteGraph.registered_node_types[detail.node_type]?.title ?? detail.node_type;
+    dropError = hold(app.extensionManager.toast, title, sentenceOf(detail.exception_message, locale()));
 }
 
 app.registerExtension({
@@ -36,6 +32,7 @@ app.registerExtension({
     ],
     async init() {
         translations = await api.getCustomNodesI18n();
+        api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
     },
     nodeCreated(node) {

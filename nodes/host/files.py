@@ -46,7 +46,9 @@ def model_files(folder: str) -> list[str]:
 
 
 def checked_path(folder: str, name: str, *, input_name: str) -> str:
-    """The path of a file in one of the host's model folders; raises InputError when it is absent."""
+    """The path of a file in one of the host's model folders; raises InputError when it is absent or not printable."""
+    if not name.isprintable():
+        raise InputError(input_name, found=quoted(name), wanted="a name that can be printed", fix="Rename the file.")
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise InputError(
@@ -124,6 +126,12 @@ def _require_sound(state_dict: dict[str, Any], file_bytes: int, name: str, input
                 wanted="a file of finite weights and nothing else",
                 fix="Copy or download the file again.",
             )
+
+
+def file_content(path: str) -> bytes:
+    """All bytes of a file, whose size was looked at before."""
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def file_sha256(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, MissingDependencyError, quoted
+from ..errors import InputError, optional_package, quoted, require_parts
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 1_000_000  # others come from damaged files, and resampled become any size
 PIECE_SAMPLES = 2**20
@@ -120,9 +120,9 @@ def _mean_square(samples: Tensor) -> Tensor:
 
 
 def load_librosa() -> ModuleType:
-    """The librosa package; raises MissingDependencyError when it is not installed."""
-    try:
+    """The librosa package; raises MissingDependencyError when it cannot be used."""
+    with optional_package("librosa", needed_for="audio"):
         import librosa
-    except ImportError as error:
-        raise MissingDependencyError("librosa", needed_for="audio") from error
+
+        require_parts(librosa, "resample", "onset")
     return librosa

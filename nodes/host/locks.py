@@ -21,8 +21,7 @@ from ...wan_core.adapters.kv_cache import KvCache, WeakKey
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.adapters.passes import RUN, LockedRun, RunFacts
 from ...wan_core.errors import InputError
-from ...wan_core.weights import level_in_name
-from .models import Model, file_of, locks_in, require_single, wan_params
+from .models import Model, level_of, locks_in, require_single, wan_params
 
 CPU = torch.device("cpu")
 CACHE_SHARE = 0.1  # of a device's memory, and of the RAM, that keys and values may take
@@ -164,14 +163,13 @@ def target_of(model: Model) -> TargetParams:
     """What a lock needs to know of a model; raises InputError unless it is one Wan model."""
     require_single(model, input_name="model")
     wan = wan_params(model)
-    level = level_in_name(file_of(model))
     override = model.model_options["transformer_options"].get(OVERRIDE)
     return TargetParams(
         network=f"{wan.module}.{wan.network}",
         width_d=wan.width_d,
         blocks=wan.blocks,
         text_d=wan.text_d,
-        noise_level=level,
+        noise_level=level_of(model),
         attention=None if override is None else name_of(override),
     )
 

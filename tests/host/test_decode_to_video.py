@@ -243,6 +243,8 @@ def test_lip_sync_check_scores_the_file_as_it_does_its_parts(client: Client) -> 
     numbers = client.values(graph, [[check, slot] for check in (of_parts, of_file) for slot in (2, 3)])
     found = np.array([number.tree[""] for number in numbers])
     np.testing.assert_allclose(found[2:], found[:2], rtol=1e-2, atol=1e-3)
+    schema = client.get("/object_info/LipSyncCheck")["LipSyncCheck"]["input"]["required"]
+    assert schema["mode"][1]["default"] == "robust"  # what new nodes on the page begin with
 
 
 # Its name, and when it is made again

@@ -21,6 +21,7 @@ BESIDE_A_LEVEL = re.compile(
 )
 MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
 LONGEST_NAME = 300  # letters
+NUMBERS_AT_ONCE = 1 << 22  # of a weight, to check them in little memory
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
@@ -61,8 +62,10 @@ def fault_of(weight: object) -> str | None:
         return "is empty"
     if weight.nbytes > weight.untyped_storage().nbytes():
         return "repeats its bytes"
-    if weight.is_floating_point() and not weight.float().isfinite().all():
-        return "holds NaN or an infinity"
+    if weight.is_floating_point():
+        parts = weight.flatten().split(NUMBERS_AT_ONCE)
+        if not all(part.float().isfinite().all() for part in parts):
+            return "holds NaN or an infinity"
     return None
 
 

@@ -251,19 +251,13 @@ BOTH = "the high-noise expert and the low-noise expert"
         (lambda graph: {"model_high": merged(graph, 0.7), "model_low": merged(graph, 0.0)}, None),
         (lambda graph: {"model_low": merged(graph, 1.0)}, "both experts are 'mini_t2v_high.safetensors', whose name "),
         (lambda graph: distilled(graph, "euler"), None),
-        (
-            lambda graph: distilled(graph, "uni_pc"),
-            "for uni_pc the host makes a schedule of 5 steps and leaves its last sigma but one out",
-        ),
+        (lambda graph: distilled(graph, "uni_pc"), "for uni_pc the host makes a schedule of 5 steps and leaves its "),
         (
             lambda graph: distilled(graph, "dpm_2", sigmas=recipes.sigmas(graph, model=shifted(graph, 5.0), steps=4)),
             None,
         ),
         (lambda graph: {"sigmas": graph.make(sigmas=[1e-4, 0.5, 0.95, 0.999]), "add_noise": False}, None),
-        (
-            recipes.image_conditioning,
-            f"{BOTH} cannot read a start picture or control video (concat_latent_image), which ",
-        ),
+        (recipes.image_conditioning, f"{BOTH} cannot read a start picture or control video (concat_latent_image)"),
         (referenced, f"{BOTH} cannot read a reference picture (reference_latents), which the conditioning brings"),
         (seen, f"{BOTH} cannot read a CLIP vision output (clip_vision_output), which the conditioning brings"),
         (of_speech, None),

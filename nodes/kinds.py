@@ -82,7 +82,7 @@ def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
 
 def _require(slot: io.Input, value: Any, name: str, *, as_list: bool) -> None:
     if isinstance(slot, io.DynamicCombo.Input):
-        for beside in _beside(slot, value or {}, name, as_list=as_list):
+        for beside in _beside(slot, {} if value is None else value, name, as_list=as_list):
             _require(beside, value[beside.id], f"{name}.{beside.id}", as_list=as_list)
         return
     for single in _each(value, as_list=as_list):
@@ -91,8 +91,8 @@ def _require(slot: io.Input, value: Any, name: str, *, as_list: bool) -> None:
 
 
 def _each(value: Any, *, as_list: bool) -> list[Any]:
-    """The values of an input: of a node that takes lists, those in the list."""
-    return value if as_list and isinstance(value, list) else [value]
+    """The values of an input: of a node that takes lists those in the list, none of which is nothing."""
+    return (value or [None]) if as_list and isinstance(value, list) else [value]
 
 
 def _beside(slot: io.DynamicCombo.Input, value: Any, name: str, *, as_list: bool) -> list[io.Input]:

@@ -86,7 +86,7 @@ def test_a_pickle_of_plain_weights_comes_through(
     client: Client, folder: Path, wrapped: Callable[[StateDict], dict[str, Any]]
 ) -> None:
     graph = Graph()
-    name = write(folder / f"Stand-In_wan2.2_{wrapped.__name__}_low.ckpt", wrapped(weights(adapters.stand_in)))
+    name = write(folder / f"{wrapped.__name__}_Stand-In_wan2.2_low.ckpt", wrapped(weights(adapters.stand_in)))
     node = loader(graph, stand_in=name)
     saved, report = graph.save([node, 0]), graph.save([node, 1])
     run = client.run(graph)

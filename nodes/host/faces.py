@@ -32,6 +32,7 @@ from . import files, onnx_file, onnx_network
 
 PACKS_FOLDER = "insightface"
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
+DETECTOR_NAMES = ("det_", "scrfd_")  # with one of them the name of a detector begins in all packs
 MANIFEST = "manifest.json"  # a pack that says itself what its files are
 DETECTION = "detection"  # the host's folder for its landmarker
 LANDMARKER_FILE = "mediapipe_face_fp32.safetensors"  # as ComfyUI's own workflows name it
@@ -70,7 +71,7 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
 
 def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
     """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError."""
-    found = packs()
+    found = [name for name, folder in packs().items() if _names_a_detector(folder)]
     if found:
         pack = min(found, key=lambda name: (name not in PUBLISHED_PACKS, name))
         return InsightfacePack(pack, selection, with_recogniser=with_recogniser)
@@ -86,6 +87,12 @@ def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceS
         f"insightface pack buffalo_l (for research only) into {os.path.join(_roots()[0], 'models', 'buffalo_l')}, and "
         "refresh the page; or choose another way in face.",
     )
+
+
+def _names_a_detector(folder: str) -> bool:
+    """Whether a folder of .onnx files is a pack by the names in it: swappers of faces lie beside packs."""
+    names, _ = folder_paths.recursive_search(folder)
+    return any(name == MANIFEST or os.path.basename(name).lower().startswith(DETECTOR_NAMES) for name in names)
 
 
 def _as_bytes(picture: torch.Tensor) -> torch.Tensor:

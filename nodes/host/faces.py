@@ -122,7 +122,7 @@ def packs() -> dict[str, str]:
         for folder in sorted(folders, key=lambda folder: (folder.count(os.path.sep), folder)):
             parts = folder.split(os.path.sep)
             parts = parts[1:] if parts[0] == "models" else parts
-            if 1 <= len(parts) <= 2 and parts[0]:
+            if 1 <= len(parts) <= 2 and parts[0] and folder.isprintable():
                 found.setdefault(parts[0], os.path.join(root, folder))
     return found
 

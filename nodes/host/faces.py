@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -32,8 +33,8 @@ from . import files, onnx_file, onnx_network
 
 PACKS_FOLDER = "insightface"
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
-DETECTOR_NAMES = ("det_", "scrfd_")  # with one of them the name of a detector begins in all packs
 MANIFEST = "manifest.json"  # a pack that says itself what its files are
+DETECTOR_NAME = re.compile(rf"(det|scrfd)_.*\.onnx$|{re.escape(MANIFEST)}$", re.IGNORECASE)  # as in all packs
 DETECTION = "detection"  # the host's folder for its landmarker
 LANDMARKER_FILE = "mediapipe_face_fp32.safetensors"  # as ComfyUI's own workflows name it
 LANDMARKER_WORDS = ("mediapipe", "landmarker")  # one of them is in the name of such a file
@@ -70,8 +71,12 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
 
 
 def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
-    """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError."""
-    found = [name for name, folder in packs().items() if _names_a_detector(folder)]
+    """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError.
+
+    A folder is taken for a pack by the names in it: networks that swap faces lie beside packs.
+    """
+    names = {pack: folder_paths.recursive_search(folder)[0] for pack, folder in packs().items()}
+    found = [pack for pack in names if any(map(DETECTOR_NAME.match, names[pack]))]
     if found:
         pack = min(found, key=lambda name: (name not in PUBLISHED_PACKS, name))
         return InsightfacePack(pack, selection, with_recogniser=with_recogniser)
@@ -87,12 +92,6 @@ def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceS
         f"insightface pack buffalo_l (for research only) into {os.path.join(_roots()[0], 'models', 'buffalo_l')}, and "
         "refresh the page; or choose another way in face.",
     )
-
-
-def _names_a_detector(folder: str) -> bool:
-    """Whether a folder of .onnx files is a pack by the names in it: swappers of faces lie beside packs."""
-    names, _ = folder_paths.recursive_search(folder)
-    return any(name == MANIFEST or os.path.basename(name).lower().startswith(DETECTOR_NAMES) for name in names)
 
 
 def _as_bytes(picture: torch.Tensor) -> torch.Tensor:

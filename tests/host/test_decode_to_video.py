@@ -308,6 +308,21 @@ FAILURES: dict[str, tuple[Callable[[Graph], dict[str, Any]], str]] = {
 }
 
 
+def test_a_file_and_a_link_to_a_place_outside_are_no_folders(
+    client: Client, live_host: HostServer, tmp_path: Path
+) -> None:
+    output, name = live_host.base_dir / "output", uuid4().hex
+    (output / name).write_bytes(b"a file")
+    (output / f"{name}-link").symlink_to(tmp_path)
+    for folder, found in ((name, "a folder that nothing can be written to ('Not a directory')"), (f"{name}-link", "")):
+        graph = Graph()
+        film(graph, filename_prefix=f"{folder}/shot")
+        message = client.fails(graph).message
+        assert f"filename_prefix: found {found or repr(folder + '/shot') + ', which leads elsewhere'}; " in message
+        assert str(live_host.base_dir) not in message
+    assert files_below(tmp_path) == []
+
+
 def no_thread_is_left(client: Client) -> bool:
     graph = Graph()
     threads = graph.add("WanCastProbeThreads", after=graph.make(value=uuid4().hex))

@@ -205,7 +205,7 @@ def left_overs(root: str) -> Iterator[str]:
 def _can_hold(path: str) -> bool:
     """Whether no other process has a file, or there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb+") as file:  # on network drives only what may be written can be held
             return hold(file)
     except OSError as error:
         return isinstance(error, FileNotFoundError)

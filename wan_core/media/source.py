@@ -15,10 +15,10 @@ import torch
 
 from ..errors import InputError, quoted
 from .colour import rgb_pixels
+from .files import MIB
 from .sound import Sound
 
 MOST_PIXELS = 4096 * 2304  # of a picture
-MIB = 2**20
 SOUND_BYTES, SOUND_GROWTH = 8 * MIB, 64  # a sound track may take that much, and so many times the bytes of its file
 SOUND_MARGIN_S = 1  # of sound after the last picture, so that a filter sees what follows
 

@@ -33,7 +33,9 @@ FLAGS = [
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Workflow.Persist": False,
+    "Comfy.Locale": "en",
     "Comfy.Minimap.Visible": False,
+    "Comfy.VueNodes.Enabled": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # text at every zoom, so that a picture of a whole workflow can be read
 }
 BARS_PX = (100, 100, 60)  # the bars that cover the canvas: left, top, and a margin on the other sides
@@ -103,9 +105,9 @@ class Canvas:
     errors: list[str] = field(default_factory=list)  # console errors as "text (address)", and errors that nobody caught
 
     @classmethod
-    def opened(cls, browser: Browser, url: str) -> Canvas:
+    def opened(cls, browser: Browser, url: str, **settings: Json) -> Canvas:
         """Opens the page and returns when the canvas takes files."""
-        for name, value in SETTINGS.items():
+        for name, value in (SETTINGS | settings).items():
             fetch(f"{url}/settings/{name}", json.dumps(value).encode(), "application/json")
         page = browser.new_page(viewport={"width": VIEW_WIDTH_PX, "height": VIEW_HEIGHT_PX})
         canvas = cls(page)

@@ -69,6 +69,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
                     "encoder",
                     options=list(CHOICES),
                     default="software",
+                    advanced=True,
                     tooltip="software: best quality for its size. hardware: the GPU's encoder, where it works.",
                 ),
                 io.String.Input(
@@ -95,7 +96,7 @@ class WanCastDecodeToVideo(io.ComfyNode):
                 io.Int.Output("frame_count", tooltip="Frames of the video."),
                 io.String.Output("report", tooltip="The file, its encoder, and how it was decoded and why so."),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
+            hidden=[io.Hidden.prompt, io.Hidden.dynprompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -142,11 +143,11 @@ def record(
 
     Returns the file's path and how it was made; a file that is not finished goes.
     """
-    report = frames.progress_with_preview(count)
+    report = frames.progress(count)
     with open_sink() as sink:
         for done, frame in enumerate(frames.uint8_in_ram(pieces), start=1):  # h w c, uint8
             sink.write(frame)
             if done > count - len(last):
                 last[done - count - 1].copy_(frame).div_(255.0)
-            report(done, frame)
+            report(done)
         return sink.finish(), sink.summary

@@ -45,7 +45,7 @@ class HighCompressionVAEDecode(io.ComfyNode):
                 ),
                 io.String.Output("report", tooltip="How it was decoded, and why so."),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
         )
 
     @classmethod

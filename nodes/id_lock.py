@@ -62,6 +62,7 @@ class IDLock(io.ComfyNode):
                 io.String.Input(
                     "blocks",
                     default="all",
+                    advanced=True,
                     tooltip='The model\'s blocks in which it acts: "all", or numbers and ranges like "0-19, 25". '
                     "A range takes the blocks in it that the adapter has weights for.",
                 ),
@@ -108,6 +109,7 @@ def _finer_inputs() -> list[Any]:
             max=2.0,
             step=0.05,
             optional=True,
+            advanced=True,
             tooltip="How strongly Lynx's reference layers act. Without them it changes nothing.",
         ),
         io.Combo.Input(
@@ -115,6 +117,7 @@ def _finer_inputs() -> list[Any]:
             options=list(APPLY_TO),
             default=APPLY_TO[0],
             optional=True,
+            advanced=True,
             tooltip="Which prompts get the person. auto, as the adapters were made: Stand-In both; Lynx the positive "
             "one, and nobody's identity the negative one.",
         ),
@@ -125,6 +128,7 @@ def _finer_inputs() -> list[Any]:
             max=20.0,
             step=0.1,
             optional=True,
+            advanced=True,
             tooltip="A guidance scale for the identity, apart from cfg; 0 is off. It needs one more evaluation a "
             "step. Lynx used 2 with a cfg of 5.",
         ),
@@ -132,6 +136,7 @@ def _finer_inputs() -> list[Any]:
             "frame_weights",
             default="",
             optional=True,
+            advanced=True,
             tooltip='Weight by frame of the video, as in "0:1, 40:0.5"; linear between them. Empty: 1 throughout.',
         ),
         io.Mask.Input(
@@ -155,6 +160,7 @@ def _finer_inputs() -> list[Any]:
             options=list(KEPT_AS),
             default=KEPT_AS[0],
             optional=True,
+            advanced=True,
             tooltip="The type in which keys and values of the identity are kept. fp8 halves their memory and is no "
             "longer exact.",
         ),

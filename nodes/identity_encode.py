@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -32,8 +33,13 @@ class IdentityEncode(io.ComfyNode):
             category="WanCast/identity",
             description="Turns pictures of one person into an identity that IDLock can hold in every shot.",
             search_aliases=["face embedding", "arcface", "insightface", "z_id", "face id", "character"],
+            is_input_list=True,
             inputs=[
-                io.Image.Input("images", tooltip="Pictures of one person, or the frames of a video (16 are sampled)."),
+                io.Image.Input(
+                    "images",
+                    tooltip="Pictures of one person, or the frames of a video (16 are sampled). A list of pictures of "
+                    "different sizes is one person too.",
+                ),
                 io.Combo.Input(
                     "encoder",
                     options=[
@@ -77,25 +83,31 @@ class IdentityEncode(io.ComfyNode):
     @names_its_errors
     def execute(
         cls,
-        images: io.Image.Type,
-        encoder: str,
-        face: dict[str, Any] | None = None,
-        combine: str = COMBINE_METHODS[0],
-        pick: dict[str, Any] | None = None,
-        foreground: io.Mask.Type | None = None,
+        images: list[io.Image.Type],
+        encoder: list[str],
+        face: dict[str, list[Any]] | None = None,
+        combine: list[str] | None = None,
+        pick: dict[str, list[Any]] | None = None,
+        foreground: list[io.Mask.Type] | None = None,
     ) -> io.NodeOutput:
-        pick = pick or {}
+        chosen = _first(pick or {})
         selection = FaceSelection(
-            pick.get("pick") or SELECTION_METHODS[0], pick.get("index") or 0, pick.get("box") or ""
+            chosen.get("pick") or SELECTION_METHODS[0], chosen.get("index") or 0, chosen.get("box") or ""
         )
-        source = faces.face_source(face or {}, selection, with_recogniser=encoder == recognisers.OF_THE_PACK)
+        source = faces.face_source(_first(face or {}), selection, with_recogniser=encoder[0] == recognisers.OF_THE_PACK)
+        method = combine[0] if combine else COMBINE_METHODS[0]
         result = encode(
-            EncodeRequest(images, foreground, combine, devices.intermediate_device()),
+            EncodeRequest(images, foreground, method, devices.intermediate_device()),
             source=source,
-            recogniser=recognisers.recogniser_of(encoder, source),
+            recogniser=recognisers.recogniser_of(encoder[0], source),
             progress=devices.progress,
         )
         return io.NodeOutput(result.identity, result.aligned, describe(result), result.boxes)
+
+
+def _first(widgets: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The value of each widget: to a node that takes lists the host gives every one of them as a list."""
+    return {name: values[0] for name, values in widgets.items()}
 
 
 # Inputs
@@ -124,8 +136,9 @@ def _face_input() -> io.DynamicCombo.Input:
     return io.DynamicCombo.Input(
         "face",
         options=[io.DynamicCombo.Option(source, inputs.get(source, [])) for source in faces.SOURCES],
-        tooltip="Who says where the face is: the images are aligned square crops already, you give five points, an "
-        "insightface pack or ComfyUI's MediaPipe finds it, or there is none, for Stand-In.",
+        tooltip="Who says where the face is. auto: an insightface pack finds it if there is one, else ComfyUI's "
+        "MediaPipe. Or you say which of them, give five points, take the whole picture, for Stand-In, or have aligned "
+        "square crops already.",
     )
 
 

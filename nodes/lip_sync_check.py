@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import Input, io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from comfy_api.latest import Input, InputImpl, io
 
 from ..wan_core.lipsync import MODES, LipSyncRequest, Mode, build_syncnet, check, describe, plot
-from .host import devices, files
+from .host import devices, files, video
 from .types import names_its_errors
 
 
+@contextmanager
 def request_of(
     frames: io.Image.Type | io.Video.Type, fps: float, audio: io.Audio.Type | None, mode: Mode
-) -> LipSyncRequest:
-    """What is checked: pictures with their sound, or a VIDEO, whose own sound gives way to ``audio``."""
-    if not isinstance(frames, Input.Video):
-        return LipSyncRequest.of(frames, fps, audio, mode)
-    video = frames.get_components()
-    return LipSyncRequest.of(video.images, video.frame_rate, video.audio if audio is None else audio, mode)
+) -> Iterator[LipSyncRequest]:
+    """What is checked: pictures with their sound, or a VIDEO, whose own sound gives way to ``audio``.
+
+    The file of a VIDEO is open in the block, and is read picture by picture.
+    """
+    if isinstance(frames, InputImpl.VideoFromFile):
+        with video.source_of(frames) as source:
+            yield LipSyncRequest.of(source, source.fps, video.sound_of(source) if audio is None else audio, mode)
+    elif isinstance(frames, Input.Video):
+        parts = frames.get_components()
+        yield LipSyncRequest.of(parts.images, parts.frame_rate, parts.audio if audio is None else audio, mode)
+    else:
+        yield LipSyncRequest.of(frames, fps, audio, mode)
 
 
 class LipSyncCheck(io.ComfyNode):
@@ -56,7 +67,7 @@ class LipSyncCheck(io.ComfyNode):
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),
-                    default="parity",
+                    default="robust",
                     tooltip="parity: as in published comparisons. robust: the ends of the clip do not bias the score.",
                 ),
                 io.Audio.Input(
@@ -87,9 +98,9 @@ class LipSyncCheck(io.ComfyNode):
         mode: Mode,
         audio: io.Audio.Type | None = None,
     ) -> io.NodeOutput:
-        request = request_of(frames, fps, audio, mode)
-        file = files.load_weights(files.SYNCNET, weights, input_name="weights")
-        network = build_syncnet(file.state_dict, file_name=file.name, operations=devices.operations)
-        result = check(request, network, on_device=devices.on_device, progress=devices.progress)
+        with request_of(frames, fps, audio, mode) as request:
+            file = files.load_weights(files.SYNCNET, weights, input_name="weights")
+            network = build_syncnet(file.state_dict, file_name=file.name, operations=devices.operations)
+            result = check(request, network, on_device=devices.on_device, progress=devices.progress)
         score, report = result.score, f"{describe(result)}\nweights: {file.name}, SHA-256 {file.sha256}"
         return io.NodeOutput(score.passed, score.offset_ms, score.confidence, score.distance, report, plot(result))

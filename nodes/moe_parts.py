@@ -51,6 +51,7 @@ class WanCastMoEGuider(io.ComfyNode):
                     min=0,
                     max=MOST_STEPS,
                     optional=True,
+                    advanced=True,
                     tooltip="How many steps guider_start takes first; not read when it is not linked.",
                 ),
                 io.Guider.Input(

@@ -160,6 +160,7 @@ def _part_inputs() -> list[io.Input]:
             "add_noise",
             default=True,
             optional=True,
+            advanced=True,
             tooltip="Off: the latent that comes in has its noise already, left over by another sampler.",
         ),
         io.Int.Input(
@@ -168,6 +169,7 @@ def _part_inputs() -> list[io.Input]:
             min=0,
             max=MOST_STEPS,
             optional=True,
+            advanced=True,
             tooltip="The first step to run; the steps before it are left to another sampler.",
         ),
         io.Int.Input(
@@ -176,12 +178,14 @@ def _part_inputs() -> list[io.Input]:
             min=0,
             max=MOST_STEPS,
             optional=True,
+            advanced=True,
             tooltip="The step to stop before; the steps from there on are left to another sampler.",
         ),
         io.Boolean.Input(
             "return_with_leftover_noise",
             default=False,
             optional=True,
+            advanced=True,
             tooltip="When it stops early: on keeps the noise for another sampler, off denoises to the end.",
         ),
     ]

@@ -95,6 +95,7 @@ def policy_input() -> io.Combo.Input:
         options=list(POLICIES),
         default=POLICIES[0],
         optional=True,
+        advanced=True,
         tooltip=(
             "For solvers of several evaluations a step. strict: each by its noise level, as if both experts were one. "
             "latch: never back to the high-noise expert. per_step: as two samplers in a row."
@@ -112,6 +113,7 @@ def memory_input() -> io.Combo.Input:
         options=list(MEMORY),
         default=MEMORY[0],
         optional=True,
+        advanced=True,
         tooltip="auto: the experts stay on the device if they fit. one_expert: the others always leave first.",
     )
 

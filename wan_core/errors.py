@@ -31,6 +31,9 @@ class UserError(Exception):
 
     node: str | None = None  # the node that it happened in; None outside of a graph
 
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = "WanCast"  # the page shows it before the class; the host names a pack's modules by their path
+
     def __init__(self, text: str) -> None:
         self.text = printable(text)
         super().__init__(self.text)
@@ -61,9 +64,12 @@ class MissingDependencyError(UserError, RuntimeError):
 
 @contextmanager
 def errors_of(node: str) -> Iterator[None]:
-    """Puts a node's name into the errors that are raised in the block, unless a node in it has put in its own."""
+    """Puts a node's name into the errors that are raised in the block, unless a node in it has put in its own.
+
+    They leave without the error of a library that caused them, whose text may hold anything of a file.
+    """
     try:
         yield
     except UserError as error:
         error.node = error.node or node
-        raise
+        raise error from None

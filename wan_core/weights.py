@@ -6,9 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from .errors import quoted
 
 KEYS_SHOWN = 8
+MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
+LONGEST_NAME = 300  # letters
+FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
+INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
@@ -25,10 +32,43 @@ class Operations(Protocol):
     LayerNorm: type[Any]
 
 
+class WeightFileError(ValueError):
+    """Why a weight file cannot be read: what it is or has, in words."""
+
+
+def require_plain_name(name: object) -> None:
+    """Raises WeightFileError unless this can be the name of a weight: printable text of bounded length."""
+    if not (isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME):
+        raise WeightFileError(f"it calls a weight {quoted(name)}")
+
+
+def fault_of(weight: object) -> str | None:
+    """What makes this no weight, in words that follow its name; None for finite numbers in bytes of their own."""
+    if type(weight) not in (Tensor, nn.Parameter):
+        return "is no weight"
+    assert isinstance(weight, Tensor)
+    if weight.is_meta or weight.layout != torch.strided or weight.is_nested:
+        return "is not stored as plain numbers"
+    if weight.dtype not in FLOATS | INTEGERS:
+        return f"is of type {type_name(weight)}, which no weight has"
+    if not weight.numel():
+        return "is empty"
+    if weight.nbytes > weight.untyped_storage().nbytes():
+        return "repeats its bytes"
+    if weight.is_floating_point() and not weight.float().isfinite().all():
+        return "holds NaN or an infinity"
+    return None
+
+
+def type_name(weight: Tensor) -> str:
+    """The type of a weight's numbers, for a message."""
+    return str(weight.dtype).removeprefix("torch.")
+
+
 def shown(keys: Sequence[str]) -> str:
     """The first keys of a list in words, and how many more there are."""
     rest = len(keys) - KEYS_SHOWN
-    return ", ".join(keys[:KEYS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(quoted, keys[:KEYS_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def base_name(file: str | None) -> str:
@@ -50,5 +90,8 @@ def difference(found: StateDict, wanted: StateDict) -> str:
         "without": sorted(wanted.keys() - found.keys()),
         "with the unknown": sorted(found.keys() - wanted.keys()),
         "with a wrong shape of": sorted(key for key in shared if wanted[key].shape != found[key].shape),
+        "with whole numbers in": sorted(
+            key for key in shared if wanted[key].is_floating_point() and not found[key].is_floating_point()
+        ),
     }
     return " and ".join(f"{problem} {shown(keys)}" for problem, keys in problems.items() if keys)

@@ -20,8 +20,8 @@ from ...wan_core.identity import (
     GivenLandmarks,
     Recogniser,
     WholePicture,
+    detect_and_align,
     iresnet_recogniser,
-    select_and_align,
 )
 from ...wan_core.identity.faces import Face, face_of_insightface, face_of_mediapipe
 from ...wan_core.identity.images import Pictures
@@ -33,10 +33,12 @@ PACKS_FOLDER = "insightface"
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
 MANIFEST = "manifest.json"  # a pack that says itself what its files are
 DETECTION = "detection"  # the host's folder for its landmarker
+LANDMARKER_FILE = "mediapipe_face_fp32.safetensors"  # as ComfyUI's own workflows name it
+LANDMARKER_WORDS = ("mediapipe", "landmarker")  # one of them is in the name of such a file
 WITH_POINTS = (9, 15)  # outputs of a detector that gives the five points too
 LEAST_SCORE = 0.5
 
-SOURCES = ("aligned crop", "landmarks", "insightface pack", "mediapipe", "whole picture")
+SOURCES = ("auto", "insightface pack", "mediapipe", "landmarks", "whole picture", "aligned crop")
 
 
 def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
@@ -45,6 +47,8 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
     ``with_recogniser``: whether the recogniser of a pack is needed too.
     """
     match face.get("face"):
+        case "auto":
+            return _source_at_hand(selection, with_recogniser=with_recogniser)
         case "aligned crop":
             return AlignedCrops()
         case "landmarks":
@@ -63,8 +67,29 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
     )
 
 
-def _as_bytes(pictures: Pictures) -> torch.Tensor:
-    return (pictures.rgb * 255).round().to("cpu", torch.uint8)  # b h w 3
+def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
+    """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError."""
+    found = packs()
+    if found:
+        pack = min(found, key=lambda name: (name not in PUBLISHED_PACKS, name))
+        return InsightfacePack(pack, selection, with_recogniser=with_recogniser)
+    listed = files.model_files(DETECTION)
+    landmarkers = [name for name in listed if any(word in name.lower() for word in LANDMARKER_WORDS)]
+    if landmarkers:
+        return MediapipeLandmarker(landmarkers[0], selection)
+    raise InputError(
+        "face",
+        found="neither an insightface pack nor ComfyUI's MediaPipe face landmarker",
+        wanted="one of them to find faces with",
+        fix=f"Put {LANDMARKER_FILE} (Comfy-Org/mediapipe on Hugging Face) into models/{DETECTION}, or unpack the "
+        f"insightface pack buffalo_l (for research only) into {os.path.join(_roots()[0], 'models', 'buffalo_l')}, and "
+        "refresh the page; or choose another way in face.",
+    )
+
+
+def _as_bytes(picture: torch.Tensor) -> torch.Tensor:
+    """A picture, h w 3 in [0, 1], as bytes on the CPU."""
+    return (picture * 255).round().to("cpu", torch.uint8)
 
 
 # Packs
@@ -178,11 +203,12 @@ class InsightfacePack:
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
         """The selected face of each picture; insightface wants BGR bytes."""
         analysis, _ = self.networks
-        found = []
-        for picture in _as_bytes(pictures).flip(-1):
-            found.append([face_of_insightface(face) for face in analysis.get(picture.contiguous().numpy())])
-            on_picture(len(found))
-        return select_and_align(pictures, found, self.selection)
+
+        def detect(picture: torch.Tensor) -> list[Face]:
+            bgr = _as_bytes(picture).flip(-1).contiguous().numpy()
+            return [face_of_insightface(face) for face in analysis.get(bgr)]
+
+        return detect_and_align(pictures, detect, self.selection, on_picture)
 
     @contextmanager
     def recogniser(self) -> Iterator[Recogniser]:
@@ -223,12 +249,13 @@ class MediapipeLandmarker:
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
         """The selected face of each picture; the detector for far faces looks where the near one finds none."""
         landmarker = load_landmarker(self.file)
-        found = []
-        for picture in _as_bytes(pictures):
-            faces = _detect(landmarker, picture, "short") or _detect(landmarker, picture, "full")
-            found.append([_with_angles(landmarker, face, picture.shape) for face in faces])
-            on_picture(len(found))
-        return select_and_align(pictures, found, self.selection)
+
+        def detect(picture: torch.Tensor) -> list[Face]:
+            seen = _as_bytes(picture)
+            faces = _detect(landmarker, seen, "short") or _detect(landmarker, seen, "full")
+            return [_with_angles(landmarker, face, picture.shape) for face in faces]
+
+        return detect_and_align(pictures, detect, self.selection, on_picture)
 
 
 def load_landmarker(name: str) -> Any:

@@ -12,13 +12,17 @@ import comfy.utils
 import folder_paths
 import torch
 
-from ...wan_core.errors import InputError
+from ...wan_core.errors import InputError, quoted
 from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_whole
+from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded
+from ...wan_core.weights import MOST_WEIGHTS, WeightFileError, fault_of, require_plain_name
 
 FACE_RECOGNITION = "face_recognition"
 ID_ADAPTERS = "wan_id_adapters"
 SYNCNET = "syncnet"
 ONNX = ".onnx"  # recognisers come in it too
+SAFETENSORS = (".safetensors", ".sft")
+MOST_GROWTH = 2  # bytes of weights for a byte of the file: a file may give one weight two names
 
 StateDict = dict[str, torch.Tensor]
 
@@ -46,7 +50,7 @@ def checked_path(folder: str, name: str, *, input_name: str) -> str:
     if path is None:
         raise InputError(
             input_name,
-            found=repr(name),
+            found=quoted(name),
             wanted=f"a weight file in models/{folder}",
             fix=f"Put the file into {folder_paths.get_folder_paths(folder)[0]} and refresh the page.",
         )
@@ -69,47 +73,56 @@ class WeightsFile:
 
 
 def load_weights(folder: str, name: str, *, input_name: str) -> WeightsFile:
-    """Reads a weight file that the user selected by name; raises InputError when it is absent or cannot be read."""
+    """Reads a weight file that the user selected by name; raises InputError when it is absent or cannot be used."""
     path = checked_path(folder, name, input_name=input_name)
-    is_safetensors = name.lower().endswith((".safetensors", ".sft"))
     try:
-        if is_safetensors:
-            require_whole_safetensors(path)
+        _require_bounded_file(path)
         state_dict, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
-        if not (isinstance(state_dict, dict) and all(isinstance(key, str) for key in state_dict)):
-            raise ValueError("its weights have no names")
+        _require_named(state_dict)
     except Exception as error:
-        reason = error if is_safetensors else "it is damaged, or holds more than plain weights"
+        reason = error if isinstance(error, WeightFileError) else MORE_THAN_WEIGHTS
         raise InputError(
             input_name,
-            found=f"{name!r}, which cannot be read ({reason})",
+            found=f"{quoted(name)}, which cannot be read ({reason})",
             wanted="a complete weight file",
             fix="Copy or download the file again, best as .safetensors.",
         ) from error
-    require_sound_weights(state_dict, name, input_name)
+    _require_sound(state_dict, os.path.getsize(path), name, input_name)
     return WeightsFile(name=name, path=path, state_dict=state_dict, metadata=metadata or {})
 
 
-def require_whole_safetensors(path: str) -> None:
-    """Raises ValueError, saying why, unless the file has a header and the bytes that it promises."""
+def _require_bounded_file(path: str) -> None:
+    """Raises an exception unless the file is of its kind and holds no more than its bytes."""
     file_bytes = os.path.getsize(path)
     with open(path, "rb") as file:
+        if not path.lower().endswith(SAFETENSORS):
+            return require_bounded(file, file_bytes)
         length = header_bytes(file.read(LENGTH_BYTES), file_bytes)
         require_whole(file.read(length), file_bytes)
 
 
-def require_sound_weights(state_dict: dict[str, Any], name: str, input_name: str) -> None:
-    """Raises InputError unless every value is a tensor without NaN or infinity."""
+def _require_named(state_dict: object) -> None:
+    if not isinstance(state_dict, dict):
+        raise WeightFileError("its weights have no names")
+    if len(state_dict) > MOST_WEIGHTS:
+        raise WeightFileError(f"it holds {len(state_dict)} weights, more than {MOST_WEIGHTS}")
+    for name in state_dict:
+        require_plain_name(name)
+
+
+def _require_sound(state_dict: dict[str, Any], file_bytes: int, name: str, input_name: str) -> None:
+    """Raises InputError unless every value is a weight of finite numbers and all lie in the bytes of the file."""
+    room = MOST_GROWTH * file_bytes
     for key, weight in state_dict.items():
-        is_tensor = isinstance(weight, torch.Tensor)
-        if is_tensor and (not weight.is_floating_point() or weight.itemsize == 1 or weight.isfinite().all()):
-            continue
-        raise InputError(
-            input_name,
-            found=f"{name!r}, whose {key} " + ("holds NaN or an infinity" if is_tensor else "is no weight"),
-            wanted="a file of finite weights and nothing else",
-            fix="Copy or download the file again.",
-        )
+        fault = fault_of(weight)
+        room -= 0 if fault else weight.nbytes
+        if fault or room < 0:
+            raise InputError(
+                input_name,
+                found=f"{quoted(name)}, whose {quoted(key)} {fault or 'repeats the bytes of others'}",
+                wanted="a file of finite weights and nothing else",
+                fix="Copy or download the file again.",
+            )
 
 
 def file_sha256(path: str) -> str:

@@ -14,7 +14,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.adapters import LockResult, ReadPictures, TargetParams
 from ...wan_core.adapters.guidance import with_identity_guidance
-from ...wan_core.adapters.inject import IDENTITY_ON_ALL, INJECTION, IdentityInjection
+from ...wan_core.adapters.inject import IDENTITY_ON_ALL, INJECTION, OVERRIDE, IdentityInjection
 from ...wan_core.adapters.kv_cache import KvCache, WeakKey
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.adapters.passes import RUN, LockedRun, RunFacts
@@ -153,7 +153,20 @@ def target_of(model: Model) -> TargetParams:
     require_single(model, input_name="model")
     wan = wan_params(model)
     level = level_in_name(file_of(model))
-    return TargetParams(wan.network, wan.width_d, wan.blocks, wan.text_d, wan.has_plain_layout, level)
+    override = model.model_options["transformer_options"].get(OVERRIDE)
+    return TargetParams(
+        network=f"{wan.module}.{wan.network}",
+        width_d=wan.width_d,
+        blocks=wan.blocks,
+        text_d=wan.text_d,
+        noise_level=level,
+        attention=None if override is None else name_of(override),
+    )
+
+
+def name_of(override: Callable[..., torch.Tensor]) -> str:
+    """Module and name of a function, or of the class of an object that acts as one."""
+    return f"{override.__module__}.{getattr(override, '__qualname__', type(override).__qualname__)}"
 
 
 def picture_reader(model: Model, vae: comfy.sd.VAE | None) -> ReadPictures | None:

@@ -29,7 +29,7 @@ class WanParams:
     blocks: int
     input_channels: int  # 16 for text to video, 36 for image to video
     text_d: int  # of the text embeddings that it reads
-    has_plain_layout: bool  # whether the video's tokens come first, with the positions of text to video
+    module: str  # that the class is from
 
     def __str__(self) -> str:
         return (
@@ -56,7 +56,7 @@ def wan_params(model: Model, *, input_name: str = "model") -> WanParams:
         blocks=len(network.blocks),
         input_channels=network.in_dim,
         text_d=network.text_embedding[0].in_features,
-        has_plain_layout=type(network)._forward is comfy.ldm.wan.model.WanModel._forward,
+        module=type(network).__module__,
     )
 
 

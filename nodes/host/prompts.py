@@ -6,10 +6,11 @@ from typing import Any
 
 
 def stated(hidden: Any, name: str) -> object:
-    """What the prompt gives for an input of the node; None where it gives nothing.
+    """What the prompt gives for an input of the node, which asks for ``dynprompt``; None where it gives nothing.
 
     The host drops a key of a dynamic combo that it does not know, and hands the node the same as for no input at all.
+    Nodes that a loop or a subgraph made while it ran stand in the dynamic prompt only.
     """
-    if hidden is None or not hidden.prompt:
+    if hidden is None or hidden.dynprompt is None:
         return None
-    return hidden.prompt.get(hidden.unique_id, {}).get("inputs", {}).get(name)
+    return hidden.dynprompt.get_node(hidden.unique_id)["inputs"].get(name)

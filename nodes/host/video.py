@@ -9,12 +9,14 @@ from typing import Any
 
 import folder_paths
 from comfy.cli_args import args
-from comfy_api.latest import io, ui
+from comfy_api.latest import InputImpl, io, ui
 
 from ...wan_core.errors import InputError
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
+from ...wan_core.media.source import VideoSource
 
+LOOP_MARK = "_loop_"
 LONGEST_NAME_BYTES = 200  # with the number, the ending and the mark of an unfinished file it fits any file system
 
 
@@ -69,8 +71,18 @@ def host_tags(hidden: Any) -> dict[str, str]:
     """The prompt and the workflow as the host embeds them, so that the file dropped on the page opens the workflow."""
     if args.disable_metadata:
         return {}
-    given = {"prompt": hidden.prompt, **(hidden.extra_pnginfo or {})}
+    given = {"prompt": as_queued(hidden.prompt), **(hidden.extra_pnginfo or {})}
     return {name: json.dumps(value) for name, value in given.items() if value is not None}
+
+
+def as_queued(prompt: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
+    """The prompt without what the host itself writes into the nodes that begin a loop."""
+    if prompt is None:
+        return None
+    return {
+        node_id: {key: value for key, value in node.items() if not key.startswith(LOOP_MARK)}
+        for node_id, node in prompt.items()
+    }
 
 
 def soundtrack_of(audio: object) -> Soundtrack | None:
@@ -79,6 +91,18 @@ def soundtrack_of(audio: object) -> Soundtrack | None:
         return None
     sound = checked_sound(audio)
     return Soundtrack(sound.waveform, sound.rate_hz)
+
+
+def source_of(video: InputImpl.VideoFromFile) -> VideoSource:
+    """The file of a VIDEO, open; of one that was trimmed, the part that is left."""
+    start_s, duration_s = video.get_active_trim_window()
+    return VideoSource(video.get_stream_source(), start_s=start_s, duration_s=duration_s)
+
+
+def sound_of(source: VideoSource) -> dict[str, Any] | None:
+    """The sound track of a file as the host's AUDIO; None for none."""
+    sound = source.soundtrack()
+    return None if sound is None else sound.as_audio()
 
 
 def label(path: str, place: SavePlace) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import safetensors.torch
 
 from demo.miniature import wan
@@ -17,6 +18,7 @@ from tests.host import recipes
 from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link
 
+ON_BOTH_HOSTS = pytest.mark.parametrize("live_host", ["live_host", "newer_host"], indirect=True)
 ONE_PASS = 1e-5  # largest difference of velocities in fp32, whose values are up to 6
 NOISE = {"latent": [1, 16, 3, 8, 8]}
 

@@ -140,14 +140,19 @@ def test_the_report_says_the_plan(client: Client, tiling: dict[str, Any], words:
     assert " GiB free" in text
 
 
-@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video])
+def decoded_in_a_loop(graph: Graph, tiling: object) -> recipes.Link:
+    inputs = {"samples": graph.make(latent=[1, 16, 3, 8, 8]), "vae": recipes.vae21(graph)}
+    return graph.add("WanCastProbeDecodes", **inputs, tiling=str(tiling))[0]
+
+
+@pytest.mark.parametrize("build", [recipes.decoded, recipes.decoded_to_video, decoded_in_a_loop])
 @pytest.mark.parametrize("tiling", ["Auto", 3])
 def test_a_tiling_that_there_is_not_is_refused(client: Client, build: Any, tiling: object) -> None:
     """The host drops it and says nothing."""
     graph = Graph()
     node, _ = build(graph, tiling=tiling)
     graph.hash([node, 0])
-    name = graph.prompt[node]["class_type"]
+    name = graph.prompt[node]["class_type"].replace("WanCastProbeDecodes", "HighCompressionVAEDecode")
     message = f"{name}: tiling: found {tiling}; wanted auto, whole frame, or tiles with rows and columns. Pick one"
     assert client.fails(graph).message.startswith(message)
 

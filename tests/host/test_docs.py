@@ -16,6 +16,8 @@ from tests.host.live import DYNAMIC_COMBO, ROOT, Client, Json, Slot, slots_of
 from tests.host.recipes import NODES
 
 MESSAGE_SYNTAX = re.compile(r"[{}@|]")  # the page's translator takes these for placeholders, links and plurals
+NAMES = ("sampler_name", "scheduler", "codec", "face.pack")  # combos whose values are names in every language
+MOST_COLUMNS = 3  # more do not fit into the panel that shows the help
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +26,21 @@ class Words:
 
     inputs: str
     outputs: str
-    required: str
     optional: str
+    colon: str
     number: str  # least and greatest value and the default of a number
     default: str
 
 
 LANGUAGES = {
-    "en": Words("Inputs", "Outputs", "Yes", "No", "{} to {} (default {})", "default"),
+    "en": Words("Inputs", "Outputs", ", optional", ": ", "{} to {} (default {})", "default"),
     "zh": Words(
-        "\u8f93\u5165", "\u8f93\u51fa", "\u662f", "\u5426", "{} \u81f3 {}\uff08\u9ed8\u8ba4 {}\uff09", "\u9ed8\u8ba4"
+        "\u8f93\u5165",
+        "\u8f93\u51fa",
+        "\uff0c\u53ef\u9009",
+        "\uff1a",
+        "{} \u81f3 {}\uff08\u9ed8\u8ba4 {}\uff09",
+        "\u9ed8\u8ba4",
     ),
 }
 
@@ -42,11 +49,13 @@ LANGUAGES = {
 
 
 def input_row(slot: Slot, label: str, words: Words) -> list[str]:
-    """Parameter, description, type, required, range."""
+    """The input; what it means, and below its type, when it is read, and its range."""
     kind = "COMBO" if slot.kind == DYNAMIC_COMBO else r"\b.*\b".join(slot.kind.split(","))
-    needed = words.required if slot.required else words.optional
-    required = ".*".join(["", *(f"`{word}`" for word in slot.choice), ""]) if slot.choice else needed
-    return [re.escape(f"`{slot.name}`{label}"), ".+", kind, required, range_pattern(slot, words)]
+    when = "[^:\uff1a]*".join(["", *(f"`{word}`" for word in slot.choice), ""]) if slot.choice else ""
+    optional = "" if slot.required or slot.choice else words.optional
+    span = range_pattern(slot, words)
+    how = f"{words.colon}{span}" if span != ".*" else f"({words.colon}.+)?"
+    return [re.escape(f"`{slot.name}`{label}"), rf".+<br>{kind}{optional}{when}{how}"]
 
 
 def range_pattern(slot: Slot, words: Words) -> str:
@@ -80,9 +89,10 @@ def page_complaints(info: Json, page: str, words: Words, entry: Json | None) -> 
 
     inputs = [input_row(slot, label("inputs", slot.key), words) for slot in slots_of(info["input"])]
     outputs = [
-        [re.escape(f"`{name}`{label('outputs', str(i))}"), ".+", kind]
+        [re.escape(f"`{name}`{label('outputs', str(i))}"), f".+<br>{kind}"]
         for i, (name, kind) in enumerate(zip(info["output_name"], info["output"], strict=True))
     ]
+    yield from (f"too wide for the panel: {line}" for line in page.splitlines() if line.count("|") > MOST_COLUMNS + 1)
     for heading, wanted in ((words.inputs, inputs), (words.outputs, outputs)):
         rows = first_table(page, heading)
         if len(rows) != len(wanted):
@@ -113,10 +123,20 @@ def text_complaints(tree: Json, wanted: set[tuple[str, ...]]) -> list[str]:
 
 def label_complaints(info: Json, entry: Json) -> list[str]:
     """What is wrong with the labels of one node."""
-    parts = [("inputs", slot.key) for slot in slots_of(info["input"])]
+    slots = list(slots_of(info["input"]))
+    parts = [("inputs", slot.key) for slot in slots]
     parts += [("outputs", str(index)) for index in range(len(info["output"]))]
     labels = {(*part, kind) for part in parts for kind in ("name", "tooltip")}
-    return text_complaints(entry, {("display_name",), ("description",), *labels})
+    values = {("inputs", slot.key, "options", value) for slot in slots for value in word_values(slot)}
+    return text_complaints(entry, {("display_name",), ("description",), *labels, *values})
+
+
+def word_values(slot: Slot) -> list[str]:
+    """The values of a combo that are words: no file, and no name of a solver, a schedule or a codec."""
+    if slot.kind not in ("COMBO", DYNAMIC_COMBO) or slot.name in NAMES:
+        return []
+    values = [option["key"] if slot.kind == DYNAMIC_COMBO else option for option in slot.about["options"]]
+    return [value for value in values if "." not in value]
 
 
 def word_complaints(infos: Iterable[Json], words: Json) -> list[str]:
@@ -192,26 +212,30 @@ PAGE = """# A Node
 
 ## Inputs
 
-| Parameter | Description | Data type | Required | Range |
-| --- | --- | --- | --- | --- |
-| `share` | How much. | FLOAT | Yes | 0 to 2 (default 0.5) |
-| `mode` | How. | COMBO | Yes | `slow` (default), `fast` |
-| `unit` | In which unit. | COMBO | Yes | `auto` (default), `step` |
-| `unit.step` | Which step. | INT | If `unit` is `step` | 0 to 9 (default 3) |
-| `clip` | What. | IMAGE or VIDEO | No | - |
+| Input | Meaning |
+| --- | --- |
+| `share` | How much.<br>FLOAT: 0 to 2 (default 0.5) |
+| `mode` | How.<br>COMBO: `slow` (default), `fast` |
+| `unit` | In which unit.<br>COMBO: `auto` (default), `step` |
+| `unit.step` | Which step.<br>INT, if `unit` is `step`: 0 to 9 (default 3) |
+| `clip` | What.<br>IMAGE or VIDEO, optional |
 
 ## Outputs
 
-| Parameter | Description | Data type |
-| --- | --- | --- |
-| `score` | A number. | FLOAT |
-| `person` | Who. | WAN_IDENTITY |
+| Output | Meaning |
+| --- | --- |
+| `score` | A number.<br>FLOAT |
+| `person` | Who.<br>WAN_IDENTITY |
 """
 LABEL = {"name": "N", "tooltip": "T"}
 ENTRY: Json = {
     "display_name": "A Node",
     "description": "D",
-    "inputs": dict.fromkeys(("share", "mode", "unit", "unit_step", "clip"), LABEL),
+    "inputs": dict.fromkeys(("share", "unit_step", "clip"), LABEL)
+    | {
+        "mode": LABEL | {"options": {"slow": "S", "fast": "F"}},
+        "unit": LABEL | {"options": {"auto": "A", "step": "S"}},
+    },
     "outputs": {"0": LABEL, "1": LABEL},
 }
 WORDS: Json = {"nodeCategories": {"WanCast": "W", "audio": "A"}, "dataTypes": {"WAN_IDENTITY": "I"}}
@@ -228,17 +252,18 @@ def test_a_good_sample_passes() -> None:
     ("good", "bad"),
     [
         ("# A Node", "# Another"),
-        ("| `share` | How much. | FLOAT | Yes | 0 to 2 (default 0.5) |\n", ""),
+        ("| `share` | How much.<br>FLOAT: 0 to 2 (default 0.5) |\n", ""),
         ("| `unit.step` |", "| `step` |"),
         ("| `mode` | How.", "| `mode` | "),
         ("IMAGE or VIDEO", "IMAGE"),
-        ("VIDEO | No |", "VIDEO | Yes |"),
-        ("If `unit` is `step`", "Yes"),
+        ("VIDEO, optional", "VIDEO"),
+        (", if `unit` is `step`", ""),
+        ("| Input | Meaning |", "| Input | Meaning | Type | Range |"),
         ("0 to 2 (default 0.5)", "0 to 1 (default 0.5)"),
         ("`slow` (default), `fast`", "`slow`, `fast` (default)"),
         ("`auto` (default), `step`", "`auto` (default)"),
-        ("| `person` | Who. | WAN_IDENTITY |\n", "| `person` | Who. | IMAGE |\n"),
-        ("| `person` | Who. | WAN_IDENTITY |\n", ""),
+        ("Who.<br>WAN_IDENTITY", "Who.<br>IMAGE"),
+        ("| `person` | Who.<br>WAN_IDENTITY |\n", ""),
         ("## Outputs", "## Results"),
     ],
 )
@@ -254,6 +279,7 @@ def test_a_wrong_page_is_seen(good: str, bad: str) -> None:
         {"description": "a | b"},
         {"inputs": ENTRY["inputs"] | {"unit.step": LABEL}},
         {"inputs": ENTRY["inputs"] | {"clip": {"name": "N"}}},
+        {"inputs": ENTRY["inputs"] | {"mode": LABEL | {"options": {"slow": "S"}}}},
         {"outputs": {"0": LABEL}},
     ],
 )

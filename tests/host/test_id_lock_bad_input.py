@@ -46,12 +46,13 @@ ROWS = [
     ),
     Row(REF_LOCK, "ref_text", {"conditioning": [2, 7, 64]}, "several texts", "one"),
     Row(
-        PORTRAIT_LOCK,
+        LITE_LOCK,
         "model",
-        lambda graph: recipes.model(graph, recipes.LOW),
-        "the Stand-In file of the high-noise expert on the low-noise model",
-        "the one of the low-noise expert",
-        named="adapter",
+        lambda graph: graph.add(
+            "WanCastProbeRelative", model=recipes.model(graph), network="TwoBranchWan", shapes="{}"
+        )[0],
+        "a network of the class '<...>TwoBranchWan'",
+        "one that identities are exact in: WanModel, VaceWanModel<...>WanDancerModel",
     ),
     Row(
         PORTRAIT_LOCK,

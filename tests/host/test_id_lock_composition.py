@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,19 +15,41 @@ from demo.miniature import wan
 from demo.miniature.table import Table, fill, layer, norm, prefixed
 from devtools.server import HostServer
 from tests.host import recipes
-from tests.host.id_lock_runs import FULL, LITE, LORA, PORTRAIT, REF, Pair, compared, pair, person, write_lora
+from tests.host.id_lock_runs import (
+    FULL,
+    LITE,
+    LORA,
+    ON_BOTH_HOSTS,
+    PORTRAIT,
+    REF,
+    Pair,
+    compared,
+    pair,
+    person,
+    write_lora,
+)
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
 
 SAMPLED = 2e-4  # relative, after a run in fp32 with a guidance of 3
 EFFECT = 0.05
 STEPS = 2
+pytestmark = ON_BOTH_HOSTS
 EVERYTHING = LITE | REF | PORTRAIT
 VACE, CLIP_READER = "probe_vace.safetensors", "probe_i2v_of_wan21.safetensors"
 SCAIL, SCAIL_CHANNELS = "probe_scail.safetensors", 20
 VACE_LAYERS = 2
 CLIP_WIDTH = 1280
 SIDES = ("ours", "oracle", "plain")
+
+MASK = {"box": [9, 64, 64], "left": 20, "right": 50, "value": 0.7}
+RELATIVES = {
+    "model.CameraWanModel": (FULL | PORTRAIT, {"camera_conditions": [1, 24, 3, 64, 64]}),
+    "model.HumoWanModel": (EVERYTHING, {"audio_embed": [1, 3, 8, 5, 1280], "reference_latent": [1, 16, 1, 8, 8]}),
+    "model_animate.AnimateWanModel": (FULL | PORTRAIT, {"pose_latents": [1, 16, 2, 8, 8]}),
+    "model.SCAIL2WanModel": (FULL, {"reference_latent": [1, 16, 1, 8, 8], "pose_latents": [1, 16, 3, 4, 4]}),
+    "model_wandancer.WanDancerModel": (FULL, {"audio_embed": [1, 30, 35]}),
+}
 
 Rows = dict[str, Callable[[Graph], list[Link]]]
 
@@ -168,12 +192,14 @@ def control(graph: Graph) -> list[Link]:
     """VACE, whose own blocks attend with the index of the block before them."""
     video = graph.make(tensor=[9, 64, 64, 3], fill="unit")
     inputs = conditioned(graph, "WanVaceToVideo", strength=0.7, control_video=video)
-    return sampled(graph, locked(graph, recipes.model(graph, VACE), FULL | PORTRAIT), **inputs)
+    mask = graph.make(**MASK)
+    return sampled(graph, locked(graph, recipes.model(graph, VACE), mask=mask), **inputs)
 
 
 def speech(graph: Graph) -> list[Link]:
     inputs = conditioned(graph, "WanSoundImageToVideo", ref_image=recipes.portrait(graph))
-    return sampled(graph, locked(graph, recipes.model(graph, recipes.SPEECH_MODEL), LITE | PORTRAIT), **inputs)
+    mask = graph.make(**MASK)
+    return sampled(graph, locked(graph, recipes.model(graph, recipes.SPEECH_MODEL), mask=mask), **inputs)
 
 
 def reference_first(graph: Graph) -> list[Link]:
@@ -184,6 +210,15 @@ def reference_first(graph: Graph) -> list[Link]:
     return sampled(
         graph, locked(graph, recipes.model(graph, SCAIL), FULL), **conditioned(graph, "WanSCAILToVideo", **given)
     )
+
+
+def relative(graph: Graph, name: str) -> list[Link]:
+    """One of the host's other networks with inputs of its own: what may be exact in it is."""
+    spec, shapes = RELATIVES[name]
+    network = {"network": f"comfy.ldm.wan.{name}", "shapes": json.dumps(shapes)}
+    parts = {} if spec is FULL else {"mask": graph.make(**MASK)}
+    model = graph.add("WanCastProbeRelative", model=recipes.model(graph), **network)[0]
+    return sampled(graph, locked(graph, model, spec, **parts))
 
 
 def clip_picture(graph: Graph, *, with_clip: bool) -> list[Link]:
@@ -252,6 +287,7 @@ ROWS: Rows = {
     "VACE": control,
     "S2V": speech,
     "SCAIL": reference_first,
+    **{name: partial(relative, name=name) for name in RELATIVES},
     "image to video of Wan2.1 with a CLIP picture": lambda graph: clip_picture(graph, with_clip=True),
     "image to video of Wan2.1 without one": lambda graph: clip_picture(graph, with_clip=False),
     "NAG before": before("WanCastProbeNag", scale=2.0),
@@ -260,6 +296,7 @@ ROWS: Rows = {
     "override that calls, after": after("WanCastProbeOverride", kind="call"),
     "override that replaces, before": before("WanCastProbeOverride", kind="replace"),
     "override that replaces, after": after("WanCastProbeOverride", kind="replace"),
+    "attentions that choose their backend": before("WanCastProbeChosenAttention"),
     "two IDLocks": two_locks,
     "fp8 weights": eight_bits,
     "low VRAM with a LoRA": low_vram,

@@ -20,6 +20,7 @@ from tests.host import recipes
 from tests.host.id_lock_runs import (
     FULL,
     LITE,
+    ON_BOTH_HOSTS,
     ONE_PASS,
     PORTRAIT,
     REF,
@@ -41,6 +42,7 @@ EIGHT_BITS = 0.1  # relative, with keys and values that are kept in fp8
 GUIDED = 5e-5  # of the largest value: guidance multiplies the rounding of each evaluation
 EFFECT = 0.05  # an identity that acts changes some value of a velocity by more
 
+pytestmark = ON_BOTH_HOSTS
 DECOUPLED = LITE | REF
 EVERYTHING = DECOUPLED | PORTRAIT
 KIJAI = {"ip_layers": "kijai_full_ip_layers.safetensors", "resampler": FULL["resampler"]}

@@ -17,6 +17,7 @@ from tests.host.id_lock_runs import (
     FULL,
     LITE,
     LORA,
+    ON_BOTH_HOSTS,
     ONE_PASS,
     PORTRAIT,
     REF,
@@ -32,6 +33,7 @@ from tests.host.live import Client, Graph, Saved
 from tests.host.recipes import Link
 
 STEPS = 3
+pytestmark = ON_BOTH_HOSTS
 EVERYTHING = LITE | REF | PORTRAIT
 IDLE: dict[str, Spec] = {
     "no strength": {"strength": 0.0, "ref_strength": 0.0},

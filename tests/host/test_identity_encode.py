@@ -22,6 +22,7 @@ from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Node, Saved
 from wan_core.identity.align import align_face, cut_reference
 from wan_core.identity.faces import face_of_insightface, face_of_points
+from wan_core.identity.images import read_pictures
 from wan_core.identity.portrait import cut_portrait
 from wan_core.identity.sources import parse_landmarks
 
@@ -30,8 +31,12 @@ NO_RECOGNISER = "none (for Stand-In)"
 BY_PACK = {"face": "insightface pack", "face__pack": PACK}
 BY_HOST = {"face": "mediapipe", "face__landmarker": "mini_landmarker.safetensors"}
 BY_POINTS = {"face": "landmarks", "face__landmarks": recipes.LANDMARKS}
-FIVE_POINTS = parse_landmarks(recipes.LANDMARKS, count=1, width_px=512, height_px=512)[0]
+FIVE_POINTS = parse_landmarks(recipes.LANDMARKS, read_pictures(torch.zeros(1, 512, 512, 3)))[0]
+FACE_SOURCES = ["auto", "insightface pack", "mediapipe", "landmarks", "whole picture", "aligned crop"]
+AUTOMATIC = [("insightface pack", {"face__pack": "deeper"}), ("auto", {})]  # the first of the packs by name
 MARKS = {"one": [(247, 196)], "two": [(247, 196), (104, 320)], "none": []}  # where the pack is to find a nose
+LEFT, TOP = 150, 60  # of a part of the portrait with all of the face
+ORIENTATION, TURN_CLOCKWISE = 0x0112, 6  # the EXIF tag of a camera that was held upright
 PERSON = (slice(90, 300), slice(160, 350))  # rows and columns of the portrait that a cut-out of it keeps
 
 
@@ -53,6 +58,10 @@ def pictures(live_host: HostServer) -> None:
     folder = live_host.base_dir / "input"
     for name in MARKS:
         Image.fromarray(portrait(name)).save(folder / f"{name}.png")
+    Image.fromarray(portrait()[TOP:360, LEFT:400]).save(folder / "part.png")
+    turned, exif = Image.fromarray(portrait("one")).rotate(90), Image.Exif()
+    exif[ORIENTATION] = TURN_CLOCKWISE
+    turned.save(folder / "turned.png", exif=exif)
     alpha = np.zeros((512, 512, 1), dtype=np.uint8)
     alpha[PERSON] = 255
     Image.fromarray(np.concatenate((portrait(), alpha), axis=2)).save(folder / "cut_out.png")
@@ -64,7 +73,7 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     models = live_host.base_dir / "models"
     packs, good = models / "insightface", models / "insightface" / "models" / PACK
     recognisers, network = models / "face_recognition", face_onnx.recogniser("another")
-    spoilt = [packs / "models" / name for name in ("without_detector", "without_recogniser", "damaged")]
+    spoilt = [packs / "models" / name for name in ("without_detector", "without_recogniser", "spoilt")]
     for folder in (packs / "deeper" / "deeper", *spoilt):
         shutil.copytree(good, folder)
     (spoilt[0] / "det_mini.onnx").unlink()
@@ -162,6 +171,19 @@ def test_the_picture_as_a_whole_needs_no_recogniser(client: Client) -> None:
     assert "only Stand-In can use it" in report
 
 
+def test_a_picture_that_its_camera_marked_as_turned_stands_upright(client: Client) -> None:
+    upright, turned = (encoded(client, name)[0] for name in ("one", "turned"))
+    np.testing.assert_array_equal(turned.arrays["/z"], upright.arrays["/z"])
+
+
+def test_auto_takes_the_pack_that_is_there(client: Client) -> None:
+    by_pack, automatic = (encoded(client, face=face, encoder=OF_THE_PACK, **named) for face, named in AUTOMATIC)
+    np.testing.assert_array_equal(automatic[0].arrays["/z"], by_pack[0].arrays["/z"])
+    assert automatic[2] == by_pack[2]
+    (_, about) = client.get("/object_info/IdentityEncode")["IdentityEncode"]["input"]["required"]["face"]
+    assert [option["key"] for option in about["options"]] == FACE_SOURCES
+
+
 @pytest.mark.parametrize("pick", [{"pick": "index", "pick__index": 1}, {"pick": "box", "pick__box": "170 90 320 260"}])
 def test_the_face_that_is_meant_is_taken(client: Client, pick: dict[str, Any]) -> None:
     _, _, report, _ = encoded(client, "two", **pick)
@@ -204,6 +226,19 @@ def test_a_video_is_sampled_and_its_copies_count_once(client: Client) -> None:
     assert boxes.shape == (16, 512, 512, 3)
     assert "sampled evenly: 16 of 31 images, these: 1, 3, 5," in report
     assert report.count("which counts once") == 15
+
+
+def test_a_list_of_pictures_of_different_sizes_is_one_person(client: Client) -> None:
+    graph = Graph()
+    pictures = [graph.add("LoadImage", image=f"{name}.png")[0] for name in ("none", "part")]
+    listed = graph.add("CreateList", inputs__input0=pictures[0], inputs__input1=pictures[1])[0]
+    moved = (str(float(number) - (LEFT, TOP)[at % 2]) for at, number in enumerate(recipes.LANDMARKS.split()))
+    points = BY_POINTS | {"face__landmarks": f"{recipes.LANDMARKS}\n{' '.join(moved)}"}
+    both, alone = encode(graph, listed, **points, combine="tokens"), encode(graph, pictures[0], **BY_POINTS)
+    identity, aligned, report, boxes, single = client.values(graph, [*(both[slot] for slot in range(4)), alone[0]])
+    np.testing.assert_allclose(identity.arrays["/z"], single.arrays["/z"], atol=1e-4)  # the same face, twice
+    assert (aligned.array.shape, boxes.array.shape) == ((1, 112, 112, 3), (2, 512, 512, 3))
+    assert report.tree[""].count("which counts once") == 1
 
 
 def test_the_references_may_stay_side_by_side(client: Client) -> None:
@@ -288,7 +323,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"face__pack": "antelopev2"}, "pack", "no pack 'antelopev2'", f"{WHERE}/antelopev2/scrfd_10g_bnkps.onnx"),
     ({"face__pack": "buffalo_l"}, "pack", "no pack 'buffalo_l'", f"{WHERE}/buffalo_l/det_10g.onnx"),
     ({"face__pack": "without_detector"}, "pack", NO_DETECTOR, f"{WHERE}/without_detector/det_10g.onnx"),
-    ({"face__pack": "damaged"}, "pack", f"'det_mini.onnx', {UNREADABLE}", WHOLE_FILE),
+    ({"face__pack": "spoilt"}, "pack", f"'det_mini.onnx', {UNREADABLE}", WHOLE_FILE),
     (NO_RECOGNISER_IN_IT, "encoder", "the pack 'without_recogniser' without a recogniser", RECOGNISER),
     (WITHOUT_PACK, "encoder", f"{OF_THE_PACK!r} with face 'aligned crop'", "face 'insightface pack' with it"),
     ({"encoder": "cut_off.onnx"}, "encoder", f"'cut_off.onnx', {UNREADABLE}", WHOLE_FILE),

@@ -102,6 +102,7 @@ def test_the_rules_of_the_tree_tell_good_from_bad() -> None:
     assert house.repeated_classes(a | {"wan_core/a.py": "class A: pass"}) == ["2 classes are called A"]
     assert house.many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n"}) == []
     assert house.many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n" * 2})
+    assert house.many_test_lines(a | {"web/a.mjs": "x\n" * 2, "tests/a.py": "x\n" * 6}) == []
 
 
 RUFF_SEES = [

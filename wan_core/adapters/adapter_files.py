@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ..errors import InputError
-from ..weights import Operations, StateDict, level_in_name, shown
+from ..errors import InputError, quoted
+from ..weights import Operations, StateDict, level_in_name, shown, type_name
 from .adapter import Adapter, AdapterNetwork, AdapterParams
 from .file_keys import (
     BY_SLOT,
@@ -31,6 +32,7 @@ from .stand_in import StandInParams
 SPACE_KEY = "wancast_space_sha256"  # in a file's metadata: hash of the recogniser that it was trained with
 EXPERT_KEY = "wancast_expert"  # in a Stand-In file's metadata: "high" or "low"
 VERSION_KEY, VERSION = "format_version", "1"  # in the metadata of our own files, which may hold both parts of Lynx
+LARGEST_FP16 = torch.finfo(torch.float16).max
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,20 +147,37 @@ def _contents(slot: str, file: AdapterFile) -> list[FileContent]:
 def _require_version(slot: str, file: AdapterFile) -> None:
     if (version := file.metadata.get(VERSION_KEY, VERSION)) != VERSION:
         raise InputError(
-            slot, found=f"a file of {VERSION_KEY} {version!r}", wanted=repr(VERSION), fix="Update WanCast to read it."
+            slot,
+            found=f"a file of {VERSION_KEY} {quoted(version)}",
+            wanted=repr(VERSION),
+            fix="Update WanCast to read it.",
         )
 
 
 def _require_floats(slot: str, state_dict: StateDict) -> None:
+    """Every weight is of a floating-point type, and of a size that a model in fp16 can hold."""
     strange = sorted(key for key, tensor in state_dict.items() if not tensor.is_floating_point())
     if strange:
-        kinds = sorted({str(state_dict[key].dtype).removeprefix("torch.") for key in strange})
+        kinds = sorted({type_name(state_dict[key]) for key in strange})
         raise InputError(
             slot,
             found=f"weights of type {', '.join(kinds)}: {shown(strange)}",
             wanted="floating-point weights (fp32, fp16, bf16 or fp8)",
             fix="Use a file that is not quantised to integers.",
         )
+    too_large = sorted(key for key, tensor in state_dict.items() if _exceeds_fp16(tensor))
+    if too_large:
+        raise InputError(
+            slot,
+            found=f"weights beyond {LARGEST_FP16:g}: {shown(too_large)}",
+            wanted="weights that fp16 can hold",
+            fix="Copy or download the file again.",
+        )
+
+
+def _exceeds_fp16(tensor: Tensor) -> bool:
+    has_more_range = tensor.dtype in (torch.float64, torch.float32, torch.bfloat16)
+    return has_more_range and tensor.numel() > 0 and not tensor.is_meta and float(tensor.abs().max()) > LARGEST_FP16
 
 
 # Fit
@@ -222,8 +241,8 @@ def _space(files: Mapping[str, AdapterFile]) -> str | None:
         (_, first), (slot, other) = list(named.items())[:2]
         raise InputError(
             slot,
-            found=f"a file for the recogniser with SHA-256 {other[:12]}",
-            wanted=f"{first[:12]}, as the file in {next(iter(named))} has it",
+            found=f"a file for the recogniser with SHA-256 {quoted(other[:12])}",
+            wanted=f"{quoted(first[:12])}, as the file in {next(iter(named))} has it",
             fix="Use files that were trained together.",
         )
     return next(iter(named.values()), None)

@@ -35,6 +35,7 @@ class CallOrder:
         self.seen_self_attention = False  # in this block
         self.seen_as_long_as_text = False  # in this block: a call with keys as many as the text tokens
         self.text_calls = 0  # in this block
+        self.ended: set[int] = set()  # blocks that ran in this pass
 
     def classify_next(self, q: Tensor, k: Tensor, block: int | None) -> Call:
         """Takes note of the next attention call, and says what it is."""
@@ -56,6 +57,7 @@ class CallOrder:
 
     @torch.compiler.disable
     def end_block(self, args: dict[str, Any]) -> dict[str, Any]:
-        """The ``double_block`` patch: whatever attends before the next block is not ours."""
-        self.in_block = False
+        """The ``double_block`` patch: the block has run, and whatever attends before the next one is not ours."""
+        self.block, self.in_block = args["block_index"], False
+        self.ended.add(args["block_index"])
         return args

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..weights import StateDict
 
 HOST_PREFIX = "diffusion_model."
-NUMBER = r"(?P<number>0|[1-9]\d{0,2})"
+NUMBER = r"(?P<number>0|[1-9][0-9]{0,2})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class FileKind:
 
 RESAMPLER_LEAVES = (
     r"latents|(?:proj_in|proj_out|norm_out)\.(?:weight|bias)|"
-    r"layers\.\d{1,2}\.(?:0\.(?:norm[12]\.(?:weight|bias)|to_(?:q|kv|out)\.weight)|"
+    r"layers\.[0-9]{1,2}\.(?:0\.(?:norm[12]\.(?:weight|bias)|to_(?:q|kv|out)\.weight)|"
     r"1\.(?:0\.(?:weight|bias)|[13]\.weight))"
 )
 IP = FileKind(

@@ -47,12 +47,12 @@ class LockableIdentity(Protocol):
 class TargetParams:
     """The sizes of the Wan model that is to show an identity, and what else is known of it."""
 
-    network: str  # class name of the host's
+    network: str  # module and class
     width_d: int
     blocks: int
     text_d: int  # of the text embeddings that it reads
-    has_plain_layout: bool  # whether the video's tokens come first, with the positions of text to video
     noise_level: str | None  # "high" or "low", as the name of its file says; None where it does not
+    attention: str | None = None  # module and name of another node's attention override; None without one
 
 
 # The model
@@ -66,30 +66,6 @@ def require_width(adapter_d: int, model_d: int) -> None:
             found=f"an adapter for a model of width {adapter_d}",
             wanted=f"one for this model's width {model_d}",
             fix="Wan2.2 A14B is 5120 wide, TI2V-5B 3072, Wan2.1 1.3B 1536: use the adapter of the same model.",
-        )
-
-
-def require_expert(trained_for: str | None, noise_level: str | None) -> None:
-    """Raises InputError when a Stand-In file and the name of the model's file say different experts."""
-    if None not in (trained_for, noise_level) and trained_for != noise_level:
-        raise InputError(
-            "adapter",
-            found=f"the Stand-In file of the {trained_for}-noise expert on the {noise_level}-noise model",
-            wanted=f"the one of the {noise_level}-noise expert",
-            fix="Load one adapter for each expert, with the Stand-In file of that expert.",
-        )
-
-
-def require_plain_layout(model: TargetParams, *, has_places: bool, has_reference: bool) -> None:
-    """Raises InputError when something that acts on places in the video is used with a model that arranges it anew."""
-    used = {"masks and frame weights": has_places, "ref_layers": has_reference}
-    needs = " and ".join(words for words, is_used in used.items() if is_used)
-    if needs and not model.has_plain_layout:
-        raise InputError(
-            "model",
-            found=f"a {model.network}, which arranges the video's tokens in its own way",
-            wanted=f"a plain Wan model for {needs}",
-            fix=f"Use another model, or do without {needs}.",
         )
 
 

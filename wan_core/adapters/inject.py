@@ -103,6 +103,7 @@ class IdentityInjection:
             lacks_picture = getattr(wan, "img_emb", None) is not None and inputs["clip_fea"] is None
             picture_reads_text = lacks_picture and not hasattr(wan, OF_DANCER)
             return PassOverride(
+                wan,
                 active,
                 CallOrder(text_tokens=inputs["context"].shape[1], picture_reads_text=picture_reads_text),
                 video,
@@ -172,6 +173,7 @@ class PassOverride:
 
     def __init__(
         self,
+        wan: WanNetwork,
         locks: tuple[ActiveLock, ...],
         order: CallOrder,
         video: VideoTokens,
@@ -181,6 +183,7 @@ class PassOverride:
         run: LockedRun,
         node: str,
     ) -> None:
+        self.wan = wan
         self.locks = locks
         self.order = order
         self.video = video
@@ -198,9 +201,9 @@ class PassOverride:
         kind = self.order.classify_next(q, k, block)
 
         def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if self.earlier is None:
-                return attention(q, k, v, *args, **call)
-            return self.earlier(attention, q, k, v, *args, **call)
+            if self.earlier is not None:
+                return self.earlier(attention, q, k, v, *args, **call)
+            return (self._chosen_by_block(kind, q) or attention)(q, k, v, *args, **call)
 
         def beside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return attention(q, k, v, *args, **{**call, "mask": None})
@@ -216,6 +219,15 @@ class PassOverride:
             return self._on_video(run(q, k, v), q, terms, beside)
         heads = call["heads"] if "heads" in call else args[0]
         return self._self_attention(AttentionCall(run, q, k, v, self.video.span), block, heads, call, beside)
+
+    def _chosen_by_block(self, kind: Call, q: Tensor) -> Attention | None:
+        """What a block computes this call with, as without an override; None where it leaves that to the host."""
+        if not self.order.in_block or self.order.block is None or q.ndim != 3:
+            return None
+        block = self.wan.blocks[self.order.block]
+        choice = getattr(block.self_attn if kind is Call.SELF else block.cross_attn, "comfy_attention", None)
+        chosen: Attention | None = None if choice is None else choice.function
+        return chosen
 
     def _self_attention(
         self, call: AttentionCall, block: int, heads: int, options: Options, attend: Attention
@@ -242,17 +254,24 @@ class PassOverride:
 
     @torch.compiler.disable
     def warn_of_missed_blocks(self) -> None:
-        """Says in the log, once a run, when a block attended, but not in the way in which an identity was to act."""
+        """Says in the log, once a run, in which blocks an identity was to act and did not."""
         acts_in = {
             Call.TEXT: {block for lock in self.locks for block in lock.ip.keys() & lock.blocks},
             Call.SELF: {block for lock in self.locks for block in (lock.ref | lock.stand_in).keys() & lock.blocks},
         }
         for kind, wanted in acts_in.items():
-            missed = sorted((wanted & self.attended) - self.served[kind])
-            text = (
-                f"{self.node}: the identity did not act in blocks {', '.join(map(str, missed))}: no {kind.value} "
-                "attention was seen there. Another node replaces the attention of this model."
+            self._warn_of(
+                (wanted & self.attended) - self.served[kind],
+                f"no {kind.value} attention was seen there. Another node replaces the attention of this model.",
             )
-            if missed and text not in self.run.logged:
-                self.run.logged.add(text)
-                log.warning("%s", text)
+        self._warn_of(
+            (set.union(*acts_in.values()) & self.order.ended) - self.attended,
+            "they ran without an attention call. Another node replaces or skips them, or a recording of them was "
+            "replayed.",
+        )
+
+    def _warn_of(self, missed: set[int], why: str) -> None:
+        text = f"{self.node}: the identity did not act in blocks {', '.join(map(str, sorted(missed)))}: {why}"
+        if missed and text not in self.run.logged:
+            self.run.logged.add(text)
+            log.warning("%s", text)

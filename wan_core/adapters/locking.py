@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import quoted
 from ..notes import Note
 from .adapter import Adapter, AdapterNetwork
 from .fit import (
@@ -19,13 +20,12 @@ from .fit import (
     checked_reader,
     checked_reference,
     checked_text,
-    require_expert,
-    require_plain_layout,
     require_space,
     require_width,
 )
 from .lock import Lock
 from .lynx import GREY, IpTerm, LynxIp, LynxRef, RefTerm
+from .networks import IP_LAYERS, PLACES, REF_LAYERS, STAND_IN, require_network
 from .part_params import LITE_BLOCK_STEP
 from .resampler import Resampler
 from .settings import LockSettings, checked_mask, parse_blocks, require_guidance, require_settings
@@ -68,8 +68,9 @@ def make_lock(
     blocks = parse_blocks(settings.blocks, adapter_blocks=own_blocks, model_blocks=model.blocks)
     if not parts.blocks or settings.start_percent == settings.end_percent:
         return LockResult(None, 0.0, adapter.label, model, ())
-    has_places = mask is not None or bool(frame_weights)
-    require_plain_layout(model, has_places=has_places, has_reference=parts.ref is not None)
+    uses = {IP_LAYERS: parts.ip, STAND_IN: parts.stand_in, REF_LAYERS: parts.ref}
+    places = {PLACES} if mask is not None or frame_weights else set()
+    require_network(model.network, places | {name for name, part in uses.items() if part is not None})
     ip, ref, stand_in = _terms(parts, identity, adapter, model, settings.ref_text, read_pictures, device)
     seen = (*((ref.latents, ref.text) if ref else ()), *((stand_in.latent,) if stand_in else ()))
     lock = Lock(
@@ -88,7 +89,7 @@ def make_lock(
         kept_as=settings.kept_as,
     )
     require_guidance(settings.identity_guidance, differs_by_prompt=lock.differs_by_prompt)
-    notes = tuple(_notes_on(lock, earlier, model.blocks))
+    notes = tuple(_notes_on(lock, earlier, model))
     return LockResult(lock, settings.identity_guidance, adapter.label, model, notes)
 
 
@@ -125,8 +126,6 @@ def _terms(
     """What the acting parts read of the identity; raises InputError for what they lack, before anything is computed."""
     if parts.ip is not None:
         require_space(adapter.space_sha256, identity.space)
-    if parts.stand_in is not None:
-        require_expert(adapter.stand_in_expert, model.noise_level)
     portrait = None if parts.stand_in is None else checked_portrait(identity)
     crop = None if parts.ref is None else checked_reference(identity)
     read = None if portrait is None and crop is None else checked_reader(read_pictures)
@@ -154,12 +153,12 @@ def _content_sha256(tensors: Sequence[Tensor]) -> str:
 # Notes
 
 
-def _notes_on(lock: Lock, earlier: Sequence[Lock], model_blocks: int) -> Iterator[Note]:
+def _notes_on(lock: Lock, earlier: Sequence[Lock], model: TargetParams) -> Iterator[Note]:
     """What is allowed but probably not meant."""
-    parts = [(len(term.network.blocks), model_blocks) for term in (lock.stand_in, lock.ref) if term is not None]
+    parts = [(len(term.network.blocks), model.blocks) for term in (lock.stand_in, lock.ref) if term is not None]
     if lock.ip is not None:
         every = 1 if lock.ip.is_normed_by_model else LITE_BLOCK_STEP
-        parts.append((len(lock.ip.unnormed), -(-model_blocks // every)))
+        parts.append((len(lock.ip.unnormed), -(-model.blocks // every)))
     for found, wanted in parts:
         if found < wanted:
             yield Note(
@@ -167,9 +166,28 @@ def _notes_on(lock: Lock, earlier: Sequence[Lock], model_blocks: int) -> Iterato
                 f"the adapter has weights for {found} of the {wanted} blocks of this model in which it acts; the file "
                 "may be incomplete, or made for another model",
             )
+    if lock.stand_in is not None:
+        yield from _notes_on_portrait(lock.stand_in, model)
     locks = (*earlier, lock)
     if any(one.mask is None for one in locks) and len({one.content[1] for one in locks}) > 1:
         yield Note(
             "blended_identities",
             "several persons without a mask for each blend into one another; give every ID Lock a mask",
+        )
+
+
+def _notes_on_portrait(stand_in: StandInTerm, model: TargetParams) -> Iterator[Note]:
+    """What speaks against Stand-In on this model, as far as names can say."""
+    if None not in (stand_in.expert, model.noise_level) and stand_in.expert != model.noise_level:
+        yield Note(
+            "other_expert",
+            f"the Stand-In file is for the {stand_in.expert}-noise expert, and the name of the model's file says "
+            f"{model.noise_level} noise; if that is right, load the Stand-In file of the {model.noise_level}-noise "
+            "expert",
+        )
+    if model.attention is not None and "sparse" in model.attention.lower():
+        yield Note(
+            "dense_attention",
+            f"the portrait lengthens the keys of self-attention, and the sparse attention {quoted(model.attention)} "
+            "takes only as many keys as queries: it may compute every locked self-attention densely, as without it",
         )

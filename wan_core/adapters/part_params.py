@@ -89,7 +89,7 @@ def _resampler_params(content: FileContent) -> ResamplerParams:
             f"one for face embeddings of {FACE_D}",
             "Pick the resampler of a Lynx adapter.",
         )
-    depths = (re.match(r"layers\.(\d+)\.", leaf) for _, leaf in content.weights)
+    depths = (re.match(r"layers\.([0-9]+)\.", leaf) for _, leaf in content.weights)
     return ResamplerParams(
         width_d=width_d,
         depth=1 + max(int(match[1]) for match in depths if match),
@@ -130,7 +130,11 @@ def _blocks(content: FileContent) -> tuple[int, ...]:
     numbers = content.numbers
     may_skip = content.kind is IP and content.is_by_block and not _is_full(content)
     step = _block_step(content)
-    return tuple(number * step for number in (numbers if may_skip else range(max(numbers) + 1)))
+    for wanted, number in enumerate([] if may_skip else numbers):
+        if number != wanted:
+            found = f"a file with {content.key(number, '*')} and without {content.key(wanted, '*')}"
+            raise _unusable(content, found, "a complete file", "Copy or download it again.")
+    return tuple(number * step for number in numbers)
 
 
 # Messages

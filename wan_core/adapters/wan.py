@@ -27,7 +27,7 @@ Modulation = tuple[Tensor, Tensor, Tensor]  # shift, scale and gate, 1 1 d each
 
 
 class WanAttention(Protocol):
-    """Self- or cross-attention of a block."""
+    """Self- or cross-attention of a block; on newer hosts ``comfy_attention.function`` is what it computes with."""
 
     num_heads: int
     q: nn.Module

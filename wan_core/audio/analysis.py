@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checks import checked_fps
-from ..errors import InputError
+from ..errors import InputError, quoted
 from ..media.sound import Sound, checked_sound, mix_gain_db
 from ..notes import Note
 from .fitting import SHORTEST_MS, fit_to_frames, frames_to_cover, require_fits
@@ -21,6 +21,7 @@ from .tracks import TrackSet, measure
 
 TRACKS_KEY = "wancast"  # the one key that we add to the host's AUDIO_ENCODER_OUTPUT
 CANCELLED_DB = -20.0  # a mono mix this far below its channels has lost most of the sound
+SPEECH_HZ = 16000  # what wav2vec2 and Whisper hear; SheetSage2, an encoder of music, hears 24000
 CANCELLED = Note("cancelled_channels", "the channels cancel out in the mono mix; use one of them alone")
 
 
@@ -66,9 +67,7 @@ def analyse(
     sound = checked_sound(request.audio, shortest_ms=SHORTEST_MS)
     frames = frames_to_cover(sound, request.frames, fps)
     require_fits(sound, frames, fps, free_bytes(sound.waveform.device))
-    if encoder is not None and not isinstance(encoder, AudioEncoder):
-        found, fix = type(encoder).__name__, "Link the output of Load Audio Encoder."
-        raise InputError("audio_encoder", found=found, wanted="an audio encoder", fix=fix)
+    _require_encoder(encoder)
 
     fitted = fit_to_frames(sound, frames, fps)
     tracks = measure(sound, frames, fps)
@@ -78,3 +77,20 @@ def analyse(
         encoded = {**encoder.encode_audio(audio["waveform"], audio["sample_rate"]), TRACKS_KEY: tracks}
     notes = (CANCELLED,) if mix_gain_db(sound) < CANCELLED_DB else ()
     return AudioAnalysis(sound, fitted, tracks, encoded, chunk_count(frames), notes)
+
+
+def _require_encoder(encoder: object) -> None:
+    """Raises InputError for what is neither nothing nor an encoder of speech."""
+    if encoder is None:
+        return
+    if not isinstance(encoder, AudioEncoder):
+        found, fix = type(encoder).__name__, "Link the output of Load Audio Encoder."
+        raise InputError("audio_encoder", found=found, wanted="an audio encoder", fix=fix)
+    hears_hz = getattr(encoder, "model_sample_rate", SPEECH_HZ)
+    if hears_hz != SPEECH_HZ:
+        raise InputError(
+            "audio_encoder",
+            found=f"{quoted(encoder)}, which hears {quoted(hears_hz)} Hz",
+            wanted=f"an encoder of speech, which hears {SPEECH_HZ} Hz",
+            fix="Load wav2vec2 or Whisper; Wan2.2 S2V was trained with wav2vec2 large.",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy
@@ -27,8 +27,8 @@ class TrackSet:
 
     fps: Fraction
     frames: int
-    rms_db: Tensor  # f, float32: level in dB of full scale, -80 or more
-    onset: Tensor  # f, float32: onset strength, 0 or more
+    rms_db: Tensor = field(repr=False)  # f, float32: level in dB of full scale, -80 or more
+    onset: Tensor = field(repr=False)  # f, float32: onset strength, 0 or more
 
 
 # Kernels

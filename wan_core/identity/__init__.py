@@ -6,7 +6,7 @@ from .recogniser import Recogniser, ir_recogniser, iresnet_recogniser
 from .record import Identity
 from .report import describe
 from .selection import LARGEST_INDEX, SELECTION_METHODS, FaceSelection
-from .sources import AlignedCrops, FaceSource, FoundFaces, GivenLandmarks, WholePicture, select_and_align
+from .sources import AlignedCrops, FaceSource, FoundFaces, GivenLandmarks, WholePicture, detect_and_align
 
 __all__ = [
     "COMBINE_METHODS",
@@ -23,8 +23,8 @@ __all__ = [
     "Recogniser",
     "WholePicture",
     "describe",
+    "detect_and_align",
     "encode",
     "ir_recogniser",
     "iresnet_recogniser",
-    "select_and_align",
 ]

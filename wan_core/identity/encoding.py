@@ -15,7 +15,7 @@ from ..notes import Note
 from .align import TEMPLATE, cut_reference
 from .combine import COMBINE_METHODS, Combined, combine
 from .draw import draw_faces
-from .images import Pictures, read_pictures
+from .images import Pictures, on_one_canvas, read_pictures
 from .portrait import cut_portrait
 from .recogniser import Embeddings, Recogniser, embed
 from .record import CROP_PX, IDENTITY_D, Identity, Space
@@ -29,8 +29,8 @@ HALF = 0.5  # of a foreground mask: below it a pixel belongs to the background
 class EncodeRequest:
     """The pictures, and how they become one identity."""
 
-    images: Tensor  # b h w c in [0, 1]: grey, RGB or RGBA; of more than 16 that many are looked at
-    foreground: Tensor | None = None  # b h w or 1 h w, 1 on the person; outside of it the portrait is white
+    images: Tensor | Sequence[Tensor]  # b h w c in [0, 1]: grey, RGB or RGBA, or several such; 16 are looked at
+    foreground: Tensor | Sequence[Tensor] | None = None  # b h w or 1 h w, 1 on the person; outside it is white
     method: str = COMBINE_METHODS[0]  # how several references are combined
     device: torch.device | None = None  # where the result is to lie; None: where the images lie
 
@@ -52,7 +52,7 @@ class EncodeResult:
 
     identity: Identity
     aligned: Tensor  # k 112 112 3, the faces as the recogniser sees them; 1 512 512 3, the portrait, without a face
-    boxes: Tensor  # b h w 3, the pictures with the boxes and points of the faces in them
+    boxes: Tensor  # b h w 3, the pictures with the boxes and points of the faces in them, on one canvas
     pictures: Pictures
     source: str  # who said where the face is
     found: FoundFaces
@@ -92,7 +92,7 @@ def encode(
     return EncodeResult(
         identity=identity,
         aligned=identity.crops if recognition else (best.crop if best else portrait)[None],
-        boxes=torch.stack(boxes) if boxes else pictures.rgb,
+        boxes=on_one_canvas(boxes or pictures.rgb),
         pictures=pictures,
         source=source.label,
         found=found,
@@ -122,12 +122,12 @@ def _identity_of(
     recognition: Recognition | None,
 ) -> Identity:
     """The record; without a recogniser it has the pictures for the adapters alone."""
-    no_vectors = pictures.rgb.new_zeros(0, IDENTITY_D)
+    no_vectors = portrait.new_zeros(0, IDENTITY_D)
     identity = Identity(
         z=None,
         references=no_vectors,
         embeddings=no_vectors,
-        crops=pictures.rgb.new_zeros(0, CROP_PX, CROP_PX, 3),
+        crops=portrait.new_zeros(0, CROP_PX, CROP_PX, 3),
         reference_crop=cut_reference(pictures.rgb[best.index], best.face.points) if best and best.face else None,
         portrait=portrait,
         attributes=(),
@@ -160,9 +160,9 @@ def _portrait(pictures: Pictures, best: Reference | None) -> Tensor:
 
 
 def _require_face_in_foreground(pictures: Pictures, best: Reference) -> None:
-    if pictures.opacity is None:
-        return
     opacity = pictures.opacity[best.index]  # h w
+    if opacity is None:
+        return
     height_px, width_px = opacity.shape
     points = best.face.points if best.face else tuple(point * width_px / CROP_PX for point in TEMPLATE)
     rows = [min(max(round(point.imag), 0), height_px - 1) for point in points]

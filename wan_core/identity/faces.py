@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, fit_similarity, is_mirrored
@@ -14,6 +14,7 @@ from .record import CROP_PX
 
 # MediaPipe's iris centres, nose tip and mouth corners, left as seen in the image first.
 MEDIAPIPE_FIVE = (468, 473, 1, 61, 291)
+PROFILE_DEG = 60.0  # a head that is turned further shows one side of the face
 # The window of the aligned crop that detectors call the face: the 96 x 112 px that the template was made for.
 FACE_WINDOW_PX = (96.0, 112.0)
 
@@ -29,6 +30,7 @@ class Face:
     pitch_deg: float | None = None  # 0: to the camera
     age_years: int | None = None
     sex: str | None = None  # "female" or "male"
+    needed_margin: bool = False  # it was found only with a margin around the picture
 
     @property
     def centre(self) -> complex:
@@ -41,6 +43,12 @@ class Face:
         """How far the line of the eyes is turned, clockwise in the picture."""
         eyes = self.points[1] - self.points[0]
         return math.degrees(math.atan2(eyes.imag, eyes.real))
+
+    def without_margin(self, margin_px: int) -> Face:
+        """The face in the pixels of the picture, which had a margin around it when it was found."""
+        left, top, right, bottom = (side - margin_px for side in self.box)
+        points = tuple(point - complex(margin_px, margin_px) for point in self.points)
+        return replace(self, box=(left, top, right, bottom), points=points, needed_margin=True)
 
 
 # Faces from points
@@ -98,6 +106,17 @@ def is_finite(face: Face) -> bool:
     return all(map(math.isfinite, numbers))
 
 
+def is_profile(points: Points) -> bool:
+    """Whether the eyes, against how far the mouth is from them, are as near to each other as in a profile."""
+
+    def narrowness(five: Points) -> float:
+        left_eye, right_eye, _, left_corner, right_corner = five
+        return 2 * abs(right_eye - left_eye) / abs(left_corner + right_corner - left_eye - right_eye)
+
+    eyes, mouth = points[0] + points[1], points[3] + points[4]
+    return eyes != mouth and narrowness(points) < narrowness(TEMPLATE) * math.cos(math.radians(PROFILE_DEG))
+
+
 def face_problem(face: Face) -> str | None:
     """Why a face that a detector found cannot be aligned, in words; None when it can."""
     if not is_finite(face):
@@ -107,7 +126,8 @@ def face_problem(face: Face) -> str | None:
     face_px = CROP_PX / max(abs(fit_similarity(face.points, TEMPLATE).slope), 1e-9)
     if face_px < SMALLEST_FACE_PX:
         return f"a face of {face_px:.0f} px"
+    as_of = ", as of a face from the side" if is_profile(face.points) else ""
     eye_distance_px = abs(face.points[1] - face.points[0])
     if eye_distance_px < SMALLEST_EYE_DISTANCE_PX:
-        return f"eyes {eye_distance_px:.1f} px apart"
-    return "points that are mirrored or lie on one line" if is_mirrored(face.points, TEMPLATE) else None
+        return f"eyes {eye_distance_px:.1f} px apart{as_of}"
+    return f"points that are mirrored or lie on one line{as_of}" if is_mirrored(face.points, TEMPLATE) else None

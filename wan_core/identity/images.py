@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,36 +19,44 @@ MOST_PICTURES = 16  # of a longer batch, a video, so many are looked at
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """The reference pictures that are looked at."""
+    """The reference pictures that are looked at, each of its own size."""
 
-    rgb: Tensor  # b h w 3, fp32 in [0, 1]
-    opacity: Tensor | None  # b h w in [0, 1], 0 where a picture or its foreground mask is transparent
-    numbers: tuple[int, ...]  # of each picture in the batch, counted from 1
-    total: int  # pictures in the batch
+    rgb: tuple[Tensor, ...]  # of each: h w 3, fp32 in [0, 1]
+    opacity: tuple[Tensor | None, ...]  # of each: h w in [0, 1], 0 where it or its mask is transparent; None: nowhere
+    numbers: tuple[int, ...]  # of each among all that were given, counted from 1
+    total: int  # pictures that were given
 
     def on_white(self, index: int) -> Tensor:
         """One picture over white where it is transparent: h w 3."""
-        picture = self.rgb[index]
-        if self.opacity is None:
+        picture, opacity = self.rgb[index], self.opacity[index]
+        if opacity is None:
             return picture
-        opacity = self.opacity[index, ..., None]  # h w 1
-        return picture * opacity + (1 - opacity)
+        return picture * opacity[..., None] + (1 - opacity[..., None])
 
 
 def read_pictures(images: object, foreground: object = None, device: torch.device | None = None) -> Pictures:
-    """Checks an IMAGE and the MASK of its foreground, and samples a long batch onto a device, by default its own.
+    """Checks an IMAGE and the MASK of its foreground, and samples many pictures onto a device, by default their own.
 
-    Raises InputError for other input.
+    Either may be a list of batches of different sizes, which count as one batch. Raises InputError for other input.
     """
-    batch = _require_images(images)
-    total = len(batch)
-    indices = sample_evenly(total, MOST_PICTURES)
-    sampled = batch[list(indices)].to(device=device)
-    opacity = _foreground(foreground, sampled, indices, total)
-    if batch.shape[-1] == 4:
-        alpha = sampled[..., 3].float().clamp(0, 1)
-        opacity = alpha if opacity is None else opacity * alpha
-    return Pictures(_as_rgb(sampled), opacity, tuple(index + 1 for index in indices), total)
+    batches = images if isinstance(images, (list, tuple)) else [images]
+    given = [picture for batch in batches for picture in _checked_batch(batch)]  # of each: h w c
+    if not given:
+        raise _unusable("an empty list", "at least one image")
+    indices = sample_evenly(len(given), MOST_PICTURES)
+    sampled = [given[index].to(device=device) for index in indices]
+    masks = _foreground(foreground, given)
+    opacity = [_opacity(picture, masks[index]) for picture, index in zip(sampled, indices, strict=True)]
+    rgb = tuple(_as_rgb(picture) for picture in sampled)
+    return Pictures(rgb, tuple(opacity), tuple(index + 1 for index in indices), len(given))
+
+
+def on_one_canvas(pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures of any sizes (h w 3) as one batch b h w 3: each in the upper left corner of the largest, over black."""
+    height_px, width_px = (max(picture.shape[side] for picture in pictures) for side in (0, 1))
+    return torch.stack(
+        [functional.pad(p, (0, 0, 0, width_px - p.shape[1], 0, height_px - p.shape[0])) for p in pictures]
+    )
 
 
 def sample_evenly(total: int, most: int) -> tuple[int, ...]:
@@ -57,7 +66,7 @@ def sample_evenly(total: int, most: int) -> tuple[int, ...]:
     return tuple((2 * step * (total - 1) + most - 1) // (2 * (most - 1)) for step in range(most))
 
 
-def _require_images(images: object) -> Tensor:
+def _checked_batch(images: object) -> Tensor:
     if not isinstance(images, Tensor):
         raise _unusable(type(images).__name__, "an IMAGE")
     if images.ndim != 4:
@@ -70,42 +79,62 @@ def _require_images(images: object) -> Tensor:
     return images
 
 
-def _as_rgb(images: Tensor) -> Tensor:
-    """Pictures b h w c as fp32 RGB in [0, 1]: alpha dropped, grey repeated."""
-    if not torch.isfinite(images).all():
+def _as_rgb(picture: Tensor) -> Tensor:
+    """A picture h w c as fp32 RGB in [0, 1]: alpha dropped, grey repeated."""
+    if not torch.isfinite(picture).all():
         raise _unusable("NaN or infinite pixels", "finite pixels")
-    rgb = (images.expand(-1, -1, -1, 3) if images.shape[-1] == 1 else images[..., :3]).float()  # b h w 3
+    rgb = (picture.expand(-1, -1, 3) if picture.shape[-1] == 1 else picture[..., :3]).float()  # h w 3
     low, high = rgb.min().item(), rgb.max().item()
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise _unusable(f"pixels from {low:.3g} to {high:.3g}", "pixels from 0 to 1")
     return rgb.clamp(0, 1)
 
 
-def _foreground(mask: object, images: Tensor, indices: tuple[int, ...], total: int) -> Tensor | None:
-    """The mask of each sampled picture, b h w in [0, 1]; one mask serves all pictures."""
-    if mask is None:
-        return None
-    if not isinstance(mask, Tensor):
-        raise _unusable_mask(type(mask).__name__, "a MASK")
-    masks = mask[None] if mask.ndim == 2 else mask
-    height_px, width_px = images.shape[1:3]
-    if masks.ndim != 3 or tuple(masks.shape[1:]) != (height_px, width_px) or len(masks) not in (1, total):
-        count = "1" if total == 1 else f"1 or {total}"
-        raise _unusable_mask(
-            f"a mask of shape {tuple(mask.shape)}", f"{count} of {width_px} x {height_px} px, as the images"
-        )
-    sampled = masks.expand(len(indices), -1, -1) if len(masks) == 1 else masks[list(indices)]
-    if not torch.isfinite(sampled).all():
+def _foreground(foreground: object, pictures: Sequence[Tensor]) -> list[Tensor | None]:
+    """The mask of each picture (h w c), h w in [0, 1]; one mask serves all pictures."""
+    if foreground is None:
+        return [None] * len(pictures)
+    batches = foreground if isinstance(foreground, (list, tuple)) else [foreground]
+    masks = [mask for batch in batches for mask in _checked_masks(batch)]
+    if len(masks) not in (1, len(pictures)):
+        count = "one mask" if len(pictures) == 1 else f"one mask, or {len(pictures)}"
+        raise _unusable_mask(f"{len(masks)} masks for {len(pictures)} images", f"{count}, as the images")
+    masks = masks * len(pictures) if len(masks) == 1 else masks
+    for number, (mask, picture) in enumerate(zip(masks, pictures, strict=True), start=1):
+        height_px, width_px, _ = picture.shape
+        if mask.shape != (height_px, width_px):
+            found = f"a mask of {mask.shape[1]} x {mask.shape[0]} px for image {number}"
+            raise _unusable_mask(found, f"{width_px} x {height_px} px, as that image")
+    return [*masks]
+
+
+def _checked_masks(masks: object) -> Tensor:
+    """The masks b h w of a MASK."""
+    if not isinstance(masks, Tensor):
+        raise _unusable_mask(type(masks).__name__, "a MASK")
+    batch = masks[None] if masks.ndim == 2 else masks
+    if batch.ndim != 3:
+        raise _unusable_mask(f"a mask of shape {tuple(masks.shape)}", "masks as batch, height, width")
+    if not torch.isfinite(batch).all():
         raise _unusable_mask("NaN or infinite values", "values from 0 to 1")
-    return sampled.to(images.device, torch.float32).clamp(0, 1)
+    return batch
+
+
+def _opacity(picture: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Alpha times mask of a picture h w c: h w in [0, 1]; None where it has neither."""
+    opacity = None if mask is None else mask.to(picture.device, torch.float32).clamp(0, 1)
+    if picture.shape[-1] != 4:
+        return opacity
+    alpha = picture[..., 3].float().clamp(0, 1)
+    return alpha if opacity is None else opacity * alpha
 
 
 # Crops that are aligned already
 
 
-def square_crops(images: Tensor) -> Tensor:
-    """Resizes crops that are aligned already, b h w 3, to b 112 112 3 with antialiasing; 112 px stay as they are."""
-    _, height_px, width_px, _ = images.shape
+def square_crop(picture: Tensor) -> Tensor:
+    """Resizes a crop that is aligned already, h w 3, to 112 112 3 with antialiasing; one of 112 px stays as it is."""
+    height_px, width_px, _ = picture.shape
     if height_px != width_px:
         raise InputError(
             "images",
@@ -115,11 +144,11 @@ def square_crops(images: Tensor) -> Tensor:
         )
     require_face_size("images", width_px)
     if width_px == CROP_PX:
-        return images
+        return picture
     resized = functional.interpolate(
-        images.movedim(-1, 1), size=(CROP_PX, CROP_PX), mode="bilinear", antialias=True, align_corners=False
-    )  # b 3 112 112
-    return resized.movedim(1, -1).clamp(0, 1).contiguous()
+        picture.movedim(-1, 0)[None], size=(CROP_PX, CROP_PX), mode="bilinear", antialias=True, align_corners=False
+    )  # 1 3 112 112
+    return resized[0].movedim(0, -1).clamp(0, 1).contiguous()
 
 
 def require_face_size(name: str, face_px: float) -> None:

@@ -138,7 +138,7 @@ def derive_params(state_dict: StateDict) -> IrParams:
     missing = [key for key, rank in DERIVED_FROM.items() if key not in state_dict or state_dict[key].ndim != rank]
     if missing:
         raise _not_a_recogniser(f"a file without a usable {', '.join(missing)}")
-    matches = (re.match(r"body\.(\d+)\.", key) for key in state_dict)
+    matches = (re.match(r"body\.([0-9]{1,3})\.", key) for key in state_dict)
     count = 1 + max(int(match[1]) for match in matches if match)
     params = IrParams(
         stem=state_dict["input_layer.0.weight"].shape[0],
@@ -158,12 +158,12 @@ def build_ir_backbone(state_dict: StateDict, *, operations: Operations) -> tuple
     params = derive_params(state_dict)
     if params.embedding_d != IDENTITY_D:
         raise _not_a_recogniser(f"embeddings of {params.embedding_d} numbers")
-    weights = {key: value.float() for key, value in _without_counters(state_dict).items()}
+    found = _without_counters(state_dict)
     wanted = _without_counters(IrBackbone(params, operations=nn, device="meta").state_dict())
-    if problem := difference(weights, wanted):
+    if problem := difference(found, wanted):
         raise _not_a_recogniser(f"a file {problem}")
     network = IrBackbone(params, operations=operations, device="meta")
-    network.load_state_dict(weights, assign=True)
+    network.load_state_dict({key: value.float() for key, value in found.items()}, assign=True)
     return network.eval().requires_grad_(False), params
 
 
@@ -177,7 +177,7 @@ def _derive_unit_params(state_dict: StateDict, index: int) -> IrUnitParams:
         width_in=width_in,
         width=width,
         stride=2 if index == 0 or width != width_in else 1,
-        squeeze=0 if gate is None else gate.shape[0],
+        squeeze=0 if gate is None or gate.ndim != 4 else gate.shape[0],
     )
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..notes import Note
-from .faces import Face
+from .align import TEMPLATE
+from .faces import Face, is_profile
 from .record import CROP_PX
 
 LUMA = (0.299, 0.587, 0.114)
@@ -65,9 +66,14 @@ def quality_notes(face: Face | None, face_px: float) -> tuple[Note, ...]:
     if face_px < CROP_PX:
         notes.append(Note("small_face", f"small: {face_px:.0f} px, {CROP_PX} px or more is better"))
     if face is None:
-        return tuple(notes)
+        return (*notes, *_crop_notes(face_px))
+    if face.needed_margin:
+        margin = "found only with a margin around the picture: one that shows more around the face is better"
+        notes.append(Note("face_fills_picture", margin))
     if face.yaw_deg is not None and abs(face.yaw_deg) > WARN_YAW_DEG:
         notes.append(Note("turned_face", f"turned aside by {abs(face.yaw_deg):.0f} degrees"))
+    elif face.yaw_deg is None and is_profile(face.points):
+        notes.append(Note("turned_face", "seen from the side: recognisers know faces from in front"))
     if face.pitch_deg is not None and abs(face.pitch_deg) > WARN_PITCH_DEG:
         notes.append(Note("tilted_face", f"tilted up or down by {abs(face.pitch_deg):.0f} degrees"))
     if abs(face.roll_deg) > WARN_ROLL_DEG:
@@ -77,3 +83,16 @@ def quality_notes(face: Face | None, face_px: float) -> tuple[Note, ...]:
         score = f"detection score only {face.score:.2f}"
         notes.append(Note("unsure_face", f"{score}: is something in front of the face?"))
     return tuple(notes)
+
+
+def _crop_notes(side_px: float) -> tuple[Note, ...]:
+    """What must be so of a crop that is said to be aligned, where its size does not tell."""
+    if side_px == CROP_PX:
+        return ()
+    left, right = TEMPLATE[:2]
+    eyes = f"{100 * left.real / CROP_PX:.0f} and {100 * right.real / CROP_PX:.0f} % of the width"
+    text = (
+        f"taken as aligned, the eyes at {eyes} and {100 * left.imag / CROP_PX:.0f} % of the height: aligned crops have "
+        f"{CROP_PX} px as a rule and this picture {side_px:.0f}. Where the face lies otherwise, choose auto in face"
+    )
+    return (Note("alignment_unknown", text),)

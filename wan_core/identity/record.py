@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -42,15 +42,18 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identity:
-    """One person, as vectors and as the pictures that they came from; raises InputError when the parts do not fit."""
+    """One person, as vectors and as the pictures that they came from; raises InputError when the parts do not fit.
 
-    z: Tensor | None  # 512, fp32, unit norm; None: pictures alone, for adapters that read no vectors
-    references: Tensor  # k 512, fp32, one unit vector for each kept reference
-    embeddings: Tensor  # m 512, fp32, unit vectors that a resampler takes: z alone, or all references side by side
-    crops: Tensor  # k 112 112 3, the aligned faces, in [0, 1]
-    reference_crop: Tensor | None  # 256 256 3 in [0, 1], Lynx's wider crop; None where there was only an aligned crop
-    portrait: Tensor | None  # 512 512 3 in [0, 1], Stand-In's picture
-    attributes: tuple[Attributes, ...]  # one for each kept reference
+    Its repr holds nothing of the person: the host keeps the repr of what a failing node was given.
+    """
+
+    z: Tensor | None = field(repr=False)  # 512, fp32, unit norm; None: pictures alone, for adapters without vectors
+    references: Tensor = field(repr=False)  # k 512, fp32, one unit vector for each kept reference
+    embeddings: Tensor = field(repr=False)  # m 512, fp32, unit vectors for a resampler: z alone, or all references
+    crops: Tensor = field(repr=False)  # k 112 112 3, the aligned faces, in [0, 1]
+    reference_crop: Tensor | None = field(repr=False)  # 256 256 3 in [0, 1], Lynx's; None of an aligned crop
+    portrait: Tensor | None = field(repr=False)  # 512 512 3 in [0, 1], Stand-In's picture
+    attributes: tuple[Attributes, ...] = field(repr=False)  # one for each kept reference
     space: Space | None  # None exactly where z is None
 
     def __post_init__(self) -> None:

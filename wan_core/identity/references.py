@@ -10,7 +10,7 @@ from torch import Tensor
 from ..notes import Note
 from .align import align_face
 from .faces import Face
-from .images import Pictures, square_crops
+from .images import Pictures, square_crop
 from .quality import Quality, assess, quality_notes
 from .record import Attributes
 from .selection import Detections
@@ -56,9 +56,8 @@ def align_references(pictures: Pictures, detections: Sequence[Detections]) -> tu
 
 def references_of_crops(pictures: Pictures) -> tuple[Reference, ...]:
     """Takes every picture as an aligned face."""
-    face_px = float(pictures.rgb.shape[2])
-    crops = square_crops(pictures.rgb)
-    return tuple(
-        Reference(index, number, None, crop, face_px, assess(crop, None, face_px))
-        for index, (number, crop) in enumerate(zip(pictures.numbers, crops, strict=True))
-    )
+    references = []
+    for index, (number, picture) in enumerate(zip(pictures.numbers, pictures.rgb, strict=True)):
+        crop, face_px = square_crop(picture), float(picture.shape[1])
+        references.append(Reference(index, number, None, crop, face_px, assess(crop, None, face_px)))
+    return tuple(references)

@@ -21,7 +21,7 @@ def describe(result: EncodeResult) -> str:
         lines = [
             f"no face was looked for: {WITHOUT_VECTORS}, and only Stand-In can use it",
             *_sampling_lines(pictures),
-            f"portrait: image {pictures.numbers[0]} whole, {PORTRAIT_PX} px, {_background_words(pictures)}",
+            f"portrait: image {pictures.numbers[0]} whole, {PORTRAIT_PX} px, {_background_words(pictures, 0)}",
         ]
         return "\n".join(lines)
     references = result.found.references
@@ -120,11 +120,11 @@ def _portrait_line(pictures: Pictures, best: Reference) -> str:
             f"portrait: the aligned crop of image {best.number} itself, which is narrow; no reference crop for Lynx "
             "ref layers. Give the whole picture for both."
         )
-    return f"portrait and reference crop: from image {best.number}, {_background_words(pictures)}"
+    return f"portrait and reference crop: from image {best.number}, {_background_words(pictures, best.index)}"
 
 
-def _background_words(pictures: Pictures) -> str:
-    """What became of the background of the portrait."""
-    if pictures.opacity is None:
+def _background_words(pictures: Pictures, index: int) -> str:
+    """What became of the background of the portrait, which is of this picture."""
+    if pictures.opacity[index] is None:
         return "with its background: Stand-In expects white, so link a mask of the person to foreground"
     return "its background white"

@@ -45,9 +45,9 @@ def select_faces(
     pictures: Pictures, found: Sequence[Sequence[Face]], selection: FaceSelection
 ) -> tuple[Detections, ...]:
     """Selects the face that is meant in each picture; raises InputError when no picture has one that can be used."""
-    height_px, width_px = pictures.rgb.shape[1:3]
     detections = []
-    for number, faces in zip(pictures.numbers, found, strict=True):
+    for number, picture, faces in zip(pictures.numbers, pictures.rgb, found, strict=True):
+        height_px, width_px, _ = picture.shape
         from_left = tuple(sorted(faces, key=lambda face: (face.centre.real, face.centre.imag)))
         selected = select_face(from_left, selection, width_px, height_px)
         problem = selected if isinstance(selected, str) else face_problem(from_left[selected])

@@ -11,14 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch import Tensor
+from torch.nn import functional
+
 from ..errors import InputError
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, is_mirrored
-from .faces import Face, face_of_points
+from .faces import Face, face_of_points, is_profile
 from .images import Pictures
 from .references import Reference, align_references, references_of_crops
 from .selection import Detections, FaceSelection, select_faces
 
 OnDone = Callable[[int], None]  # takes how many were done
+Detect = Callable[[Tensor], list[Face]]  # the faces in a picture, h w 3 in [0, 1]
+
+MARGIN = 0.5  # of the longer side, on every side: a face as large as the picture is half of the larger one
+GREY = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +47,24 @@ class FaceSource(Protocol):
         """The faces that are meant; raises InputError when there is none that can be used."""
 
 
-def select_and_align(pictures: Pictures, found: Sequence[Sequence[Face]], selection: FaceSelection) -> FoundFaces:
+def detect_and_align(pictures: Pictures, detect: Detect, selection: FaceSelection, on_picture: OnDone) -> FoundFaces:
     """What a detector's ``find`` gives: of the faces in each picture the selected one, aligned."""
+    found = []
+    for picture in pictures.rgb:
+        found.append(detect(picture) or detect_in_margin(picture, detect))
+        on_picture(len(found))
+    return select_and_align(pictures, found, selection)
+
+
+def detect_in_margin(picture: Tensor, detect: Detect) -> list[Face]:
+    """The faces that a detector finds with grey around a picture: one that fills the picture is too large for it."""
+    margin_px = round(max(picture.shape[:2]) * MARGIN)
+    padded = functional.pad(picture, (0, 0, *(margin_px,) * 4), value=GREY)
+    return [face.without_margin(margin_px) for face in detect(padded)]
+
+
+def select_and_align(pictures: Pictures, found: Sequence[Sequence[Face]], selection: FaceSelection) -> FoundFaces:
+    """Of the faces in each picture the selected one, aligned."""
     detections = select_faces(pictures, found, selection)
     return FoundFaces(detections, align_references(pictures, detections))
 
@@ -76,29 +99,32 @@ class GivenLandmarks:
     selection: FaceSelection = FaceSelection()
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
-        height_px, width_px = pictures.rgb.shape[1:3]
-        lines = parse_landmarks(self.text, count=pictures.total, width_px=width_px, height_px=height_px)
-        found = [[face_of_points(lines[number - 1])] for number in pictures.numbers]
+        found = [[face_of_points(points)] for points in parse_landmarks(self.text, pictures)]
         return select_and_align(pictures, found, self.selection)
 
 
 # Landmarks
 
 
-def parse_landmarks(text: str, *, count: int, width_px: int, height_px: int) -> list[Points]:
-    """Reads one line of ten numbers (x y of five points, pixels) for each image; raises InputError naming the line."""
+def parse_landmarks(text: str, pictures: Pictures) -> list[Points]:
+    """Reads one line of ten numbers (x y of five points, pixels) for each image that there was.
+
+    Returns those of the images that are looked at; raises InputError naming the line.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) != count:
+    if len(lines) != pictures.total:
         raise InputError(
             "landmarks",
-            found=f"{len(lines)} lines of points for {count} images",
+            found=f"{len(lines)} lines of points for {pictures.total} images",
             wanted="one line for each image",
             fix="Write five points (x y) per line: left eye, right eye, nose, left and right mouth corner.",
         )
     parsed = [_parse_line(line, number) for number, line in enumerate(lines, start=1)]
-    for number, points in enumerate(parsed, start=1):
+    seen = [parsed[number - 1] for number in pictures.numbers]
+    for number, points, picture in zip(pictures.numbers, seen, pictures.rgb, strict=True):
+        height_px, width_px, _ = picture.shape
         _require_face(points, number, width_px, height_px)
-    return parsed
+    return seen
 
 
 def _parse_line(line: str, number: int) -> Points:
@@ -126,11 +152,12 @@ def _require_face(points: Points, number: int, width_px: int, height_px: int) ->
             wanted=f"points inside the image of {width_px} x {height_px} px",
             fix="Give pixels of the image that is connected here, before any resize.",
         )
+    as_of = ", as of a face from the side," if is_profile(points) else ""
     eye_distance_px = abs(points[1] - points[0])
     if eye_distance_px < SMALLEST_EYE_DISTANCE_PX:
         raise InputError(
             "landmarks",
-            found=f"eyes {eye_distance_px:.1f} px apart in line {number}",
+            found=f"eyes {eye_distance_px:.1f} px apart{as_of} in line {number}",
             wanted=f"{SMALLEST_EYE_DISTANCE_PX:g} px or more",
             fix="Use a picture with a larger face, or correct the points.",
         )

@@ -32,10 +32,10 @@ class LipSyncRequest:
     @classmethod
     def of(
         cls,
-        frames: object,  # IMAGE: f h w 3 in [0, 1], crops of one face
+        frames: object,  # crops of one face: IMAGE, f h w 3 in [0, 1], or a VideoSource, open until it is scored
         fps: float | Fraction,
         audio: object,  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
-        mode: Mode = "parity",
+        mode: Mode = "robust",
     ) -> LipSyncRequest:
         """Raises InputError for what cannot be scored."""
         require_choice(mode, MODES, name="mode")

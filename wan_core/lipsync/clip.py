@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
 from ..checks import checked_fps
 from ..errors import InputError
-from ..media.sound import checked_sound, mono_at
+from ..media.colour import Pixels
+from ..media.sound import Sound, checked_sound, mono_at
+from ..media.source import VideoSource
 from .mfcc import RATE_HZ, mfcc, to_int16_scale
 from .network import FRAMES_SEEN
 
@@ -21,6 +26,9 @@ CEPSTRA_PER_TICK = 4
 CEPSTRA_SEEN = FRAMES_SEEN * CEPSTRA_PER_TICK
 SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so this many make one
 SHORTEST_S = SHORTEST_TICKS / TICKS_PER_S
+SLOWEST_FPS = Fraction(TICKS_PER_S, FRAMES_SEEN)  # a picture in every window
+LONGEST_S = 3600
+SOUND_MARGIN_S = 1  # of sound after the last picture, so that the resampler's filter sees what follows
 SILENCE_DB = -80.0
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
@@ -30,28 +38,52 @@ assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
 class Clip:
     """Face crops and their sound, and the windows of 0.2 s that are scored."""
 
-    frames: Tensor  # f h w 3 in [0, 1]
+    pictures: Iterable[Pixels] = field(repr=False)  # each h w 3; those of a film are decoded as they are asked for
+    white: float  # the largest value of a pixel; black is 0
+    frames: int
+    width_px: int
+    height_px: int
     fps: Fraction
-    samples: Tensor  # s at 16 kHz in [-1, 1]
-    sources: Tensor  # k: the frame on screen at every tick, a 25th of a second
+    samples: Tensor = field(repr=False)  # s at 16 kHz in [-1, 1]
+    sources: Tensor = field(repr=False)  # k: the frame on screen at every tick, a 25th of a second
     windows: int  # n: one starts at each of the first ticks
 
 
 def checked_clip(frames: object, fps: object, audio: object) -> Clip:
-    """The clip of an IMAGE batch and the host's AUDIO; raises InputError for what cannot be scored."""
-    pictures, rate = _checked_frames(frames), checked_fps(fps)
-    samples = mono_at(checked_sound(audio), RATE_HZ)  # s
-    sources = tick_sources(len(pictures), rate)  # k
-    if len(sources) < SHORTEST_TICKS:
-        raise InputError(
-            "frames",
-            found=f"{len(pictures)} at {float(rate):g} fps ({len(sources)} at {TICKS_PER_S} fps)",
-            wanted=f"at least {SHORTEST_TICKS} at {TICKS_PER_S} fps ({SHORTEST_S:.2f} s)",
-            fix="Use a longer clip; 2 s and more give a sure verdict.",
-        )
+    """The clip of an IMAGE batch or a film and the host's AUDIO; raises InputError for what cannot be scored."""
+    if isinstance(frames, VideoSource):
+        pictures: Iterable[Pixels] = frames
+        white, count, width_px, height_px = 255.0, frames.frames, frames.width, frames.height
+    else:
+        pictures = batch = _checked_frames(frames)
+        white, (count, height_px, width_px, _) = 1.0, batch.shape
+    rate = checked_fps(fps)
+    _require_length(count, rate)
+    samples = mono_at(_beside(checked_sound(audio), count / rate), RATE_HZ)  # s
     _require_speech(samples)
+    sources = tick_sources(count, rate)  # k
     windows = min(len(sources), len(samples) // SAMPLES_PER_TICK) - FRAMES_SEEN  # as many as the reference scores
-    return Clip(pictures, rate, samples, sources, windows)
+    return Clip(pictures, white, count, width_px, height_px, rate, samples, sources, windows)
+
+
+def _require_length(frames: int, fps: Fraction) -> None:
+    """Raises InputError for a clip without a window, for one too long, and for pictures that follow too slowly."""
+    if fps < SLOWEST_FPS:
+        wanted = f"at least {float(SLOWEST_FPS):g}: a picture in each of the windows of 0.2 s that are scored"
+        raise InputError("fps", found=f"{float(fps):g}", wanted=wanted, fix="Set the frame rate of the video.")
+    ticks = tick_count(frames, fps)
+    found = f"{frames} at {float(fps):g} fps ({ticks} at {TICKS_PER_S} fps)"
+    if ticks < SHORTEST_TICKS:
+        wanted = f"at least {SHORTEST_TICKS} at {TICKS_PER_S} fps ({SHORTEST_S:.2f} s)"
+        fix = "Use a longer clip; 2 s and more give a sure verdict."
+        raise InputError("frames", found=found, wanted=wanted, fix=fix)
+    if ticks > LONGEST_S * TICKS_PER_S:
+        raise InputError("frames", found=found, wanted=f"at most {LONGEST_S} s", fix="Check a part of it.")
+
+
+def _beside(sound: Sound, picture_s: Fraction) -> Sound:
+    """What of the sound can be heard while there are pictures, and a little more."""
+    return Sound(sound.waveform[:, : math.ceil((picture_s + SOUND_MARGIN_S) * sound.rate_hz)], sound.rate_hz)
 
 
 def _checked_frames(frames: object) -> Tensor:
@@ -96,17 +128,37 @@ def _require_speech(samples: Tensor) -> None:
 
 def tick_sources(frames: int, fps: Fraction) -> Tensor:
     """The frame on screen in the middle of every 25th of a second: k, int64."""
-    halves_per_s = 2 * TICKS_PER_S * fps.denominator  # tick centres are the odd half ticks
-    last_half = (halves_per_s * frames - 1) // fps.numerator
-    return torch.arange(1, last_half + 1, 2, dtype=torch.int64) * fps.numerator // halves_per_s  # k
+    odd = 2 * torch.arange(tick_count(frames, fps), dtype=torch.int64) + 1  # k: every middle, in half ticks
+    return odd * fps.numerator // (2 * TICKS_PER_S * fps.denominator)  # k
 
 
-def lip_input(frames: Tensor) -> Tensor:
-    """Resizes RGB pictures bilinearly, as the reference does: k h w 3 in [0, 1] -> 1 3 k 224 224, BGR, 0 to 255."""
-    pixels = frames.movedim(-1, 1).float().flip(1) * 255  # k 3 h w
-    if pixels.shape[-2:] != (SIDE_PX, SIDE_PX):
-        pixels = torch.nn.functional.interpolate(pixels, (SIDE_PX, SIDE_PX), mode="bilinear", align_corners=False)
-    return pixels.movedim(1, 0).unsqueeze(0)  # 1 3 k h w
+def tick_count(frames: int, fps: Fraction) -> int:
+    """How many 25ths of a second have their middle in the clip."""
+    last_half = (2 * TICKS_PER_S * fps.denominator * frames - 1) // fps.numerator  # middles are the odd half ticks
+    return (last_half + 1) // 2
+
+
+def lip_pictures(clip: Clip, device: torch.device) -> Iterator[Tensor]:
+    """What SyncNet sees at every tick, one picture of the clip at a time: 3 224 224."""
+    ticks_each = torch.bincount(clip.sources, minlength=clip.frames).tolist()  # f
+    for pixels, ticks in zip(clip.pictures, ticks_each, strict=True):
+        if ticks:
+            yield from repeat(lip_picture(torch.as_tensor(pixels, device=device), clip.white), ticks)
+
+
+def lip_picture(pixels: Tensor, white: float = 1.0) -> Tensor:
+    """Resizes an RGB picture bilinearly, as the reference does: h w 3 in [0, white] -> 3 224 224, BGR, 0 to 255.
+
+    One colour after the other, so that a large picture takes little beside itself.
+    """
+    return torch.stack([_resized(pixels[..., colour].float() * (255 / white)) for colour in (2, 1, 0)])  # 3 224 224
+
+
+def _resized(plane: Tensor) -> Tensor:
+    if plane.shape == (SIDE_PX, SIDE_PX):
+        return plane
+    size = (SIDE_PX, SIDE_PX)
+    return torch.nn.functional.interpolate(plane[None, None], size, mode="bilinear", align_corners=False)[0, 0]
 
 
 # Sound

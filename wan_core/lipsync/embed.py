@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from .clip import Clip, audio_windows, lip_input
+from .clip import Clip, audio_windows, lip_pictures
 from .network import FRAMES_SEEN, SyncNet
 
 LIP_WINDOWS_AT_ONCE = 32  # 0.45 GB of activations at the public width
@@ -20,10 +21,13 @@ def embed(
     """Embeds lips and sound of every window and tells how many of 2 n are done: (n d, n d), on the CPU."""
     count = clip.windows
     lips, sounds = [], []
+    coming = lip_pictures(clip, device)
+    seen = list(islice(coming, FRAMES_SEEN - 1))  # what the next window shares with the last
     for start in range(0, count, LIP_WINDOWS_AT_ONCE):
         stop = min(count, start + LIP_WINDOWS_AT_ONCE)
-        shown = clip.frames[clip.sources[start : stop + FRAMES_SEEN - 1].to(clip.frames.device)]  # n+4 h w 3
-        lips.append(network.watch(lip_input(shown.to(device))).cpu())  # n d
+        seen += islice(coming, stop - start)
+        lips.append(network.watch(torch.stack(seen, dim=1).unsqueeze(0)).cpu())  # 1 3 n+4 224 224 -> n d
+        seen = seen[stop - start :]
         on_window(stop)
     heard = audio_windows(clip.samples, count)  # n 1 13 20
     for start in range(0, count, AUDIO_WINDOWS_AT_ONCE):

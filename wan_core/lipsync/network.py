@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..weights import Operations, StateDict
+from ..errors import InputError, quoted
+from ..weights import Operations, StateDict, type_name
 
 FRAMES_SEEN = 5  # video frames in one window
 BATCH_NORM_EPS = 1e-5
@@ -182,7 +182,7 @@ def detect(state_dict: StateDict, *, file_name: str) -> SyncNetParams:
     missing, foreign = sorted(wanted - state_dict.keys()), sorted(state_dict.keys() - wanted)
     if missing or foreign:
         words = [
-            f"{len(keys)} {kind} (first: {keys[0]})"
+            f"{len(keys)} {kind} (first: {quoted(keys[0])})"
             for kind, keys in ((f"of {len(wanted)} keys missing", missing), ("unknown keys", foreign))
             if keys
         ]
@@ -191,6 +191,8 @@ def detect(state_dict: StateDict, *, file_name: str) -> SyncNetParams:
     for key, shape in expected_shapes(params).items():
         if tuple(state_dict[key].shape) != shape:
             raise _not_syncnet(file_name, f"{key} of shape {list(state_dict[key].shape)} instead of {list(shape)}")
+        if not (state_dict[key].is_floating_point() or key.endswith("num_batches_tracked")):
+            raise _not_syncnet(file_name, f"{key} of type {type_name(state_dict[key])}")
     return params
 
 
@@ -210,7 +212,7 @@ def _params_of(state_dict: StateDict) -> SyncNetParams:
 def _not_syncnet(file_name: str, found: str) -> InputError:
     return InputError(
         "weights",
-        found=f"{file_name!r} with {found}",
+        found=f"{quoted(file_name)} with {found}",
         wanted="the weights of SyncNet v2",
         fix="Pick that file; models/syncnet is where it belongs.",
     )

@@ -15,15 +15,16 @@ from .score import CONFIDENCE_LIMIT, EARLY_LIMIT_MS, LATE_LIMIT_MS, MAX_SHIFT, S
 def describe(result: LipSyncResult) -> str:
     """Verdict, numbers, limits, what was measured, and the notes."""
     score, clip = result.score, result.clip
-    frames, height_px, width_px, _ = clip.frames.shape
+    picture_s = float(clip.frames / clip.fps)
     lines = [
         verdict(score),
         f"offset {score.offset_ms:+.0f} ms ({_offset_words(score.offset_ms)}); "
         f"allowed: audio up to {EARLY_LIMIT_MS} ms early or {LATE_LIMIT_MS} ms late (ITU-R BT.1359)",
         f"confidence {score.confidence:.3f}; wanted: {CONFIDENCE_LIMIT:g} or more (LatentSync's cut-off)",
         f"distance {score.distance:.3f}; mode {score.mode}; {score.windows} windows of 0.2 s",
-        f"picture: {frames} frames at {float(clip.fps):.6g} fps = {float(frames / clip.fps):.3f} s, "
-        f"{width_px}x{height_px} px resized to {SIDE_PX}x{SIDE_PX}; sound: {len(clip.samples) / RATE_HZ:.3f} s",
+        f"picture: {clip.frames} frames at {float(clip.fps):.6g} fps = {picture_s:.3f} s, "
+        f"{clip.width_px}x{clip.height_px} px resized to {SIDE_PX}x{SIDE_PX}; "
+        f"sound beside it: {min(picture_s, len(clip.samples) / RATE_HZ):.3f} s",
     ]
     return "\n".join([*lines, *note_lines(result.notes)])
 

@@ -99,7 +99,7 @@ def _matrix_name(code: int, width: int, height: int) -> str:
     if code in MATRICES:
         return MATRICES[code]
     raise InputError(
-        "video",
+        "frames",
         found=f"colours by the matrix {UNSUPPORTED.get(code, 'without a name')} (H.273 number {code})",
         wanted="those of BT.709, BT.601, BT.2020, FCC or SMPTE 240M",
         fix="Convert the file to BT.709 first.",

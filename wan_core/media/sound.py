@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from types import ModuleType
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, MissingDependencyError
+from ..errors import InputError, MissingDependencyError, quoted
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 1_000_000  # others come from damaged files, and resampled become any size
 FROM_A_LOADER = "Link the AUDIO output of a loader."
 
 
@@ -20,7 +21,7 @@ FROM_A_LOADER = "Link the AUDIO output of a loader."
 class Sound:
     """One recording."""
 
-    waveform: Tensor  # c s, floating point, every value finite
+    waveform: Tensor = field(repr=False)  # c s, floating point, every value finite
     rate_hz: int
 
     @property
@@ -78,9 +79,9 @@ def _checked_waveform(waveform: object, name: str) -> Tensor:
 
 
 def _checked_rate(rate_hz: object, name: str) -> int:
-    """A sample rate above 0."""
-    if not isinstance(rate_hz, Integral) or rate_hz <= 0:
-        found, wanted = f"a sample rate of {rate_hz!r}", "a whole number of Hz above 0"
+    """A sample rate that there is."""
+    if not isinstance(rate_hz, Integral) or not LOWEST_RATE_HZ <= int(rate_hz) <= HIGHEST_RATE_HZ:
+        found, wanted = f"a sample rate of {quoted(rate_hz)}", f"whole Hz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
         raise InputError(name, found=found, wanted=wanted, fix=FROM_A_LOADER)
     return int(rate_hz)
 
@@ -90,7 +91,7 @@ def _checked_rate(rate_hz: object, name: str) -> int:
 
 def mono(sound: Sound) -> Tensor:
     """The mean of the channels: s, float64, on the CPU."""
-    return sound.waveform.double().mean(dim=0).cpu()
+    return sound.waveform.mean(dim=0, dtype=torch.float64).cpu()
 
 
 def mono_at(sound: Sound, rate_hz: int) -> Tensor:
@@ -104,8 +105,13 @@ def mono_at(sound: Sound, rate_hz: int) -> Tensor:
 
 def mix_gain_db(sound: Sound) -> float:
     """How much quieter the mono mix is than its channels; -inf when they cancel out, 0 for silence and for mono."""
-    channels = sound.waveform.double().square().mean()
-    return float(10 * torch.log10(mono(sound).square().mean().to(channels) / channels)) if channels > 0 else 0.0
+    channels = _mean_square(sound.waveform)
+    return float(10 * torch.log10(_mean_square(mono(sound)) / channels)) if channels > 0 else 0.0
+
+
+def _mean_square(samples: Tensor) -> Tensor:
+    """Summed up in float64 without a copy of the samples."""
+    return torch.linalg.vector_norm(samples, dtype=torch.float64).cpu().square() / samples.numel()
 
 
 def load_librosa() -> ModuleType:

@@ -1,33 +1,49 @@
-"""Reads a video file frame by frame."""
+"""Reads a video file frame by frame, in memory that does not grow with what the file claims to hold."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import cached_property
+from typing import BinaryIO
 
 import av
 import numpy
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .colour import rgb_pixels
-from .soundtrack import Soundtrack
+from .sound import Sound
+
+MOST_PIXELS = 4096 * 2304  # of a picture
+MIB = 2**20
+SOUND_BYTES, SOUND_GROWTH = 8 * MIB, 64  # a sound track may take that much, and so many times the bytes of its file
+SOUND_MARGIN_S = 1  # of sound after the last picture, so that a filter sees what follows
 
 
 class VideoSource:
-    """An open video file; nothing is decoded before it is asked for. Raises InputError for a file without a picture."""
+    """An open video file, or a part of it; a picture is decoded when it is asked for, and then forgotten.
 
-    def __init__(self, path: str) -> None:
+    Raises InputError for a file without a picture, and for what cannot be decoded.
+    """
+
+    def __init__(self, file: str | BinaryIO, *, start_s: float = 0.0, duration_s: float = 0.0) -> None:
+        """A duration of 0 is all that follows the start."""
+        self._start_s, self._end_s = start_s, start_s + duration_s if duration_s else math.inf
         with ExitStack() as undo:
-            try:
-                self._container = undo.enter_context(av.open(path))
+            try:  # without the limit a picture of any size is decoded just to look at the file
+                container = av.open(file, "r", options={"max_pixels": str(MOST_PIXELS)})
             except (av.error.FFmpegError, OSError) as error:
-                raise _unreadable(f"a file that does not open ({error.strerror})") from error
+                raise _unreadable(f"a file that does not open ({quoted(error.strerror)})") from error
+            self._container = undo.enter_context(container)
             if not self._container.streams.video:
                 raise _unreadable("a file without a picture")
             self._video = self._container.streams.video[0]
-            self._video.thread_type = "AUTO"
+            self.width, self.height = self._video.width, self._video.height
+            _require_size(self.width, self.height)
+            self._video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             undo.pop_all()
 
     def __enter__(self) -> VideoSource:
@@ -37,14 +53,6 @@ class VideoSource:
         self._container.close()
 
     @property
-    def width(self) -> int:
-        return self._video.width
-
-    @property
-    def height(self) -> int:
-        return self._video.height
-
-    @property
     def fps(self) -> Fraction:
         return Fraction(self._video.average_rate or 0)
 
@@ -52,35 +60,86 @@ class VideoSource:
     def tags(self) -> dict[str, str]:
         return dict(self._container.metadata)
 
-    @property
+    @cached_property
     def frames(self) -> int:
-        """How many frames there are, by the file's index; counted where it has none."""
-        if self._video.frames:
-            return self._video.frames
-        self._container.seek(0)
-        return sum(1 for packet in self._container.demux(self._video) if packet.size)
+        """How many frames there are: counted, because an index may promise any number."""
+        return sum(1 for _ in self._pictures())
 
     def __iter__(self) -> Iterator[numpy.ndarray]:
         """The frames from the first on: uint8 h w 3."""
-        self._container.seek(0)
-        for picture in self._container.decode(self._video):
-            yield rgb_pixels(picture)
+        for picture in self._pictures():
+            yield numpy.ascontiguousarray(numpy.rot90(rgb_pixels(picture), round(picture.rotation / 90)))
 
-    def soundtrack(self) -> Soundtrack | None:
-        """The sound, float32 c s; None where there is none."""
-        if not self._container.streams.audio:
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        with _decoding():
+            self._container.seek(0)
+            for picture in self._container.decode(self._video):
+                if (picture.time or 0.0) < self._start_s:
+                    continue
+                if (picture.time or 0.0) >= self._end_s:
+                    return
+                if (picture.width, picture.height) != (self.width, self.height):
+                    raise _unreadable(f"pictures of several sizes, as {picture.width} x {picture.height}")
+                yield picture
+
+    def soundtrack(self) -> Sound | None:
+        """The sound from the first picture to a little after the last, float32 c s; None where there is none."""
+        streams = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
+        if not streams or self.fps <= 0:
             return None
-        stream = self._container.streams.audio[0]
-        self._container.seek(0)
-        resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
-        pieces = [
-            piece.to_ndarray()
-            for frame in (*self._container.decode(stream), None)
-            for piece in resampler.resample(frame)
-            if piece is not None
-        ]
-        return Soundtrack(torch.from_numpy(numpy.concatenate(pieces, axis=1)), stream.rate)  # c s
+        wanted_s = math.ceil(self.frames / self.fps) + SOUND_MARGIN_S
+        room_bytes = SOUND_BYTES + SOUND_GROWTH * self._container.size
+        pieces: list[numpy.ndarray] = []
+        rate_hz = missing = 0
+        for piece in self._sound_pieces(streams[-1]):
+            if not pieces:
+                rate_hz = piece.sample_rate
+                missing = wanted_s * rate_hz  # samples
+            early_s = 0.0 if pieces else self._start_s - (piece.time or 0.0)
+            waveform = piece.to_ndarray().reshape(piece.samples, -1)  # s c
+            pieces.append(waveform[max(0, round(early_s * rate_hz)) :][:missing])
+            missing -= len(pieces[-1])
+            room_bytes -= pieces[-1].nbytes
+            if room_bytes < 0:
+                raise _too_much_sound()
+            if not missing:
+                break
+        return Sound(torch.from_numpy(numpy.concatenate(pieces).T), rate_hz) if pieces else None
+
+    def _sound_pieces(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+        """The sound from the start on, in the decoder's own blocks; the first may begin before the start."""
+        resampler = av.AudioResampler(format="flt")  # packed: of planes PyAV looks for one behind the eighth
+        with _decoding():
+            self._container.seek(0)
+            for frame in self._container.decode(stream):
+                for piece in resampler.resample(frame):
+                    if (piece.time or 0.0) + piece.samples / piece.sample_rate > self._start_s:
+                        yield piece
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Turns what a decoder says of a damaged file into an InputError."""
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _unreadable(f"a file that cannot be decoded ({quoted(str(error))})") from error
+
+
+def _require_size(width: int, height: int) -> None:
+    """Raises InputError for pictures that are too large to be decoded one by one in little memory."""
+    if not 0 < width * height <= MOST_PIXELS:
+        found, wanted = f"pictures of {width} x {height}", f"1 to {MOST_PIXELS} pixels (4096 x 2304)"
+        raise InputError("frames", found=found, wanted=wanted, fix="Scale the video down, or cut the face out of it.")
+
+
+def _too_much_sound() -> InputError:
+    found = f"a sound track of more than {SOUND_BYTES // MIB} MiB and {SOUND_GROWTH} times its file"
+    fix = "Load the sound with Load Audio, and link that."
+    return InputError("frames", found=found, wanted="a sound track that a file of this size can hold", fix=fix)
 
 
 def _unreadable(found: str) -> InputError:
-    return InputError("video", found=found, wanted="a video file", fix="Choose another file.")
+    return InputError("frames", found=found, wanted="a whole video file", fix="Choose another file.")

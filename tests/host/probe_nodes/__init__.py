@@ -16,7 +16,7 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import ComfyExtension, io
 
-from . import foreign, identity, memory, moe, video
+from . import foreign, identity, memory, moe, newer_attention, video
 from .probe import Probe
 
 PATCHER_PARTS = (
@@ -216,8 +216,11 @@ class WanCastProbeHash(Probe):
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        places = (globals(), *map(vars, (moe, memory, video, identity, foreign)))
+        places = (globals(), *map(vars, (moe, memory, video, identity, foreign, newer_attention)))
         return [node for place in places for name, node in place.items() if name.startswith("WanCastProbe")]
+
+
+newer_attention.install_if_asked()
 
 
 async def comfy_entrypoint() -> ProbeExtension:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import json
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import comfy.clip_vision
 import comfy.ldm.modules.attention
+import comfy.ldm.wan.model
+import comfy.model_patcher
+import comfy.ops
 import torch
+from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from torch import Tensor
@@ -16,6 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from .probe import FreshProbe, Probe
 
+SIZES = ("in_dim", "dim", "ffn_dim", "freq_dim", "text_dim", "out_dim", "num_heads", "num_layers")  # of the host's Wan
 LOW_VRAM_BYTES = 400_000  # of a miniature's 2.3 MB
 
 
@@ -33,6 +41,14 @@ def replace_attention(
     """An override that computes attention itself, as those of faster kernels do; with a scale of its own."""
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     return scaled_dot_product_attention(q, k, v, scale=0.8 * q.shape[-1] ** -0.5).transpose(1, 2).flatten(2)
+
+
+def replace_boxed_attention(q: Any, k: Any, v: Any, heads: int, **named: Any) -> Tensor:
+    """The same of boxes, on hosts that have them."""
+    return replace_attention(scaled_dot_product_attention, q.take(), k.take(), v.take(), heads, **named)
+
+
+replace_attention.container_function = replace_boxed_attention
 
 
 class WanCastProbeOverride(Probe):
@@ -95,6 +111,50 @@ class WanCastProbeNag(Probe):
         for index, block in enumerate(wan.blocks):
             name = f"diffusion_model.blocks.{index}.cross_attn.forward"
             model.add_object_patch(name, Nag(block.cross_attn, scale, text))
+        return io.NodeOutput(model)
+
+
+# Networks
+
+
+class TwoBranchWan(comfy.ldm.wan.model.WanModel):
+    """Each block runs for another stream before it runs for the video, as in Wan-Animate-2."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for block in self.blocks:
+            block.register_forward_pre_hook(self.run_other_stream, with_kwargs=True)
+
+    @staticmethod
+    def run_other_stream(block: Any, args: tuple[Tensor], named: dict[str, Any]) -> None:
+        block.forward(args[0].flip(1), **named)
+
+
+class WanCastProbeRelative(Probe):
+    """A model whose network is a relative of its own: the same blocks, what else it has made up, and inputs made up."""
+
+    INPUTS = (*Probe.INPUTS, io.String.Input("network"), io.String.Input("shapes"))
+
+    @classmethod
+    def execute(cls, model: Any, network: str, shapes: str) -> io.NodeOutput:
+        module, _, name = network.rpartition(".")
+        module = module or __name__
+        plain, draw = model.get_model_object("diffusion_model"), torch.Generator().manual_seed(5)
+        sizes = {size: getattr(plain, size) for size in SIZES}
+        kind = getattr(importlib.import_module(module), name)
+        relative = kind(**sizes, dtype=torch.float32, device="cpu", operations=comfy.ops.manual_cast)
+        for parameter in relative.parameters():
+            parameter.data = 0.05 * torch.randn(parameter.shape, generator=draw)
+        relative.load_state_dict(plain.state_dict(), strict=False)
+        inner = copy.copy(model.model)
+        inner._modules = {**inner._modules, "diffusion_model": relative}
+        given = {name: torch.randn(shape, generator=draw) for name, shape in json.loads(shapes).items()}
+
+        def with_inputs(executor: Callable[..., Tensor], x: Tensor, *args: Any, **named: Any) -> Tensor:
+            return executor(x, *args, **named, **{n: t.expand(len(x), *t.shape[1:]) for n, t in given.items()})
+
+        model = comfy.model_patcher.CoreModelPatcher(inner, model.load_device, model.offload_device)
+        model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "wancast_probe_inputs", with_inputs)
         return io.NodeOutput(model)
 
 

@@ -45,7 +45,7 @@ class Oracle:
     def __call__(self, executor: Any, x: Tensor, *args: Any, **extra: Any) -> Tensor:
         wan = executor.class_obj
         now = pass_of(wan, self.persons, x, args[-1])
-        if now and type(wan).__name__ == "SCAILWanModel":
+        if now and type(wan).__name__ in ("SCAILWanModel", "SCAIL2WanModel"):
             now.before = now.tokens // x.shape[2] * extra["reference_latent"].shape[2]
         with ExitStack() as stack:
             for index, block in enumerate(wan.blocks if now else []):
@@ -68,8 +68,9 @@ def self_attention(own: Any, now: Pass, block: int) -> Callable[..., Tensor]:
             turned, keys = (matrices_applied(vectors[row], freqs, own.num_heads) for vectors in (q, k))
 
             def run(k: Tensor, v: Tensor, turned: Tensor = turned) -> Tensor:
+                call = {"heads": own.num_heads, "preferred_attention": getattr(own, "comfy_attention", None)}
                 return comfy.ldm.modules.attention.optimized_attention(
-                    turned[None], k[None], v[None], heads=own.num_heads, transformer_options=transformer_options
+                    turned[None], k[None], v[None], transformer_options=transformer_options, **call
                 )[0]
 
             y = now.inside(block, row, keys, v[row], run)

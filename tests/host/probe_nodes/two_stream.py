@@ -314,7 +314,7 @@ class Pass:
                 continue
             term = getattr(person, name) * attend(q, *terms[n, block, source], self.wan.num_heads)
             term[: self.before] = term[self.before + self.tokens :] = 0.0
-            total = total + (term if self.weights[n] is None else term * self.weights[n][:, None].to(term))
+            total = total + term * self.weight(n, term)
         return total
 
     def inside(self, block: int, row: int, k: Tensor, v: Tensor, run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -328,9 +328,15 @@ class Pass:
             if n in plain:
                 continue
             with_it = run(torch.cat((k, self.joint[n, block][0])), torch.cat((v, self.joint[n, block][1])))
-            weight = 1.0 if self.weights[n] is None else self.weights[n][:, None].to(y)
-            out = out + self.persons[n].strength * weight * (with_it - y)
+            out = out + self.persons[n].strength * self.weight(n, y) * (with_it - y)
         return out
+
+    def weight(self, n: int, like: Tensor) -> Tensor | float:
+        """A person's weight of each token, n 1; one that has weights has none where the video is not."""
+        if self.weights[n] is None:
+            return 1.0
+        behind = len(like) - self.before - self.tokens
+        return pad(self.weights[n], (self.before, behind))[:, None].to(like)
 
 
 def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any]) -> Pass | None:

@@ -13,6 +13,7 @@ from typing import Any
 import comfy.sd
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import GraphBuilder
 
 from .probe import FreshProbe, Probe
 
@@ -165,6 +166,29 @@ def fill(weight: torch.Tensor, noise: torch.Tensor, *, is_scale: bool) -> None:
     spread = weight[0].numel() ** -0.5 if weight.ndim > 1 else 0.01
     for part in weight.view(-1).split(len(noise)):
         part.copy_(noise[: len(part)]).mul_(spread)
+
+
+class WanCastProbeDecodes(Probe):
+    """Makes a decode node while it runs, as a loop does."""
+
+    INPUTS = (
+        io.Latent.Input("samples", raw_link=True),
+        io.Vae.Input("vae", raw_link=True),
+        io.String.Input("tiling"),
+    )
+    OUTPUTS = (io.Image.Output("images"),)
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = super().define_schema()
+        schema.enable_expand = True
+        return schema
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
+        graph = GraphBuilder()
+        made = graph.node("HighCompressionVAEDecode", **inputs)
+        return io.NodeOutput(made.out(0), expand=graph.finalize())
 
 
 class WanCastProbeSwitches(FreshProbe):

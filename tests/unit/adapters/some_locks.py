@@ -17,7 +17,7 @@ ADAPTERS = {
     name: load(selected(tables))
     for name, tables in {"lite": LITE, "full": FULL, "ref": REF, "stand-in": STAND_IN, "everything": EVERYTHING}.items()
 }
-MODEL = TargetParams("WanModel", 96, 4, text_d=64, has_plain_layout=True, noise_level=None)
+MODEL = TargetParams("comfy.ldm.wan.model.WanModel", 96, 4, text_d=64, noise_level=None)
 TEXT = torch.randn(1, 7, 64, generator=torch.Generator().manual_seed(1))
 SPACE = SimpleNamespace(name="mine.pth", sha256="ab" * 32, family="IR-SE")
 

@@ -93,40 +93,46 @@ WRONG: list[Row] = [
 # Keys
 
 FIRST = "blocks.2.cross_attn.ip_adapter.to_k_ip.weight"
-QKV = [f"self_attn.{x}_loras.{y}.weight" for x in "qkv" for y in ("down", "up")]
 WITHOUT_BLOCK_1 = {key: tensor for key, tensor in STAND_IN_WEIGHTS.items() if "blocks.1." not in key}
 FAR_BLOCK = {"blocks.999.self_attn.q_loras.down.weight": torch.zeros(8, 96)}
-MISSING_FAR = [f"blocks.4.{key}" for key in QKV] + [f"blocks.5.self_attn.q_loras.{y}.weight" for y in ("down", "up")]
+REGISTERS = [f"{number}.registers" for number in range(4)]
+AND_WITHOUT = "blocks.{}.self_attn.* and without blocks.{}.self_attn.*"
 HALF: list[Row] = [
-    (files, f"{slot}: found a file without {keys}; wanted a complete file. Copy or download it again.")
+    (files, f"{slot}: found a file {keys}; wanted a complete file. Copy or download it again.")
     for files, slot, keys in (
-        (spoilt(LITE_FILES, "ip_layers", "1.to_v_ip.weight"), "ip_layers", "1.to_v_ip.weight"),
-        (spoilt(FULL_FILES, "ip_layers", "3.registers"), "ip_layers", "3.registers"),
-        (spoilt(FULL_FILES, "ip_layers", "0.to_k_ip.bias"), "ip_layers", "0.to_k_ip.bias"),
-        (spoilt(REF_FILES, "ref_layers", "1.to_k_ref.bias"), "ref_layers", "1.to_k_ref.bias"),
-        (spoilt(LITE_FILES, "resampler", "layers.0.0.norm1.bias"), "resampler", "layers.0.0.norm1.bias"),
-        (spoilt(selected(LITE, by_block), "ip_layers", FIRST), "ip_layers", FIRST),
-        (one("stand_in", WITHOUT_BLOCK_1), "stand_in", ", ".join(f"blocks.1.{key}" for key in QKV)),
-        (spoilt(STAND_IN_FILES, "stand_in", **FAR_BLOCK), "stand_in", f"{', '.join(MISSING_FAR)} and 5967 more"),
+        (spoilt(LITE_FILES, "ip_layers", "1.to_v_ip.weight"), "ip_layers", "without '1.to_v_ip.weight'"),
+        (spoilt(FULL_FILES, "ip_layers", "3.registers"), "ip_layers", "without '3.registers'"),
+        (spoilt(FULL_FILES, "ip_layers", "0.to_k_ip.bias"), "ip_layers", "without '0.to_k_ip.bias'"),
+        (spoilt(REF_FILES, "ref_layers", "1.to_k_ref.bias"), "ref_layers", "without '1.to_k_ref.bias'"),
+        (spoilt(LITE_FILES, "resampler", "layers.0.0.norm1.bias"), "resampler", "without 'layers.0.0.norm1.bias'"),
+        (spoilt(selected(LITE, by_block), "ip_layers", FIRST), "ip_layers", f"without '{FIRST}'"),
+        (one("stand_in", WITHOUT_BLOCK_1), "stand_in", f"with {AND_WITHOUT.format(2, 1)}"),
+        (spoilt(STAND_IN_FILES, "stand_in", **FAR_BLOCK), "stand_in", f"with {AND_WITHOUT.format(999, 4)}"),
         (
             spoilt(LITE_FILES, "ip_layers", "0.to_k_ip.weight", "1.to_k_ip.weight"),
             "ip_layers",
-            "a usable 0.to_k_ip.weight",
+            "without a usable 0.to_k_ip.weight",
         ),
-        (spoilt(FULL_FILES, "ip_layers", *(f"{n}.registers" for n in range(4))), "ip_layers", "a usable 0.registers"),
-        (spoilt(LITE_FILES, "resampler", "latents"), "resampler", "a usable latents"),
-        (spoilt(LITE_FILES, "resampler", latents=ONE), "resampler", "a usable latents"),
+        (
+            spoilt(FULL_FILES, "ip_layers", *(f"{n}.registers" for n in range(4))),
+            "ip_layers",
+            "without a usable 0.registers",
+        ),
+        (spoilt(LITE_FILES, "resampler", "latents"), "resampler", "without a usable latents"),
+        (spoilt(LITE_FILES, "resampler", latents=ONE), "resampler", "without a usable latents"),
     )
 ]
 UNKNOWN: list[Row] = [
     (files, f"{slot}: found unknown keys: {keys}; wanted {KEYS_OF[slot]}. Pick ")
     for files, slot, keys in (
-        *((one(slot, {"weight": ONE, "bias": ONE}), slot, "bias, weight") for slot in KEYS_OF),
-        (spoilt(LITE_FILES, "ip_layers", extra=ONE, mask=ONE), "ip_layers", "extra, mask"),
+        *((one(slot, {"weight": ONE, "bias": ONE}), slot, "'bias', 'weight'") for slot in KEYS_OF),
+        (spoilt(LITE_FILES, "ip_layers", extra=ONE, mask=ONE), "ip_layers", "'extra', 'mask'"),
         *(
-            (spoilt(files, slot, **{key: ONE}), slot, key)
+            (spoilt(files, slot, **{key: ONE}), slot, repr(key))
             for files, slot, key in (
                 (LITE_FILES, "resampler", "pos_emb.weight"),
+                (LITE_FILES, "ip_layers", "\n\ud800\u202e"),
+                (LITE_FILES, "ip_layers", "\u0661.to_k_ip.weight"),
                 (LITE_FILES, "resampler", "layers.999999999.1.1.weight"),
                 (STAND_IN_FILES, "stand_in", "blocks.1.self_attn.q_loras.alpha_in"),
                 (STAND_IN_FILES, "stand_in", "scaled_fp8"),
@@ -203,8 +209,13 @@ SIZES: list[Row] = [
     ),
     (
         spoilt(STAND_IN_FILES, "stand_in", blocks__0__self_attn__q_loras__down__weight=INT8),
-        "stand_in: found weights of type int8: blocks.0.self_attn.q_loras.down.weight; wanted floating-point weights "
+        "stand_in: found weights of type int8: 'blocks.0.self_attn.q_loras.down.weight'; wanted floating-point weights "
         "(fp32, fp16, bf16 or fp8). Use a file that is not quantised",
+    ),
+    (
+        spoilt(STAND_IN_FILES, "stand_in", blocks__0__self_attn__q_loras__down__weight=torch.full((8, 96), 1e38)),
+        "stand_in: found weights beyond 65504: 'blocks.0.self_attn.q_loras.down.weight'; wanted weights that fp16 can "
+        "hold. Copy",
     ),
 ]
 
@@ -235,7 +246,7 @@ CHOICES: list[Row] = [
     ),
     (
         SPACES,
-        "resampler: found a file for the recogniser with SHA-256 cdcdcdcdcdcd; wanted abababababab, as the file in "
+        "resampler: found a file for the recogniser with SHA-256 'cdcdcdcdcdcd'; wanted 'abababababab', as the file in "
         "ip_layers has it. Use files that were trained together.",
     ),
     *(

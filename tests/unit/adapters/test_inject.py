@@ -121,6 +121,7 @@ WANS = {
     "no picture for image to video": FakeWan(picture_reads_text=True),
     "no picture for WanDancer": FakeWan(dancer=True),
     "a mask over the text": FakeWan(text_mask=True),
+    "attentions that choose their backend": FakeWan(choosing=True, image_tokens=5),
 }
 LONGER = {  # more video than text tokens; "own" is a model that does its self-attention elsewhere
     f"{name}, {own * 'own'}": FakeWan(video_tokens=9, own_self_attention=own, **settings)
@@ -135,17 +136,28 @@ LONGER = {  # more video than text tokens; "own" is a model that does its self-a
 }
 
 
-def test_a_chosen_block_that_never_attends_to_the_text_is_named_in_the_log_once_a_run(
-    caplog: pytest.LogCaptureFixture,
+REPLAYED = {"a replayed block before one of VACE": FakeWan(replayed=(0,), vace=True)}
+UNHEARD = {  # as many video as text tokens and no self-attention to be seen: the one call could be either
+    "no text attention was seen there. Another node replaces the attention of this model.": (
+        "own_self_attention",
+        True,
+    ),
+    "they ran without an attention call. Another node replaces or skips them, or a recording of them was replayed.": (
+        "replayed",
+        (0, 1, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", UNHEARD)
+def test_chosen_blocks_that_ran_without_a_call_for_the_text_are_named_in_the_log_once_a_run(
+    why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As many video as text tokens and no self-attention to be seen: the one call could be either."""
     options, injected = options_for(ONE), injection(identity(0))
     for _ in range(3):
-        run(wrapped(injected, FakeWan(own_self_attention=True)), options, rows=1)
-    assert [record.getMessage() for record in caplog.records] == [
-        "ID node: the identity did not act in blocks 0, 2: no text attention was seen there. "
-        "Another node replaces the attention of this model."
-    ]
+        run(wrapped(injected, FakeWan(**dict([UNHEARD[why]]))), options, rows=1)
+    wanted = f"ID node: the identity did not act in blocks 0, 2: {why}"
+    assert [record.getMessage() for record in caplog.records] == [wanted]
 
 
 @pytest.mark.parametrize("wan", (WANS | LONGER).values(), ids=WANS | LONGER)
@@ -158,12 +170,13 @@ def test_a_pass_that_served_its_blocks_or_skipped_them_says_nothing(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("wan", (WANS | LONGER).values(), ids=WANS | LONGER)
+@pytest.mark.parametrize("wan", (WANS | LONGER | REPLAYED).values(), ids=WANS | LONGER | REPLAYED)
 @pytest.mark.parametrize("blocks", [(0, 2), (2,)])
 def test_it_equals_two_plain_terms_whoever_does_the_self_attention(wan: FakeWan, blocks: tuple[int, ...]) -> None:
     z, length = identity(0), {"rows": 2, "video_tokens": wan.video_tokens}
     found = run(wrapped(injection(z, blocks=blocks), wan), options_for(BOTH), **length)
-    wanted = run(wan, options_for(BOTH), **length, added=two_terms(z, 0.8, set(blocks), [False, True]))
+    acting = set(blocks) - set(wan.replayed)
+    wanted = run(wan, options_for(BOTH), **length, added=two_terms(z, 0.8, acting, [False, True]))
     assert_near(found, wanted)
     assert (found - run(wan, options_for(BOTH), **length)).abs().max() > 1e-2
 

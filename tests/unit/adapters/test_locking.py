@@ -81,7 +81,7 @@ def test_identity_tokens_are_those_of_the_vectors_and_of_zero_vectors() -> None:
 
 
 def test_pictures_are_read_by_the_vae_the_null_identity_is_grey() -> None:
-    lock, person = lock_of(locked(model=replace(MODEL, noise_level="low"))), identity()
+    lock, person = lock_of(locked()), identity()
     assert lock.stand_in is not None and lock.ref is not None
     assert torch.equal(lock.stand_in.latent, read_pictures(person.portrait[None]))
     assert torch.equal(lock.ref.latents[:1], read_pictures(person.reference_crop[None]))
@@ -234,3 +234,34 @@ def test_an_adapter_for_fewer_blocks_than_the_model_has_is_noted(kind: str, bloc
         "made for another model",
     )
     assert locked(kind).notes == ()
+
+
+HIGH = replace(ADAPTERS["stand-in"], stand_in_expert="high")
+SPARSE = "comfy_extras.nodes_sparse_attention.make_attention_override.<locals>.override"
+NAMED = (
+    "the Stand-In file is for the high-noise expert, and the name of the model's file says low noise; if that is "
+    "right, load the Stand-In file of the low-noise expert"
+)
+DENSE = (
+    f"the portrait lengthens the keys of self-attention, and the sparse attention '{SPARSE}' takes only as many keys "
+    "as queries: it may compute every locked self-attention densely, as without it"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "adapter", "target", "notes"),
+    [
+        ("stand-in", HIGH, {"noise_level": "low"}, [("other_expert", NAMED)]),
+        ("stand-in", HIGH, {"noise_level": "high"}, []),
+        ("stand-in", HIGH, {}, []),
+        ("stand-in", None, {"noise_level": "low"}, []),
+        ("stand-in", None, {"attention": SPARSE}, [("dense_attention", DENSE)]),
+        ("stand-in", None, {"attention": "sage.attend"}, []),
+        ("lite", None, {"attention": SPARSE, "noise_level": "low"}, []),
+    ],
+)
+def test_what_names_say_against_stand_in_is_noted(
+    kind: str, adapter: Any, target: dict[str, Any], notes: list[tuple[str, str]]
+) -> None:
+    result = locked(kind, model=replace(MODEL, **target), **({"adapter": adapter} if adapter else {}))
+    assert [(note.code, note.text) for note in result.notes] == notes

@@ -18,16 +18,26 @@ from tests.unit.adapters.some_locks import (
     locked,
 )
 from wan_core.adapters.lynx import IpTerm
+from wan_core.adapters.networks import PLACES
 from wan_core.errors import InputError
 
 NUMBER, LISTED = "a finite number of 0 or more", '"all", or numbers and ranges like "0-19, 25"'
 PAIR, RISING = 'frame and weight, as in "0:1, 40:0.5"', "each frame once, in rising order"
-HIGH = replace(ADAPTERS["stand-in"], stand_in_expert="high")
 HASHED = replace(ADAPTERS["lite"], space_sha256="cd" * 32)
 ONNX = SimpleNamespace(name="mine.onnx", sha256="cd" * 32, family="iResNet")
-SCAIL = replace(MODEL, network="SCAILWanModel", has_plain_layout=False)
-LOW, NARROW, SHALLOW = replace(MODEL, noise_level="low"), replace(MODEL, width_d=48), replace(MODEL, blocks=3)
-STRANGE = "a SCAILWanModel, which arranges the video's tokens in its own way"
+SCAIL, ANIMATE, NEWER, FOREIGN = (
+    replace(MODEL, network=network)
+    for network in (
+        "comfy.ldm.wan.model.SCAILWanModel",
+        "comfy.ldm.wan.model_animate.AnimateWanModel",
+        "comfy.ldm.wan.model_animate2.WanAnimate2Model",
+        "custom_nodes.a_pack.WanModel",
+    )
+)
+NARROW, SHALLOW = replace(MODEL, width_d=48), replace(MODEL, blocks=3)
+PLAIN = "WanModel, VaceWanModel, CameraWanModel, HumoWanModel, WanModel_S2V"
+ALL = f"{PLAIN}, AnimateWanModel, SCAILWanModel, SCAIL2WanModel, WanDancerModel"
+LOST = "In another one the identity would be lost. Load a text-to-video or image-to-video model of Wan2.1 or Wan2.2."
 ONE_TEXT = [TEXT, {}]
 WANTED = {  # what is wanted, by what is found
     "2 with the person on both prompts": "a negative prompt without the person",
@@ -35,7 +45,6 @@ WANTED = {  # what is wanted, by what is found
     "several texts": "one",
     "an adapter for a model of width 96": "one for this model's width 48",
     "weights for block 3": "an adapter for this model of 3 blocks",
-    "the Stand-In file of the high-noise expert on the low-noise model": "the one of the low-noise expert",
     "an identity without a portrait": "one with a portrait, for Stand-In",
     "an identity of crops that were aligned already": "one with a wider crop, for the reference layers",
     "an identity without vectors": "one with vectors, for Lynx",
@@ -61,7 +70,6 @@ FIX = {  # what to do, by what is found, else by the input
     "an adapter for a model of width 96": "Wan2.2 A14B is 5120 wide, TI2V-5B 3072, Wan2.1 1.3B 1536: use the adapter "
     "of the same model.",
     "weights for block 3": "Use the adapter with the model that it was trained for.",
-    "adapter": "Load one adapter for each expert, with the Stand-In file of that expert.",
     "an identity without vectors": "Encode the pictures again with a recogniser, and with the faces found by a "
     "detector or by landmarks.",
     "an identity without a portrait": "Encode the pictures again, with the faces found by a detector or by landmarks.",
@@ -109,18 +117,21 @@ REFUSED: list[tuple[Any, ...]] = [  # adapter, changes, input, what is found, an
     ),
     ("lite", {"model": NARROW}, "adapter", "an adapter for a model of width 96"),
     ("full", {"model": SHALLOW}, "adapter", "weights for block 3"),
-    (
-        *("stand-in", {"adapter": HIGH, "model": LOW}, "adapter"),
-        "the Stand-In file of the high-noise expert on the low-noise model",
+    *(
+        (kind, more | {"model": model}, "model", f"a {name}", f"one that allows {needs}: {networks}")
+        + (f"Use another model, or do without {needs}.",)
+        for kind, more, model, name, needs, networks in (
+            ("lite", {"mask": torch.ones(1, 4, 4)}, SCAIL, "SCAILWanModel", PLACES, f"{PLAIN}, AnimateWanModel"),
+            ("stand-in", {}, SCAIL, "SCAILWanModel", "Stand-In", f"{PLAIN}, AnimateWanModel"),
+            ("ref", {}, ANIMATE, "AnimateWanModel", "Lynx's reference layers", PLAIN),
+            ("ref", {"frame_weights": "0:1"}, SCAIL, "SCAILWanModel", f"Lynx's reference layers and {PLACES}", PLAIN),
+        )
     ),
     *(
-        (kind, more | {"model": SCAIL}, "model", STRANGE, f"a plain Wan model for {needs}")
-        + (f"Use another model, or do without {needs}.",)
-        for kind, more, needs in (
-            ("lite", {"mask": torch.ones(1, 4, 4)}, "masks and frame weights"),
-            ("ref", {}, "ref_layers"),
-            ("ref", {"frame_weights": "0:1"}, "masks and frame weights and ref_layers"),
-        )
+        (kind, {"model": model}, "model", f"a network of the class '{model.network}'")
+        + (f"one that identities are exact in: {networks}", LOST)
+        for model in (NEWER, FOREIGN)
+        for kind, networks in (("lite", ALL), ("everything", PLAIN))
     ),
     *(
         (kind, {"identity": identity(**lacking)}, "identity", found)
@@ -159,7 +170,7 @@ def test_what_does_not_fit_is_named(row: tuple[Any, ...]) -> None:
         {"read_pictures": None},
         {"identity": identity(portrait=None)},
         {"identity": identity(reference_crop=None)},
-        {"adapter": replace(ADAPTERS["everything"], stand_in_expert="high"), "model": LOW},
+        {"model": NEWER},
         {"ref_text": None},
         {"ref_text": [ONE_TEXT] * 2},
     ],
@@ -179,11 +190,8 @@ def test_nothing_is_computed_before_all_parts_are_there(
     ("kind", "changes"),
     [
         ("lite", {"adapter": HASHED, "identity": identity(space=ONNX)}),
-        ("stand-in", {"adapter": HIGH, "model": replace(MODEL, noise_level="high")}),
-        ("stand-in", {"adapter": HIGH}),
-        ("stand-in", {"model": LOW}),
         ("full", {"model": SCAIL}),
-        ("stand-in", {"model": SCAIL}),
+        ("stand-in", {"model": ANIMATE, "mask": torch.ones(1, 4, 4)}),
         ("lite", {"strength": 2.0, "apply_to": "both"}),
     ],
 )

@@ -24,6 +24,12 @@ class RecordingEncoder:
         return {"encoded_audio": torch.zeros(1, 49, 8), "encoded_audio_all_layers": [torch.zeros(1, 49, 8)] * 3}
 
 
+class MusicEncoder(RecordingEncoder):
+    """As the host's SheetSage2."""
+
+    model_sample_rate = 24000
+
+
 def request(waveform: Tensor = QUARTER, *, fps: float = 16.0, frames: int = 0) -> AudioRequest:
     return AudioRequest({"waveform": waveform, "sample_rate": 16000}, fps, frames)
 
@@ -80,6 +86,10 @@ SAMPLES = "wanted at least one sample a frame. Set the frame rate of the video."
 HOURS = "1000000 at 16 fps, 62500 s of audio that need 3.7 GiB"
 FREE = "wanted at most the 3.0 GiB of memory that are free. Ask for fewer frames, or free memory first."
 LONGER = "wanted at least 45 ms of sound. Use a longer recording."
+SPEECH = (
+    "wanted an encoder of speech, which hears 16000 Hz. Load wav2vec2 or Whisper; "
+    "Wan2.2 S2V was trained with wav2vec2 large."
+)
 LOADER = "wanted an audio encoder. Link the output of Load Audio Encoder."
 
 
@@ -95,6 +105,11 @@ def free_bytes(device: torch.device) -> float:
         (request(fps=16001.0), {}, f"fps: found 16001 frames a second for 16000 samples a second; {SAMPLES}"),
         (request(QUARTER[..., :719]), {}, f"audio: found 719 samples at 16000 Hz (44.9 ms); {LONGER}"),
         (request(), {"encoder": "text"}, f"audio_encoder: found str; {LOADER}"),
+        (
+            request(),
+            {"encoder": MusicEncoder()},
+            f"audio_encoder: found a MusicEncoder, which hears 24000 Hz; {SPEECH}",
+        ),
         (request(frames=1_000_000), {"free_bytes": free_bytes}, f"frames: found {HOURS}; {FREE}"),
     ],
 )

@@ -74,7 +74,13 @@ def test_a_selection_that_there_is_not_is_named() -> None:
             FaceSelection("index", index)
 
 
-MIRRORED = "points that are mirrored or lie on one line"
+MIRRORED, SIDE = "points that are mirrored or lie on one line", ", as of a face from the side"
+
+
+def in_profile(eye_distance_px: float) -> Face:
+    """A head of 200 px that is turned until its eyes are so near to each other."""
+    eyes = (complex(150, 120), complex(150 + eye_distance_px, 120))
+    return face_of_points((*eyes, 120 + 170j, complex(140, 220), complex(140 + eye_distance_px, 220)))
 
 
 def test_why_a_face_cannot_be_aligned() -> None:
@@ -84,7 +90,9 @@ def test_why_a_face_cannot_be_aligned() -> None:
         (face_at(100, 100, 24.5).points, "eyes 7.7 px apart"),
         (face_at(100, 100, 20).points, "a face of 20 px"),
         (tuple(TEMPLATE[index] * 2 for index in (1, 0, 2, 4, 3)), MIRRORED),
-        (tuple(30 * i * (1 + 1j) for i in range(5)), MIRRORED),
+        (tuple(30 * i * (1 + 1j) for i in range(5)), f"{MIRRORED}{SIDE}"),
+        (in_profile(6.0).points, f"eyes 6.0 px apart{SIDE}"),
+        (in_profile(20.0).points, None),
         ((complex(5, 5),) * 5, "five points in one place"),
         ((complex(math.nan, 1), *TEMPLATE[1:]), "points that are no finite numbers"),
     ):
@@ -134,14 +142,15 @@ TEN_NUMBERS, ONE_LINE = "10 finite numbers", "one line for each image"
 INSIDE = "points inside the image of 256 x 300 px"
 IN_ORDER = "left eye, right eye, nose, left and right mouth corner, left as seen in the image"
 ON_ONE_LINE = "points in line 1 that are mirrored or lie on one line"
+ONE_PICTURE = read_pictures(noise(1, 300, 256, 1))
 
 
 def test_landmarks_are_read_with_spaces_or_commas() -> None:
     for text in (FACE, FACE.replace(" ", ", "), f"\n  {FACE}  \n\n"):
-        (points,) = parse_landmarks(text, count=1, width_px=256, height_px=300)
+        (points,) = parse_landmarks(text, ONE_PICTURE)
         assert points == (100 + 100j, 160 + 102j, 130 + 140j, 105 + 170j, 155 + 171j)
     with refused("landmarks", "'1 2 3' in line 2", TEN_NUMBERS):
-        parse_landmarks(f"{FACE}\n1 2 3", count=2, width_px=256, height_px=256)
+        parse_landmarks(f"{FACE}\n1 2 3", read_pictures(noise(2, 256, 256, 1)))
 
 
 def test_bad_landmarks_are_named() -> None:
@@ -155,11 +164,12 @@ def test_bad_landmarks_are_named() -> None:
         (f"-1{FACE[3:]}", "the point (-1, 100) in line 1", INSIDE),
         (FACE.replace("171", "301"), "the point (155, 301) in line 1", INSIDE),
         ("10 10 11 10 10.5 11 10 12 11 12", "eyes 1.0 px apart in line 1", "8 px or more"),
+        ("90 80 92 80 70 99 85 130 87 130", f"eyes 2.0 px apart{SIDE}, in line 1", "8 px or more"),
         ("160 102 100 100 130 140 155 171 105 170", ON_ONE_LINE, IN_ORDER),
         ("10 10 20 20 30 30 40 40 50 50", ON_ONE_LINE, IN_ORDER),
     ):
         with refused("landmarks", found, wanted):
-            parse_landmarks(text, count=1, width_px=256, height_px=300)
+            parse_landmarks(text, ONE_PICTURE)
 
 
 def test_a_sampled_picture_has_the_points_of_its_own_line() -> None:

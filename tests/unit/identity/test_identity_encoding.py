@@ -19,10 +19,10 @@ from wan_core.identity.align import Points, align_face, cut_reference
 from wan_core.identity.combine import COMBINE_METHODS
 from wan_core.identity.draw import draw_faces
 from wan_core.identity.faces import Face
-from wan_core.identity.images import Pictures
+from wan_core.identity.images import Pictures, read_pictures
 from wan_core.identity.portrait import cut_portrait
 from wan_core.identity.record import Attributes, Space
-from wan_core.identity.sources import FoundFaces, OnDone, select_and_align
+from wan_core.identity.sources import FoundFaces, OnDone, detect_and_align, select_and_align
 
 SPACE = Space("recogniser.onnx", "cd" * 32, "iResNet")
 SURE = {"score": 0.9, "yaw_deg": 0.0, "pitch_deg": 0.0}
@@ -137,7 +137,10 @@ def test_what_cannot_be_used_is_refused() -> None:
         identity.encode(EncodeRequest(noise(1, 9, 9, 3), method="median"), source=WholePicture())
 
 
+PROFILE = (150 + 120j, 170 + 120j, 120 + 170j, 140 + 220j, 160 + 220j)
+FROM_THE_SIDE = "seen from the side: recognisers know faces from in front"
 ON_ITS_SIDE = "on its side by 90 degrees: rotate the picture, Stand-In gets it as it is"
+MARGIN = "found only with a margin around the picture: one that shows more around the face is better"
 BAD = {
     "small_face": "small: 111 px, 112 px or more is better",
     "turned_face": "turned aside by 46 degrees",
@@ -151,6 +154,9 @@ def test_what_can_be_used_but_is_not_good_is_noted() -> None:
         ({"yaw_deg": 45.0, "pitch_deg": -30.0, "score": 0.6, "points": turned(29)}, 112.0, {}),
         ({"yaw_deg": None, "pitch_deg": None, "score": None}, 150.0, {}),
         ({"points": turned(-90)}, 150.0, {"face_on_its_side": ON_ITS_SIDE}),
+        ({"needed_margin": True}, 150.0, {"face_fills_picture": MARGIN}),
+        ({"points": PROFILE, "yaw_deg": None}, 150.0, {"turned_face": FROM_THE_SIDE}),
+        ({"points": PROFILE}, 150.0, {}),  # the turn was measured
         ({"yaw_deg": -46.0, "pitch_deg": 31.0, "score": 0.59}, 111.0, BAD),
     ):
         result = encoded(noise(1, 400, 400, 3), [[sure(200, 200, size, **about)]], recogniser(0))
@@ -159,7 +165,33 @@ def test_what_can_be_used_but_is_not_good_is_noted() -> None:
         assert warnings == [f"  warning: {text}" for text in notes.values()]
 
 
+ALIGNED = (
+    "taken as aligned, the eyes at 34 and 66 % of the width and 46 % of the height: aligned crops have 112 px as a "
+    "rule and this picture 224. Where the face lies otherwise, choose auto in face"
+)
+
+
+def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pixels() -> None:
+    """A detector that sees no face larger than three quarters of the picture, as those of insightface."""
+    pictures, sizes, face = read_pictures([noise(1, 200, 160, 3), noise(1, 600, 600, 3)]), [], face_at(90, 110, 190)
+
+    def detect(picture: Tensor) -> list[Face]:
+        sizes.append(tuple(picture.shape))
+        margin_px = (picture.shape[1] - 160) // 2 if picture.shape[1] == 360 else 0
+        moved = face.without_margin(-margin_px)
+        left, _, right, _ = moved.box
+        return [replace(moved, needed_margin=False)] if right - left < 0.75 * picture.shape[1] else []
+
+    near, far = detect_and_align(pictures, detect, FaceSelection(), print).references
+    assert sizes == [(200, 160, 3), (400, 360, 3), (600, 600, 3)]
+    assert (near.face.points, near.face.box) == (pytest.approx(face.points), pytest.approx(face.box))
+    torch.testing.assert_close(near.crop, align_face(pictures.rgb[0], face.points).crop, atol=1e-5, rtol=0)
+    assert (near.face.needed_margin, far.face) == (True, face)
+
+
 def test_crops_have_no_reference_crop_and_are_their_own_portrait() -> None:
+    (of_112_px,) = AlignedCrops().find(read_pictures(noise(1, 112, 112, 3)), print).references
+    assert of_112_px.notes == ()
     images = noise(1, 224, 224, 3)
     result = identity.encode(EncodeRequest(images), source=AlignedCrops(), recogniser=recogniser(0))
     quality = result.best.quality.total
@@ -170,6 +202,7 @@ def test_crops_have_no_reference_crop_and_are_their_own_portrait() -> None:
     assert identity.describe(result).splitlines()[1:] == [
         "faces: aligned crop",
         f"image 1: face 224 px, embedding length 9.50, quality {quality:.2f}",
+        f"  warning: {ALIGNED}",
         "combined: 1 of 1 references, the mean of their vectors; the best is image 1",
         "portrait: the aligned crop of image 1 itself, which is narrow; no reference crop for Lynx ref layers. "
         "Give the whole picture for both.",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, get_args, get_type_hints
 
+import pytest
 import torch
 
 from tests.unit.identity.some_inputs import refused
@@ -49,6 +51,21 @@ def test_an_unsound_record_cannot_be_made() -> None:
     ):
         with refused("identity", found, wanted):
             replace(record, **changes)
+
+
+def told(kind: Any) -> set[type]:
+    """The types of all that the repr of a type shows."""
+    parts = [kind, *get_args(kind)]
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        parts = [hints[field.name] for field in fields(kind) if field.repr]
+    return {kind}.union(*(told(part) for part in parts if part is not kind))
+
+
+@pytest.mark.parametrize("record", [Identity])
+def test_what_the_host_keeps_of_a_failing_nodes_inputs_holds_nothing_of_a_person(record: type) -> None:
+    assert not told(record) & {torch.Tensor, Attributes}
+    assert repr(SOUND) == f"Identity(space={SPACE!r})"
 
 
 def test_the_hash_is_of_what_an_adapter_reads_and_of_nothing_else() -> None:

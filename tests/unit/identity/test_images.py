@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.identity.some_inputs import noise, refused
-from wan_core.identity.images import read_pictures, sample_evenly, square_crops
+from wan_core.identity.images import on_one_canvas, read_pictures, sample_evenly, square_crop
 from wan_core.identity.portrait import area_resize, cut_portrait, pad_to_square, portrait_window
 
 
@@ -15,21 +15,37 @@ def test_alpha_and_mask_lay_a_picture_on_white_and_grey_is_repeated() -> None:
     torch.testing.assert_close(read_pictures(rgba).on_white(1), (rgb * alpha + 1 - alpha)[1])
     both, opacity = read_pictures(rgba, mask), alpha * mask[..., None]
     torch.testing.assert_close(both.on_white(0), (rgb * opacity + 1 - opacity)[0])
-    assert torch.equal(both.rgb, rgb)
-    assert torch.equal(read_pictures(grey).rgb, torch.cat((grey, grey, grey), dim=-1))
+    assert torch.equal(torch.stack(both.rgb), rgb)
+    assert torch.equal(torch.stack(read_pictures(grey).rgb), torch.cat((grey, grey, grey), dim=-1))
     assert torch.equal(read_pictures(grey).on_white(0), read_pictures(grey).rgb[0])
 
 
 def test_a_mask_may_come_without_a_batch_or_one_for_each_picture() -> None:
     rgb, masks = noise(2, 8, 9, 3), noise(2, 8, 9)
-    assert torch.equal(read_pictures(rgb, masks[0]).opacity, masks[:1].expand(2, -1, -1))
-    assert torch.equal(read_pictures(rgb, masks).opacity, masks)
+    assert torch.equal(torch.stack(read_pictures(rgb, masks[0]).opacity), masks[:1].expand(2, -1, -1))
+    assert torch.equal(torch.stack(read_pictures(rgb, masks).opacity), masks)
+
+
+def test_a_list_of_pictures_of_any_size_is_one_batch_with_a_mask_for_each() -> None:
+    large, pair, masks = noise(1, 8, 9, 4), noise(2, 5, 12, 3), [noise(1, 8, 9), noise(2, 5, 12)]
+    pictures = read_pictures([large, pair], masks)
+    assert (pictures.numbers, pictures.total) == ((1, 2, 3), 3)
+    for found, wanted in zip(pictures.rgb, (large[0, ..., :3], *pair), strict=True):
+        assert torch.equal(found, wanted)
+    for found, wanted in zip(pictures.opacity, (large[0, ..., 3] * masks[0][0], *masks[1]), strict=True):
+        assert torch.equal(found, wanted)
+    assert [opacity is None for opacity in read_pictures([large, pair]).opacity] == [False, True, True]
+    assert read_pictures([pair[:1]] * 40).numbers == read_pictures(pair[:1].expand(40, -1, -1, -1)).numbers
+    canvas = on_one_canvas(pictures.rgb)
+    assert canvas.shape == (3, 8, 12, 3)
+    assert torch.equal(canvas[0, :, :9], pictures.rgb[0]) and torch.equal(canvas[2, :5], pictures.rgb[2])
+    assert canvas[0, :, 9:].abs().max() == canvas[2, 5:].abs().max() == 0
 
 
 def test_the_input_is_left_alone_and_overshoot_is_clipped() -> None:
     image = noise(1, 4, 4, 3) * 1.08 - 0.04
     before = image.clone()
-    assert torch.equal(read_pictures(image).rgb, before.clamp(0, 1))
+    assert torch.equal(read_pictures(image).rgb[0], before[0].clamp(0, 1))
     assert torch.equal(image, before)
 
 
@@ -49,13 +65,15 @@ def test_the_sampled_pictures_keep_their_numbers_and_masks() -> None:
     assert pictures.numbers == tuple(range(1, 32, 2))
     assert (pictures.total, len(pictures.rgb)) == (31, 16)
     assert torch.equal(pictures.rgb[3], images[6])
-    assert torch.equal(pictures.opacity, images[::2, ..., 0])
+    assert torch.equal(torch.stack(pictures.opacity), images[::2, ..., 0])
 
 
 def test_bad_images_are_named() -> None:
     for images, found, wanted in (
         (None, "NoneType", "an IMAGE"),
         ("text", "str", "an IMAGE"),
+        ([], "an empty list", "at least one image"),
+        ([noise(1, 8, 9, 3), None], "NoneType", "an IMAGE"),
         (noise(8, 9, 3), "a tensor of shape (8, 9, 3)", "images as batch, height, width, channels"),
         (torch.empty(0, 8, 9, 3), "an empty batch of shape (0, 8, 9, 3)", "at least one image"),
         (torch.empty(1, 0, 9, 3), "an empty batch of shape (1, 0, 9, 3)", "at least one image"),
@@ -71,30 +89,32 @@ def test_bad_images_are_named() -> None:
 
 
 def test_bad_masks_are_named() -> None:
-    for mask in (noise(1, 9, 8), noise(2, 8, 9), noise(1, 1, 8, 9)):
-        with refused("foreground", f"a mask of shape {tuple(mask.shape)}", "1 or 3 of 9 x 8 px, as the images"):
-            read_pictures(noise(3, 8, 9, 3), mask)
-    with refused("foreground", "a mask of shape (2, 8, 9)", "1 of 9 x 8 px, as the images"):
-        read_pictures(noise(1, 8, 9, 3), noise(2, 8, 9))
-    with refused("foreground", "str", "a MASK"):
-        read_pictures(noise(3, 8, 9, 3), "text")
-    with refused("foreground", "NaN or infinite values", "values from 0 to 1"):
-        read_pictures(noise(3, 8, 9, 3), noise(1, 8, 9) / 0)
+    for count, mask, found, wanted in (
+        (3, noise(1, 9, 8), "a mask of 8 x 9 px for image 1", "9 x 8 px, as that image"),
+        (2, [noise(1, 8, 9), noise(9, 8)], "a mask of 8 x 9 px for image 2", "9 x 8 px, as that image"),
+        (3, noise(2, 8, 9), "2 masks for 3 images", "one mask, or 3, as the images"),
+        (1, noise(2, 8, 9), "2 masks for 1 images", "one mask, as the images"),
+        (3, noise(1, 1, 8, 9), "a mask of shape (1, 1, 8, 9)", "masks as batch, height, width"),
+        (3, "text", "str", "a MASK"),
+        (3, noise(1, 8, 9) / 0, "NaN or infinite values", "values from 0 to 1"),
+    ):
+        with refused("foreground", found, wanted):
+            read_pictures(noise(count, 8, 9, 3), mask)
 
 
 def test_a_larger_crop_is_averaged_and_not_thinned_and_one_of_112_px_not_touched() -> None:
-    stripes = torch.tensor([0.0, 1.0, 1.0, 0.0]).repeat(112).expand(1, 448, 448)[..., None].repeat(1, 1, 1, 3)
-    small = square_crops(stripes)
-    assert small.shape == (1, 112, 112, 3)
-    assert (small[:, :, 2:-2] - 0.5).abs().max() < 0.2  # thinning would give 1
-    assert torch.equal(square_crops(small), small)
+    stripes = torch.tensor([0.0, 1.0, 1.0, 0.0]).repeat(112).expand(448, 448)[..., None].repeat(1, 1, 3)
+    small = square_crop(stripes)
+    assert small.shape == (112, 112, 3)
+    assert (small[:, 2:-2] - 0.5).abs().max() < 0.2  # thinning would give 1
+    assert torch.equal(square_crop(small), small)
 
 
 def test_a_crop_must_be_square_and_not_tiny() -> None:
     with refused("images", "20 x 10 px", "a square crop that is aligned to the ArcFace template"):
-        square_crops(noise(1, 10, 20, 3))
+        square_crop(noise(10, 20, 3))
     with refused("images", "a face of 16 px", "24 px or more, better 112"):
-        square_crops(noise(1, 16, 16, 3))
+        square_crop(noise(16, 16, 3))
 
 
 # The portrait

@@ -91,7 +91,8 @@ def test_the_label_names_family_and_depth() -> None:
 WANTED = "an IR or IR-SE recogniser with 512 outputs, as facexlib's recognition_arcface_ir_se50.pth"
 # Two stages of one width: shapes do not tell them apart.
 ONE_WIDTH = IrParams(stem=8, units=(IrUnitParams(8, 8, 2, 0), IrUnitParams(8, 8, 2, 0)), embedding_d=512)
-UNIT, LAST = "body.1.res_layer.1.weight", "output_layer.3.weight"
+UNIT, PRELU, LAST = "body.1.res_layer.1.weight", "body.0.res_layer.2.weight", "output_layer.3.weight"
+MORE = "and 4887 characters more"
 
 
 def test_a_file_of_another_kind_is_named() -> None:
@@ -101,9 +102,15 @@ def test_a_file_of_another_kind_is_named() -> None:
         ((), {LAST: torch.zeros(512)}, f"a file without a usable {LAST}"),
         ((UNIT,), {}, f"a file without a usable {UNIT}"),
         ((), {UNIT: torch.zeros(12)}, f"a file without a usable {UNIT}"),
-        (("body.1.res_layer.2.weight",), {}, "a file without body.1.res_layer.2.weight"),
-        ((), {"classifier.weight": torch.zeros(2)}, "a file with the unknown classifier.weight"),
-        ((), {"body.0.res_layer.2.weight": torch.zeros(1)}, "a file with a wrong shape of body.0.res_layer.2.weight"),
+        (("body.1.res_layer.2.weight",), {}, "a file without 'body.1.res_layer.2.weight'"),
+        ((), {"classifier.weight": torch.zeros(2)}, "a file with the unknown 'classifier.weight'"),
+        ((), {PRELU: torch.zeros(1)}, f"a file with a wrong shape of '{PRELU}'"),
+        ((), {PRELU: torch.zeros(8, dtype=torch.int64)}, f"a file with whole numbers in '{PRELU}'"),
+        (
+            (),
+            {f"body.{'9' * 5000}.x": torch.zeros(1)},
+            f"a file with the unknown 'body.{'9' * 115}' and 4887 characters more",
+        ),
         ((), {LAST: torch.zeros(512, 10)}, f"{LAST} for 10 inputs where its units give 12 x 28^2"),
         ((), {LAST: torch.zeros(128, 12 * 28**2)}, "embeddings of 128 numbers"),
         (("",), random_weights(ONE_WIDTH), f"{LAST} for 6272 inputs where its units give 8 x 56^2"),

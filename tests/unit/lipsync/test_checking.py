@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.unit.lipsync.samples import request, small_syncnet, talking
 from wan_core.errors import InputError
 from wan_core.lipsync import LipSyncRequest, SyncNet, check, describe, plot
-from wan_core.lipsync.clip import audio_windows, checked_clip, lip_input, tick_sources
+from wan_core.lipsync.clip import audio_windows, checked_clip, lip_picture, tick_sources
 from wan_core.lipsync.embed import embed
 from wan_core.lipsync.mfcc import mfcc, to_int16_scale
 
@@ -26,6 +26,7 @@ NAN = "wanted finite pixels. Decode the video again; a NaN often comes from a VA
 SOUND = "wanted at least 0.24 s. Use the sound of the whole clip; 2 s and more give a sure verdict."
 NO_SOUND = "no sound; wanted AUDIO. Load audio, or a video that has a sound track."
 LENGTH = "wanted at least 6 at 25 fps (0.24 s). Use a longer clip; 2 s and more give a sure verdict."
+SLOW = "wanted at least 5: a picture in each of the windows of 0.2 s that are scored. Set the frame rate of the video."
 SPEECH = "wanted speech. Lip sync does not apply without sound."
 
 
@@ -39,17 +40,17 @@ def test_every_tick_shows_the_frame_on_screen_at_its_centre(frames: int, fps: Fr
 
 
 def test_lip_input_is_bgr_from_0_to_255_and_full_size_is_not_resampled() -> None:
-    frames = torch.rand(5, 224, 224, 3)
-    pixels = lip_input(frames)
-    assert pixels.shape == (1, 3, 5, 224, 224)
+    frame = torch.rand(224, 224, 3)
+    pixels = lip_picture(frame)
+    assert pixels.shape == (3, 224, 224)
     for channel in range(3):
-        assert torch.equal(pixels[0, channel], frames[..., 2 - channel] * 255)
+        assert torch.equal(pixels[channel], frame[..., 2 - channel] * 255)
 
 
 def test_a_ramp_stays_a_ramp_when_resized() -> None:
-    ramp = ((torch.arange(448) + 0.5) / 448).expand(1, 448, 448)[..., None].repeat(1, 1, 1, 3)
+    ramp = ((torch.arange(448) + 0.5) / 448).expand(448, 448)[..., None].repeat(1, 1, 3)
     wanted = (torch.arange(224) + 0.5) / 224 * 255
-    assert torch.allclose(lip_input(ramp)[0, 0, 0, 100], wanted, atol=1e-3)
+    assert torch.allclose(lip_picture(ramp)[0, 100], wanted, atol=1e-3)
 
 
 def test_audio_windows_are_20_cepstra_at_4_a_tick() -> None:
@@ -83,7 +84,8 @@ def test_the_network_is_loaded_for_as_long_as_the_clip_goes_through_it_in_chunks
     ).clip
     assert seen == ["loaded", "32/70", "35/70", "70/70", "left"]
     lips, sounds = embed(network, clip, torch.device("cpu"), lambda done: None)
-    assert torch.allclose(lips, network.watch(lip_input(clip.frames))[:35], rtol=1e-4, atol=1e-4)
+    shown = torch.stack([lip_picture(frame) for frame in clip.pictures], dim=1)  # 3 f 224 224
+    assert torch.allclose(lips, network.watch(shown[None])[:35], rtol=1e-4, atol=1e-4)
     assert torch.allclose(sounds, network.hear(audio_windows(clip.samples, 35)), rtol=1e-4, atol=1e-4)
 
 
@@ -102,7 +104,7 @@ def test_report_names_what_was_measured_and_warns_of_other_frame_rates_and_short
     network = small_syncnet()
     long = check(request(60, samples=60 * 640, mode="robust"), network)
     text = describe(long)
-    assert "\npicture: 60 frames at 25 fps = 2.400 s, 24x32 px resized to 224x224; sound: 2.400 s" in text
+    assert "\npicture: 60 frames at 25 fps = 2.400 s, 24x32 px resized to 224x224; sound beside it: 2.400 s" in text
     assert f"\ndistance {long.score.distance:.3f}; mode robust; 55 windows of 0.2 s\n" in text and "note" not in text
     assert "; allowed: audio up to 45 ms early or 125 ms late (ITU-R BT.1359)\nconfidence " in text
     assert f"{long.score.confidence:.3f}; wanted: 3 or more (LatentSync's cut-off)\n" in text
@@ -122,6 +124,7 @@ def sound_of(samples: Tensor) -> dict[str, Any]:
 BYTES = torch.arange(256).expand(9, 8, 256)[..., None].repeat(1, 1, 1, 3)
 WITH_NAN = torch.rand(9, 8, 8, 3)
 WITH_NAN[4, 2, 2, 1] = torch.nan
+LONG = {"frames": torch.rand(1, 1, 1, 3).expand(18001, 1, 1, 3), "fps": 5.0, "audio": talking()["audio"]}
 HUM = torch.tensor([5e-5, -5e-5]).repeat(8000)
 
 
@@ -139,6 +142,9 @@ HUM = torch.tensor([5e-5, -5e-5]).repeat(8000)
         (talking(), {"frames": torch.full((9, 8, 8, 3), -0.06)}, f"frames: found pixels from -0.06 to -0.06; {RANGE}"),
         (talking(), {"frames": torch.full((9, 8, 8, 3), 1.06)}, f"frames: found pixels from 1.06 to 1.06; {RANGE}"),
         (talking(), {"fps": 0}, "fps: found 0; wanted a frame rate above 0. Set the frame rate of the video."),
+        (talking(fps=4.9), {}, f"fps: found 4.9; {SLOW}"),
+        (talking(samples=5), {"fps": 0.001}, f"fps: found 0.001; {SLOW}"),
+        (LONG, {}, "frames: found 18001 at 5 fps (90005 at 25 fps); wanted at most 3600 s. Check a part of it."),
         (talking(5), {}, f"frames: found 5 at 25 fps (5 at 25 fps); {LENGTH}"),
         (talking(3, fps=16.0), {}, f"frames: found 3 at 16 fps (5 at 25 fps); {LENGTH}"),
         (talking(9, fps=50.0), {}, f"frames: found 9 at 50 fps (4 at 25 fps); {LENGTH}"),
@@ -158,4 +164,4 @@ def test_a_clip_that_cannot_be_scored_is_refused(good: dict[str, Any], changes: 
 def test_the_overshoot_of_a_filter_and_quiet_speech_are_let_through() -> None:
     frames = torch.rand(9, 8, 8, 3) * 1.08 - 0.04
     clip = checked_clip(frames, 25.0, sound_of(torch.randn(16000) * 2e-3))
-    assert clip.frames is frames and clip.windows == 4
+    assert clip.pictures is frames and clip.windows == 4

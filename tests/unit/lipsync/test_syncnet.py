@@ -96,17 +96,21 @@ def test_both_towers_equal_syncnet_v2_written_out(seed: int) -> None:
     assert torch.allclose(alone, lips, rtol=0, atol=1e-9)
 
 
-FIRST = "(first: netcnnaud.0.bias)"
+FIRST = "(first: 'netcnnaud.0.bias')"
 NO_LIPS = {key: value for key, value in random_weights().items() if not key.startswith("netfclip")}
 
 
 @pytest.mark.parametrize(
     ("weights", "found"),
     [
-        ({"weight": torch.zeros(3)}, f"102 of 102 keys missing {FIRST} and 1 unknown keys (first: weight)"),
+        ({"weight": torch.zeros(3)}, f"102 of 102 keys missing {FIRST} and 1 unknown keys (first: 'weight')"),
         ({}, f"102 of 102 keys missing {FIRST}"),
-        (NO_LIPS, "9 of 102 keys missing (first: netfclip.0.bias)"),
-        (random_weights() | {"step": torch.zeros(())}, "1 unknown keys (first: step)"),
+        (NO_LIPS, "9 of 102 keys missing (first: 'netfclip.0.bias')"),
+        (
+            random_weights() | {"netcnnaud.0.bias": torch.zeros(2, dtype=torch.int8)},
+            "netcnnaud.0.bias of type int8",
+        ),
+        (random_weights() | {"step": torch.zeros(())}, "1 unknown keys (first: 'step')"),
         *(
             (random_weights() | {key: torch.zeros(shape)}, f"{key} of shape {shape} instead of {wanted}")
             for key, shape, wanted in (

@@ -17,7 +17,7 @@ ONE = "wanted one recording. Send the recordings through one at a time."
 EMPTY = "wanted at least one sample. Check that the recording is not empty."
 LONGER = "wanted at least 45 ms of sound. Use a longer recording."
 BROKEN = "NaN or infinity at sample 123 (2 such samples); wanted finite samples. Find the node that broke the sound; "
-RATE = f"wanted a whole number of Hz above 0. {LOADER}"
+RATE = f"wanted whole Hz from 1000 to 1000000. {LOADER}"
 
 
 def audio(waveform: Any = None, rate: Any = 16000) -> dict[str, Any]:
@@ -47,7 +47,8 @@ def with_bad_samples(value: float) -> torch.Tensor:
         (audio(with_bad_samples(math.nan)), f"{BROKEN}exporting it as a WAV file again helps."),
         (audio(with_bad_samples(-math.inf)), f"{BROKEN}exporting it as a WAV file again helps."),
         (audio(rate=0), f"a sample rate of 0; {RATE}"),
-        (audio(rate=-16000), f"a sample rate of -16000; {RATE}"),
+        (audio(rate=999), f"a sample rate of 999; {RATE}"),
+        (audio(rate=1_000_001), f"a sample rate of 1000001; {RATE}"),
         (audio(rate=16000.5), f"a sample rate of 16000.5; {RATE}"),
         (audio(rate="high"), f"a sample rate of 'high'; {RATE}"),
     ],

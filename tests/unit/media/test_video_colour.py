@@ -124,6 +124,6 @@ def test_a_picture_that_names_no_matrix_is_taken_for_what_players_take_it_for(
 def test_a_matrix_that_can_not_be_read_is_said(code: int, name: str) -> None:
     picture = coded(chart(), SHARES[1], full=False)
     picture.colorspace = code
-    message = f"video: found colours by the matrix {name} (H.273 number {code}); wanted those of BT.709, BT.601"
+    message = f"frames: found colours by the matrix {name} (H.273 number {code}); wanted those of BT.709, BT.601"
     with pytest.raises(InputError, match=re.escape(message)):
         rgb_pixels(picture)

@@ -280,12 +280,3 @@ def test_an_encoder_that_loses_a_frame_is_found_out(
     with pytest.raises(OSError, match="clip_00001_.* holds 19 of 20 frames"):
         film(tmp_path, noise(20), codec=codec)
     assert names_in(tmp_path) == []
-
-
-def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:
-    bad = tmp_path / "bad.mp4"
-    bad.write_bytes(b"no video")
-    with pytest.raises(InputError, match="video: found a file that does not open"):
-        VideoSource(str(bad))
-    with pytest.raises(InputError, match="video: found a file that does not open .No such file"):
-        VideoSource(str(tmp_path / "missing.mp4"))

@@ -1,0 +1,31 @@
+"""A second live host, whose attention calls are those of newer hosts, for the tests that ask for both."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devtools.server import HostServer
+from tests.host.live import prepare_base
+
+
+@pytest.fixture(scope="session")
+def newer_host(
+    host_dir: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory, boots: list[HostServer]
+) -> Iterator[HostServer]:
+    """The host with the attention calls of newer ones."""
+    base = prepare_base(tmp_path_factory.mktemp("newer_host"), models_dir)
+    with HostServer(sys.executable, host_dir, base, extra_env={"WANCAST_PROBE_NEWER_ATTENTION": "1"}) as server:
+        boots.append(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def live_host(request: pytest.FixtureRequest, live_host: HostServer) -> HostServer:
+    """The live host, or the newer one where a test is marked with ``id_lock_runs.ON_BOTH_HOSTS``."""
+    is_newer = getattr(request, "param", "live_host") == "newer_host"
+    newer: HostServer = request.getfixturevalue("newer_host") if is_newer else live_host
+    return newer

@@ -1,0 +1,126 @@
+"""What a small file may become: read in a process of its own, whose peak is measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy
+import pytest
+
+from tests.unit.media.films import film, noise, tone
+from wan_core.errors import InputError
+from wan_core.media.source import VideoSource
+
+ROOT = Path(__file__).parents[3]
+MIB = 2**20
+FPS = Fraction(25)
+SCORE = """
+import sys
+import torch
+from tests.unit.lipsync.samples import small_syncnet, talking
+from wan_core.errors import InputError
+from wan_core.lipsync import LipSyncRequest, check, describe
+from wan_core.media.source import VideoSource
+def peak_kib():
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+network, usual = small_syncnet(), talking(90)
+torch.set_grad_enabled(False)
+check(LipSyncRequest.of(**usual), network)  # what the work itself needs
+before = peak_kib()
+try:
+    with VideoSource(sys.argv[1]) as video:
+        sound = video.soundtrack()
+        request = LipSyncRequest.of(video, video.fps, usual["audio"] if sound is None else sound.as_audio())
+        said = describe(check(request, network))
+except InputError as error:
+    said = str(error)
+sys.stdout.write(f"{peak_kib() - before} {said}")
+"""
+
+
+def recorded(
+    path: Path, width: int, height: int, frames: int, *, fps: Fraction = FPS, blocks: int = 0, codec: str = "flac"
+) -> Path:
+    """Black pictures, and behind them blocks of silence, eight channels of 655350 Hz, each in a few bytes."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=fps, width=width, height=height, pix_fmt="yuv420p")
+        video.options = {"preset": "ultrafast", "crf": "51"}
+        sound = output.add_stream(codec, rate=655350, layout="7.1") if blocks else None
+        picture = av.VideoFrame(width, height, "yuv420p")
+        for plane in picture.planes:
+            plane.update(bytes(plane.buffer_size))
+        for picture.pts in range(frames):
+            picture.time_base = 1 / fps
+            output.mux(video.encode(picture))
+        output.mux(video.encode(None))
+        if sound is not None:
+            sound.codec_context.options = {"frame_size": "65535"}
+            silence = av.AudioFrame.from_ndarray(numpy.zeros((1, 8 * 65535), numpy.int16), format="s16", layout="7.1")
+            silence.sample_rate, silence.time_base = 655350, Fraction(1, 655350)
+            for block in range(blocks):
+                silence.pts = block * 65535
+                output.mux(sound.encode(silence))
+            output.mux(sound.encode(None))
+    return path
+
+
+def joined(path: Path) -> Path:
+    """A raw stream whose pictures grow in the middle."""
+    parts = [recorded(path.with_name(f"{side}.h264"), side, side, 40).read_bytes() for side in (64, 4096)]
+    path.with_suffix(".h264").write_bytes(b"".join(parts))
+    return path.with_suffix(".h264")
+
+
+def with_192_channels(path: Path) -> Path:
+    content = recorded(path, 64, 64, 40, blocks=1, codec="pcm_s16le").read_bytes()
+    path.write_bytes(content.replace(b"\x9f\x81\x08", b"\x9f\x81\xc0"))  # Matroska's element of the channels
+    return path
+
+
+SMALL_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "Full HD": (lambda path: recorded(path, 1920, 1080, 90), "90 frames at 25 fps = 3.600 s, 1920x1080 px"),
+    "67 megapixels": (lambda path: recorded(path, 8192, 8192, 4), "frames: found pictures of 8192 x 8192; wanted 1"),
+    "silence": (lambda path: recorded(path, 64, 64, 50, fps=FPS / 5, blocks=99), "a sound track of more than 8 MiB"),
+    "an hour a picture": (lambda path: recorded(path, 64, 64, 9, fps=1 / Fraction(3600)), "wanted at least 5: "),
+    "several sizes": (joined, "frames: found "),
+    "192 channels": (with_192_channels, "frames: found a file that cannot be decoded"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of one program")
+@pytest.mark.parametrize(("made", "said"), SMALL_FILES.values(), ids=SMALL_FILES)
+def test_a_small_file_takes_little_memory_whatever_it_claims(
+    tmp_path: Path, made: Callable[[Path], Path], said: str
+) -> None:
+    path = made(tmp_path / "small.mkv")
+    command = [sys.executable, "-c", SCORE, str(path)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    peak_kib, _, words = found.stdout.partition(" ")
+    assert said in words, found.stderr
+    assert int(peak_kib) * 1024 <= 64 * MIB + 8 * path.stat().st_size
+
+
+def test_a_part_of_a_file_has_its_frames_and_its_sound(tmp_path: Path) -> None:
+    frames, track = noise(40), tone(5)
+    path = str(film(tmp_path, frames, codec="ffv1", soundtrack=track))
+    with VideoSource(path, start_s=0.5, duration_s=1.0) as part:
+        assert part.frames == 16
+        assert all((found == frame).all() for found, frame in zip(part, frames[8:24], strict=True))
+        sound = part.soundtrack()
+        assert sound is not None
+        assert (sound.waveform - track.waveform[:, 24000 : 24000 + sound.samples]).abs().max() < 2**-22
+        assert sound.samples == 2 * 48000  # as far as the file's own second after the part
+
+
+def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    for path, reason in ((bad, "Invalid data"), (tmp_path / "missing.mp4", "No such file")):
+        with pytest.raises(InputError, match=f"frames: found a file that does not open .'{reason}"):
+            VideoSource(str(path))

@@ -1,0 +1,65 @@
+"""What a weight may be, and how keys of a file are said."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wan_core.weights import WeightFileError, difference, fault_of, require_plain_name, shown
+
+NOT_FINITE, NOT_PLAIN = "holds NaN or an infinity", "is not stored as plain numbers"
+FP8_NAN = torch.tensor([0x7F], dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("weight", "fault"),
+    [
+        (torch.ones(2, 3), None),
+        (torch.ones(2, 3).T, None),
+        (torch.ones(6)[2:4], None),
+        (nn.Parameter(torch.tensor(1.0)), None),
+        (torch.zeros((), dtype=torch.int64), None),
+        (torch.ones(2).to(torch.float8_e4m3fn), None),
+        (torch.ones(2).to(torch.float8_e5m2), None),
+        (3, "is no weight"),
+        (torch.ones(2, device="meta"), NOT_PLAIN),
+        (torch.eye(2).to_sparse(), NOT_PLAIN),
+        (torch.ones(2, dtype=torch.complex64), "is of type complex64, which no weight has"),
+        (torch.ones(2, dtype=torch.bool), "is of type bool, which no weight has"),
+        (torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "is of type qint8, which no weight has"),
+        (torch.ones(0), "is empty"),
+        (torch.ones(1).expand(9), "repeats its bytes"),
+        (torch.ones(5).as_strided((3, 3), (1, 1)), "repeats its bytes"),
+        (torch.tensor([1.0, torch.nan]), NOT_FINITE),
+        (torch.tensor([torch.inf]).half(), NOT_FINITE),
+        (torch.tensor([1e300], dtype=torch.float64), NOT_FINITE),
+        (FP8_NAN.view(torch.float8_e4m3fn), NOT_FINITE),
+        (FP8_NAN.view(torch.float8_e5m2), NOT_FINITE),
+    ],
+)
+def test_a_weight_is_finite_numbers_in_bytes_of_its_own(weight: object, fault: str | None) -> None:
+    assert fault_of(weight) == fault
+
+
+@pytest.mark.parametrize("name", [1, None, ("a",), "a\n", "\ud800", "\u202e", "k" * 301])
+def test_a_name_that_cannot_be_printed_is_refused(name: object) -> None:
+    require_plain_name("k" * 300)
+    with pytest.raises(WeightFileError, match="^it calls a weight ") as caught:
+        require_plain_name(name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+def test_keys_are_quoted_and_the_first_of_them_shown() -> None:
+    assert shown(["a", "b\u202e"]) == r"'a', 'b\u202e'"
+    assert shown([str(number) for number in range(10)]).endswith("'7' and 2 more")
+
+
+def test_a_file_differs_by_keys_shapes_and_whole_numbers() -> None:
+    wanted = {"a": torch.ones(1), "b": torch.ones(1), "c": torch.ones(1)}
+    found: dict[str, Tensor] = {"b": torch.ones(2), "c": torch.ones(1, dtype=torch.int8), "d": torch.ones(1)}
+    assert difference(found, wanted) == (
+        "without 'a' and with the unknown 'd' and with a wrong shape of 'b' and with whole numbers in 'c'"
+    )
+    assert difference(wanted, wanted) == ""

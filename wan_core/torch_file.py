@@ -1,0 +1,57 @@
+"""The start of a file of torch.save, checked before anything is unpickled.
+
+Formats: a zip archive that holds a pickle beside the bytes of the weights, never compressed; or, until torch 1.6, five
+pickles in a row and then the bytes. The restricted unpickler of torch runs no foreign code, but makes whatever size of
+object it is told to.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zipfile
+from io import BytesIO
+from typing import BinaryIO
+
+from .weights import WeightFileError
+
+ZIP_START = b"PK\x03\x04"
+PICKLES_OF_OLD_FORMAT = 5
+MOST_PICKLE_BYTES = 2_000_000
+MOST_OPCODES = 100_000  # about forty for each weight
+MORE_THAN_WEIGHTS = "it is damaged, or holds more than plain weights"
+PLAIN_GLOBALS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(?:tensor|tensor_v2|tensor_v3|parameter)|"
+    r"torch \w+Storage|torch\.storage UntypedStorage|torch (?:float\d+\w*|bfloat16|u?int\d+|Size)|"
+    r"pytorch_lightning\.callbacks\.model_checkpoint ModelCheckpoint"
+)
+
+
+def require_bounded(file: BinaryIO, file_bytes: int) -> None:
+    """Raises WeightFileError, or what zipfile and pickletools do, unless unpickling is bounded by the file's size."""
+    start = file.read(len(ZIP_START))
+    file.seek(0)
+    if start != ZIP_START:
+        _require_plain(file.read(MOST_PICKLE_BYTES), PICKLES_OF_OLD_FORMAT)
+        return
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise WeightFileError("its entries are compressed, which torch.save never does")
+        if sum(entry.file_size for entry in entries) > file_bytes:
+            raise WeightFileError("its entries overlap")
+        for entry in entries:
+            if entry.filename.lower().endswith(".pkl"):
+                with archive.open(entry) as pickled:
+                    _require_plain(pickled.read(MOST_PICKLE_BYTES), 1)
+
+
+def _require_plain(start: bytes, pickles: int) -> None:
+    """Raises ValueError unless the pickles at the start are complete, short and name nothing but parts of weights."""
+    stream, opcodes = BytesIO(start), 0
+    for _ in range(pickles):
+        for opcode, argument, _ in pickletools.genops(stream):
+            opcodes += 1
+            is_foreign = opcode.name == "GLOBAL" and not PLAIN_GLOBALS.fullmatch(str(argument))
+            if is_foreign or opcodes > MOST_OPCODES:
+                raise WeightFileError(MORE_THAN_WEIGHTS)

@@ -21,8 +21,6 @@ TIER = os.environ.get("WANCAST_GPU_TIER")
 MEMORY_MANAGERS = {"dynamic": "--enable-dynamic-vram", "static": "--disable-dynamic-vram"}
 NOTHING_RAN = 77  # as in dev.py
 
-running: list[HostServer] = []
-
 
 def hindrance() -> str | None:
     """Why the tests cannot run here."""

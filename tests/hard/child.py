@@ -16,8 +16,9 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,34 +27,26 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench import workbench  # noqa: E402
+from tests.bench.workbench import pack_module  # noqa: E402
 
 JOB, BASE, COUNT = sys.argv[1], Path(sys.argv[2]).resolve(), int(sys.argv[3])
 workbench.start_host_on_cpu("--base-directory", str(BASE))
 
-import psutil  # noqa: E402
 import torch  # noqa: E402
 from comfy_api.latest import InputImpl  # noqa: E402
 
 from tests.hard import hostile  # noqa: E402
+from tests.unit.media.films import film, noise, tone  # noqa: E402
+from tests.unit.media.test_video_source import SMALL_FILES  # noqa: E402
 
-files = workbench.pack_module("nodes.host.files")
-video = workbench.pack_module("nodes.host.video")
-faces = workbench.pack_module("nodes.host.faces")
-recognisers = workbench.pack_module("nodes.host.recognisers")
-loader = workbench.pack_module("nodes.adapter_loader").WanCastAdapterLoader
-lip_sync = workbench.pack_module("nodes.lip_sync_check").LipSyncCheck
-media_sink = workbench.pack_module("wan_core.media.sink")
-encoders = workbench.pack_module("wan_core.media.encoders")
-AlignedCrops = workbench.pack_module("wan_core.identity").AlignedCrops
-UserError = workbench.pack_module("wan_core.errors").UserError
-
-TOUCHING = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
-LISTING = {"os.listdir", "os.scandir"}
+files, video, faces = (pack_module(f"nodes.host.{name}") for name in ("files", "video", "faces"))
+encoders, sinks = (pack_module(f"wan_core.media.{name}") for name in ("encoders", "sink"))
+TOUCHING = "open os.listdir os.scandir os.mkdir os.rename os.remove os.rmdir os.link os.symlink os.truncate"
 BOMB_LIMIT_S, BOMB_LIMIT_BYTES = 60, 4 * 2**30  # beside what the process has
 ENCODER = encoders.encoder_for(encoders.VideoFormat("h264", 18, "software"), 64, 64, Fraction(16))
 Figures = dict[str, Any]
 
-# What our code does with a file of a name
+# What our code does with a file of a name, and with a file name prefix
 
 
 def use_syncnet(name: str) -> None:
@@ -61,32 +54,54 @@ def use_syncnet(name: str) -> None:
 
 
 def use_adapter(name: str) -> None:
-    loader.execute("none", "none", "none", name)
+    pack_module("nodes.adapter_loader").WanCastAdapterLoader.execute("none", "none", "none", name)
 
 
 def use_recogniser(name: str) -> None:
-    with recognisers.recogniser_of(name, AlignedCrops()) as recogniser:
+    crops = pack_module("wan_core.identity").AlignedCrops()
+    with pack_module("nodes.host.recognisers").recogniser_of(name, crops) as recogniser:
         recogniser.embed_face(torch.zeros(112, 112, 3))
 
 
-def use_film(name: str) -> None:
-    lip_sync.execute(InputImpl.VideoFromFile(str(BASE / "input" / name)), 25.0, "mini_syncnet.safetensors", "parity")
+def use_film(name: str, audio: dict[str, Any] | None = None) -> None:
+    path = InputImpl.VideoFromFile(str(BASE / "input" / name))
+    pack_module("nodes.lip_sync_check").LipSyncCheck.execute(path, 25.0, "mini_syncnet.safetensors", "parity", audio)
 
 
-PLACES: dict[str, tuple[str, Callable[[str], None]]] = {
+def use_silent_film(name: str) -> None:
+    use_film(name, {"waveform": torch.rand(1, 1, 64000) - 0.5, "sample_rate": 16000})
+
+
+def begin_video(prefix: str, *, keep: bool) -> None:
+    place = video.save_place(prefix, 64, 64, keep=keep)
+    with sinks.VideoSink(ENCODER, place.folder, place.stem, counter=place.counter, frames=1):
+        pass
+
+
+USES: dict[str, tuple[str, Callable[[str], None]]] = {
     ".safetensors": ("models/wan_id_adapters", use_adapter),
     ".pt": ("models/wan_id_adapters", use_adapter),
     ".ckpt": ("models/wan_id_adapters", use_adapter),
     ".onnx": ("models/face_recognition", use_recogniser),
     ".mp4": ("input", use_film),
+    ".mkv": ("input", use_silent_film),
+}
+PATH_INPUTS: dict[str, Callable[[str], object]] = {
+    "filename_prefix": lambda value: begin_video(value, keep=True),
+    "filename_prefix of a temporary file": lambda value: begin_video(value, keep=False),
+    "weights": use_syncnet,
+    "adapter": use_adapter,
+    "encoder": lambda value: files.checked_path(files.FACE_RECOGNITION, value, input_name="encoder"),
+    "landmarker": faces.load_landmarker,
+    "pack": faces.find_pack,
 }
 
 
-def outcome(use: Callable[[], object]) -> str:
+def outcome(use: Callable[[str], object], name: str) -> str:
     """How our code answers: with a result, with a sentence that can be printed, or with a fault of its own."""
     try:
-        use()
-    except UserError as error:
+        use(name)
+    except pack_module("wan_core.errors").UserError as error:
         return "refused" if str(error).isprintable() else f"unprintable: {str(error)[:200]!a}"
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]!a}"
@@ -107,75 +122,49 @@ def tree(folder: Path) -> str:
 
 def paths() -> Figures:
     """Every input that takes a path gets hostile values: what is touched outside of the host's folders."""
-    outside, touched = BASE.parent / "outside", set()
+    outside, touched, is_watching = BASE.parent / "outside", set(), False
     outside.mkdir()
     for name in ("secret.safetensors", "secret.onnx"):
         shutil.copy(BASE / "models" / "syncnet" / "mini_syncnet.safetensors", outside / name)
     (BASE / "temp").mkdir()
-    (BASE / "output" / "link").symlink_to(outside)
-    sinks: dict[str, Callable[[str], object]] = {
-        "filename_prefix": lambda value: make_file(video.save_place(value, 64, 64, keep=True)),
-        "filename_prefix, temporary": lambda value: make_file(video.save_place(value, 64, 64, keep=False)),
-        "weights": use_syncnet,
-        "adapter": use_adapter,
-        "encoder": lambda value: files.checked_path(files.FACE_RECOGNITION, value, input_name="encoder"),
-        "landmarker": faces.load_landmarker,
-        "pack": faces.find_pack,
-    }
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in TOUCHING | LISTING and watching and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        if is_watching and event in TOUCHING.split() and isinstance(arguments[0], (str, bytes, os.PathLike)):
             touched.add((event, os.path.realpath(os.fsdecode(arguments[0]))))
 
-    watching = False
     sys.addaudithook(watch)
     before, random, outcomes = tree(BASE.parent), Random(hostile.SEED), Counter()
     for number in range(COUNT):
+        if number % 200 == 0:
+            for folder in (BASE / "output", BASE / "temp"):
+                shutil.rmtree(folder)
+                folder.mkdir()
+            (BASE / "output" / "link").symlink_to(outside)
         value = hostile.path(random, outside)
-        for name, sink in sinks.items():
-            watching = number > 0  # what the first use imports is no answer to the value
-            found = outcome(lambda sink=sink, value=value: sink(value))
-            watching = False
+        for name, use in PATH_INPUTS.items():
+            is_watching = number > 0  # what the first use imports is no answer to the value
+            found = outcome(use, value)
+            is_watching = False
             outcomes[found if found in ("used", "refused") else f"{name}, {value[:80]!a}: {found}"] += 1
-        if number % 200 == 199:
-            empty(BASE / "output")
-            empty(BASE / "temp")
-    allowed = [os.path.realpath(BASE / folder) for folder in ("output", "temp", "models")]
-    allowed.append(f"/proc/{os.getpid()}/task")  # where the encoder's threads are counted
-    escapes = [f"{event} {place!a}" for event, place in touched if not place.startswith(tuple(allowed))]
+    allowed = tuple(os.path.realpath(BASE / folder) for folder in ("output", "temp", "models"))
+    own_threads = f"/proc/{os.getpid()}/task"
+    escapes = [f"{event} {place!a}" for event, place in touched if not place.startswith((*allowed, own_threads))]
     return {"outcomes": outcomes, "escapes": escapes, "is_unchanged": tree(BASE.parent) == before}
-
-
-def make_file(place: Any) -> None:
-    """Begins the video that the place is for, and lets it go."""
-    with media_sink.VideoSink(ENCODER, place.folder, place.stem, counter=place.counter, frames=1):
-        pass
-
-
-def empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif not entry.is_symlink():
-            entry.unlink()
 
 
 def damage() -> Figures:
     """Damaged files of every kind through our loaders: their answers, times and memory."""
-    seeds, good = {kind: seed(kind) for kind in PLACES if kind != ".ckpt"}, {}
-    for kind, content in seeds.items():
-        folder, use = PLACES[kind]
-        (BASE / folder / f"good{kind}").write_bytes(content)
-        good[kind] = outcome(lambda kind=kind, use=use: use(f"good{kind}"))
+    seeds = {kind: seed(kind) for kind in (".safetensors", ".pt", ".onnx", ".mp4")}
+    good = {kind: outcome(USES[kind][1], f"seed{kind}") for kind in seeds}
     random, outcomes, times_ms, start_bytes = Random(hostile.SEED), Counter(), {kind: [] for kind in seeds}, 0
     for number in range(COUNT):
         kind = ".mp4" if number % 20 == 0 else random.choice((".safetensors", ".safetensors", ".pt", ".onnx"))
-        folder, use = PLACES[kind]
         is_header = kind == ".safetensors" and random.random() < 0.5
         content = (hostile.mutated_header if is_header else hostile.mutated)(random, seeds[kind])
+        folder, use = USES[kind]
         (BASE / folder / f"damaged{kind}").write_bytes(content)
         start_s = time.process_time()
-        found = outcome(lambda kind=kind, use=use: use(f"damaged{kind}"))
+        found = outcome(use, f"damaged{kind}")
         times_ms[kind].append((time.process_time() - start_s) * 1000)
         outcomes[found if found in ("used", "refused") else f"{kind}: {found}"] += 1
         if number == COUNT // 5:
@@ -186,43 +175,48 @@ def damage() -> Figures:
 
 
 def seed(kind: str) -> bytes:
-    """A good file of that kind."""
-    adapter = BASE / "models" / "wan_id_adapters" / "mini_stand_in_high.safetensors"
-    path = BASE / "input" / f"seed{kind}"
-    match kind:
-        case ".safetensors":
-            return adapter.read_bytes()
-        case ".onnx":
-            return (BASE / "models" / "face_recognition" / "mini_iresnet.onnx").read_bytes()
-        case ".pt":
-            torch.save(files.load_weights(files.ID_ADAPTERS, adapter.name, input_name="stand_in").state_dict, path)
-        case ".mp4":
-            hostile.film(path, 30 * 64**2 * 12, side_px=64)
+    """A good file of that kind, in its place."""
+    path = BASE / USES[kind][0] / f"seed{kind}"
+    good = {".onnx": "mini_iresnet.onnx"}.get(kind, "mini_stand_in_high.safetensors")
+    if kind in (".mp4", ".mkv"):
+        film(path.parent, noise(30), fps=Fraction(25), soundtrack=tone(2, 16000, 1)).rename(path)
+    elif kind in (".pt", ".ckpt"):
+        torch.save(files.load_weights(files.ID_ADAPTERS, good, input_name="stand_in").state_dict, path)
+    else:
+        shutil.copy(path.with_name(good), path)
     return path.read_bytes()
 
 
 def bombs() -> Figures:
-    """Small files that would become large: how our loaders answer, and by how much memory grows at most."""
-    random, found = Random(hostile.SEED), []
-    for number in range(COUNT):
-        name, make = list(hostile.BOMBS.items())[number % len(hostile.BOMBS)]
-        folder, use = PLACES[Path(name).suffix]
-        path = BASE / folder / name
-        make(path, random.choice((128, 256, 512)) * hostile.MIB)
-        answer, peak_bytes = metered(lambda use=use, name=name: outcome(lambda: use(name)))
-        found.append([name, answer, path.stat().st_size, peak_bytes])
-    return {"bombs": found}
+    """Small files that would become large: the answers, and how much more memory they take than a good one."""
+    usual = {kind: (seed(kind), *metered(use, f"seed{kind}")) for kind, (_, use) in USES.items()}
+    found = []
+    for path, kind in swelling():
+        answer, peak_bytes = metered(USES[kind][1], path.name)
+        found.append([path.name, answer, path.stat().st_size, peak_bytes - usual[kind][2]])
+    return {"good": {kind: answer for kind, (_, answer, _) in usual.items()}, "bombs": found}
 
 
-def metered(use: Callable[[], str]) -> tuple[str, int]:
-    """What a fork of this process answers, and by how much its memory grew at most; "died" when it does."""
+def swelling() -> Iterator[tuple[Path, str]]:
+    """Each of them in its place, and its kind: so many weight files, and the films once."""
+    random = Random(hostile.SEED)
+    for _, (name, make) in zip(range(COUNT), cycle(hostile.BOMBS.items()), strict=False):
+        path = BASE / USES[Path(name).suffix][0] / name
+        path.write_bytes(make(random.choice((128, 256, 512))))
+        yield path, path.suffix
+    for name, (make_film, _) in SMALL_FILES.items():
+        yield make_film(BASE / "input" / f"{name}.mkv"), ".mkv"
+
+
+def metered(use: Callable[[str], object], name: str) -> tuple[str, int]:
+    """What a fork of this process answers, and by how much its memory grew at most."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         signal.alarm(BOMB_LIMIT_S)
-        memory = psutil.Process().memory_info()
+        memory = workbench.psutil.Process().memory_info()
         resource.setrlimit(resource.RLIMIT_AS, (memory.vms + BOMB_LIMIT_BYTES,) * 2)
-        answer = use()
+        answer = outcome(use, name)
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - memory.rss
         os.write(writer, json.dumps([answer, peak_bytes]).encode())
         os._exit(0)
@@ -237,5 +231,6 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     files.register_model_folders()
     torch.set_num_threads(1)
-    figures = {"paths": paths, "damage": damage, "bombs": bombs}[JOB]()
+    with torch.inference_mode():  # as the host runs a node
+        figures = {"paths": paths, "damage": damage, "bombs": bombs}[JOB]()
     sys.stdout.write("\n" + json.dumps(figures) + "\n")

@@ -89,7 +89,7 @@ def test(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Runs a host with the pack and the miniature models until Ctrl+C."""
+    """Runs a host with the pack until Ctrl+C; its templates offer the demo, whose models and inputs are in place."""
     ready = set_up(models=True)
     say("Starting the host ...")
     with host(ready, "serve", options.port) as server:

@@ -146,6 +146,14 @@ class Canvas:
         self.page.wait_for_function(f"() => app.graph.nodes.length === {len(nodes)}", timeout=SETTLE_TIMEOUT_MS)
         self.settle()
 
+    def open_template(self, name: str, nodes: int) -> None:
+        """Opens a workflow from the template dialog, as a user does, and waits until the canvas holds its nodes."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        self.page.get_by_placeholder("Search").last.fill(name)
+        self.page.get_by_test_id(f"template-workflow-{name}").click()
+        self.page.wait_for_function(f"() => app.graph.nodes.length === {nodes}", timeout=SETTLE_TIMEOUT_MS)
+        self.settle()
+
     def nodes(self) -> list[Json]:
         """The nodes on the canvas with the values of their widgets."""
         return self.page.evaluate(NODES)

@@ -235,11 +235,12 @@ def build_models() -> None:
 
 
 def base_folder(name: str) -> Path:
-    """A base folder for a host, with the pack and the demo's nodes linked into its custom_nodes."""
+    """A base folder for a host, with the demo's inputs, the pack and the demo's nodes (links in its custom_nodes)."""
     base = CACHE / name / "base"
     (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
     link(base / "custom_nodes" / "WanCast", ROOT)
     link(base / "custom_nodes" / "wancast_demo", ROOT / "demo" / "host_nodes")
+    shutil.copytree(ROOT / "tests" / "data", base / "input", dirs_exist_ok=True)
     return base
 
 

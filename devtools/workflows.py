@@ -10,7 +10,6 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -29,7 +28,7 @@ try:
 except ModuleNotFoundError:
     import tomli as tomllib
 
-FOLDERS = (ROOT / "workflows", ROOT / "demo" / "workflows")
+FOLDERS = (ROOT / "workflows", ROOT / "demo" / "host_nodes" / "workflows")  # of the pack, and of its demo
 THUMBNAIL_SIZE_PX = (512, 288)
 LAYOUT = (Path(__file__).parent / "layout.js").read_text(encoding="utf-8")
 
@@ -70,10 +69,9 @@ def update(canvas: Canvas, twin: Path) -> None:
     workflow = {**shown["workflow"], "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"wancast/{twin.stem}"))}
     write_json(target, workflow)
     write_json(twin, shown["output"])
-    if target.parent == FOLDERS[0]:
-        with Image.open(picture) as image:
-            small = image.convert("RGB").resize(THUMBNAIL_SIZE_PX, Image.Resampling.LANCZOS)
-        small.save(target.with_suffix(".jpg"), quality=88)
+    with Image.open(picture) as image:
+        small = image.convert("RGB").resize(THUMBNAIL_SIZE_PX, Image.Resampling.LANCZOS)
+    small.save(target.with_suffix(".jpg"), quality=88)
     log.info("%s: %d nodes", target.name, len(workflow["nodes"]))
 
 
@@ -92,10 +90,8 @@ def main() -> None:
     if arguments.url:
         update_all(arguments.url, twins)
         return
-    base = base_folder("workflows")
-    shutil.copytree(ROOT / "tests" / "data", base / "input", dirs_exist_ok=True)
     host, models = os.environ.get("WANCAST_HOST", OWN_HOST), os.environ.get("WANCAST_MODELS", MODELS)
-    with HostServer(sys.executable, host, base, models_dir=models) as server:
+    with HostServer(sys.executable, host, base_folder("workflows"), models_dir=models) as server:
         update_all(server.url, twins)
 
 

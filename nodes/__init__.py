@@ -8,7 +8,7 @@ from .adapter_loader import WanCastAdapterLoader
 from .audio_features import AudioFeatures
 from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
-from .host import files, locks
+from .host import files, locks, video
 from .id_lock import IDLock
 from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
@@ -17,11 +17,12 @@ from .moe_sampler import MoESampler
 
 
 class WanCastExtension(ComfyExtension):
-    """Registers our model folders and our nodes, and gives the nodes what they share."""
+    """Registers our model folders and our nodes, gives the nodes what they share, and looks for left-overs."""
 
     async def on_load(self) -> None:
         files.register_model_folders()
         IDLock.locker = locks.ModelLocker()
+        video.start_looking_for_left_overs()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -24,7 +24,7 @@ class AudioFeatures(io.ComfyNode):
             "and encodes the sound for Wan2.2 S2V. Frame times are exact at every frame rate and never drift.",
             search_aliases=["audio encoder", "wav2vec", "s2v audio", "onset", "energy", "audio reactive"],
             inputs=[
-                io.Audio.Input("audio", tooltip="One recording, mono or with several channels, at any sample rate."),
+                io.Audio.Input("audio", tooltip="One recording, mono or with several channels, at 1 kHz to 1 MHz."),
                 io.Float.Input(
                     "fps",
                     default=16.0,

@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from ..wan_core.adapters import APPLY_TO, KEPT_AS, Adapter, LockSettings, describe_lock, make_lock
-from ..wan_core.checks import checked_kind
-from ..wan_core.identity.record import Identity
+from ..wan_core.adapters import APPLY_TO, KEPT_AS, LockSettings, describe_lock, make_lock
 from .host import locks, models
 from .types import WanIdAdapter, WanIdentity, names_its_errors
 
@@ -84,8 +82,6 @@ class IDLock(io.ComfyNode):
         vae: io.Vae.Type = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        checked_kind(identity, Identity, name="identity", maker="IdentityEncode")
-        checked_kind(adapter, Adapter, name="adapter", maker="WanCastAdapterLoader")
         result = make_lock(
             LockSettings(**settings),  # the other inputs, by their names
             identity,

@@ -7,6 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..wan_core.errors import InputError
 from ..wan_core.identity import (
     COMBINE_METHODS,
     LARGEST_INDEX,
@@ -90,16 +91,16 @@ class IdentityEncode(io.ComfyNode):
         pick: dict[str, list[Any]] | None = None,
         foreground: list[io.Mask.Type] | None = None,
     ) -> io.NodeOutput:
-        chosen = _first(pick or {})
+        chosen = _first({"encoder": encoder, "combine": combine or COMBINE_METHODS, **(face or {}), **(pick or {})})
         selection = FaceSelection(
             chosen.get("pick") or SELECTION_METHODS[0], chosen.get("index") or 0, chosen.get("box") or ""
         )
-        source = faces.face_source(_first(face or {}), selection, with_recogniser=encoder[0] == recognisers.OF_THE_PACK)
-        method = combine[0] if combine else COMBINE_METHODS[0]
+        needs_pack = chosen["encoder"] == recognisers.OF_THE_PACK
+        source = faces.face_source(chosen, selection, with_recogniser=needs_pack)
         result = encode(
-            EncodeRequest(images, foreground, method, devices.intermediate_device()),
+            EncodeRequest(images, foreground, chosen["combine"], devices.intermediate_device()),
             source=source,
-            recogniser=recognisers.recogniser_of(encoder[0], source),
+            recogniser=recognisers.recogniser_of(chosen["encoder"], source),
             progress=devices.progress,
         )
         return io.NodeOutput(result.identity, result.aligned, describe(result), result.boxes)
@@ -107,6 +108,9 @@ class IdentityEncode(io.ComfyNode):
 
 def _first(widgets: Mapping[str, list[Any]]) -> dict[str, Any]:
     """The value of each widget: to a node that takes lists the host gives every one of them as a list."""
+    for name, values in widgets.items():
+        if not values:
+            raise InputError(name, found="an empty list", wanted="one value", fix="Set it in the node.")
     return {name: values[0] for name, values in widgets.items()}
 
 

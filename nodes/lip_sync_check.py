@@ -22,7 +22,8 @@ def request_of(
     """
     if isinstance(frames, InputImpl.VideoFromFile):
         with video.source_of(frames) as source:
-            yield LipSyncRequest.of(source, source.fps, video.sound_of(source) if audio is None else audio, mode)
+            own = source.soundtrack() if audio is None else None
+            yield LipSyncRequest.of(source, source.fps, audio if own is None else own.as_audio(), mode)
     elif isinstance(frames, Input.Video):
         parts = frames.get_components()
         yield LipSyncRequest.of(parts.images, parts.frame_rate, parts.audio if audio is None else audio, mode)

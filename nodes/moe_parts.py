@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..wan_core.checks import require_choice
 from ..wan_core.moe import (
     MOST_STEPS,
     POLICIES,
@@ -75,8 +74,6 @@ class WanCastMoEGuider(io.ComfyNode):
         start_steps: int = 2,
         guider_start: StockGuider | None = None,
     ) -> io.NodeOutput:
-        require_choice(policy, POLICIES, name="policy")
-        require_choice(memory, MEMORY, name="memory")
         given = {"guider_start": guider_start, "guider_high": guider_high, "guider_low": guider_low}
         settings = RunSettings(cls.NODE_ID, switch_of(switch), policy, memory, start_steps)
         return io.NodeOutput(moe_guider(given, settings))
@@ -119,8 +116,6 @@ class WanCastMoEModel(io.ComfyNode):
         policy: str = POLICIES[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        require_choice(policy, POLICIES, name="policy")
-        require_choice(memory, MEMORY, name="memory")
         settings = RunSettings(cls.NODE_ID, switch_of(switch), policy, memory)
         return io.NodeOutput(two_in_one(model_high, model_low, settings))
 

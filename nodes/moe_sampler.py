@@ -6,7 +6,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..wan_core.checks import require_choice
 from ..wan_core.moe import MOST_STEPS, POLICIES, SampleRequest, Schedule, describe, plot, switch_of
 from .host import sampling
 from .host.guiders import TWO, cfg_guiders, experts_of, sample_on_host
@@ -70,8 +69,6 @@ class MoESampler(io.ComfyNode):
         policy: str = POLICIES[0],
         memory: str = MEMORY[0],
     ) -> io.NodeOutput:
-        require_choice(memory, MEMORY, name="memory")
-        require_choice(policy, POLICIES, name="policy")
         place = switch_of(switch)
         wan = wan_experts({"model_high": model_high, "model_low": model_low})
         guiders = cfg_guiders((model_high, model_low), (cfg_high, cfg_low), positive, negative, wan)

@@ -12,6 +12,7 @@ from ..wan_core.errors import errors_of
 from ..wan_core.moe.policy import POLICIES
 from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
 from ..wan_core.vae.plan import MOST_TILES_EACH_WAY
+from .kinds import require_inputs
 
 WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.adapter.Adapter
@@ -21,11 +22,12 @@ Execute = TypeVar("Execute", bound=Callable[..., io.NodeOutput])
 
 
 def names_its_errors(execute: Execute) -> Execute:
-    """Puts the node's name in front of the errors that its ``execute`` raises for the user."""
+    """Checks the inputs of an ``execute``, and puts the node's name in front of the errors that it raises."""
 
     @functools.wraps(execute)
     def named(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         with errors_of(cls.NODE_ID):
+            require_inputs(cls.define_schema(), kwargs)
             return execute(cls, *args, **kwargs)
 
     return named

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
 
 from torch import Tensor
 
-from .errors import InputError
+from .errors import InputError, quoted
 
 NTSC_TOLERANCE_FPS = 0.0005  # half a step of an fps widget: 23.976 is 24000/1001, 23.98 is not
 TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
-
-Kind = TypeVar("Kind")
+CHOICES_SHOWN = 8
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of a letter in UTF-16: nothing can print or save it
 
 
 def kind_of(value: object) -> str:
@@ -22,37 +22,35 @@ def kind_of(value: object) -> str:
     return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
 
 
-def checked_kind(value: object, kind: type[Kind], *, name: str, maker: str) -> Kind:
-    """The value of a socket of ours; raises InputError when it is not what the node ``maker`` makes."""
-    if not isinstance(value, kind):
-        raise InputError(
-            name,
-            found=type(value).__name__,
-            wanted=f"the {name} that {maker} makes",
-            fix=f"Connect the output of {maker}.",
-        )
-    return value
-
-
 def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:
     """Raises InputError unless the value is one of the choices."""
-    if value not in choices:
-        raise InputError(name, found=repr(value), wanted=f"one of {', '.join(choices)}", fix="Pick one in the node.")
+    if not isinstance(value, str) or value not in choices:
+        rest = len(choices) - CHOICES_SHOWN
+        listed = ", ".join(choices[:CHOICES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        raise InputError(name, found=quoted(value), wanted=f"one of {listed}", fix="Pick one in the node.")
+
+
+def require_text(value: object, *, name: str) -> None:
+    """Raises InputError unless the value is text that can be printed and saved."""
+    if not isinstance(value, str) or HALF_A_PAIR.search(value):
+        raise InputError(name, found=quoted(value), wanted="text", fix="Write it in the node.")
 
 
 def checked_number(value: object, lowest: float, highest: float, *, name: str) -> float:
     """The number between ``lowest`` and ``highest``; raises InputError for anything else."""
-    if not isinstance(value, (int, float)) or not lowest <= value <= highest:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not lowest <= value <= highest:
         raise InputError(
-            name, found=repr(value), wanted=f"a number from {lowest:g} to {highest:g}", fix="Set it in the node."
+            name, found=quoted(value), wanted=f"a number from {lowest:g} to {highest:g}", fix="Set it in the node."
         )
     return value
 
 
 def checked_count(value: object, most: int, *, name: str, least: int = 1) -> int:
     """The whole number from ``least`` to ``most``; raises InputError for anything else."""
-    if not isinstance(value, int) or not least <= value <= most:
-        raise InputError(name, found=value, wanted=f"a whole number from {least} to {most}", fix="Set it in the node.")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InputError(
+            name, found=quoted(value), wanted=f"a whole number from {least} to {most}", fix="Set it in the node."
+        )
     return value
 
 
@@ -60,14 +58,14 @@ def checked_fps(fps: object, *, name: str = "fps") -> Fraction:
     """The frame rate as a fraction: n * 1000 / 1001 where it is one, else the nearest with a denominator up to 1001."""
     fix = "Set the frame rate of the video."
     if not isinstance(fps, (int, float, Fraction)) or not math.isfinite(fps) or fps <= 0:
-        raise InputError(name, found=fps, wanted="a frame rate above 0", fix=fix)
+        raise InputError(name, found=quoted(fps), wanted="a frame rate above 0", fix=fix)
     if isinstance(fps, Fraction):
         return fps
     ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
     is_ntsc = abs(fps - float(ntsc)) < NTSC_TOLERANCE_FPS
     nearest = ntsc if is_ntsc else Fraction(fps).limit_denominator(1001)
     if nearest <= 0:
-        raise InputError(name, found=fps, wanted="at least 0.001 fps", fix=fix)
+        raise InputError(name, found=quoted(fps), wanted="at least 0.001 fps", fix=fix)
     return nearest
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata  # noqa: TID251 - it reads versions and imports nothing
 
 LONGEST_QUOTE = 120  # characters of a foreign text in a message
 LONGEST_TEXT = 2000  # characters of a message
@@ -54,12 +56,46 @@ class InputError(UserError, ValueError):
 
 
 class MissingDependencyError(UserError, RuntimeError):
-    """An optional Python package that this input needs and that is not installed."""
+    """An optional Python package that this input needs and that is not installed, or cannot be used as it is."""
 
-    def __init__(self, package: str, *, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs the Python package {package!r}. Install it with: pip install {package}")
+    def __init__(self, package: str, *, needed_for: str, cause: BaseException | None = None) -> None:
+        """``cause``: what the package raised; None when it is not there."""
+        words, pip = "", f"Install it with: pip install {distribution_of(package)}"
+        if cause is not None:
+            version = next(_versions(package), "of an unknown version")
+            words = f", which is installed ({version}) but unusable ({type(cause).__name__}: {quoted(str(cause))})"
+            pip = f"Repair it with: pip install --force-reinstall --no-deps {distribution_of(package)}"
+        super().__init__(f"{needed_for} needs the Python package {package!r}{words}. {pip}")
         self.package = package
         self.needed_for = needed_for
+
+
+def distribution_of(package: str) -> str:
+    """What pip is to install for a package on this computer, as requirements.txt says it."""
+    has_gpu_build = (platform.system(), platform.machine()) in (("Linux", "x86_64"), ("Windows", "AMD64"))
+    return "onnxruntime-gpu" if package == "onnxruntime" and has_gpu_build else package
+
+
+def _versions(package: str) -> Iterator[str]:
+    """The installed versions of a package, that of the distribution which is asked for first."""
+    wanted = dict.fromkeys((distribution_of(package), package))
+    yield from (metadata.version(name) for name in wanted if next(iter(metadata.distributions(name=name)), None))
+
+
+@contextmanager
+def optional_package(package: str, *, needed_for: str) -> Iterator[None]:
+    """A block that imports a package: whatever that raises becomes a MissingDependencyError."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        is_absent = isinstance(error, ModuleNotFoundError) and error.name == package
+        raise MissingDependencyError(package, needed_for=needed_for, cause=None if is_absent else error) from error
+
+
+def require_parts(package: object, *names: str) -> None:
+    """Raises AttributeError where a package, an old one for example, lacks one of these parts."""
+    for name in names:
+        getattr(package, name)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
+from .checks import HALF_A_PAIR
 from .errors import quoted
 from .weights import MOST_WEIGHTS, WeightFileError, require_plain_name
 
@@ -21,7 +21,6 @@ METADATA = "__metadata__"
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 ITEM_BYTES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}
 MOST_AXES = 8
-HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # nothing can print or save it
 
 
 def header_bytes(length_field: bytes, file_bytes: int) -> int:

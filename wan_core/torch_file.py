@@ -17,14 +17,14 @@ from .weights import WeightFileError
 
 ZIP_START = b"PK\x03\x04"
 PICKLES_OF_OLD_FORMAT = 5
-MOST_PICKLE_BYTES = 2_000_000
+MOST_PICKLE_BYTES = 4_000_000
 MOST_OPCODES = 100_000  # about forty for each weight
 MORE_THAN_WEIGHTS = "it is damaged, or holds more than plain weights"
-PLAIN_GLOBALS = re.compile(
-    r"collections OrderedDict|torch\._utils _rebuild_(?:tensor|tensor_v2|tensor_v3|parameter)|"
-    r"torch \w+Storage|torch\.storage UntypedStorage|torch (?:float\d+\w*|bfloat16|u?int\d+|Size)|"
-    r"pytorch_lightning\.callbacks\.model_checkpoint ModelCheckpoint"
-)
+TENSORS = r"torch\._utils _rebuild_(?:tensor(?:_v[23])?|parameter|sparse_tensor|qtensor|meta_tensor_no_storage)"
+STORAGES = r"torch \w+Storage|torch\.storage UntypedStorage"
+TYPES = r"torch (?:b?float\d+\w*|complex\d+|q?u?int\d+|bool|Size|per_\w+)|torch\.serialization _get_layout"
+OTHERS = r"collections OrderedDict|pytorch_lightning\.callbacks\.model_checkpoint ModelCheckpoint"
+PLAIN_GLOBALS = re.compile("|".join((TENSORS, STORAGES, TYPES, OTHERS)))
 
 
 def require_bounded(file: BinaryIO, file_bytes: int) -> None:

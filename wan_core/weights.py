@@ -12,11 +12,18 @@ from torch import Tensor, nn
 from .errors import quoted
 
 KEYS_SHOWN = 8
+LEVELS = ("high", "low")
+# What stands beside a level in the names of published files: their family, size, precision, LoRA, version or ending.
+# Anything else makes it the level of something else: low_vram, high-quality.
+BESIDE_A_LEVEL = re.compile(
+    r"|wan\w*|(t|i|ti)2v|a?14b|noise|expert|lora|lightning|lightx2v|distill\w*|\d+steps?|stand|in|v?\d+|\d+p"
+    r"|(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
+)
 MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
 LONGEST_NAME = 300  # letters
+NUMBERS_AT_ONCE = 1 << 22  # of a weight, to check them in little memory
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
-LEVEL_WORDS = {"high": "high", "highnoise": "high", "low": "low", "lownoise": "low"}
 
 StateDict = dict[str, Tensor]
 Factory = Any  # device=, dtype=
@@ -55,8 +62,10 @@ def fault_of(weight: object) -> str | None:
         return "is empty"
     if weight.nbytes > weight.untyped_storage().nbytes():
         return "repeats its bytes"
-    if weight.is_floating_point() and not weight.float().isfinite().all():
-        return "holds NaN or an infinity"
+    if weight.is_floating_point():
+        parts = weight.flatten().split(NUMBERS_AT_ONCE)
+        if not all(part.float().isfinite().all() for part in parts):
+            return "holds NaN or an infinity"
     return None
 
 
@@ -77,9 +86,17 @@ def base_name(file: str | None) -> str:
 
 
 def level_in_name(file: str | None) -> str | None:
-    """The noise level, "high" or "low", that the name of an expert's file says; None if it says none or both."""
-    words = re.split(r"[^a-z0-9]+", base_name(file).lower())
-    levels = {LEVEL_WORDS[word] for word in words if word in LEVEL_WORDS}
+    """The noise level, "high" or "low", that the name of an expert's file says; None if it says none or both.
+
+    Beside the word noise a level counts always; alone it counts between words of such names.
+    """
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", base_name(file))  # i2vHigh
+    words = re.findall(r"[a-z0-9]+", spaced.lower())
+    levels = set(re.findall(r"\b(high|low) ?noise(?![a-z])", " ".join(words))) or {
+        word
+        for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False)
+        if word in LEVELS and BESIDE_A_LEVEL.fullmatch(before) and BESIDE_A_LEVEL.fullmatch(after)
+    }
     return levels.pop() if len(levels) == 1 else None
 
 

@@ -7,3 +7,14 @@ export function sentenceOf(message, locale) {
     const sentence = message.trim();
     return locale in FRAMES ? sentence.replace(FRAME, FRAMES[locale]) : sentence;
 }
+
+/** Shows an error that stays; returns what takes it away. A newer page knows its toasts by ids, an older one by objects. */
+export function hold(toasts, title, text) {
+    if (toasts.dismiss) {
+        const id = toasts.error(title, { description: text });
+        return () => toasts.dismiss(id);
+    }
+    const toast = { severity: "error", summary: title, detail: text };
+    toasts.add(toast);
+    return () => toasts.remove(toast);
+}

@@ -1,28 +1,38 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
-import { sentenceOf } from "./errors.mjs";
+import { hold, sentenceOf } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
 
-const SHOWN_MS = 60_000;
 const locale = () => app.extensionManager.setting.get("Comfy.Locale");
 let translations = {};
+let dropError = () => {};
 
-/** Shows what a node of ours said when it gave up; the page itself says only that it did. */
+/** Shows what a node of ours said when it gave up, until the next run; the page itself says only that it did. */
 function showError({ detail }) {
     if (!detail.exception_type.startsWith("WanCast.")) return;
-    app.extensionManager.toast.add({
-        severity: "error",
-        summary: LiteGraph.registered_node_types[detail.node_type]?.title ?? detail.node_type,
-        detail: sentenceOf(detail.exception_message, locale()),
-        life: SHOWN_MS,
-    });
+    const title = LiteGraph.registered_node_types[detail.node_type]?.title ?? detail.node_type;
+    dropError = hold(app.extensionManager.toast, title, sentenceOf(detail.exception_message, locale()));
 }
 
 app.registerExtension({
     name: "WanCast.Page",
+    settings: [
+        {
+            id: "WanCast.removeUnfinishedVideos",
+            category: ["WanCast", "Decode To Video", "removeUnfinishedVideos"],
+            name: "Remove unfinished videos at the next start",
+            tooltip:
+                "A run of WanCast Decode To Video that was killed leaves .NAME.partial beside its place in the output " +
+                "folder; it plays up to about 25 pictures before the last one that was decoded. On: the next start of " +
+                "ComfyUI removes them. Off: they are only counted in the log.",
+            type: "boolean",
+            defaultValue: false,
+        },
+    ],
     async init() {
         translations = await api.getCustomNodesI18n();
+        api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
     },
     nodeCreated(node) {

@@ -6,12 +6,13 @@ import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import folder_paths
 import torch
 
-from ...wan_core.errors import InputError, MissingDependencyError
+from ...wan_core.errors import InputError, MissingDependencyError, UserError, optional_package, quoted
 from ...wan_core.identity import (
     AlignedCrops,
     FaceSelection,
@@ -27,7 +28,7 @@ from ...wan_core.identity.faces import Face, face_of_insightface, face_of_mediap
 from ...wan_core.identity.images import Pictures
 from ...wan_core.identity.iresnet import Normalisation, not_a_recogniser, require_recogniser
 from ...wan_core.identity.sources import OnDone
-from . import files, onnx_network
+from . import files, onnx_file, onnx_network
 
 PACKS_FOLDER = "insightface"
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
@@ -61,7 +62,7 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
             return WholePicture()
     raise InputError(
         "face",
-        found=repr(face.get("face")),
+        found=quoted(face.get("face")),
         wanted=f"one of {', '.join(SOURCES)}",
         fix="In API format set the input face, and for example face.landmarks beside it.",
     )
@@ -114,7 +115,7 @@ def packs() -> dict[str, str]:
         for folder in sorted(folders, key=lambda folder: (folder.count(os.path.sep), folder)):
             parts = folder.split(os.path.sep)
             parts = parts[1:] if parts[0] == "models" else parts
-            if 1 <= len(parts) <= 2 and parts[0]:
+            if 1 <= len(parts) <= 2 and parts[0] and folder.isprintable():
                 found.setdefault(parts[0], os.path.join(root, folder))
     return found
 
@@ -130,19 +131,19 @@ def find_pack(name: str) -> str:
     folder = packs().get(name)
     if folder is None:
         expected = os.path.join(_roots()[0], "models", name)
-        raise _no_pack(f"no pack {name!r}", os.path.join(expected, PUBLISHED_PACKS.get(name, "*.onnx")))
+        raise _no_pack(f"no pack {quoted(name)}", os.path.join(expected, PUBLISHED_PACKS.get(name, "*.onnx")))
     names, _ = folder_paths.recursive_search(folder)
-    if MANIFEST in names:
-        return folder
     networks = {
-        file: onnx_network.read_params(os.path.join(folder, file), input_name="pack")
+        file: onnx_file.read_params(os.path.join(folder, file), input_name="pack")
         for file in sorted(names)
-        if file.lower().endswith(files.ONNX) and os.path.sep not in file
+        if file.lower().endswith(files.ONNX) and (MANIFEST in names or os.path.sep not in file)
     }
-    if not any(params.role == "detection" and len(params.outputs) in WITH_POINTS for params in networks.values()):
-        listed = ", ".join(f"{file} ({params.role})" for file, params in networks.items())
+    if MANIFEST not in names and not any(
+        params.role == "detection" and len(params.outputs) in WITH_POINTS for params in networks.values()
+    ):
+        listed = ", ".join(f"{quoted(file)} ({params.role})" for file, params in networks.items())
         raise _no_pack(
-            f"a pack {name!r} without a detector that gives five points: {listed}",
+            f"a pack {quoted(name)} without a detector that gives five points: {listed}",
             os.path.join(folder, PUBLISHED_PACKS.get(name, "det_10g.onnx")),
         )
     return folder
@@ -159,12 +160,10 @@ def _no_pack(found: str, wanted: str) -> InputError:
 
 
 def load_insightface() -> Any:
-    """insightface's FaceAnalysis; raises MissingDependencyError when a package is not installed."""
+    """insightface's FaceAnalysis; raises MissingDependencyError when a package cannot be used."""
     onnx_network.load_onnxruntime(needed_for="an insightface pack")
-    try:
+    with optional_package("insightface", needed_for="an insightface pack"):
         from insightface.app import FaceAnalysis
-    except ImportError as error:
-        raise MissingDependencyError("insightface", needed_for="an insightface pack") from error
     return FaceAnalysis
 
 
@@ -186,19 +185,31 @@ class InsightfacePack:
         folder = find_pack(self.name)
         analysis_class = load_insightface()
         tasks = ["detection", "genderage", "landmark_3d_68"] + ["recognition"] * self.with_recogniser
-        try:
+        with self._used_by_insightface():
             analysis = analysis_class(
                 name=folder, root=_roots()[0], allowed_modules=tasks, providers=onnx_network.providers()
             )
             analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE)
+            for network in analysis.models.values():
+                network.session = onnx_network.BoundedSession(network.model_file, input_name="pack")
+        return analysis, analysis.models.pop("recognition", None)
+
+    @contextmanager
+    def _used_by_insightface(self) -> Iterator[None]:
+        """What insightface raises in the block is the pack's fault, or its own where it and its packages do not fit."""
+        try:
+            yield
+        except UserError:
+            raise
         except Exception as error:
+            if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+                raise MissingDependencyError("insightface", needed_for="an insightface pack", cause=error) from error
             raise InputError(
                 "pack",
-                found=f"a pack {self.name!r} that insightface cannot load ({type(error).__name__}: {error})",
+                found=f"a pack {quoted(self.name)} that insightface cannot use ({type(error).__name__})",
                 wanted="a complete pack",
-                fix=f"Unpack it again into {folder}.",
+                fix="Unpack it again, best buffalo_l or antelopev2.",
             ) from error
-        return analysis, analysis.models.pop("recognition", None)
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
         """The selected face of each picture; insightface wants BGR bytes."""
@@ -206,7 +217,8 @@ class InsightfacePack:
 
         def detect(picture: torch.Tensor) -> list[Face]:
             bgr = _as_bytes(picture).flip(-1).contiguous().numpy()
-            return [face_of_insightface(face) for face in analysis.get(bgr)]
+            with self._used_by_insightface():
+                return [face_of_insightface(face) for face in analysis.get(bgr)]
 
         return detect_and_align(pictures, detect, self.selection, on_picture)
 
@@ -215,10 +227,10 @@ class InsightfacePack:
         """The pack's recogniser; raises InputError when it has none, or none of 512 numbers."""
         _, network = self.networks
         if network is None:
-            raise not_a_recogniser(f"the pack {self.name!r} without a recogniser")
+            raise not_a_recogniser(f"the pack {quoted(self.name)} without a recogniser")
         path = network.model_file
         name = f"{self.name}/{os.path.basename(path)}"
-        require_recogniser(onnx_network.read_params(path, input_name="encoder"), name)
+        require_recogniser(onnx_file.read_params(path, input_name="encoder"), name)
         normalisation = Normalisation(float(network.input_mean), float(network.input_std))
         run = onnx_network.runner(network.session, name)
         yield iresnet_recogniser(run, normalisation, name=name, sha256=files.file_sha256(path))
@@ -265,11 +277,11 @@ def load_landmarker(name: str) -> Any:
     weights = files.load_weights(DETECTION, name, input_name="landmarker").state_dict
     missing = [part for part in LANDMARKER_PARTS if not any(key.startswith(part) for key in weights)]
     if missing:
-        raise _no_landmarker(f"{name!r} without {', '.join(missing)}")
+        raise _no_landmarker(f"{quoted(name)} without {', '.join(missing)}")
     try:
         return FaceLandmarkerModel(weights)
     except Exception as error:
-        raise _no_landmarker(f"{name!r}, which the host cannot load ({type(error).__name__}: {error})") from error
+        raise _no_landmarker(f"{quoted(name)}, which the host cannot load ({type(error).__name__})") from error
 
 
 def _detect(landmarker: Any, picture: torch.Tensor, variant: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ def model_files(folder: str) -> list[str]:
 
 
 def checked_path(folder: str, name: str, *, input_name: str) -> str:
-    """The path of a file in one of the host's model folders; raises InputError when it is absent."""
+    """The path of a file in one of the host's model folders; raises InputError when it is absent or not printable."""
+    if not name.isprintable():
+        raise InputError(input_name, found=quoted(name), wanted="a name that can be printed", fix="Rename the file.")
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise InputError(
@@ -125,6 +128,12 @@ def _require_sound(state_dict: dict[str, Any], file_bytes: int, name: str, input
             )
 
 
+def file_content(path: str) -> bytes:
+    """All bytes of a file, whose size was looked at before."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def file_sha256(path: str) -> str:
     """The SHA-256 of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
@@ -140,3 +149,17 @@ def content_sha256(files: Mapping[str, WeightsFile]) -> str:
     for purpose, file in files.items():
         digest.update(f"{purpose} {file.sha256}\n".encode())
     return digest.hexdigest()
+
+
+# Settings
+
+
+def user_setting(name: str) -> object:
+    """What the host's default user chose on the page; None where that is nothing, or damaged."""
+    path = os.path.join(folder_paths.get_user_directory(), "default", "comfy.settings.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            settings = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return settings.get(name) if isinstance(settings, dict) else None

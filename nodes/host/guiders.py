@@ -19,7 +19,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.checks import require_conditioning
-from ...wan_core.moe import Expert, sample
+from ...wan_core.moe import Conditions, Expert, sample
 from ...wan_core.moe.setup import ModelOptions
 from ...wan_core.notes import Note
 from .locks import rest_caches
@@ -56,6 +56,7 @@ class LazyGuider:
     model: Model
     cfg: float | None  # None when it guides in another way than by one scale
     sample: Callable[..., torch.Tensor]  # as that of the stock guider
+    conditions: tuple[Conditions, ...]
     deferred: dict[int, DeferredLoad]  # by the id of each of its models, once it has been set up
 
     def load(self) -> None:
@@ -94,12 +95,20 @@ def lazy(guider: StockGuider) -> LazyGuider:
             second = value.clone()
             defer_loading(second.model_options, deferred)
             setattr(own, name, second)
-    return LazyGuider(own.model_patcher, cfg_of(own), own.sample, deferred)
+    return LazyGuider(own.model_patcher, cfg_of(own), own.sample, conditions_of(own), deferred)
 
 
 def cfg_of(guider: StockGuider) -> float | None:
     """The scale of a guider that guides as the stock one does."""
     return guider.cfg if type(guider).predict_noise is StockGuider.predict_noise else None
+
+
+def conditions_of(guider: StockGuider) -> tuple[Conditions, ...]:
+    """What each list of conditions of a guider holds."""
+    return tuple(
+        Conditions(name, frozenset(key for entry in entries for key, value in entry.items() if value is not None))
+        for name, entries in guider.original_conds.items()
+    )
 
 
 def defer_loading(model_options: ModelOptions, deferred: dict[int, DeferredLoad]) -> None:
@@ -153,7 +162,7 @@ def experts_of(
             yield tuple(
                 Expert(
                     name=name,
-                    params=expert_params(guider.model, wan, guider.cfg),
+                    params=expert_params(guider.model, wan, guider.cfg, guider.conditions),
                     sample=guider.sample,
                     load=partial(load, index),
                     warm=partial(warm, guider.model),

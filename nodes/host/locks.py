@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
+from weakref import finalize
 
 import comfy.model_management
 import comfy.samplers
 import comfy.sd
 import torch
-from comfy.patcher_extension import WrappersMP
+from comfy.patcher_extension import CallbacksMP, WrappersMP
+from comfy_execution.utils import get_executing_context
 
 from ...wan_core.adapters import LockResult, ReadPictures, TargetParams
 from ...wan_core.adapters.guidance import with_identity_guidance
@@ -19,8 +21,7 @@ from ...wan_core.adapters.kv_cache import KvCache, WeakKey
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.adapters.passes import RUN, LockedRun, RunFacts
 from ...wan_core.errors import InputError
-from ...wan_core.weights import level_in_name
-from .models import Model, file_of, locks_in, require_single, wan_params
+from .models import Model, level_of, locks_in, require_single, wan_params
 
 CPU = torch.device("cpu")
 CACHE_SHARE = 0.1  # of a device's memory, and of the RAM, that keys and values may take
@@ -54,10 +55,20 @@ class ModelLocker:
         model.set_additional_models(f"{INJECTION}.{len(earlier)}", [patcher.clone()])
         if not model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, INJECTION):
             model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, INJECTION, sample_informed)
+            model.add_callback_with_key(CallbacksMP.ON_DETACH, INJECTION, self.free_unloaded)
+            finalize(model.model, self.cache.drop_gone).atexit = False
         if result.identity_guidance:
             guide = identity_guide(lock, result.identity_guidance)
             model.set_model_sampler_post_cfg_function(guide, disable_cfg1_optimization=True)
         return model
+
+    def free_unloaded(self, _: Model, is_whole: bool) -> None:
+        """Drops all keys and values when the host unloads a locked model while no node runs: it is told to free memory.
+
+        One that makes room for another while a node samples comes back, and finds its keys and values in RAM.
+        """
+        if is_whole and get_executing_context() is None:
+            self.cache.clear()
 
 
 def sample_informed(
@@ -152,14 +163,13 @@ def target_of(model: Model) -> TargetParams:
     """What a lock needs to know of a model; raises InputError unless it is one Wan model."""
     require_single(model, input_name="model")
     wan = wan_params(model)
-    level = level_in_name(file_of(model))
     override = model.model_options["transformer_options"].get(OVERRIDE)
     return TargetParams(
         network=f"{wan.module}.{wan.network}",
         width_d=wan.width_d,
         blocks=wan.blocks,
         text_d=wan.text_d,
-        noise_level=level,
+        noise_level=level_of(model),
         attention=None if override is None else name_of(override),
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import comfy.ldm.wan.ar_model
 import comfy.ldm.wan.model
@@ -13,9 +14,25 @@ from comfy.patcher_extension import WrappersMP
 from ...wan_core.adapters.inject import INJECTION
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.errors import InputError
-from ...wan_core.moe import ExpertParams
+from ...wan_core.moe import Conditions, ExpertParams
+from ...wan_core.weights import level_in_name
 
+NETWORK = "diffusion_model"  # the name of its network in a model of the host
 TWO_IN_ONE = "wancast_two_in_one"  # names the wrapper of a model that stands for two
+
+# What the host's classes for Wan read of conditions, beside what their networks have places for.
+OWN_CONDITIONS: dict[str, frozenset[str]] = {
+    "WanModel": frozenset(),
+    "VaceWanModel": frozenset({"vace_frames"}),
+    "CameraWanModel": frozenset({"camera_conditions"}),
+    "WanModel_S2V": frozenset({"audio_embed", "control_video", "reference_latents", "reference_motion"}),
+    "HumoWanModel": frozenset({"audio_embed", "reference_latents"}),
+    "AnimateWanModel": frozenset({"face_video_pixels", "pose_video_latent"}),
+    "SCAILWanModel": frozenset({"pose_video_latent", "reference_latents"}),
+    "SCAIL2WanModel": frozenset({"pose_video_latent", "reference_latents"}),
+    "WanDancerModel": frozenset({"audio_embed"}),
+}
+NO_PICTURE = ("HumoWanModel", "SCAILWanModel", "SCAIL2WanModel")  # their other input channels are for something else
 
 Model = comfy.model_patcher.ModelPatcher
 
@@ -40,8 +57,7 @@ class WanParams:
 
 def wan_params(model: Model, *, input_name: str = "model") -> WanParams:
     """Measures a Wan model; raises InputError for any other kind, and for the causal one with its attention cache."""
-    network = model.get_model_object("diffusion_model") if isinstance(model, Model) else model
-    network = getattr(network, "_orig_mod", network)  # of a compiled one
+    network = network_of(model) if isinstance(model, Model) else model
     causal = isinstance(network, comfy.ldm.wan.ar_model.CausalWanModel)
     if causal or not isinstance(network, comfy.ldm.wan.model.WanModel):
         raise InputError(
@@ -58,6 +74,12 @@ def wan_params(model: Model, *, input_name: str = "model") -> WanParams:
         text_d=network.text_embedding[0].in_features,
         module=type(network).__module__,
     )
+
+
+def network_of(model: Model) -> Any:
+    """The network that a model samples with; of a compiled one, what it was compiled from."""
+    network = model.get_model_object(NETWORK)
+    return getattr(network, "_orig_mod", network)
 
 
 def wan_experts(models: Mapping[str, Model]) -> WanParams:
@@ -115,8 +137,29 @@ def file_of(model: Model) -> str | None:
             return None
 
 
-def expert_params(model: Model, wan: WanParams, cfg: float | None = None) -> ExpertParams:
-    """What is known of a model that has the schedule of a flow, before it samples; ``cfg`` is that of its guider."""
+def level_of(model: Model) -> str | None:
+    """The noise level, "high" or "low", that the name of a model's file says; None of weights that are not all its."""
+    loaded = model.object_patches_backup.get(NETWORK, model.model.diffusion_model)
+    patches = (patch for several in model.patches.values() for patch in several)
+    is_replaced = network_of(model) is not getattr(loaded, "_orig_mod", loaded)
+    return None if is_replaced or any(map(mixes_weights, patches)) else level_in_name(file_of(model))
+
+
+def mixes_weights(patch: Sequence[Any]) -> bool:
+    """Whether a patch of the host puts a weight of another model beside or in place of the own one; a LoRA does not."""
+    strength, value, own_strength, *_ = patch
+    match value:
+        case ["set", _]:
+            return True  # whatever its strength
+        case list() | ["model_as_lora", _]:
+            return strength != 0.0
+    return strength != 0.0 and own_strength != 1.0
+
+
+def expert_params(
+    model: Model, wan: WanParams, cfg: float | None = None, conditions: tuple[Conditions, ...] = ()
+) -> ExpertParams:
+    """What is known of a model that has the schedule of a flow, before it samples; the rest is of its guider."""
     locks = [lock for lock in locks_in(model) if lock.stand_in]
     return ExpertParams(
         network=wan.network,
@@ -124,10 +167,25 @@ def expert_params(model: Model, wan: WanParams, cfg: float | None = None) -> Exp
         shift=shift_of(model),
         cfg=cfg,
         file=file_of(model),
+        level=level_of(model),
         has_context_windows="context_handler" in model.model_options,
         portraits_for=frozenset(lock.stand_in.expert for lock in locks if lock.stand_in.expert),
         portrait_files=frozenset(lock.content[0] for lock in locks),
+        reads=conditions_read_by(model),
+        conditions=conditions if wan.network in OWN_CONDITIONS else (),  # nobody knows what a newer class reads
     )
+
+
+def conditions_read_by(model: Model) -> frozenset[str]:
+    """The names of the conditions beside text that a Wan model reads."""
+    network = network_of(model)
+    name = type(network).__name__
+    has_place = {
+        "concat_latent_image": network.in_dim > model.model.latent_format.latent_channels and name not in NO_PICTURE,
+        "clip_vision_output": network.img_emb is not None,
+        "reference_latents": network.ref_conv is not None,
+    }
+    return OWN_CONDITIONS.get(name, frozenset()) | {condition for condition, is_read in has_place.items() if is_read}
 
 
 def locks_in(model: Model) -> list[Lock]:

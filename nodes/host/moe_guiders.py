@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,9 +15,21 @@ from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.errors import InputError, errors_of
 from ...wan_core.moe import Job, SampleRequest, Schedule, Switch, describe
+from ...wan_core.moe.inputs import require_one_part
 from ...wan_core.moe.setup import OnStep
-from .guiders import TWO, LazyGuider, StockGuider, cfg_of, defer_loading, experts_of, lazy, sample_on_host
+from .guiders import (
+    TWO,
+    LazyGuider,
+    StockGuider,
+    cfg_of,
+    conditions_of,
+    defer_loading,
+    experts_of,
+    lazy,
+    sample_on_host,
+)
 from .models import TWO_IN_ONE, Model, WanParams, wan_experts
+from .sampling import job_of
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +63,7 @@ class RunSettings:
 class MoEGuider:
     """A GUIDER that samples with two or three guiders as one run, each on its part of the schedule."""
 
-    guiders: tuple[StockGuider, ...]  # high noise first
+    guiders: tuple[StockGuider, ...] = field(repr=False)  # high noise first
     names: tuple[str, ...]
     wan: WanParams
     settings: RunSettings
@@ -74,7 +86,9 @@ class MoEGuider:
         """Samples as a stock guider does; raises InputError where the parts do not fit the schedule."""
         if len(sigmas) == 0:
             return latent_image
-        job = Job(noise, latent_image, sampler, denoise_mask, seed, callback, disable_pbar)
+        with errors_of(self.settings.node):
+            require_one_part(len(latent_image.unbind()) if latent_image.is_nested else 1)
+        job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
         return self.settings.sample([lazy(guider) for guider in self.guiders], self.names, self.wan, sigmas, job)
 
 
@@ -116,10 +130,13 @@ def two_in_one(high: Model, low: Model, settings: RunSettings) -> Model:
         seed: int | None = None,
         **shapes: Any,
     ) -> torch.Tensor:
+        with errors_of(settings.node):
+            require_one_part(len(shapes.get("latent_shapes", [noise.shape])))  # the host has packed several into one
         guider = go_on.class_obj
-        first = LazyGuider(guider.model_patcher, cfg_of(guider), partial(go_on, **shapes), {})
+        sample_first = partial(go_on, **shapes)
+        first = LazyGuider(guider.model_patcher, cfg_of(guider), sample_first, conditions_of(guider), {})
         defer_loading(guider.model_options, first.deferred)  # these options are a copy for this run
-        job = Job(noise, latent_image, sampler, denoise_mask, seed, callback, disable_pbar)
+        job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
         return settings.sample([first, lazy(twin_of(guider, low))], TWO, wan, sigmas, job)
 
     model = high.clone()

@@ -1,44 +1,39 @@
-"""ONNX networks through onnxruntime: what a file is, where it runs, and running it."""
+"""ONNX networks through onnxruntime: where they run, and runs that keep within bounds and end when the user cancels."""
 
 from __future__ import annotations
 
 import logging
 import os.path
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import comfy.model_management
 import torch
 
-from ...wan_core.errors import InputError, MissingDependencyError
-from ...wan_core.identity.iresnet import (
-    LEADING_NODES,
-    OnnxParams,
-    choose_providers,
-    not_a_recogniser,
-    require_embedding,
-)
+from ...wan_core.errors import InputError, optional_package, quoted, require_parts
+from ...wan_core.identity.iresnet import choose_providers, require_embedding
+from ...wan_core.identity.onnx_graph import MOST_RUN_BYTES
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.02  # how often a run is asked whether the user has cancelled
+SAME_AS_REQUESTED = 1  # how the arena of onnxruntime grows: by what is asked for, not by doubling
+DEFAULT = -1
+OWN_ARENA = "session.use_env_allocators"
+WEIGHTS_OUTSIDE = "session.use_device_allocator_for_initializers"
+GIVE_BACK = "memory.enable_memory_arena_shrinkage"
+
 
 def load_onnxruntime(*, needed_for: str) -> ModuleType:
-    """The onnxruntime package; raises MissingDependencyError when it is not installed."""
-    try:
+    """The onnxruntime package; raises MissingDependencyError when it cannot be used."""
+    with optional_package("onnxruntime", needed_for=needed_for):
         import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError("onnxruntime", needed_for=needed_for) from error
+
+        require_parts(onnxruntime, "InferenceSession", "RunOptions", "OrtArenaCfg", "create_and_register_allocator")
     return onnxruntime
-
-
-def load_onnx() -> ModuleType:
-    """The onnx package; raises MissingDependencyError when it is not installed."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingDependencyError("onnx", needed_for="an .onnx file") from error
-    return onnx
 
 
 def providers() -> list[str]:
@@ -53,37 +48,69 @@ def providers() -> list[str]:
     return chosen
 
 
-def read_params(path: str, *, input_name: str) -> OnnxParams:
-    """What an ONNX file looks like from outside; raises InputError when it cannot be read."""
-    onnx = load_onnx()
-    try:
-        graph = onnx.load(path, load_external_data=False).graph
-    except Exception as error:
-        raise InputError(
-            input_name,
-            found=f"{os.path.basename(path)!r}, which cannot be read as ONNX ({type(error).__name__})",
-            wanted="a complete .onnx file",
-            fix=f"Copy or download {path} again.",
-        ) from error
-    weights = {weight.name for weight in graph.initializer}
-    return OnnxParams(
-        inputs=tuple(_shape(value) for value in graph.input if value.name not in weights),
-        outputs=tuple(_shape(value) for value in graph.output),
-        first_nodes=tuple(node.name for node in graph.node[:LEADING_NODES]),
-    )
+# Sessions
 
 
-def _shape(value: Any) -> tuple[int | None, ...]:
-    return tuple(size.dim_value or None for size in value.type.tensor_type.shape.dim)
-
-
-def open_session(path: str) -> Any:
-    """An onnxruntime session of a recogniser; raises InputError when the file cannot be run."""
+@cache
+def _limit_memory() -> None:
+    """Gives onnxruntime an arena for the runs of those sessions that ask for it, and no more than that."""
     onnxruntime = load_onnxruntime(needed_for="an .onnx file")
-    try:
-        return onnxruntime.InferenceSession(path, providers=providers())
-    except Exception as error:
-        raise not_a_recogniser(f"{os.path.basename(path)!r}, which cannot be run ({type(error).__name__})") from error
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    settings = {
+        "max_mem": MOST_RUN_BYTES,
+        "arena_extend_strategy": SAME_AS_REQUESTED,
+        "initial_chunk_size_bytes": DEFAULT,
+        "max_dead_bytes_per_chunk": DEFAULT,
+    }
+    onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(settings))
+
+
+class BoundedSession:
+    """An onnxruntime session of a file that was read before; raises InputError when it cannot be run.
+
+    A run takes MOST_RUN_BYTES at most, and ends when the user cancels. Everything else is the session's own.
+    """
+
+    def __init__(self, path: str, *, input_name: str) -> None:
+        self.path = path
+        self.input_name = input_name
+        self._onnxruntime = load_onnxruntime(needed_for="an .onnx file")
+        _limit_memory()
+        options = self._onnxruntime.SessionOptions()
+        options.add_session_config_entry(OWN_ARENA, "1")
+        options.add_session_config_entry(WEIGHTS_OUTSIDE, "1")
+        try:
+            self._session = self._onnxruntime.InferenceSession(path, options, providers=providers())
+        except Exception as error:
+            raise self._not_runnable(error) from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, output_names: Any, inputs: Any) -> list[Any]:
+        """The outputs for these inputs, as the session's own method."""
+        options, pool = self._onnxruntime.RunOptions(), ThreadPoolExecutor(max_workers=1)
+        options.add_run_config_entry(GIVE_BACK, "cpu:0")
+        outcome = pool.submit(self._session.run, output_names, inputs, options)
+        pool.shutdown(wait=False)
+        try:
+            while not wait([outcome], timeout=POLL_S).done:
+                comfy.model_management.throw_exception_if_processing_interrupted()
+        finally:
+            options.terminate = True
+        if error := outcome.exception():
+            raise self._not_runnable(error)
+        return outcome.result()
+
+    def _not_runnable(self, error: BaseException) -> InputError:
+        return InputError(
+            self.input_name,
+            found=f"{quoted(os.path.basename(self.path))}, which cannot be run ({type(error).__name__})",
+            wanted=f"a network for faces that runs in {MOST_RUN_BYTES >> 30} GiB",
+            fix="Pick a file of a published pack: buffalo_l or antelopev2.",
+        )
 
 
 def runner(session: Any, name: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from ...wan_core.errors import InputError
 from ...wan_core.identity import FaceSource, Recogniser, WholePicture, ir_recogniser, iresnet_recogniser
 from ...wan_core.identity.iresnet import normalisation_of, require_recogniser
-from . import devices, files, onnx_network
+from . import devices, files, onnx_file, onnx_network
 from .faces import InsightfacePack
 
 OF_THE_PACK, NO_RECOGNISER = "recogniser of the insightface pack", "none (for Stand-In)"
@@ -45,7 +45,7 @@ def _ir_recogniser(name: str) -> Iterator[Recogniser]:
 @contextmanager
 def _onnx_recogniser(name: str) -> Iterator[Recogniser]:
     path = files.checked_path(files.FACE_RECOGNITION, name, input_name="encoder")
-    params = onnx_network.read_params(path, input_name="encoder")
+    params = onnx_file.read_params(path, input_name="encoder")
     require_recogniser(params, name)
-    run = onnx_network.runner(onnx_network.open_session(path), name)
+    run = onnx_network.runner(onnx_network.BoundedSession(path, input_name="encoder"), name)
     yield iresnet_recogniser(run, normalisation_of(params), name=name, sha256=files.file_sha256(path))

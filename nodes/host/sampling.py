@@ -12,12 +12,17 @@ import torch
 
 from ...wan_core.errors import InputError
 from ...wan_core.moe import Job
-from ...wan_core.moe.inputs import require_latent
+from ...wan_core.moe.inputs import require_finite, require_latent
+from ...wan_core.moe.setup import OnStep
 from .devices import intermediate_device, intermediate_dtype
 from .models import Model
 
 SAMPLERS = comfy.samplers.SAMPLER_NAMES
 SCHEDULERS = comfy.samplers.SCHEDULER_NAMES
+DISCARDERS = {  # the samplers for which the stock KSampler leaves the last sigma but one out, by their functions
+    comfy.samplers.sampler_object(name).sampler_function: name
+    for name in comfy.samplers.KSampler.DISCARD_PENULTIMATE_SIGMA_SAMPLERS
+}
 
 Latent = dict[str, Any]
 Conditioning = list[Any]
@@ -43,15 +48,29 @@ def stock_job(model: Model, latent: Latent, seed: int, sampler_name: str, steps:
         noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     else:
         noise = torch.zeros(samples.size(), dtype=samples.dtype, layout=samples.layout, device="cpu")
-    return Job(
-        noise=noise,
-        latent_image=samples,
-        sampler=comfy.samplers.sampler_object(sampler_name),
-        denoise_mask=latent.get("noise_mask"),
-        seed=seed,
-        on_step=latent_preview.prepare_callback(model, steps),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+    return job_of(
+        noise,
+        samples,
+        comfy.samplers.sampler_object(sampler_name),
+        latent.get("noise_mask"),
+        latent_preview.prepare_callback(model, steps),
+        not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed,
     )
+
+
+def job_of(
+    noise: torch.Tensor,
+    latent_image: torch.Tensor,
+    sampler: Any,
+    denoise_mask: torch.Tensor | None,
+    callback: OnStep | None,
+    disable_pbar: bool,
+    seed: int | None,
+) -> Job:
+    """What a guider of the host is given to sample, beside its schedule."""
+    discarder = DISCARDERS.get(getattr(sampler, "sampler_function", None))
+    return Job(noise, latent_image, sampler, denoise_mask, seed, callback, disable_pbar, discarder)
 
 
 def start_latent(model: Model, latent: Latent) -> torch.Tensor:
@@ -60,14 +79,14 @@ def start_latent(model: Model, latent: Latent) -> torch.Tensor:
         model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
     )
     channels = model.get_model_object("latent_format").latent_channels
-    if not samples.is_nested and (samples.ndim != 5 or samples.shape[1] != channels or 0 in samples.shape):
+    if samples.ndim != 5 or samples.shape[1] != channels or 0 in samples.shape:
         raise InputError(
             "latent_image",
             found=f"a latent of shape {list(samples.shape)}",
             wanted=f"[batch, {channels}, frames, height, width] for this model",
             fix="Use an empty latent for Wan video, or encode with the VAE that belongs to the model.",
         )
-    if not samples.is_nested and not samples.isfinite().all():
+    if not samples.isfinite().all():
         raise InputError(
             "latent_image", found="NaN or infinite values", wanted="finite values", fix="Check what made this latent."
         )
@@ -75,6 +94,11 @@ def start_latent(model: Model, latent: Latent) -> torch.Tensor:
 
 
 def finished_latent(latent: Latent, samples: torch.Tensor) -> Latent:
-    """The LATENT that leaves a sampler: a copy of the one that came in, with the sampled values."""
+    """The LATENT that leaves a sampler: a copy of the one that came in, with the sampled values.
+
+    Raises InputError where they are too large for the type that the host keeps latents in.
+    """
     out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")}
-    return out | {"samples": samples.to(device=intermediate_device(), dtype=intermediate_dtype())}
+    sampled = samples.to(device=intermediate_device(), dtype=intermediate_dtype())
+    require_finite(sampled)
+    return out | {"samples": sampled}

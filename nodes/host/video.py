@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import dataclass
+from logging import getLogger
 from typing import Any
 
 import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 
-from ...wan_core.errors import InputError
+from ...wan_core.errors import InputError, printable, quoted
+from ...wan_core.media.files import MIB, checked_prefix, left_overs, not_writable, remove, size_bytes
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
 from ...wan_core.media.source import VideoSource
+from .files import user_setting
 
-LOOP_MARK = "_loop_"
-LONGEST_NAME_BYTES = 200  # with the number, the ending and the mark of an unfinished file it fits any file system
+LOOP_MARK = "_loop_"  # begins what newer hosts write into the prompt's nodes
+REMOVE_SETTING = "WanCast.removeUnfinishedVideos"  # of the page; web/main.js
+
+log = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +40,23 @@ class SavePlace:
 def save_place(prefix: str, width_px: int, height_px: int, *, keep: bool) -> SavePlace:
     """The place that a filename prefix means, in the output folder or, not to ``keep``, in the temporary one.
 
-    Raises InputError for a prefix that leads out of it.
+    Raises InputError for a prefix that leads out of it, and for a place that cannot be written to.
     """
     kind = io.FolderType.output if keep else io.FolderType.temp
     root = folder_paths.get_output_directory() if keep else folder_paths.get_temp_directory()
-    if not isinstance(prefix, str) or os.path.basename(os.path.normpath(prefix)) in ("", ".", ".."):
-        raise InputError("filename_prefix", found=repr(prefix), wanted="a name", fix="Write one, like video/shot.")
+    name = os.path.join(*checked_prefix(prefix).split("/"))
     try:
-        folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root, width_px, height_px)
+        folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(name, root, width_px, height_px)
+        os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            "filename_prefix",
-            found=f"{prefix!r} ({error.strerror})",
-            wanted="a place that can be written to",
-            fix="Choose another folder or name.",
-        ) from error
+        raise not_writable(error) from error
     except Exception as error:
         raise InputError(
             "filename_prefix",
-            found=repr(prefix),
+            found=f"{quoted(prefix)}, which leads elsewhere",
             wanted=f"a name inside the {kind.value} folder",
-            fix="Leave out .. and drive letters; a subfolder is fine, like video/shot.",
+            fix="Choose a subfolder that is no link to a place outside.",
         ) from error
-    if len(stem.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES:
-        raise InputError(
-            "filename_prefix",
-            found=f"a name of {len(stem)} letters",
-            wanted=f"at most {LONGEST_NAME_BYTES} bytes",
-            fix="Write a shorter one; a Chinese letter takes 3 bytes.",
-        )
-    os.makedirs(folder, exist_ok=True)
     return SavePlace(folder, stem, counter, subfolder, kind)
 
 
@@ -99,12 +92,6 @@ def source_of(video: InputImpl.VideoFromFile) -> VideoSource:
     return VideoSource(video.get_stream_source(), start_s=start_s, duration_s=duration_s)
 
 
-def sound_of(source: VideoSource) -> dict[str, Any] | None:
-    """The sound track of a file as the host's AUDIO; None for none."""
-    sound = source.soundtrack()
-    return None if sound is None else sound.as_audio()
-
-
 def label(path: str, place: SavePlace) -> str:
     """The file as the user finds it: the host's folder, the subfolder and the name."""
     return "/".join(filter(None, [place.kind.value, place.subfolder, os.path.basename(path)]))
@@ -113,6 +100,30 @@ def label(path: str, place: SavePlace) -> str:
 def shown(path: str, place: SavePlace) -> ui.PreviewVideo:
     """The file, played on the node."""
     return ui.PreviewVideo([ui.SavedResult(os.path.basename(path), place.subfolder, place.kind)])
+
+
+# What killed runs left
+
+
+def start_looking_for_left_overs() -> None:
+    """Looks through the output folder on a thread of its own: it may be large, and the host is starting."""
+    threading.Thread(target=tell_left_overs, name="wancast-left-overs", daemon=True).start()
+
+
+def tell_left_overs() -> None:
+    """Says in the log which unfinished videos lie in the output folder; removes them where the user wants that."""
+    root = folder_paths.get_output_directory()
+    paths = list(left_overs(root))
+    if not paths:
+        return
+    mib = sum(map(size_bytes, paths)) / MIB
+    folders = sorted({os.path.relpath(os.path.dirname(path), root) for path in paths})
+    wanted = user_setting(REMOVE_SETTING) is True
+    for path in paths if wanted else ():
+        remove(path)
+    fate = "They are removed." if wanted else "They play; a setting of WanCast removes them at the next start."
+    where = ", ".join(map(quoted, folders))
+    log.warning(printable(f"Unfinished videos of killed runs: {len(paths)}, {mib:.1f} MiB, in output: {where}. {fate}"))
 
 
 class MadeFiles:

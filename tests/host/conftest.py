@@ -25,7 +25,6 @@ def newer_host(
 
 @pytest.fixture(scope="session")
 def live_host(request: pytest.FixtureRequest, live_host: HostServer) -> HostServer:
-    """The live host, or the newer one where a test is marked with ``id_lock_runs.ON_BOTH_HOSTS``."""
-    is_newer = getattr(request, "param", "live_host") == "newer_host"
-    newer: HostServer = request.getfixturevalue("newer_host") if is_newer else live_host
-    return newer
+    """The live host, or the one that ``id_lock_runs.ON_BOTH_HOSTS`` names."""
+    other = getattr(request, "param", "live_host")
+    return live_host if other == "live_host" else request.getfixturevalue(other)

@@ -178,6 +178,12 @@ class Client:
             return failure
         raise AssertionError("the prompt was expected to fail, and ran")
 
+    def require_work(self) -> None:
+        """The host still runs prompts: a small one that it has not seen ends well."""
+        graph = Graph()
+        graph.hash(graph.make(value=uuid.uuid4().hex))
+        self.run(graph)
+
     def get(self, path: str) -> Any:
         """The JSON answer of the host."""
         return json.loads(api.fetch(f"{self.url}{path}"))
@@ -192,9 +198,7 @@ class Client:
         It does so after a prompt, so a small one is run: the next one then finds a host without memory of anything.
         """
         self.post("/free", {"unload_models": True, "free_memory": True})
-        graph = Graph()
-        graph.hash(graph.make(value=0))
-        self.run(graph)
+        self.require_work()
 
     def events(self, graph: Graph) -> Iterator[tuple[str, Json]]:
         """Submits the prompt and yields the events of its run as the host sends them, to the last."""

@@ -153,9 +153,10 @@ def guider(graph: Graph, of_model: Link, **changes: Any) -> Link:
     return graph.add("CFGGuider", **{"model": of_model, "cfg": 3.0} | conditioning(graph) | changes)[0]
 
 
-def sigmas(graph: Graph, *, steps: int = 6, scheduler: str = "simple", denoise: float = 1.0) -> Link:
+def sigmas(graph: Graph, **changes: Any) -> Link:
     """The stock schedule of the high-noise expert."""
-    return graph.add("BasicScheduler", model=model(graph), scheduler=scheduler, steps=steps, denoise=denoise)[0]
+    usual = {"model": model(graph), "scheduler": "simple", "steps": 6, "denoise": 1.0}
+    return graph.add("BasicScheduler", **usual | changes)[0]
 
 
 def sample_with_guider(graph: Graph, of_guider: Link, *, sampler_name: str = "euler", **changes: Any) -> Link:

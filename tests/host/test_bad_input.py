@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import pytest
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.bad_files import CAN_DANGLE, write_bad_files
-from tests.host.bad_inputs import ROWS, TEXT, Build, Row, lock
-from tests.host.live import Client, Graph
+from tests.host.bad_inputs import BUILDS, NODE_OF, ROWS, TEXT, Build, Row, lock, with_link, wrong_values
+from tests.host.live import DYNAMIC_COMBO, Client, Graph, Json, slots_of
 from tests.host.recipes import (
     ENCODER,
     adapter,
@@ -40,9 +40,11 @@ REFUSED = [  # (recipe, input, value or another node, what the host itself says)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def proof_of_harm(live_host: HostServer) -> Path:
-    """The bad weight files are in place; a file appears here if one of them was run instead of read."""
-    return write_bad_files(live_host.base_dir / "models")
+def no_weight_file_is_run(live_host: HostServer) -> Iterator[None]:
+    """The bad weight files are in place; a file appears if one of them was run instead of read."""
+    proof = write_bad_files(live_host.base_dir / "models")
+    yield
+    assert not proof.exists()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,26 +66,29 @@ def test_the_message_names_node_input_found_wanted_and_fix(client: Client, row: 
     if row.bad == "gone.safetensors" and not CAN_DANGLE:
         pytest.skip("a file that is listed and gone needs a symbolic link")
     row.require_message(client)
-    client.get("/system_stats")
 
 
-GOOD = "MoESampler: latent_image: found str; wanted LATENT. Connect an empty latent for Wan video."
+@pytest.mark.parametrize("build", BUILDS, ids=NODE_OF.get)
+def test_what_no_input_of_a_kind_takes_is_named_and_the_host_goes_on(
+    client: Client, object_info: Json, build: Build
+) -> None:
+    node = NODE_OF[build]
+    slots = list(slots_of(object_info[node]["input"]))
+    for slot in slots:
+        for value, found in wrong_values(slot) if slot.kind != DYNAMIC_COMBO else [("text", "str")]:
+            graph = Graph()
+            graph.hash(with_link(graph, build, slots, slot, value))
+            failure = client.fails(graph)
+            assert failure.message.startswith(f"{node}: {slot.name}: found {found}; wanted "), failure.message
+            client.require_work()
 
 
-@pytest.mark.parametrize(
-    ("good", "bad"),
-    [
-        ("MoESampler", "KSampler"),
-        ("latent_image", "latent"),
-        ("found str", "found a str"),
-        ("wanted LATENT", "wanted LATENTS"),
-        (" Connect an empty latent for Wan video.", ""),
-    ],
-)
-def test_the_comparison_sees_another_message(good: str, bad: str) -> None:
-    message = Row(moe_sample, "latent_image", TEXT, "str", "LATENT").message
-    assert message.fullmatch(GOOD)
-    assert not message.fullmatch(GOOD.replace(good, bad))
+def test_the_comparison_sees_another_message() -> None:
+    message = Row(moe_sample, "latent_image", TEXT, "str", "a LATENT").message
+    good = "MoESampler: latent_image: found str; wanted a LATENT. Connect another output."
+    assert message.fullmatch(good)
+    for part in ("MoESampler", "latent_image", "found str", "wanted a LATENT", " Connect another output."):
+        assert not message.fullmatch(good.replace(part, part[1:]))
 
 
 @pytest.mark.parametrize(("build", "name", "value", "message"), REFUSED)
@@ -106,14 +111,6 @@ def test_a_choice_that_the_prompt_leaves_out_is_named(client: Client, row: Row) 
     graph.hash([node, 0])
     failure = client.fails(graph)
     assert row.message.fullmatch(failure.message), failure.message
-
-
-def test_no_weight_file_was_run(client: Client, proof_of_harm: Path) -> None:
-    for build, name in ((identity, "encoder"), (adapter, "ip_layers"), (lip_sync, "weights")):
-        graph = Graph()
-        graph.hash(build(graph, **{name: "harmful.pt"}))
-        client.fails(graph)
-    assert not proof_of_harm.exists()
 
 
 def test_the_good_files_still_work(client: Client) -> None:

@@ -98,11 +98,12 @@ def film(client: Client, folder: Path) -> str:
 
 @pytest.mark.parametrize("after_frames", [100, 180])
 def test_a_killed_host_leaves_a_partial_that_plays(mortal: HostServer, after_frames: int) -> None:
-    """The second host works on beside what the first one left, and does not touch it."""
+    """The second host works on beside what the first one left; it tells of it in its log, and does not touch it."""
     client, graph, folder = Client(mortal.url), Graph(), mortal.base_dir / "output" / "killed"
     left = {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
     finished = film(client, folder)
     assert finished == f"shot_{len(left) + 1:05}_.mp4"
+    assert ("Unfinished videos of killed runs: 1, " in mortal.log_text()) == bool(left)
     slow = graph.add("WanCastProbeFaultyVae", vae=recipes.vae21(graph), fault="none", from_call=1, pause_s=0.03)[0]
     inputs = {"samples": graph.make(latent=LONG), "vae": slow, "fps": float(FPS), "filename_prefix": "killed/shot"}
     inputs |= {"tiling": "whole frame"}
@@ -115,6 +116,22 @@ def test_a_killed_host_leaves_a_partial_that_plays(mortal: HostServer, after_fra
         frames = [frame.pts * frame.time_base * FPS for frame in container.decode(video=0)]
     assert frames == list(range(len(frames)))
     assert len(frames) >= after_frames - ENCODER_FRAMES
+
+
+@pytest.fixture
+def agreed(base: Path) -> None:
+    """The user's word, in the host's own file, before the next host starts."""
+    settings = base / "user" / "default" / "comfy.settings.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text('{"WanCast.removeUnfinishedVideos": true}', encoding="ascii")
+
+
+@pytest.mark.usefixtures("agreed")
+def test_left_overs_go_once_the_user_agrees(base: Path, mortal: HostServer) -> None:
+    folder = base / "output" / "killed"
+    finished = film(Client(mortal.url), folder)
+    assert re.search(r"runs: 2, [\d.]+ MiB, in output: 'killed'. They are removed.", mortal.log_text())
+    assert [path.name for path in sorted(folder.iterdir())] == ["shot_00001_.mp4", "shot_00003_.mp4", finished]
 
 
 def kill_after(server: HostServer, client: Client, graph: Graph, node: str, frames: int) -> None:

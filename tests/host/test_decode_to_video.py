@@ -243,6 +243,8 @@ def test_lip_sync_check_scores_the_file_as_it_does_its_parts(client: Client) -> 
     numbers = client.values(graph, [[check, slot] for check in (of_parts, of_file) for slot in (2, 3)])
     found = np.array([number.tree[""] for number in numbers])
     np.testing.assert_allclose(found[2:], found[:2], rtol=1e-2, atol=1e-3)
+    schema = client.get("/object_info/LipSyncCheck")["LipSyncCheck"]["input"]["required"]
+    assert schema["mode"][1]["default"] == "robust"  # what new nodes on the page begin with
 
 
 # Its name, and when it is made again
@@ -304,6 +306,21 @@ FAILURES: dict[str, tuple[Callable[[Graph], dict[str, Any]], str]] = {
     "frames of another size": (faulty("size"), "a frame is torch.uint8 (64, 94, 3); wanted uint8 (64, 96, 3)"),
     "bad sound": (lambda graph: {"audio": graph.make(audio=[1, 1, 9000], rate=9000, fill="nan")}, "finite samples"),
 }
+
+
+def test_a_file_and_a_link_to_a_place_outside_are_no_folders(
+    client: Client, live_host: HostServer, tmp_path: Path
+) -> None:
+    output, name = live_host.base_dir / "output", uuid4().hex
+    (output / name).write_bytes(b"a file")
+    (output / f"{name}-link").symlink_to(tmp_path)
+    for folder, found in ((name, "a folder that nothing can be written to ('Not a directory')"), (f"{name}-link", "")):
+        graph = Graph()
+        film(graph, filename_prefix=f"{folder}/shot")
+        message = client.fails(graph).message
+        assert f"filename_prefix: found {found or repr(folder + '/shot') + ', which leads elsewhere'}; " in message
+        assert str(live_host.base_dir) not in message
+    assert files_below(tmp_path) == []
 
 
 def no_thread_is_left(client: Client) -> bool:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
 from typing import Any
 
 import pytest
@@ -17,7 +16,9 @@ from tests.host.recipes import NODES
 
 MESSAGE_SYNTAX = re.compile(r"[{}@|]")  # the page's translator takes these for placeholders, links and plurals
 NAMES = ("sampler_name", "scheduler", "codec", "face.pack")  # combos whose values are names in every language
-MOST_COLUMNS = 3  # more do not fit into the panel that shows the help
+PANEL_LETTERS = 36  # of the longest words of a table's columns together, so that it fits into the panel of the help
+TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+WORD_ENDS = re.compile(r"\s+|<br>|<wbr>|-|[\u2e80-\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,24 @@ def range_pattern(slot: Slot, words: Words) -> str:
     return says_default + "".join(rf"(?=.*`{re.escape(choice)}`)" for choice in choices) + ".*"
 
 
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def wide_tables(page: str) -> Iterator[str]:
+    """The tables of a page that the panel of the help could only show a part of."""
+    for table in TABLE.findall(page):
+        columns = zip(*(cells_of(line) for line in table.splitlines()), strict=False)
+        words = [max(WORD_ENDS.split(re.sub(r"`|</?code>", "", " ".join(column))), key=len) for column in columns]
+        if len("".join(words)) > PANEL_LETTERS:
+            yield f"a table is too wide for the panel: {words}"
+
+
 def first_table(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table under a heading, without the table's own head."""
     section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-    lines = iter(section[1].splitlines() if section else [])
-    table = takewhile(lambda line: line.startswith("|"), dropwhile(lambda line: not line.startswith("|"), lines))
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table][2:]
+    table = TABLE.search(section[1]) if section else None
+    return [cells_of(line) for line in table[0].splitlines()[2:]] if table else []
 
 
 def page_complaints(info: Json, page: str, words: Words, entry: Json | None) -> Iterator[str]:
@@ -92,7 +105,8 @@ def page_complaints(info: Json, page: str, words: Words, entry: Json | None) -> 
         [re.escape(f"`{name}`{label('outputs', str(i))}"), f".+<br>{kind}"]
         for i, (name, kind) in enumerate(zip(info["output_name"], info["output"], strict=True))
     ]
-    yield from (f"too wide for the panel: {line}" for line in page.splitlines() if line.count("|") > MOST_COLUMNS + 1)
+    yield from wide_tables(page)
+    page = re.sub("</?code>", "`", page.replace("<wbr>", ""))
     for heading, wanted in ((words.inputs, inputs), (words.outputs, outputs)):
         rows = first_table(page, heading)
         if len(rows) != len(wanted):
@@ -139,6 +153,12 @@ def word_values(slot: Slot) -> list[str]:
     return [value for value in values if "." not in value]
 
 
+def setting_complaints(script: str, words: Json) -> list[str]:
+    """What is wrong with the words for the settings that the page's script adds."""
+    names = re.findall(r'id: "WanCast\.(\w+)"', script)
+    return text_complaints(words, {(f"WanCast_{name}", kind) for name in names for kind in ("name", "tooltip")})
+
+
 def word_complaints(infos: Iterable[Json], words: Json) -> list[str]:
     """What is wrong with the words for categories and for sockets of our own."""
     infos = list(infos)
@@ -175,7 +195,16 @@ def test_the_chinese_labels_tell_what_the_node_has(object_info: Json, node: str)
 
 
 def test_categories_and_sockets_have_chinese_words(object_info: Json) -> None:
-    assert word_complaints((object_info[node] for node in NODES), locale_file("main")) == []
+    words = locale_file("main")
+    del words["settingsCategories"]
+    assert word_complaints((object_info[node] for node in NODES), words) == []
+
+
+def test_settings_have_chinese_words() -> None:
+    script = (ROOT / "web" / "main.js").read_text(encoding="utf-8")
+    words = locale_file("settings")
+    assert words and setting_complaints(script, words) == []
+    assert setting_complaints(script, {}) and setting_complaints("", words)
 
 
 def test_no_page_and_no_label_is_left_of_a_node_that_is_gone() -> None:
@@ -186,7 +215,8 @@ def test_no_page_and_no_label_is_left_of_a_node_that_is_gone() -> None:
 
 def test_the_host_hands_the_chinese_words_to_the_editor(client: Client) -> None:
     chinese = client.get("/i18n")["zh"]
-    for group, words in {"nodeDefs": locale_file("nodeDefs"), **locale_file("main")}.items():
+    files = {name: locale_file(name) for name in ("nodeDefs", "settings")}
+    for group, words in {**files, **locale_file("main")}.items():
         assert {word: chinese[group].get(word) for word in words} == words
 
 
@@ -258,7 +288,7 @@ def test_a_good_sample_passes() -> None:
         ("IMAGE or VIDEO", "IMAGE"),
         ("VIDEO, optional", "VIDEO"),
         (", if `unit` is `step`", ""),
-        ("| Input | Meaning |", "| Input | Meaning | Type | Range |"),
+        ("| Input | Meaning |", "| Input | A_MEANING_THAT_GOES_ON_AND_ON_AND_ON |"),
         ("0 to 2 (default 0.5)", "0 to 1 (default 0.5)"),
         ("`slow` (default), `fast`", "`slow`, `fast` (default)"),
         ("`auto` (default), `step`", "`auto` (default)"),

@@ -99,13 +99,6 @@ def test_a_prompt_that_the_host_copies_for_an_area_keeps_its_side(client: Client
     require_same(client, graph, found, wanted)
 
 
-def test_both_experts_of_one_run_keep_the_identity_on_the_positive_side(client: Client) -> None:
-    graph = Graph()
-    lock = recipes.locked(graph, recipes.model(graph))
-    ours = recipes.moe_sample(graph, model_high=lock, model_low=lock)
-    require_same(client, graph, ours, recipes.stock_sample(graph, lock))
-
-
 # A long session
 
 
@@ -137,20 +130,35 @@ def test_a_range_follows_the_shift_wherever_it_is_set(client: Client, percents: 
     assert first == second != without
 
 
-def test_a_model_that_was_unloaded_between_runs_gives_the_same(client: Client) -> None:
-    """The same patcher comes back to the device, and the keys and values from RAM."""
+@pytest.mark.parametrize(
+    ("wish", "is_unloaded_before"), [("unload_models", False), ("free_memory", False), ("free_memory", True)]
+)
+def test_the_host_frees_what_identities_keep_and_the_next_run_gives_the_same(
+    client: Client, wish: str, is_unloaded_before: bool
+) -> None:
+    """A model that makes room for others comes back, and finds what it kept; its node is in every prompt."""
+
+    def locked_graph() -> tuple[Graph, Link]:
+        graph = Graph()
+        adapter = recipes.adapter(graph, ref_layers="none", stand_in="mini_stand_in_high.safetensors")
+        return graph, recipes.locked(graph, recipes.model(graph), adapter=adapter, vae=recipes.vae21(graph))
+
+    def kept_bytes(*, unload: bool = False) -> int:
+        graph, lock = locked_graph()
+        node = graph.add("WanCastProbeKept", model=lock, unload=unload)
+        return client.run(graph).output(node)["kept"][0]
 
     def seen(after: str) -> Any:
-        graph = Graph()
-        parts = {"vae": recipes.vae21(graph)}
-        adapter = recipes.adapter(graph, ref_layers="none", stand_in="mini_stand_in_high.safetensors")
-        lock = recipes.locked(graph, recipes.model(graph), adapter=adapter, **parts)
-        latent = graph.make(latent=[1, 16, 3, 8, 8], use=after)
+        graph, lock = locked_graph()
+        latent = graph.make(latent=[1, 16, 3, 8, 8], use=f"{after} {wish} {is_unloaded_before}")
         return client.value(graph, recipes.stock_sample(graph, lock, steps=3, latent_image=latent))
 
-    first = seen("the model was loaded")
-    client.post("/free", {"unload_models": True})
-    assert seen("the model was unloaded") == first
+    first = seen("before")
+    assert kept_bytes(unload=is_unloaded_before) > 0
+    client.post("/free", {wish: True})
+    kept_bytes()  # the host frees memory before this prompt or after it
+    assert kept_bytes() == 0
+    assert seen("after") == first
 
 
 def test_prompts_that_wait_for_each_other_do_not_mix_their_identities(client: Client) -> None:

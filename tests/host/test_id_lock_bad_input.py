@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.host import recipes
-from tests.host.bad_inputs import NODE_OF, NOTHING, TEXT, Build, Row
+from tests.host.bad_inputs import NODE_OF, Build, Row
 from tests.host.id_lock_runs import FILES, LITE, PORTRAIT, REF, Spec, person, picture_parts
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
@@ -30,21 +30,13 @@ def lock_of(spec: Spec) -> Build:
 LITE_LOCK, REF_LOCK, PORTRAIT_LOCK = (lock_of(spec) for spec in (LITE, REF, PORTRAIT))
 NODE_OF.update(dict.fromkeys((LITE_LOCK, REF_LOCK, PORTRAIT_LOCK), "IDLock"))
 
-NAN = {"value": float("nan")}
+OWN_VAE = "the VAE of this model, with 16 latent channels"
 ROWS = [
-    Row(LITE_LOCK, "ref_strength", NAN, "nan", "a finite number of 0 or more"),
-    Row(LITE_LOCK, "mask", TEXT, "str", "a MASK"),
     Row(LITE_LOCK, "model", recipes.moe_model, "a model that WanCast MoE Model made of two", "one expert"),
-    Row(PORTRAIT_LOCK, "vae", NOTHING, "nothing", "the model's VAE, for the pictures of the identity"),
     *(
-        Row(build, "vae", bad, found, wanted)
+        Row(build, "vae", recipes.vae22, "a VAE whose latents are (48, 1, <...>)", OWN_VAE)
         for build in (PORTRAIT_LOCK, REF_LOCK)
-        for bad, found, wanted in (
-            (TEXT, "str", "the VAE of this model"),
-            (recipes.vae22, "a VAE whose latents are (48, 1, <...>)", "the VAE of this model, with 16 latent channels"),
-        )
     ),
-    Row(REF_LOCK, "ref_text", {"conditioning": [2, 7, 64]}, "several texts", "one"),
     Row(
         LITE_LOCK,
         "model",
@@ -53,13 +45,6 @@ ROWS = [
         )[0],
         "a network of the class '<...>TwoBranchWan'",
         "one that identities are exact in: WanModel, VaceWanModel<...>WanDancerModel",
-    ),
-    Row(
-        PORTRAIT_LOCK,
-        "identity",
-        lambda graph: graph.edit(person(graph), "portrait", value=None),
-        "an identity without a portrait",
-        "one with a portrait, for Stand-In",
     ),
 ]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from PIL import Image
 
 from demo.miniature import face_landmarker, face_onnx
 from devtools.server import HostServer
-from tests.host import recipes
+from tests.host import hostile_onnx, recipes
 from tests.host.live import ROOT, Client, Graph, Node, Saved
 from wan_core.identity.align import align_face, cut_reference
 from wan_core.identity.faces import face_of_insightface, face_of_points
@@ -37,6 +36,7 @@ AUTOMATIC = [("insightface pack", {"face__pack": "deeper"}), ("auto", {})]  # th
 MARKS = {"one": [(247, 196)], "two": [(247, 196), (104, 320)], "none": []}  # where the pack is to find a nose
 LEFT, TOP = 150, 60  # of a part of the portrait with all of the face
 ORIENTATION, TURN_CLOCKWISE = 0x0112, 6  # the EXIF tag of a camera that was held upright
+SPOILT = ("without_detector", "without_recogniser", "spoilt", "looping", "of_no_age")
 PERSON = (slice(90, 300), slice(160, 350))  # rows and columns of the portrait that a cut-out of it keeps
 
 
@@ -73,7 +73,7 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     models = live_host.base_dir / "models"
     packs, good = models / "insightface", models / "insightface" / "models" / PACK
     recognisers, network = models / "face_recognition", face_onnx.recogniser("another")
-    spoilt = [packs / "models" / name for name in ("without_detector", "without_recogniser", "spoilt")]
+    spoilt = [packs / "models" / name for name in SPOILT]
     for folder in (packs / "deeper" / "deeper", *spoilt):
         shutil.copytree(good, folder)
     (spoilt[0] / "det_mini.onnx").unlink()
@@ -81,6 +81,8 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     interrupted = packs / "models" / "buffalo_l"
     interrupted.mkdir()
     contents = {
+        spoilt[3] / "genderage.onnx": hostile_onnx.FILES["loop.onnx"](),
+        spoilt[4] / "genderage.onnx": hostile_onnx.not_a_number(side_px=96, numbers=3),
         spoilt[2] / "det_mini.onnx": b"version https://git-lfs.github.com/spec/v1\n",
         recognisers / "cut_off.onnx": network[: len(network) // 2],
         recognisers / "genderage.onnx": face_onnx.gender_age("another"),
@@ -89,8 +91,9 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     }
     for path, content in contents.items():
         path.write_bytes(content)
+    hostile = hostile_onnx.write(recognisers)
     yield
-    for path in contents:
+    for path in (*contents, *hostile):
         path.unlink()
     for folder in (packs / "deeper", *spoilt, interrupted):
         shutil.rmtree(folder)
@@ -303,8 +306,8 @@ def test_lynx_refuses_an_identity_without_vectors(client: Client) -> None:
 WHERE = "<base>/models/insightface/models"
 RECOGNISER = "a recogniser that makes 512 numbers of one face of 112 x 112 px"
 LANDMARKER = "the weights of ComfyUI's MediaPipe face landmarker"
-NO_DETECTOR = "a pack 'without_detector' without a detector that gives five points: genderage.onnx (genderage), " + (
-    "w600k_mini.onnx (recognition)"
+NO_DETECTOR = "a pack 'without_detector' without a detector that gives five points: 'genderage.onnx' (genderage), " + (
+    "'w600k_mini.onnx' (recognition)"
 )
 NO_LANDMARKER = (
     "'another_network.safetensors' without detector_short., detector_full., mesh., blendshapes., topology., "
@@ -315,19 +318,43 @@ WITHOUT_PACK = {"encoder": OF_THE_PACK, "face": "aligned crop"}
 NO_RECOGNISER_IN_IT = {"face__pack": "without_recogniser", "encoder": OF_THE_PACK}
 ANOTHER_NETWORK = {"face": "mediapipe", "face__landmarker": "another_network.safetensors"}
 
-WHOLE_FILE, UNREADABLE = "a complete .onnx file", "which cannot be read as ONNX (DecodeError)"
+WHOLE_FILE, UNREADABLE = "a complete .onnx file", "which cannot be read as ONNX (a field that is {})"
+CUT_OFF, FOREIGN = (UNREADABLE.format(words) for words in ("longer than its message", "written in no known way"))
 NO_FACE = "no face that can be used (image 1: no face)"
+
+PLAIN = "a plain network for faces with all its weights in the file"
+OUTSIDE = "whose weight 'row' lies in another file or is of an unknown type"
+NESTED = "with graphs inside its graph, or with weights that are not plain"
+HOSTILE = {
+    "loop.onnx": ("with the operator 'Loop', which no face network needs", PLAIN),
+    "function.onnx": (NESTED, PLAIN),
+    "external.onnx": (OUTSIDE, PLAIN),
+    "constant_terabytes.onnx": ("which makes 1.1e+12 numbers of one picture", PLAIN),
+    "terabytes.onnx": ("which cannot be run (Fail)", "a network for faces that runs in 2 GiB"),
+    "halves.onnx": ("which takes pictures as float16", RECOGNISER),
+}
+NOT_USED = "that insightface cannot use (ValueError)"
+NAN = "an embedding of length nan from 'nan.onnx' for face 1"
 
 REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"picture": "none"}, "images", NO_FACE, "a face of 24 px or more, better 112"),
     ({"face__pack": "antelopev2"}, "pack", "no pack 'antelopev2'", f"{WHERE}/antelopev2/scrfd_10g_bnkps.onnx"),
     ({"face__pack": "buffalo_l"}, "pack", "no pack 'buffalo_l'", f"{WHERE}/buffalo_l/det_10g.onnx"),
     ({"face__pack": "without_detector"}, "pack", NO_DETECTOR, f"{WHERE}/without_detector/det_10g.onnx"),
-    ({"face__pack": "spoilt"}, "pack", f"'det_mini.onnx', {UNREADABLE}", WHOLE_FILE),
+    ({"face__pack": "spoilt"}, "pack", f"'det_mini.onnx', {FOREIGN}", WHOLE_FILE),
+    ({"face__pack": "looping"}, "pack", f"'genderage.onnx', {HOSTILE['loop.onnx'][0]}", PLAIN),
+    (
+        {"face__pack": "of_no_age"},
+        "pack",
+        "a pack 'of_no_age' that insightface cannot use (ValueError)",
+        "a complete pack",
+    ),
     (NO_RECOGNISER_IN_IT, "encoder", "the pack 'without_recogniser' without a recogniser", RECOGNISER),
     (WITHOUT_PACK, "encoder", f"{OF_THE_PACK!r} with face 'aligned crop'", "face 'insightface pack' with it"),
-    ({"encoder": "cut_off.onnx"}, "encoder", f"'cut_off.onnx', {UNREADABLE}", WHOLE_FILE),
+    ({"encoder": "cut_off.onnx"}, "encoder", f"'cut_off.onnx', {CUT_OFF}", WHOLE_FILE),
     ({"encoder": "genderage.onnx"}, "encoder", GENDERAGE, RECOGNISER),
+    *(({"encoder": name}, "encoder", f"'{name}', {found}", why) for name, (found, why) in HOSTILE.items()),
+    ({"encoder": "nan.onnx"}, "encoder", NAN, "finite embeddings"),
     (ANOTHER_NETWORK, "landmarker", NO_LANDMARKER, LANDMARKER),
 ]
 
@@ -344,33 +371,21 @@ def test_the_message_says_what_was_found_and_wanted(
     assert re.fullmatch(r"[A-Z][^\n]{9,}\.", message.removeprefix(expected)), message
 
 
-# Without the packages
+@pytest.mark.parametrize(("name", "wanted"), [("images", "at least one image"), ("face.landmarks", "one value")])
+def test_an_empty_list_is_named(client: Client, name: str, wanted: str) -> None:
+    graph = Graph()
+    nothing = {name.replace(".", "__"): graph.add("WanCastProbeNothing")[0]}
+    graph.hash(encode(graph, "none", **BY_POINTS | nothing)[0])
+    message = client.fails(graph).message
+    assert message.startswith(f"IdentityEncode: {name.split('.')[-1]}: found an empty list; wanted {wanted}. ")
 
 
-@pytest.mark.parametrize(
-    ("package", "needed_for"),
-    [("insightface", "an insightface pack"), ("onnxruntime", "an insightface pack"), ("onnx", "an .onnx file")],
-)
-def test_a_missing_package_is_named(
-    host_dir: Path, models_dir: Path, tmp_path: Path, package: str, needed_for: str
-) -> None:
-    """The node's own code in a child process in which the import fails."""
-    (tmp_path / f"{package}.py").write_text(f'raise ImportError("No module named {package}")\n', encoding="ascii")
-    (tmp_path / "wancast").symlink_to(ROOT)
-    code = f"""
-import sys
-sys.path[:0] = [{str(tmp_path)!r}, {str(host_dir)!r}]
-sys.argv = ["main.py", "--cpu", "--models-directory", {str(models_dir)!r}]
-import comfy.options
-comfy.options.enable_args_parsing()
-import folder_paths
-folder_paths.models_dir = {str(models_dir)!r}
-from wancast.nodes.host import faces
-try:
-    faces.InsightfacePack({PACK!r}, faces.FaceSelection(), with_recogniser=True).networks
-except RuntimeError as error:
-    print("SAID:", error)
-"""
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    wanted = f"SAID: {needed_for} needs the Python package {package!r}. Install it with: pip install {package}"
-    assert wanted in child.stdout, child.stderr
+def test_cancelling_ends_a_recogniser_in_the_middle_of_its_run(client: Client) -> None:
+    graph, asked_s = Graph(), math.inf
+    graph.hash(encode(graph, encoder="slow.onnx")[0])
+    for event, data in client.events(graph):
+        if event == "progress" and asked_s == math.inf:
+            client.post("/interrupt", {"prompt_id": data["prompt_id"]})
+            asked_s = time.monotonic()
+    assert event == "execution_interrupted"
+    assert time.monotonic() - asked_s < hostile_onnx.SECONDS / 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,6 +63,41 @@ def files(live_host: HostServer) -> None:
 
 def with_lora_file(graph: Graph, model: Link, name: str, strength: float = 1.0) -> Link:
     return graph.add("LoraLoaderModelOnly", model=model, lora_name=LORAS[name], strength_model=strength)[0]
+
+
+def blended(graph: Graph, high: Link, low: Link, share: float) -> Link:
+    shares = dict.fromkeys(("input", "middle", "out"), share)
+    return graph.add("ModelMergeBlocks", model1=high, model2=low, **shares)[0]
+
+
+def replaced(graph: Graph, high: Link, low: Link, how: str) -> Link:
+    return graph.add("WanCastProbeReplace", model=high, other=low, how=how)[0]
+
+
+WEIGHTS: dict[str, tuple[Callable[[Graph, Link, Link], Link], bool]] = {  # name -> patch, whether they stay its file's
+    "none": (lambda graph, high, low: high, True),
+    "a lora": (lambda graph, high, low: with_lora_file(graph, high, "high"), True),
+    "nothing of the other": (lambda graph, high, low: blended(graph, high, low, 1.0), True),
+    "a part of the other": (lambda graph, high, low: blended(graph, high, low, 0.9), False),
+    "sum": (lambda graph, high, low: graph.add("ModelMergeAdd", model1=high, model2=low)[0], False),
+    "difference": (
+        lambda graph, high, low: graph.add("ModelMergeSubtract", model1=high, model2=low, multiplier=1.0)[0],
+        False,
+    ),
+    **{how: (partial(replaced, how=how), False) for how in ("set", "diff", "network")},
+}
+
+
+def test_the_name_of_a_file_speaks_for_its_own_weights_alone(client: Client) -> None:
+    graph = Graph()
+    high, low = experts(graph).values()
+    lows = {name: make(graph, high, low) for name, (make, _) in WEIGHTS.items()}
+    nodes = {name: recipes.moe_sample(graph, model_low=model, steps=2)[0] for name, model in lows.items()}
+    reports = {name: graph.add("PreviewAny", source=[node, 1]) for name, node in nodes.items()}
+    run = client.run(graph)
+    said = "note: both experts are 'mini_t2v_high.safetensors'"
+    found = {name: said in run.output(node)["text"][0] for name, node in reports.items()}
+    assert found == {name: stays for name, (_, stays) in WEIGHTS.items()}
 
 
 def override(graph: Graph, model: Link, cfg: float) -> Link:

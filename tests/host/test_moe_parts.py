@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.host import recipes
 from tests.host.live import Client, Graph
-from tests.host.moe_runs import MASKED_BATCH, NOISE, chained, experts, relative, unequal
+from tests.host.moe_runs import (
+    MASKED_BATCH,
+    NOISE,
+    chained,
+    experts,
+    relative,
+    shifted,
+    unequal,
+    with_guider,
+    with_model,
+)
 from tests.host.recipes import Link
 
 SAMPLERS = ("euler", "dpmpp_2m", "uni_pc", "euler_cfg_pp", "heunpp2", "dpmpp_sde")
@@ -150,6 +161,36 @@ def test_a_guider_gives_the_same_each_time_it_is_used(client: Client) -> None:
         for use, seed in ((1, 5), (2, 6), (3, 5))
     )
     assert unequal(client, graph, {"again": (first, again), "another seed": (first, second)}) == ["another seed"]
+
+
+# What both ways say and refuse
+
+VIDEO_AND_SOUND = {"samples": {"nested": [{"tensor": [1, 16, 1, 8, 8]}, {"tensor": [1, 8, 4]}]}}
+WAYS = {with_guider: "WanCastMoEGuider", with_model: "WanCastMoEModel"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_latent_with_sound_is_refused_by_the_node_that_was_set_up(client: Client, way: Callable[..., Link]) -> None:
+    graph = Graph()
+    pair = dict(zip(("high", "low"), experts(graph).values(), strict=True))
+    graph.hash(way(graph, pair, {}, latent_image=graph.make(dict=VIDEO_AND_SOUND)))
+    assert client.fails(graph).message.startswith(
+        f"{WAYS[way]}: latent_image: found a nested latent of 2 parts, as of "
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_log_of_the_host_has_the_notes(client: Client, way: Callable[..., Link]) -> None:
+    graph, since = Graph(), datetime.now().isoformat()  # as the host writes it
+    files = {"high": recipes.IMAGE_HIGH, "low": recipes.IMAGE_LOW}
+    pair = {slot: shifted(graph, 5.0, name) for slot, name in files.items()}
+    common = {"cfg": 1.0, "steps": 4, "sampler_name": "dpm_2"} if way is with_model else {}
+    graph.hash(way(graph, pair, {}, latent_image=graph.make(**NOISE, unseen=way.__name__), **common))
+    client.run(graph)
+    log = "".join(entry["m"] for entry in client.get("/internal/logs/raw")["entries"] if entry["t"] >= since)
+    lists = "positive" if way is with_model else "positive and negative"  # at cfg 1 the negative one is not evaluated
+    assert f"WanCast: the high-noise expert and the low-noise expert will see an empty picture, because {lists} " in log
+    assert ("for dpm_2 the host makes a schedule of 5 steps" in log) == (way is with_model)
 
 
 # One MODEL

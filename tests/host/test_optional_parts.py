@@ -1,4 +1,4 @@
-"""The pack in hosts that each lack one optional package."""
+"""The pack in hosts that lack an optional package, or have one that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import pytest
 
 from devtools.server import HostServer
 from tests.host import recipes
-from tests.host.live import Client, Graph, prepare_base
+from tests.host.live import ROOT, Client, Graph, prepare_base
 from tests.host.recipes import NODES
 
 PACKAGES = ("insightface", "onnxruntime", "librosa")
+
+
+def raising(package: str) -> str:
+    """A module that fails as one that is not installed."""
+    return f'raise ModuleNotFoundError("No module named {package}", name={package!r})'
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def hosts(
         folder = tmp_path_factory.mktemp(f"without_{package}")
         hidden = folder / "hidden"
         hidden.mkdir()
-        (hidden / f"{package}.py").write_text(f'raise ImportError("No module named {package}")\n', encoding="ascii")
+        (hidden / f"{package}.py").write_text(f"{raising(package)}\n", encoding="ascii")
         base = prepare_base(folder / "base", models_dir)
         servers[package] = HostServer(sys.executable, host_dir, base, extra_env={"PYTHONPATH": str(hidden)})
     try:
@@ -45,7 +50,7 @@ def test_all_nodes_are_there_where_the_package_cannot_be_imported(hosts: dict[st
     server = hosts[package]
     command = [server.python, "-c", f"import {package}"]
     child = subprocess.run(command, env=server.env, cwd=server.base_dir, capture_output=True, text=True, check=False)
-    assert f"ImportError: No module named {package}" in child.stderr
+    assert f"ModuleNotFoundError: No module named {package}" in child.stderr
     info = Client(server.url).get("/object_info")
     assert {node for node, about in info.items() if about["python_module"] == "custom_nodes.WanCast"} == set(NODES)
 
@@ -62,3 +67,69 @@ def test_audio_features_names_the_missing_package_and_the_next_prompt_runs(hosts
     graph = Graph()
     graph.save(recipes.decoded(graph))
     client.run(graph)
+
+
+# What is used where a package or a file is not there
+
+SAID = {  # by what is in the place of a package
+    "insightface": (
+        raising("insightface"),
+        "an insightface pack needs the Python package 'insightface'. Install it with: pip install",
+    ),
+    "onnxruntime": ("raise SystemExit(1)", "an insightface pack needs the Python package 'onnxruntime', which is "),
+    "onnx": ("__version__ = '0.1'", "an .onnx file needs the Python package 'onnx', which is installed ("),
+}
+
+
+def printed(code: str, folder: Path, host_dir: Path, models_dir: Path) -> str:
+    """What the node's own code prints in a child process, beside modules in a folder."""
+    (folder / "wancast").symlink_to(ROOT)
+    start = f"""
+import sys
+sys.path[:0] = [{str(folder)!r}, {str(host_dir)!r}]
+sys.argv = ["main.py", "--cpu", "--models-directory", {str(models_dir)!r}]
+import comfy.options
+comfy.options.enable_args_parsing()
+import folder_paths
+folder_paths.models_dir = {str(models_dir)!r}
+from wancast.nodes.host import faces
+selection = faces.FaceSelection()
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", start + code], capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout
+
+
+@pytest.mark.parametrize("package", SAID)
+def test_a_package_that_cannot_be_used_is_named(host_dir: Path, models_dir: Path, tmp_path: Path, package: str) -> None:
+    content, said = SAID[package]
+    (tmp_path / f"{package}.py").write_text(f"{content}\n", encoding="ascii")
+    code = """
+try:
+    faces.InsightfacePack("mini_pack", selection, with_recogniser=True).networks
+except RuntimeError as error:
+    print("SAID:", error)
+"""
+    assert f"SAID: {said}" in printed(code, tmp_path, host_dir, models_dir)
+
+
+def test_auto_takes_the_landmarker_without_a_pack_and_says_what_to_get_without_both(
+    host_dir: Path, models_dir: Path, tmp_path: Path
+) -> None:
+    code = """
+faces.packs = dict
+print(faces.face_source({"face": "auto"}, selection, with_recogniser=False).label)
+faces.files.model_files = lambda folder: ["yolo.safetensors"]
+try:
+    faces.face_source({"face": "auto"}, selection, with_recogniser=False)
+except ValueError as error:
+    print(error)
+"""
+    source, message = printed(code, tmp_path, host_dir, models_dir).splitlines()[-2:]
+    assert source == "mediapipe mini_landmarker.safetensors, largest"
+    assert message.startswith(
+        "face: found neither an insightface pack nor ComfyUI's MediaPipe face landmarker; wanted "
+    )
+    assert "mediapipe_face_fp32.safetensors" in message and "buffalo_l" in message

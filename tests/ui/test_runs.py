@@ -45,3 +45,5 @@ def test_an_error_of_a_node_is_read_on_the_page(canvas: Canvas, live_host: HostS
     canvas.settle()
     text = canvas.page.evaluate("() => document.body.innerText")
     assert [word for word in words if word not in text] == []
+    canvas.page.evaluate("() => app.api.dispatchCustomEvent('execution_start', { prompt_id: '', timestamp: 0 })")
+    canvas.page.wait_for_function("(words) => !document.body.innerText.includes(words)", arg=words[-1])

@@ -11,14 +11,13 @@ import pytest
 from devtools import client as api
 from devtools.page import Canvas
 from devtools.server import HostServer
-from devtools.workflows import changes
+from devtools.workflows import FOLDERS, changes
 from tests.host.live import ROOT, Client, Json
 from tests.host.recipes import NODES
 
 PICTURES = ROOT / "test_out" / "ui"
 RUN_TIMEOUT_S = 300.0
-SHIPPED = sorted((ROOT / "workflows").glob("*.json"))
-DEMO = sorted((ROOT / "demo" / "workflows").glob("*.json"))
+SHIPPED, DEMO = (sorted(folder.glob("*.json")) for folder in FOLDERS)
 OURS = ["/extensions/WanCast/", *NODES]
 
 
@@ -31,7 +30,7 @@ def read(path: Path) -> Json:
 
 
 def test_every_workflow_has_a_twin_and_one_of_the_demo_holds_all_six_nodes() -> None:
-    for folder in (ROOT / "workflows", ROOT / "demo" / "workflows"):
+    for folder in FOLDERS:
         names = {path.name for path in folder.glob("*.json")}
         assert names and names == {path.name for path in (folder / "api").glob("*.json")}
     six = {name for name in NODES if not name.startswith("WanCast")}
@@ -67,8 +66,9 @@ def test_a_dropped_workflow_and_its_dropped_twin_give_the_prompt_of_the_twin(can
 
 
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
-def test_a_demo_workflow_runs_on_the_page(canvas: Canvas, live_host: HostServer, path: Path) -> None:
-    canvas.drop(path.name, read(path))
+def test_a_demo_workflow_opens_from_the_templates_and_runs(canvas: Canvas, live_host: HostServer, path: Path) -> None:
+    canvas.open_template(path.stem, len(read(path)["nodes"]))
+    assert canvas.page.get_by_role("dialog").count() == 0  # no word of missing models, pictures or nodes
     assert [node["type"] for node in canvas.nodes() if node["bad"]] == []
     entry = api.wait(live_host.url, canvas.run(), RUN_TIMEOUT_S)
     assert entry["status"]["completed"]
@@ -79,11 +79,14 @@ def test_a_demo_workflow_runs_on_the_page(canvas: Canvas, live_host: HostServer,
     assert canvas.errors_about(OURS) == []
 
 
-def test_the_template_dialog_offers_every_shipped_workflow_with_our_name_on_its_nodes(live_host: HostServer) -> None:
-    offered = Client(live_host.url).get("/workflow_templates")["WanCast"]
-    assert sorted(offered) == [path.stem for path in SHIPPED]
-    for path in SHIPPED:
-        address = f"{live_host.url}/api/workflow_templates/WanCast/{urllib.parse.quote(path.stem)}"
+@pytest.mark.parametrize(("pack", "paths"), [("WanCast", SHIPPED), ("wancast_demo", DEMO)])
+def test_the_template_dialog_offers_every_workflow_with_our_name_on_its_nodes(
+    live_host: HostServer, pack: str, paths: list[Path]
+) -> None:
+    offered = Client(live_host.url).get("/workflow_templates")[pack]
+    assert sorted(offered) == [path.stem for path in paths]
+    for path in paths:
+        address = f"{live_host.url}/api/workflow_templates/{pack}/{urllib.parse.quote(path.stem)}"
         content = json.loads(api.fetch(f"{address}.json"))
         assert content == read(path)
         assert api.fetch(f"{address}.jpg")[:3] == b"\xff\xd8\xff"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from wan_core.checks import (
     TEXT_FIX,
     checked_count,
-    checked_kind,
     checked_number,
     kind_of,
     require_choice,
     require_conditioning,
+    require_text,
 )
-from wan_core.errors import InputError
+from wan_core.errors import InputError, quoted
 
 TEXT_D = 64
 TEXT = torch.zeros(1, 7, TEXT_D)  # b n d
@@ -34,25 +35,18 @@ def test_a_value_is_said_in_words(value: object, words: str) -> None:
     assert kind_of(value) == words
 
 
-def test_a_value_of_our_own_socket_is_handed_on_and_anything_else_refused() -> None:
-    assert checked_kind(TEXT, torch.Tensor, name="identity", maker="IdentityEncode") is TEXT
-    assert refusal_of(lambda: checked_kind([1], torch.Tensor, name="identity", maker="IdentityEncode")) == (
-        "identity: found list; wanted the identity that IdentityEncode makes. Connect the output of IdentityEncode."
-    )
-
-
-@pytest.mark.parametrize("value", ["Strict", "", None, 0, ["latch"]])
+@pytest.mark.parametrize("value", ["Strict", "", None, 0, ["latch"], np.array(["latch", "strict"]), "\ud800"])
 def test_one_of_the_choices_passes_and_anything_else_is_refused(value: object) -> None:
     require_choice("latch", ("strict", "latch"), name="policy")
     assert refusal_of(lambda: require_choice(value, ("strict", "latch"), name="policy")) == (
-        f"policy: found {value!r}; wanted one of strict, latch. Pick one in the node."
+        f"policy: found {quoted(value)}; wanted one of strict, latch. Pick one in the node."
     )
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "half", None])
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, True, "half", None])
 def test_a_number_outside_its_range_is_refused(value: object) -> None:
     assert refusal_of(lambda: checked_number(value, 0.0, 1.0, name="switch.sigma")) == (
-        f"switch.sigma: found {value!r}; wanted a number from 0 to 1. Set it in the node."
+        f"switch.sigma: found {quoted(value)}; wanted a number from 0 to 1. Set it in the node."
     )
 
 
@@ -61,11 +55,19 @@ def test_a_number_in_its_range_is_handed_on(value: float) -> None:
     assert checked_number(value, 0.0, 1.0, name="switch.sigma") == value
 
 
-@pytest.mark.parametrize("value", [0, -1, 9, 1.5, "2", None])
+@pytest.mark.parametrize("value", [0, -1, 9, 1.5, True, "2", None])
 def test_a_count_outside_its_range_is_refused(value: object) -> None:
     assert [checked_count(count, 8, name="frames") for count in (1, 8)] == [1, 8]
     assert refusal_of(lambda: checked_count(value, 8, name="frames")) == (
-        f"frames: found {value}; wanted a whole number from 1 to 8. Set it in the node."
+        f"frames: found {quoted(value)}; wanted a whole number from 1 to 8. Set it in the node."
+    )
+
+
+@pytest.mark.parametrize("value", ["a\udfff", "\ud800", None, 1, ["a"]])
+def test_text_that_cannot_be_saved_is_refused(value: object) -> None:
+    require_text("two lines\n\U0001f600", name="blocks")
+    assert refusal_of(lambda: require_text(value, name="blocks")) == (
+        f"blocks: found {quoted(value)}; wanted text. Write it in the node."
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo import workflow
+from devtools import setup
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = workflow.shipped_workflow()
@@ -29,6 +30,16 @@ def test_the_miniature_keeps_every_node_title_and_link_of_the_shipped_workflow_a
     assert files and all(name.startswith("mini_") for name in files)
 
 
-@pytest.mark.parametrize("twin", sorted((ROOT / "demo" / "workflows" / "api").glob("*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "twin", sorted((ROOT / "demo" / "host_nodes" / "workflows" / "api").glob("*.json")), ids=lambda p: p.stem
+)
 def test_the_miniature_on_disk_is_made_from_the_shipped_workflow(twin: Path) -> None:
     assert json.loads(twin.read_text(encoding="utf-8")) == workflow.miniature(SHIPPED)
+
+
+def test_a_base_folder_holds_the_inputs_that_the_demo_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "CACHE", tmp_path)
+    loaders = [node["inputs"] for node in SHIPPED.values() if node["class_type"] in ("LoadImage", "LoadAudio")]
+    asked = {inputs[name] for inputs in loaders for name in ("image", "audio") if name in inputs}
+    assert len(asked) == 2
+    assert asked <= {path.name for path in (setup.base_folder("serve") / "input").iterdir()}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of, quoted
+from wan_core.notes import Note, note_lines
 
 
 def test_an_input_error_says_what_it_carries() -> None:
@@ -39,6 +42,20 @@ def test_the_innermost_node_keeps_its_name() -> None:
         raise UserError("no")
 
 
+def test_what_a_library_said_does_not_leave_the_node_with_the_error() -> None:
+    def fails() -> None:
+        with errors_of("MoESampler"):
+            try:
+                raise KeyError("\ud800")
+            except KeyError as error:
+                raise UserError("no") from error
+
+    with pytest.raises(UserError) as caught:
+        fails()
+    assert "".join(traceback.format_exception(caught.value)).isascii()
+    assert "KeyError" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_an_error_that_is_not_for_the_user_stays_as_it_is() -> None:
     with pytest.raises(ValueError, match="^no$"), errors_of("MoESampler"):
         raise ValueError("no")
@@ -59,6 +76,8 @@ def test_a_foreign_value_is_quoted_escaped_and_cut(value: object, words: str) ->
     assert quoted(value) == words
 
 
-def test_a_message_is_one_printable_line_of_bounded_length() -> None:
-    assert str(UserError("a\n\u202eb\udfff \u00e9")) == r"a\n\u202eb\udfff " + "\u00e9"
+def test_a_message_and_a_note_are_one_printable_line_of_bounded_length() -> None:
+    foreign, printed = "a\n\u202eb\udfff \u00e9", r"a\n\u202eb\udfff " + "\u00e9"
+    assert str(UserError(foreign)) == printed
+    assert note_lines([Note("code", foreign)]) == [f"note: {printed}"]
     assert len(UserError("k" * 2_000_000).text) < 2100

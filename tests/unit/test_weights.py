@@ -1,4 +1,4 @@
-"""What a weight may be, and how keys of a file are said."""
+"""What a weight may be, how keys of a file are said, and what the name of a file says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wan_core.weights import WeightFileError, difference, fault_of, require_plain_name, shown
+from wan_core.weights import WeightFileError, difference, fault_of, level_in_name, require_plain_name, shown
 
 NOT_FINITE, NOT_PLAIN = "holds NaN or an infinity", "is not stored as plain numbers"
 FP8_NAN = torch.tensor([0x7F], dtype=torch.uint8)
@@ -63,3 +63,36 @@ def test_a_file_differs_by_keys_shapes_and_whole_numbers() -> None:
         "without 'a' and with the unknown 'd' and with a wrong shape of 'b' and with whole numbers in 'c'"
     )
     assert difference(wanted, wanted) == ""
+
+
+LEVELS = {  # names as published or renamed -> the level that they say
+    "Wan2_2-T2V-A14B-{}_fp8_e4m3fn_scaled_KJ.safetensors": True,
+    "Wan2_2_Fun_VACE_module_A14B_{}_bf16.safetensors": True,
+    "Wan2.2-I2V-A14B-{}Noise-Q4_K_M.gguf": True,
+    "Wan22_A14B_T2V_{}_Lightning_4steps_lora_250928_rank128_fp16.safetensors": True,
+    "Wan_2_2_I2V_A14B_{}_lightx2v_4step_lora_v1030_rank_64_bf16.safetensors": True,
+    "Wan2.2-Lightning_T2V-A14B-4steps-lora_{}_fp16.safetensors": True,
+    "TurboWan2.2-I2V-A14B-{}-720P-quant.pth": True,
+    "Stand-In_wan2.2_T2V_A14B_{}.ckpt": True,
+    "{}_noise_model.safetensors": True,
+    "wan22_noise_{}.safetensors": True,
+    "high_vram_{}_noise_low_quality.safetensors": True,  # beside noise it counts, whatever else there is
+    "{}": True,
+    "{}_vram_wan2.2_t2v.safetensors": False,
+    "wan2.2_t2v_14B-{}-quality.safetensors": False,
+    "wan2.2_i2v_quality_{}_fp8.safetensors": False,
+    "i2v_{}Vram_fp8.safetensors": False,
+    "wan2.2_14B_{}_rank_64.safetensors": False,
+    "wan2.2_{}_steps.safetensors": False,
+    "{}8bit.safetensors": False,
+    "wan-{}2.safetensors": False,
+    "high_low_{}_merge.safetensors": False,
+    "high_noise_low_noise_{}.safetensors": False,
+}
+
+
+@pytest.mark.parametrize("level", ["high", "low", "HIGH", "LOW", "High", "Low"])
+def test_a_name_says_a_level_beside_noise_or_between_words_of_such_names(level: str) -> None:
+    says = {name: level_in_name(f"low/{name.format(level)}") for name in LEVELS}
+    assert says == {name: level.lower() if counts else None for name, counts in LEVELS.items()}
+    assert level_in_name(r"low\wan22RemixT2VI2V_i2vHighV20.safetensors") == "high"

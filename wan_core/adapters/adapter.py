@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -40,8 +40,10 @@ class AdapterNetwork(nn.Module):
 class Adapter:
     """What a lock needs to know of the weights that it puts into a Wan model."""
 
-    network: AdapterNetwork
-    patcher: Any  # how the host loads the network; the host must find it alive as long as the network is
+    network: AdapterNetwork = field(repr=False)
+    patcher: Any = field(
+        repr=False
+    )  # how the host loads the network; the host must find it alive as long as the network is
     width_d: int  # of the Wan model that it fits
     blocks: tuple[int, ...]  # of the Wan model that any part acts in, ascending
     names: tuple[str, ...]  # weight files, as the user selected them

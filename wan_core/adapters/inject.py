@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ from .passes import (
     video_tokens,
 )
 from .stand_in import corner_of, portraits_between
-from .terms import Attention, AttentionCall, SideTerm, require_no_mask, with_portraits, with_terms
+from .terms import HEAD_GROUPS, Attention, AttentionCall, SideTerm, require_no_mask, with_portraits, with_terms
 from .tokens import token_weights, without_excess
 from .wan import OF_DANCER, WanNetwork, unrotate
 
@@ -64,7 +64,7 @@ class IdentityInjection:
     """A wrapper of the host's diffusion model that puts identities into it."""
 
     locks: tuple[Lock, ...]
-    cache: KvCache
+    cache: KvCache = field(repr=False)
     node: str  # whose name stands in its errors and warnings
 
     def __call__(
@@ -200,10 +200,10 @@ class PassOverride:
         block = (call.get("transformer_options") or {}).get("block_index")
         kind = self.order.classify_next(q, k, block)
 
-        def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def run(q: Tensor, k: Tensor, v: Tensor, **changed: Any) -> Tensor:
             if self.earlier is not None:
                 return self.earlier(attention, q, k, v, *args, **call)
-            return (self._chosen_by_block(kind, q) or attention)(q, k, v, *args, **call)
+            return (self._chosen_by_block(kind, q) or attention)(q, k, v, *args, **call | changed)
 
         def beside(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return attention(q, k, v, *args, **{**call, "mask": None})
@@ -218,7 +218,9 @@ class PassOverride:
             terms = [(lock.strength, lock, pair) for lock in self.locks if (pair := lock.in_block(lock.ip, block))]
             return self._on_video(run(q, k, v), q, terms, beside)
         heads = call["heads"] if "heads" in call else args[0]
-        return self._self_attention(AttentionCall(run, q, k, v, self.video.span), block, heads, call, beside)
+        # another node's override gets its heads together, as it would without us
+        groups = HEAD_GROUPS if self.earlier is None and "heads" in call else 1
+        return self._self_attention(AttentionCall(run, q, k, v, self.video.span, heads, groups), block, call, beside)
 
     def _chosen_by_block(self, kind: Call, q: Tensor) -> Attention | None:
         """What a block computes this call with, as without an override; None where it leaves that to the host."""
@@ -229,9 +231,7 @@ class PassOverride:
         chosen: Attention | None = None if choice is None else choice.function
         return chosen
 
-    def _self_attention(
-        self, call: AttentionCall, block: int, heads: int, options: Options, attend: Attention
-    ) -> Tensor:
+    def _self_attention(self, call: AttentionCall, block: int, options: Options, attend: Attention) -> Tensor:
         """Self-attention with the portraits' keys and values in it and the terms of the references beside it, b n d."""
         portraits = [(lock, pair) for lock in self.locks if (pair := lock.in_block(lock.stand_in, block))]
         if portraits:
@@ -241,7 +241,7 @@ class PassOverride:
         terms = [(lock.ref_strength, lock, pair) for lock in self.locks if (pair := lock.in_block(lock.ref, block))]
         if not terms or self.positions is None:
             return out
-        q = unrotate(call.q[:, call.video].unflatten(-1, (heads, -1)), self.positions).flatten(2)
+        q = unrotate(call.q[:, call.video].unflatten(-1, (call.heads, -1)), self.positions).flatten(2)
         return self._on_video(out, q, terms, attend)
 
     def _on_video(self, out: Tensor, q: Tensor, terms: list[SideTerm], attend: Attention) -> Tensor:

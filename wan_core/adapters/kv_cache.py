@@ -93,9 +93,27 @@ class KvCache:
         with self._lock:
             for key in list(self._on_device):
                 self._park(key)
-            for key in [key for key in self._in_ram if is_gone(key)]:
-                del self._in_ram[key]
+            self._drop_gone()
             self._shrink_ram()
+
+    def drop_gone(self) -> None:
+        """Drops the entries of models that are gone; while the cache is at work it waits for the next rest instead."""
+        if self._lock.acquire(blocking=False):  # a model may go at any time, also while this very thread is in here
+            try:
+                self._drop_gone()
+            finally:
+                self._lock.release()
+
+    def clear(self) -> None:
+        """Drops every entry."""
+        with self._lock:
+            self._on_device.clear()
+            self._in_ram.clear()
+
+    def _drop_gone(self) -> None:
+        for entries in (self._on_device, self._in_ram):
+            for key in list(filter(is_gone, entries)):
+                del entries[key]
 
     def _shrink(self, device: str) -> None:
         own = OrderedDict((key, entry) for key, entry in self._on_device.items() if key[1] == device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -27,7 +27,8 @@ Pair = tuple[Tensor, Tensor]  # keys and values
 class Lock:
     """One identity, the parts of an adapter that put it in, and where they act."""
 
-    content: tuple[str, ...]  # of adapter, identity, and what is read of it: equal ones give equal keys and values
+    # of adapter, identity, and what is read of it: equal ones give equal keys and values
+    content: tuple[str, ...] = field(repr=False)
     ip: IpTerm | None
     ref: RefTerm | None
     stand_in: StandInTerm | None
@@ -37,7 +38,7 @@ class Lock:
     start_percent: float  # of the model's schedule, 0 is pure noise
     end_percent: float
     apply_to: str  # one of APPLY_TO; auto: stand_in on both prompts, the others with the null identity on the negative
-    mask: Tensor | None  # f|1 h w in [0, 1], where in the picture; None: everywhere
+    mask: Tensor | None = field(repr=False)  # f|1 h w in [0, 1], where in the picture; None: everywhere
     frame_weights: Keyframes  # when; empty: always
     kept_as: str  # one of KEPT_AS: the type in which keys and values wait
 
@@ -73,10 +74,10 @@ class ActiveLock:
     blocks: frozenset[int]
     sources: tuple[int | None, ...]  # of ip and ref, for each row
     rows: frozenset[int]  # that stand_in acts on
-    token_weights: Tensor | None  # of each video token; None where all are 1
-    ip: KeysValues
-    ref: KeysValues
-    stand_in: KeysValues
+    token_weights: Tensor | None = field(repr=False)  # of each video token; None where all are 1
+    ip: KeysValues = field(repr=False)
+    ref: KeysValues = field(repr=False)
+    stand_in: KeysValues = field(repr=False)
 
     @classmethod
     def of(cls, lock: Lock, context: PassContext) -> ActiveLock:

@@ -11,7 +11,7 @@ square; full by the norm of the Wan model's cross-attention, and it adds tokens 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +125,7 @@ class IpTerm:
     """Identity tokens of Lynx: a term of cross-attention."""
 
     # of the identity and of the null identity, 2 n d each in fp32 and in RAM, keys before the norm
-    unnormed: KeysValues
+    unnormed: KeysValues = field(repr=False)
     is_normed_by_model: bool  # by the block's own norm of keys; else by their root mean square
 
     @classmethod
@@ -141,7 +141,7 @@ class IpTerm:
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
-        return "ip", context.weights_key if self.is_normed_by_model else None, context.like.dtype
+        return "ip", context.weights_key, context.like.dtype
 
     def keys_values(self, context: PassContext) -> KeysValues:
         """Normed keys and values, 2 n d, in the type of the pass and on its device."""
@@ -165,9 +165,9 @@ def rms_normalise(x: Tensor, eps: float = KEY_EPS) -> Tensor:
 class RefTerm:
     """The reference picture of Lynx: a term of self-attention."""
 
-    network: LynxRef
-    latents: Tensor  # 2 c 1 h w: of the face crop, and of a grey picture for the null identity
-    text: Tensor  # 1 n d, the embedded text that describes both
+    network: LynxRef = field(repr=False)
+    latents: Tensor = field(repr=False)  # 2 c 1 h w: of the face crop, and of a grey picture for the null identity
+    text: Tensor = field(repr=False)  # 1 n d, the embedded text that describes both
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""

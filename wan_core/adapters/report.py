@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from ..errors import printable
 from ..notes import note_lines
 from .adapter import Adapter, AdapterParams
 from .lock import Lock
@@ -36,7 +37,7 @@ def label_of(params: AdapterParams, stand_in_expert: str | None) -> str:
 def describe_adapter(adapter: Adapter) -> str:
     """The files, and one line for each part: blocks, sizes, how it is stored."""
     network, params = adapter.network, adapter.network.params
-    lines = [f"{adapter.label}: {', '.join(adapter.names)}", f"model width {adapter.width_d}"]
+    lines = [f"{adapter.label}: {', '.join(map(printable, adapter.names))}", f"model width {adapter.width_d}"]
     if params.ip:
         registers = f" and {params.ip.registers} registers" if params.ip.registers else ""
         lines.append(

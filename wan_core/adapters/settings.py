@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -31,8 +31,8 @@ class LockSettings:
     apply_to: str = AUTO  # one of APPLY_TO; auto: a portrait on both prompts, the others with the null identity on one
     identity_guidance: float = 0.0  # a guidance scale of the identity alone; 0: none
     frame_weights: str = ""  # by pixel frame, as in "0:1, 40:0.5"; empty: always 1
-    mask: object = None  # f|1 h w in [0, 1], where in the picture; None: everywhere
-    ref_text: object = None  # the CONDITIONING that describes the reference picture
+    mask: object = field(default=None, repr=False)  # f|1 h w in [0, 1], where in the picture; None: everywhere
+    ref_text: object = field(default=None, repr=False)  # the CONDITIONING that describes the reference picture
     kept_as: str = AS_MODEL  # one of KEPT_AS: the type in which keys and values wait
 
 

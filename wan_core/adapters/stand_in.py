@@ -8,7 +8,7 @@ are no LoRA of the model: nothing is merged into it. How the video attends to it
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -106,8 +106,8 @@ def portraits_between(is_everywhere: Sequence[bool]) -> list[int]:
 class StandInTerm:
     """The portrait of Stand-In: more keys and values of self-attention."""
 
-    network: StandIn
-    latent: Tensor  # 1 c 1 h w
+    network: StandIn = field(repr=False)
+    latent: Tensor = field(repr=False)  # 1 c 1 h w
     expert: str | None  # "high" or "low", the expert that it was trained for; None where its file does not say
 
     def first_position(self, context: PassContext) -> RopePosition:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,16 +16,20 @@ from .lock import ActiveLock, Pair
 Attention = Callable[..., Tensor]  # (q, k, v, heads=..., ...) -> out, each b n d
 SideTerm = tuple[float, ActiveLock, Pair]  # strength, whose, keys and values
 
+HEAD_GROUPS = 4  # longer keys and values of a 14B video are 0.7 GB, which would be the peak of a step
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionCall:
     """One attention call of the model: how it runs, and where in its queries the video lies."""
 
-    run: Attention  # (q, k, v) -> out
+    run: Attention  # (q, k, v) -> out; of fewer heads with heads=
     q: Tensor  # b n d
     k: Tensor  # b m d
     v: Tensor  # b m d
     video: slice  # of the queries
+    heads: int
+    head_groups: int = HEAD_GROUPS  # that portraits are joined in one after another
 
 
 # Terms beside the call
@@ -64,50 +68,64 @@ def with_portraits(call: AttentionCall, portraits: Sequence[tuple[ActiveLock, Pa
         return _with_portraits_of(call, [portraits[n] for n in numbers])
     out = torch.empty_like(call.q)
     for numbers, rows in groups.items():
-        part = AttentionCall(call.run, call.q[rows], call.k[rows], call.v[rows], call.video)
+        part = replace(call, q=call.q[rows], k=call.k[rows], v=call.v[rows])
         out[rows] = _with_portraits_of(part, [portraits[n] for n in numbers])
     return out
 
 
 def _with_portraits_of(call: AttentionCall, portraits: Sequence[tuple[ActiveLock, Pair]]) -> Tensor:
-    k, v = _joined(call.k, call.v, [pair for lock, pair in portraits if lock.is_plain])
+    plain = [pair for lock, pair in portraits if lock.is_plain]
     moving = [(_shares(call, lock), pair) for lock, pair in portraits if not lock.is_plain]
     if not moving:
-        return call.run(call.q, k, v)
+        return _attention_with(call, plain)
     shares = torch.stack([share for share, _ in moving])  # p n
     is_whole = (shares == 1).any(dim=0) & ((shares != 0).sum(dim=0) == 1)  # n: these tokens are one portrait's alone
     out = torch.empty_like(call.q)
-    _fill(out, ~is_whole, call, k, v)
+    _fill(out, ~is_whole, call, plain)
     for share, pair in moving:
-        _fill(out, is_whole & (share != 0), call, *_joined(k, v, [pair]))
+        _fill(out, is_whole & (share != 0), call, [*plain, pair])
     is_moved = ~is_whole & (shares != 0).any(dim=0)  # n
     if is_moved.any():
-        part = AttentionCall(call.run, call.q[:, is_moved], k, v, call.video)
-        out[:, is_moved] = _moved(part, out[:, is_moved], [(share[is_moved], pair) for share, pair in moving])
+        part = replace(call, q=call.q[:, is_moved])
+        moved = out[:, is_moved]
+        y = moved.clone()
+        for share, pair in moving:
+            with_it = torch.zeros_like(y)
+            _fill(with_it, share[is_moved] != 0, part, [*plain, pair])
+            moved += share[is_moved].to(y)[:, None] * (with_it - y)
+        out[:, is_moved] = moved
     return out
 
 
-def _moved(call: AttentionCall, y: Tensor, moving: Sequence[tuple[Tensor, Pair]]) -> Tensor:
-    """y moved by each portrait's share (n) towards what it would be with it, b n d."""
-    out = y.clone()
-    for share, pair in moving:
-        with_it = torch.zeros_like(y)
-        _fill(with_it, share != 0, call, *_joined(call.k, call.v, [pair]))
-        out += share.to(out)[:, None] * (with_it - y)
-    return out
-
-
-def _fill(out: Tensor, selected: Tensor, call: AttentionCall, k: Tensor, v: Tensor) -> None:
+def _fill(out: Tensor, selected: Tensor, call: AttentionCall, pairs: Sequence[Pair]) -> None:
     """Writes the attention of the selected queries (a mask, n) into ``out``, b n d; the others are not computed."""
     if selected.all():
-        out.copy_(call.run(call.q, k, v))
+        out.copy_(_attention_with(call, pairs))
     elif selected.any():
-        out[:, selected] = call.run(call.q[:, selected], k, v)
+        out[:, selected] = _attention_with(replace(call, q=call.q[:, selected]), pairs)
+
+
+def _attention_with(call: AttentionCall, pairs: Sequence[Pair]) -> Tensor:
+    """Attn(q, [K; K_i, ...], [V; V_i, ...]), some heads after others: one group at a time is there twice."""
+    if not pairs:
+        return call.run(call.q, call.k, call.v)
+    if call.head_groups == 1:
+        return call.run(call.q, *_joined(call.k, call.v, pairs))
+    out, head_d = torch.empty_like(call.q), call.q.shape[-1] // call.heads
+    step = -(-call.heads // call.head_groups)
+    for first in range(0, call.heads, step):
+        own = slice(first * head_d, (first + step) * head_d)  # of the columns
+        own_pairs = [(keys[..., own], values[..., own]) for keys, values in pairs]
+        # no name for what is joined: it goes before the next group comes
+        out[..., own] = call.run(
+            call.q[..., own],
+            *_joined(call.k[..., own], call.v[..., own], own_pairs),
+            heads=min(step, call.heads - first),
+        )
+    return out
 
 
 def _joined(k: Tensor, v: Tensor, pairs: Sequence[Pair]) -> Pair:
-    if not pairs:
-        return k, v
     keys = [k, *(pair[0].to(k).expand(len(k), -1, -1) for pair in pairs)]
     values = [v, *(pair[1].to(v).expand(len(v), -1, -1) for pair in pairs)]
     return torch.cat(keys, dim=1), torch.cat(values, dim=1)

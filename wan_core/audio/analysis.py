@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,7 +36,7 @@ class AudioEncoder(Protocol):
 class AudioRequest:
     """A recording, and the video that it is for; the values are checked when it is analysed."""
 
-    audio: object  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
+    audio: object = field(repr=False)  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
     fps: float | Fraction
     frames: int = 0  # 0: as many as the recording lasts
 
@@ -48,7 +48,7 @@ class AudioAnalysis:
     sound: Sound  # as it came
     fitted: Sound  # cut, or padded with silence at its end, to the frames
     tracks: TrackSet
-    encoded: Mapping[str, Any] | None  # the host's AUDIO_ENCODER_OUTPUT of the fitted sound, and the tracks in it
+    encoded: Mapping[str, Any] | None = field(repr=False)  # the host's AUDIO_ENCODER_OUTPUT, and the tracks in it
     chunks: int  # S2V sampling chunks that it takes to make the frames
     notes: tuple[Note, ...]
 

@@ -18,6 +18,7 @@ FLOOR_DB = -80.0
 RATE_HZ = 16000  # of the onsets; what wav2vec2 hears
 HOP_SAMPLES = 320  # at 16 kHz: 20 ms
 WINDOW_SAMPLES = 1024  # at 16 kHz: 64 ms
+WINDOWS_AT_ONCE = 4096
 DECAY_SAMPLES = 2 * WINDOW_SAMPLES  # at 16 kHz: this long after the end of the sound every track is at rest
 
 
@@ -36,17 +37,34 @@ class TrackSet:
 
 def rms_db(samples: Tensor, edges: Tensor) -> Tensor:
     """Level between the edges in dB of full scale, -80 at least: s, f+1 -> f."""
-    total = pad(samples.square().cumsum(0), (1, 0))  # s+1
+    total = pad(samples, (1, 0)).square_().cumsum_(0)  # s+1
     inside = edges.clamp(max=len(samples))  # f+1
     mean_square = total[inside].diff() / inside.diff().clamp(min=1)  # f
     return 10 * torch.log10(mean_square.clamp(min=10 ** (FLOOR_DB / 10)))  # f
 
 
 def onset_strength(samples: Tensor, frames: int, fps: Fraction) -> Tensor:
-    """librosa's onset envelope of a 16 kHz signal, one value every 20 ms, at the middle of every frame: s -> f."""
-    padded = numpy.pad(samples.numpy(), (0, max(0, WINDOW_SAMPLES - len(samples))))
+    """librosa's onset envelope of a 16 kHz signal, one value every 20 ms, at the middle of every frame: s -> f.
+
+    The spectrum is taken piece by piece: all of it would be ten times the signal.
+    """
     librosa = load_librosa()
-    envelope = librosa.onset.onset_strength(y=padded, sr=RATE_HZ, hop_length=HOP_SAMPLES, n_fft=WINDOW_SAMPLES)  # k
+    shape = {"sr": RATE_HZ, "hop_length": HOP_SAMPLES, "n_fft": WINDOW_SAMPLES}
+    longest = max(WINDOW_SAMPLES, len(samples))
+    around = WINDOW_SAMPLES // 2  # windows are centred
+    padded = numpy.pad(samples.numpy(), (around, around + longest - len(samples)))
+    count = 1 + longest // HOP_SAMPLES  # k
+    bands = [
+        librosa.feature.melspectrogram(
+            y=padded[first * HOP_SAMPLES : (min(count, first + WINDOWS_AT_ONCE) - 1) * HOP_SAMPLES + WINDOW_SAMPLES],
+            center=False,
+            fmax=RATE_HZ / 2,
+            **shape,
+        )
+        for first in range(0, count, WINDOWS_AT_ONCE)
+    ]  # each m k'
+    loudness_db = librosa.power_to_db(numpy.concatenate(bands, axis=1))  # m k
+    envelope = librosa.onset.onset_strength(S=loudness_db, **shape)  # k
     place = frame_centres_s(frames, fps) * (RATE_HZ / HOP_SAMPLES)  # f, in steps of the envelope
     return torch.from_numpy(numpy.interp(place.numpy(), numpy.arange(len(envelope)), envelope))  # f
 

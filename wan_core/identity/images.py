@@ -140,7 +140,7 @@ def square_crop(picture: Tensor) -> Tensor:
             "images",
             found=f"{width_px} x {height_px} px",
             wanted="a square crop that is aligned to the ArcFace template",
-            fix="Crop the image, or choose another way to find the face.",
+            fix="Choose auto in face, which finds the face in the picture, or crop it so.",
         )
     require_face_size("images", width_px)
     if width_px == CROP_PX:

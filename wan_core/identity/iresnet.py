@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from ..notes import Note
 from .record import CROP_PX, IDENTITY_D
 
 LEADING_NODES = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
+INPUT_TYPES, OUTPUT_TYPES = ("float32", "uint8"), ("float32", "float16", "float64")
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -24,6 +25,8 @@ class OnnxParams:
     inputs: tuple[tuple[int | None, ...], ...]  # shape of each
     outputs: tuple[tuple[int | None, ...], ...]  # shape of each
     first_nodes: tuple[str, ...]  # names of the first LEADING_NODES nodes
+    input_types: tuple[str, ...]  # of each
+    output_types: tuple[str, ...]  # of each
 
     @property
     def role(self) -> str:
@@ -61,13 +64,17 @@ def require_recogniser(params: OnnxParams, name: str) -> None:
     found = None
     if params.role != "recognition":
         sizes = ", ".join(_shape(shape) for shape in params.inputs) or "nothing"
-        found = f"{name!r}, a network for {params.role} (it takes {sizes} and has {len(params.outputs)} outputs)"
+        found = f"{quoted(name)}, a network for {params.role} (it takes {sizes} and has {len(params.outputs)} outputs)"
     elif params.inputs[0][1] not in (3, None) or params.inputs[0][2] != CROP_PX:
-        found = f"{name!r}, which takes {_shape(params.inputs[0])}"
+        found = f"{quoted(name)}, which takes {_shape(params.inputs[0])}"
     elif len(params.outputs) != 1:
-        found = f"{name!r} with {len(params.outputs)} outputs"
+        found = f"{quoted(name)} with {len(params.outputs)} outputs"
     elif params.outputs[0][-1:] not in ((IDENTITY_D,), (None,)):
-        found = f"{name!r}, whose output is {_shape(params.outputs[0])}"
+        found = f"{quoted(name)}, whose output is {_shape(params.outputs[0])}"
+    elif params.input_types[0] not in INPUT_TYPES:
+        found = f"{quoted(name)}, which takes pictures as {params.input_types[0]}"
+    elif params.output_types[0] not in OUTPUT_TYPES:
+        found = f"{quoted(name)}, whose output is of {params.output_types[0]}"
     if found:
         raise not_a_recogniser(found)
 
@@ -75,7 +82,7 @@ def require_recogniser(params: OnnxParams, name: str) -> None:
 def require_embedding(shape: Sequence[int], name: str) -> None:
     """Raises InputError unless what a network gave for one face is one vector of 512."""
     if tuple(shape) != (1, IDENTITY_D):
-        raise not_a_recogniser(f"{name!r}, which gave numbers of shape {_shape(tuple(shape))}")
+        raise not_a_recogniser(f"{quoted(name)}, which gave numbers of shape {_shape(tuple(shape))}")
 
 
 def not_a_recogniser(found: str) -> InputError:

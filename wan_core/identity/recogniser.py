@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from ..weights import Operations, StateDict
 from .ir_network import build_ir_backbone
 from .iresnet import Normalisation
@@ -83,7 +83,7 @@ def embed(recogniser: Recogniser, crops: Tensor, on_face: Callable[[int], None] 
         if not 0 < norm < float("inf"):
             raise InputError(
                 "encoder",
-                found=f"an embedding of length {norm:g} for face {number}",
+                found=f"an embedding of length {norm:g} from {quoted(recogniser.space.name)} for face {number}",
                 wanted="finite embeddings",
                 fix="The weight file is damaged, or not a recogniser: pick another one.",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..errors import printable
 from .encoding import EncodeResult, Recognition
 from .faces import Face
 from .images import Pictures
@@ -27,7 +28,7 @@ def describe(result: EncodeResult) -> str:
     references = result.found.references
     lines = [
         _recogniser_line(recognition),
-        f"faces: {result.source}",
+        f"faces: {printable(result.source)}",
         *_sampling_lines(pictures),
         *(line for detected in result.found.detections for line in _detection_lines(detected)),
         *(line for position in range(len(references)) for line in _reference_lines(position, references, recognition)),
@@ -41,7 +42,7 @@ def _recogniser_line(recognition: Recognition | None) -> str:
     if recognition is None:
         return f"no recogniser: {WITHOUT_VECTORS}; Stand-In can use it, and Lynx's reference layers alone"
     space = recognition.space
-    return f"encoder: {space.name} ({recognition.label}), sha256 {space.sha256[:12]}"
+    return f"encoder: {printable(space.name)} ({recognition.label}), sha256 {space.sha256[:12]}"
 
 
 def _sampling_lines(pictures: Pictures) -> Iterator[str]:

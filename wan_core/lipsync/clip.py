@@ -15,7 +15,7 @@ from ..checks import checked_fps
 from ..errors import InputError
 from ..media.colour import Pixels
 from ..media.sound import Sound, checked_sound, mono_at
-from ..media.source import VideoSource
+from ..media.source import SOUND_MARGIN_S, VideoSource
 from .mfcc import RATE_HZ, mfcc, to_int16_scale
 from .network import FRAMES_SEEN
 
@@ -28,7 +28,6 @@ SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so
 SHORTEST_S = SHORTEST_TICKS / TICKS_PER_S
 SLOWEST_FPS = Fraction(TICKS_PER_S, FRAMES_SEEN)  # a picture in every window
 LONGEST_S = 3600
-SOUND_MARGIN_S = 1  # of sound after the last picture, so that the resampler's filter sees what follows
 SILENCE_DB = -80.0
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
@@ -59,7 +58,9 @@ def checked_clip(frames: object, fps: object, audio: object) -> Clip:
         white, (count, height_px, width_px, _) = 1.0, batch.shape
     rate = checked_fps(fps)
     _require_length(count, rate)
-    samples = mono_at(_beside(checked_sound(audio), count / rate), RATE_HZ)  # s
+    sound = checked_sound(audio)
+    beside = sound.waveform[:, : math.ceil((count / rate + SOUND_MARGIN_S) * sound.rate_hz)]  # c s
+    samples = mono_at(Sound(beside, sound.rate_hz), RATE_HZ)  # s
     _require_speech(samples)
     sources = tick_sources(count, rate)  # k
     windows = min(len(sources), len(samples) // SAMPLES_PER_TICK) - FRAMES_SEEN  # as many as the reference scores
@@ -79,11 +80,6 @@ def _require_length(frames: int, fps: Fraction) -> None:
         raise InputError("frames", found=found, wanted=wanted, fix=fix)
     if ticks > LONGEST_S * TICKS_PER_S:
         raise InputError("frames", found=found, wanted=f"at most {LONGEST_S} s", fix="Check a part of it.")
-
-
-def _beside(sound: Sound, picture_s: Fraction) -> Sound:
-    """What of the sound can be heard while there are pictures, and a little more."""
-    return Sound(sound.waveform[:, : math.ceil((picture_s + SOUND_MARGIN_S) * sound.rate_hz)], sound.rate_hz)
 
 
 def _checked_frames(frames: object) -> Tensor:
@@ -151,7 +147,7 @@ def lip_picture(pixels: Tensor, white: float = 1.0) -> Tensor:
 
     One colour after the other, so that a large picture takes little beside itself.
     """
-    return torch.stack([_resized(pixels[..., colour].float() * (255 / white)) for colour in (2, 1, 0)])  # 3 224 224
+    return torch.stack([_resized(pixels[..., colour].float()) for colour in (2, 1, 0)]) * (255 / white)  # 3 224 224
 
 
 def _resized(plane: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -34,7 +34,7 @@ class SyncScore:
     confidence: float  # median distance over all shifts minus the least: 0 or more, higher is surer
     distance: float  # least mean distance: lower is better
     median: float  # median distance over all shifts
-    curve: Tensor  # 31: mean distance at offsets 15, 14, ... -15; NaN where under half of the windows have both
+    curve: Tensor = field(repr=False)  # 31: mean distance at offsets 15 to -15; NaN if under half can be compared
 
     @property
     def offset_ms(self) -> float:

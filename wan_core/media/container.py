@@ -1,6 +1,7 @@
 """A video file while it is recorded, and the finished file that its packets are copied into.
 
-The recording is fragmented: whatever lies on the disk plays up to its last keyframe, even when nothing follows.
+The recording is fragmented, a picture at a time: whatever has left the encoder lies on the disk one picture later, and
+plays, even when nothing follows.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from .soundtrack import SoundPlan, Soundtrack, blocks
 
 # delay_moov: without it the header is written before the delays of the encoders are known, and the picture then
 # starts some frames later than the sound.
-FRAGMENTED = "frag_keyframe+empty_moov+delay_moov+default_base_moof+use_metadata_tags"
-FINISHED = "faststart+use_metadata_tags"
+FRAGMENTED = {
+    "movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof+use_metadata_tags",
+    "frag_duration": "1",  # microseconds: a fragment a picture; frag_every_frame would give the sound wrong times
+}
+FINISHED = {"movflags": "faststart+use_metadata_tags"}
 FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 CLUSTER_MS = 1000  # a piece of a Matroska file
 SMALLEST_TIMESCALE = 10000  # ticks a second of an MP4 track; fewer are unusual
@@ -36,12 +40,12 @@ class StreamTotals:
     size_bytes: int
 
 
-def muxer_options(encoder: VideoEncoder, movflags: str) -> dict[str, str]:
+def muxer_options(encoder: VideoEncoder, mov: Mapping[str, str]) -> dict[str, str]:
     """FFmpeg's options for the encoder's container."""
     if encoder.container == "mkv":
         return {"cluster_time_limit": str(CLUSTER_MS)}
     ticks = encoder.fps.numerator  # a second: every frame has a whole number of them, so that no rate is rounded
-    return {"movflags": movflags, "video_track_timescale": str(ticks * -(-SMALLEST_TIMESCALE // ticks))}
+    return {**mov, "video_track_timescale": str(ticks * -(-SMALLEST_TIMESCALE // ticks))}
 
 
 class Recording:

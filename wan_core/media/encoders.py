@@ -12,7 +12,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import InputError
 from .colour import FFV1_RGB, ReusablePicture, encodable, tag
-from .threads import ordinary_threads
+from .threads import ordinary_threads, x264_threads
 
 CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
 CHOICES = ("software", "hardware")
@@ -23,7 +23,6 @@ SIDE_LIMIT_PX = {"h264": 4096}  # the largest side of any H.264 level that playe
 BITS_PER_PIXEL = {"h264": 0.4, "hevc": 0.4, "av1": 0.4, "prores": 4.5, "ffv1": 17.0}  # grainy 720P, quality 18
 ESTIMATE_QUALITY, HALVING_STEPS = 18, 6  # six steps of crf halve the bits
 REORDERED_FRAMES = 3  # x265 invents the decoding times of clips shorter than this, unless they have no B-frames
-X264_THREADS = "4"  # keep up with any decode; left alone it takes 3 for 2 cores, each 12 MB of 720P, up to 22
 LARGEST_RATE = 2**31 - 1  # FFmpeg holds a rate as two 32-bit integers
 
 Options = Callable[[int], dict[str, str]]
@@ -85,9 +84,7 @@ def _video_toolbox(quality: int) -> dict[str, str]:
 
 
 SOFTWARE = {
-    "h264": Candidate(
-        "libx264", "yuv420p", lambda quality: {"preset": "medium", "crf": str(quality), "threads": X264_THREADS}
-    ),
+    "h264": Candidate("libx264", "yuv420p", lambda quality: {"preset": "medium", "crf": str(quality)}),
     "hevc": Candidate(
         "libx265",
         "yuv420p",
@@ -167,6 +164,8 @@ def configure(context: av.VideoCodecContext, encoder: VideoEncoder, frames: int)
     if frames < REORDERED_FRAMES:
         context.max_b_frames = 0
     context.thread_type = "AUTO"  # PyAV's own choice cuts every picture of x264 into one slice a processor
+    if encoder.name == "libx264":  # the others choose well themselves
+        context.thread_count = x264_threads(encoder.width * encoder.height)
     tag(context)
     context.options = dict(encoder.options)
     with ordinary_threads():

@@ -1,17 +1,32 @@
-"""Names, room and the moment a video file appears in its folder."""
+"""Names, room, the moment a video file appears in its folder, and what a process that was killed left there."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from logging import getLogger
 from typing import BinaryIO
 
-from ..errors import InputError
+from ..errors import InputError, quoted
+
+if os.name != "nt":
+    import fcntl
 
 MIB = 2**20
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, over the quota, over the largest file allowed
+LONGEST_PART_BYTES = 200  # with the number, the ending and the mark of an unfinished file it fits any file system
+MOST_PARTS = 16
+FORBIDDEN = frozenset('<>:"|?*')  # on Windows; the colon is also that of a drive and of a stream
+DEVICES = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$")) | {
+    f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789\u00b9\u00b2\u00b3"
+}
+PARTIAL = re.compile(r"\.(.+_\d{5,}_\.(?:mp4|mov|mkv))(?:\.copy)?\.partial", re.DOTALL)
+
+log = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +61,46 @@ class NumberedFile:
         return NumberedFile(self.folder, self.stem, self.counter + 1, self.extension)
 
 
+# The user's name for a file
+
+
+def checked_prefix(prefix: object) -> str:
+    """The subfolders and the name that a prefix means, with "/" between them; raises InputError for any other text.
+
+    The rules of Windows hold everywhere: folders are shared between systems.
+    """
+    text = prefix if isinstance(prefix, str) else ""
+    parts = [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
+    if not parts:
+        raise _bad_prefix(prefix, "a name", "Write one, like video/shot.")
+    if text[0] in "/\\" or len(parts) > MOST_PARTS or not all(map(_is_plain, parts)):
+        fix = "Leave out .. and drives, letters that file names cannot have, and dots and spaces at the end."
+        raise _bad_prefix(prefix, "a name, with subfolders or none, that every system takes", fix)
+    if max(len(part.encode()) for part in parts) > LONGEST_PART_BYTES:
+        wanted = f"names of at most {LONGEST_PART_BYTES} bytes"
+        raise _bad_prefix(prefix, wanted, "Write a shorter one; a Chinese letter takes 3 bytes.")
+    return "/".join(parts)
+
+
+def _is_plain(part: str) -> bool:
+    """Whether a name means itself on every system: no way up, no device, nothing invisible."""
+    is_device = part.split(".")[0].rstrip(" ").lower() in DEVICES
+    return part.isprintable() and not FORBIDDEN & set(part) and part[-1] not in ". " and not is_device
+
+
+def _bad_prefix(prefix: object, wanted: str, fix: str) -> InputError:
+    return InputError("filename_prefix", found=quoted(prefix), wanted=wanted, fix=fix)
+
+
+# From the first byte to the name
+
+
 def require_place(folder: str, stem: str) -> None:
     """Raises InputError for a folder that is not there or a name that would lead out of it."""
     if not os.path.isdir(folder):
-        raise InputError("folder", found=repr(folder), wanted="a folder that exists", fix="Create it first.")
+        raise InputError("filename_prefix", found="a folder that is gone", wanted="one that exists", fix="Try again.")
     if not stem or os.path.basename(stem) != stem or "\0" in stem:
-        raise InputError("name", found=repr(stem), wanted="a file name without folders", fix="Change the name.")
+        raise _bad_prefix(stem, "a file name without folders", "Change the name.")
 
 
 def reserve(place: NumberedFile) -> tuple[NumberedFile, BinaryIO]:
@@ -62,20 +111,28 @@ def reserve(place: NumberedFile) -> tuple[NumberedFile, BinaryIO]:
         except FileExistsError:
             place = place.next()
             continue
-        except PermissionError as error:
-            found = f"{place.folder!r}, where no file can be made ({error.strerror})"
-            fix = "Choose another folder, or change its permissions."
-            raise InputError("folder", found=found, wanted="a folder that can be written to", fix=fix) from error
+        hold(file)
         if not os.path.exists(place.final):
             return place, file
         file.close()
-        os.remove(place.partial)
+        remove(place.partial)
         place = place.next()
 
 
 def open_new(path: str) -> BinaryIO:
     """An empty file to write to; raises FileExistsError where there is one."""
     return open(path, "xb")
+
+
+def hold(file: BinaryIO) -> bool:
+    """Marks a file as this process's until it is closed; False where that is another's, or cannot be known."""
+    if os.name == "nt":
+        return True  # what is open cannot be removed there
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def publish(path: str, place: NumberedFile) -> str:
@@ -93,7 +150,10 @@ def publish(path: str, place: NumberedFile) -> str:
 
 
 def _move_new(path: str, target: str) -> None:
-    """Renames a file; raises FileExistsError where the target exists."""
+    """Renames a file; raises FileExistsError where the target exists.
+
+    On a file system without links, but not on Windows, a target that another program makes in that very moment is lost.
+    """
     if os.name == "nt":
         os.rename(path, target)  # refuses an existing target there
         return
@@ -102,10 +162,11 @@ def _move_new(path: str, target: str) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        with open(target, "xb"):
-            os.replace(path, target)
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.rename(path, target)
     else:
-        os.remove(path)
+        remove(path)
 
 
 def _sync_folder(folder: str) -> None:
@@ -120,9 +181,34 @@ def _sync_folder(folder: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes a file that may be gone already."""
-    if os.path.lexists(path):
+    """Removes a file that may be gone already; where the system does not let it, that is logged."""
+    try:
         os.remove(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.warning("%s could not be removed: %s", quoted(os.path.basename(path)), error.strerror)
+
+
+# What killed processes left
+
+
+def left_overs(root: str) -> Iterator[str]:
+    """The paths of all unfinished videos below a folder that no process writes any more."""
+    for folder, _, names in os.walk(root):
+        for partial in filter(None, map(PARTIAL.fullmatch, names)):
+            path, recording = (os.path.join(folder, name) for name in (partial[0], f".{partial[1]}.partial"))
+            if os.path.isfile(path) and not os.path.islink(path) and _can_hold(recording):
+                yield path
+
+
+def _can_hold(path: str) -> bool:
+    """Whether no other process has a file, or there is none."""
+    try:
+        with open(path, "rb+") as file:  # on network drives only what may be written can be held
+            return hold(file)
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
 
 
 def size_bytes(path: str) -> int:
@@ -145,4 +231,13 @@ def require_room(folder: str, needed_bytes: int) -> None:
 
 def disk_full(found: str, wanted: str) -> InputError:
     fix = "Free space there, choose another folder, or lower the quality; the unfinished file is removed."
-    return InputError("disk", found=found, wanted=wanted, fix=fix)
+    return InputError("filename_prefix", found=f"{found} in its folder", wanted=wanted, fix=fix)
+
+
+def not_writable(error: OSError) -> InputError:
+    """What the system says when a file cannot be written, without its path."""
+    if error.errno in DISK_FULL:
+        return disk_full(f"no room left ({quoted(error.strerror)})", "room for the rest of the video")
+    found = f"a folder that nothing can be written to ({quoted(error.strerror)})"
+    fix = "Choose another folder, or change its permissions."
+    return InputError("filename_prefix", found=found, wanted="a folder for new files", fix=fix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from ..errors import InputError
 from .colour import Pixels, ReusablePicture
 from .container import Recording, copy_packets, stream_totals
 from .encoders import VideoEncoder
-from .files import DISK_FULL, NumberedFile, disk_full, publish, remove, require_place, require_room, reserve, size_bytes
+from .files import NumberedFile, not_writable, publish, remove, require_place, require_room, reserve, size_bytes
 from .soundtrack import Soundtrack, plan_sound
 
 QUEUE_FRAMES = 8  # that may wait for the encoder
@@ -33,7 +34,7 @@ class VideoSink:
     """A video file that is written frame by frame; leaving it before ``finish`` has returned removes everything.
 
     While it is written, ``.<name>.partial`` lies beside the final name; if the process is killed that is what stays,
-    and it plays up to its last keyframe. The final name appears only with the complete file.
+    and it plays up to where the encoder was. The final name appears only with the complete file.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class VideoSink:
         self._undo = ExitStack()  # what removes every trace, last made first
 
     def __enter__(self) -> VideoSink:
-        require_room(self._place.folder, self._estimate_bytes())
         self._pictures = [ReusablePicture(self._encoder.width, self._encoder.height) for _ in range(QUEUE_FRAMES)]
         with ExitStack() as undo, _plain_disk_errors():
+            require_room(self._place.folder, self._estimate_bytes())
             self._place, self._file = reserve(self._place)
             undo.callback(remove, self._place.partial)
             undo.callback(_drop, self._file)
@@ -90,7 +91,8 @@ class VideoSink:
         self._waiting.append(self._thread.submit(self._recording.write, picture))
         self.written += 1
         if self.written % ROOM_CHECK_FRAMES == 0:
-            require_room(self._place.folder, self._rest_bytes())
+            with _plain_disk_errors():
+                require_room(self._place.folder, self._rest_bytes())
 
     def finish(self) -> str:
         """Completes the file and returns its path."""
@@ -99,7 +101,8 @@ class VideoSink:
         self._collect(0)
         with _plain_disk_errors():
             self._thread.submit(self._recording.finish).result()
-            self._file.close()
+            if os.name == "nt":
+                self._file.close()  # elsewhere it is held until it has its name; there, what is open cannot be renamed
             path = self._publish()
         self.abort()
         return path
@@ -158,13 +161,13 @@ class VideoSink:
 
 @contextmanager
 def _plain_disk_errors() -> Iterator[None]:
-    """Turns the system's "no space left" into an InputError."""
+    """Turns what the system says of a place that cannot be written to into an InputError."""
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL:
-            raise disk_full(f"no room left ({error.strerror})", "room for the rest of the video") from error
-        raise
+        if error.errno is None:  # it is we who say that the file came out wrong
+            raise
+        raise not_writable(error) from error
 
 
 def _drop(resource: BinaryIO | Recording) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError, MissingDependencyError, quoted
+from ..errors import InputError, optional_package, quoted, require_parts
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 1_000_000  # others come from damaged files, and resampled become any size
+PIECE_SAMPLES = 2**20
 FROM_A_LOADER = "Link the AUDIO output of a loader."
 
 
@@ -70,8 +71,8 @@ def _checked_waveform(waveform: object, name: str) -> Tensor:
     if waveform.numel() == 0:
         found = f"{waveform.shape[1]} channels of {waveform.shape[2]} samples"
         raise InputError(name, found=found, wanted="at least one sample", fix="Check that the recording is not empty.")
-    bad = (~torch.isfinite(waveform[0])).any(dim=0).nonzero()  # n 1
-    if len(bad):
+    if not torch.stack(waveform.aminmax()).isfinite().all():  # without a copy of the samples
+        bad = (~torch.isfinite(waveform[0])).any(dim=0).nonzero()  # n 1
         found = f"NaN or infinity at sample {int(bad[0])} ({len(bad)} such samples)"
         fix = "Find the node that broke the sound; exporting it as a WAV file again helps."
         raise InputError(name, found=found, wanted="finite samples", fix=fix)
@@ -91,7 +92,10 @@ def _checked_rate(rate_hz: object, name: str) -> int:
 
 def mono(sound: Sound) -> Tensor:
     """The mean of the channels: s, float64, on the CPU."""
-    return sound.waveform.mean(dim=0, dtype=torch.float64).cpu()
+    mix = torch.zeros(sound.samples, dtype=torch.float64, device=sound.waveform.device)  # s
+    for channel in sound.waveform:
+        mix += channel
+    return (mix / len(sound.waveform)).cpu()
 
 
 def mono_at(sound: Sound, rate_hz: int) -> Tensor:
@@ -110,14 +114,15 @@ def mix_gain_db(sound: Sound) -> float:
 
 
 def _mean_square(samples: Tensor) -> Tensor:
-    """Summed up in float64 without a copy of the samples."""
-    return torch.linalg.vector_norm(samples, dtype=torch.float64).cpu().square() / samples.numel()
+    """Summed up in float64, piece by piece, so that no second copy of the samples is made."""
+    pieces = samples.reshape(-1).split(PIECE_SAMPLES)
+    return torch.stack([piece.double().square().sum() for piece in pieces]).sum().cpu() / samples.numel()
 
 
 def load_librosa() -> ModuleType:
-    """The librosa package; raises MissingDependencyError when it is not installed."""
-    try:
+    """The librosa package; raises MissingDependencyError when it cannot be used."""
+    with optional_package("librosa", needed_for="audio"):
         import librosa
-    except ImportError as error:
-        raise MissingDependencyError("librosa", needed_for="audio") from error
+
+        require_parts(librosa, "resample", "onset")
     return librosa

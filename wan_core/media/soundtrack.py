@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
@@ -26,7 +26,7 @@ RESAMPLER_REACH = 64  # samples on each side, at the lower one of both rates, th
 class Soundtrack:
     """One recording; it starts with the first frame."""
 
-    waveform: Tensor  # c s, floating point, finite; any device, any length
+    waveform: Tensor = field(repr=False)  # c s, floating point, finite; any device, any length
     rate_hz: int
 
 

@@ -15,10 +15,10 @@ import torch
 
 from ..errors import InputError, quoted
 from .colour import rgb_pixels
+from .files import MIB
 from .sound import Sound
 
 MOST_PIXELS = 4096 * 2304  # of a picture
-MIB = 2**20
 SOUND_BYTES, SOUND_GROWTH = 8 * MIB, 64  # a sound track may take that much, and so many times the bytes of its file
 SOUND_MARGIN_S = 1  # of sound after the last picture, so that a filter sees what follows
 
@@ -34,16 +34,18 @@ class VideoSource:
         self._start_s, self._end_s = start_s, start_s + duration_s if duration_s else math.inf
         with ExitStack() as undo:
             try:  # without the limit a picture of any size is decoded just to look at the file
-                container = av.open(file, "r", options={"max_pixels": str(MOST_PIXELS)})
+                limits = {"max_pixels": str(MOST_PIXELS)}
+                container = av.open(file, "r", options=limits, metadata_errors="replace")
             except (av.error.FFmpegError, OSError) as error:
                 raise _unreadable(f"a file that does not open ({quoted(error.strerror)})") from error
             self._container = undo.enter_context(container)
-            if not self._container.streams.video:
+            decodable = [stream for stream in self._container.streams.video if stream.codec_context is not None]
+            if not decodable:
                 raise _unreadable("a file without a picture")
-            self._video = self._container.streams.video[0]
+            self._video = decodable[0]
             self.width, self.height = self._video.width, self._video.height
             _require_size(self.width, self.height)
-            self._video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+            self._video.codec_context.options = limits
             undo.pop_all()
 
     def __enter__(self) -> VideoSource:
@@ -101,7 +103,9 @@ class VideoSource:
             missing -= len(pieces[-1])
             room_bytes -= pieces[-1].nbytes
             if room_bytes < 0:
-                raise _too_much_sound()
+                found = f"a sound track of more than {SOUND_BYTES // MIB} MiB and {SOUND_GROWTH} times its file"
+                fix = "Load the sound with Load Audio, and link that."
+                raise InputError("frames", found=found, wanted="one that a file of this size can hold", fix=fix)
             if not missing:
                 break
         return Sound(torch.from_numpy(numpy.concatenate(pieces).T), rate_hz) if pieces else None
@@ -122,10 +126,11 @@ def _decoding() -> Iterator[None]:
     """Turns what a decoder says of a damaged file into an InputError."""
     try:
         yield
+    except InputError:
+        raise
     except (av.error.FFmpegError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise _unreadable(f"a file that cannot be decoded ({quoted(str(error))})") from error
+        reason = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)  # without the file's path
+        raise _unreadable(f"a file that cannot be decoded ({quoted(reason)})") from error
 
 
 def _require_size(width: int, height: int) -> None:
@@ -133,12 +138,6 @@ def _require_size(width: int, height: int) -> None:
     if not 0 < width * height <= MOST_PIXELS:
         found, wanted = f"pictures of {width} x {height}", f"1 to {MOST_PIXELS} pixels (4096 x 2304)"
         raise InputError("frames", found=found, wanted=wanted, fix="Scale the video down, or cut the face out of it.")
-
-
-def _too_much_sound() -> InputError:
-    found = f"a sound track of more than {SOUND_BYTES // MIB} MiB and {SOUND_GROWTH} times its file"
-    fix = "Load the sound with Load Audio, and link that."
-    return InputError("frames", found=found, wanted="a sound track that a file of this size can hold", fix=fix)
 
 
 def _unreadable(found: str) -> InputError:

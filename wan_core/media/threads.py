@@ -1,4 +1,4 @@
-"""Threads of an encoder that are no more urgent than those who called it."""
+"""Threads of an encoder: how many, and no more urgent than those who called it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from logging import getLogger
 
 THREADS = "/proc/self/task"  # on Linux: a folder for each thread of this process
 
+FEWEST_X264, MOST_X264 = 4, 16  # left alone it takes three for every two processors, in any amount of memory
+X264_BYTES = 2**28  # that its threads may take together
+X264_BYTES_PER_PIXEL = 13  # that one thread takes: 12 MB of 720P
+
 log = getLogger(__name__)
+
+
+def x264_threads(picture_px: int) -> int:
+    """One for each processor that this process may use, as far as there is room for their pictures."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    room = X264_BYTES // (X264_BYTES_PER_PIXEL * picture_px)
+    return max(FEWEST_X264, min(usable, room, MOST_X264))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Two experts of Wan2.2 sampled as one run: ``sample`` takes a request and returns the latent and what was done."""
 
-from .experts import Expert, ExpertParams, ExpertTally
+from .experts import Conditions, Expert, ExpertParams, ExpertTally
 from .policy import POLICIES
 from .report import describe, describe_schedule, plot
 from .sampling import SampleRequest, SampleResult, sample
@@ -13,6 +13,7 @@ __all__ = [
     "POLICIES",
     "SPACINGS",
     "UNITS_OF_SIGMAS",
+    "Conditions",
     "Expert",
     "ExpertParams",
     "ExpertTally",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..errors import quoted
 from ..notes import Note
-from ..weights import base_name, level_in_name
+from ..weights import base_name
+from .conditions import on_conditions
 from .experts import ExpertParams
 from .noise_level import timestep_of, unshifted
 from .schedule import even_sigmas
@@ -25,28 +27,34 @@ DISTILLED_SHIFT = 5.0  # trained timesteps of four steps: 1000, 937.5, 833.3, 62
 DISTILLED_TOLERANCE = 0.02  # in sigma
 
 
-def notes_on_run(experts: Sequence[ExpertParams], sigmas: Sequence[float], boundary_sigma: float) -> tuple[Note, ...]:
-    """All notes on a run: on each expert beside the one for low noise, which is the last, without repetition."""
+def notes_on_run(
+    experts: Sequence[ExpertParams], sigmas: Sequence[float], boundary_sigma: float, discarder: str | None
+) -> tuple[Note, ...]:
+    """All notes on a run: on each expert beside the one for low noise, which is the last, without repetition.
+
+    ``discarder`` is the sampler, if the host leaves the last sigma but one out of the schedules that it makes for it.
+    """
     *firsts, low = experts
     split = split_schedule(sigmas, boundary_sigma)
     found: list[Note] = []
     for high in firsts:
-        found += on_files(high.file, low.file)
+        found += on_files(high, low)
         found += on_shifts(high.shift, low.shift)
-        found += on_schedule(sigmas, split, high.shift)
-        found += on_distilled(sigmas, high.cfg, low.cfg)
+        found += on_schedule(sigmas, split, high.shift, discarder)
+        found += on_distilled(sigmas, high.cfg, low.cfg, discarder)
         found += on_portraits(high, low)
         found += on_context_windows(high.has_context_windows, low.has_context_windows)
+        found += on_conditions(high, low)
     return tuple(dict.fromkeys(found))
 
 
 # Schedule
 
 
-def on_schedule(sigmas: Sequence[float], split: Split, shift: float) -> list[Note]:
+def on_schedule(sigmas: Sequence[float], split: Split, shift: float, discarder: str | None) -> list[Note]:
     """Notes on how a schedule under ``shift`` falls into the parts of the experts: one has no step, or hardly any."""
     if split.high_steps == 0 or split.low_steps == 0:
-        return [_one_expert(sigmas, split)]
+        return [_one_expert(sigmas, split, discarder)]
     steps = split.high_steps + split.low_steps
     if steps < ENOUGH_STEPS or sigmas[0] < STARTS_AS_NOISE:
         return []
@@ -70,37 +78,52 @@ def _degenerate(name: str, taken: int, steps: int, even: float, shift: float) ->
     )
 
 
-def _one_expert(sigmas: Sequence[float], split: Split) -> Note:
+def _one_expert(sigmas: Sequence[float], split: Split, discarder: str | None) -> Note:
     name, side = ("high", "below") if split.low_steps == 0 else ("low", "above")
     starts = sigmas[:-1]
     at = f" (sigma {split.boundary_sigma:.4g})" if 0.0 < split.boundary_sigma < math.inf else ""
+    is_short = discarder is not None and split.low_steps == 0 and sigmas[-1] == 0.0
+    lost = f"; a schedule that is made for {discarder} lacks its last sigma but one" if is_short else ""
     return Note(
         "one_expert",
         f"all {len(starts)} steps are on the {name}-noise expert, because the boundary{at} lies {side} all of them "
         f"(sigma {max(starts):.4g} to {min(starts):.4g}); the {OTHER[name]}-noise expert is not used; to use both, "
-        "change switch or the range of the steps",
+        f"change switch, the range of the steps or their number{lost}",
     )
 
 
-def on_distilled(sigmas: Sequence[float], cfg_high: float | None, cfg_low: float | None) -> list[Note]:
+def on_distilled(
+    sigmas: Sequence[float], cfg_high: float | None, cfg_low: float | None, discarder: str | None
+) -> list[Note]:
     """Notes on a few-step run without guidance, which is how distilled LoRAs run: is it their schedule?"""
     steps = len(sigmas) - 1
     is_full_run = sigmas[0] >= STARTS_AS_NOISE and sigmas[-1] == 0.0
     is_unguided = all(cfg is not None and math.isclose(cfg, 1.0) for cfg in (cfg_high, cfg_low))
     if steps > DISTILLED_STEPS or not is_full_run or not is_unguided:
         return []
-    trained = even_sigmas(steps, DISTILLED_SHIFT)
-    worst = max(range(steps), key=lambda i: abs(sigmas[i] - trained[i]))
-    if abs(sigmas[worst] - trained[worst]) <= DISTILLED_TOLERANCE:
+    trained, longer = even_sigmas(steps, DISTILLED_SHIFT), even_sigmas(steps + 1, DISTILLED_SHIFT)
+    if _are_near(sigmas, trained):
         return []
+    worst = max(range(steps), key=lambda i: abs(sigmas[i] - trained[i]))
+    is_cut = discarder is not None and _are_near(sigmas, [*longer[:-2], longer[-1]])
+    advice = f"set the shift to {DISTILLED_SHIFT:g} and scheduler to simple"
+    if is_cut:
+        advice = (
+            f"for {discarder} the host makes a schedule of {steps + 1} steps and leaves its last sigma but one out; "
+            "take another sampler, euler for example, or give this one sigmas from Basic Scheduler"
+        )
     return [
         Note(
-            "distilled_shift",
+            "discarded_sigma" if is_cut else "distilled_shift",
             f"{steps} steps at cfg 1 look like a distilled (Lightning) LoRA, but step {worst + 1} is at timestep "
             f"{timestep_of(sigmas[worst]):.1f} and such LoRAs are trained at {timestep_of(trained[worst]):.1f}; "
-            f"motion and detail will suffer; set the shift to {DISTILLED_SHIFT:g} and scheduler to simple",
+            f"motion and detail will suffer; {advice}",
         )
     ]
+
+
+def _are_near(sigmas: Sequence[float], others: Sequence[float]) -> bool:
+    return max(abs(sigma - other) for sigma, other in zip(sigmas, others, strict=True)) <= DISTILLED_TOLERANCE
 
 
 def on_shifts(high_shift: float, low_shift: float) -> list[Note]:
@@ -113,14 +136,14 @@ def on_shifts(high_shift: float, low_shift: float) -> list[Note]:
 # Models
 
 
-def on_files(high_file: str | None, low_file: str | None) -> list[Note]:
-    """Notes on the files of the two models, by what their names say; None for a model without a known file."""
-    says = {"high": level_in_name(high_file), "low": level_in_name(low_file)}
-    names = {"high": base_name(high_file), "low": base_name(low_file)}
+def on_files(high: ExpertParams, low: ExpertParams) -> list[Note]:
+    """Notes on the files of the two models, by what their names say."""
+    says = {"high": high.level, "low": low.level}
+    names = {"high": quoted(base_name(high.file)), "low": quoted(base_name(low.file))}
     crossed = [slot for slot in says if says[slot] == OTHER[slot]]
     if not crossed:
         return []
-    if high_file == low_file:
+    if high.file == low.file:
         return [
             Note(
                 "same_file",

@@ -9,6 +9,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """One list of conditions of a guider."""
+
+    name: str  # positive, negative, or another one of its kind
+    brought: frozenset[str]  # the host's names of what its entries hold
+
+
+@dataclass(frozen=True, slots=True)
 class ExpertParams:
     """What is known of an expert before it samples."""
 
@@ -17,9 +25,12 @@ class ExpertParams:
     shift: float  # of its schedule
     cfg: float | None = None  # None when it guides in another way than by one scale
     file: str | None = None  # the path it was loaded from
+    level: str | None = None  # "high" or "low", as the name of that file says of weights that it still has
     has_context_windows: bool = False
     portraits_for: frozenset[str] = frozenset()  # experts that its Stand-In files were trained for
     portrait_files: frozenset[str] = frozenset()  # hashes of those files
+    reads: frozenset[str] = frozenset()  # the host's names of the conditions beside text that it reads
+    conditions: tuple[Conditions, ...] = ()  # of its guider
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from ..checks import require_choice
 from ..notes import Note
 from .advice import notes_on_run
 from .experts import Expert, ExpertTally
+from .inputs import require_finite
 from .policy import POLICIES
 from .route import MergeOptions, Route, sample_once
 from .schedule import Schedule
@@ -58,7 +59,7 @@ def sample(
 
     ``merge_options`` makes an expert's own model options and what the sampler added to the first expert's one;
     ``on_note`` hears each note before the run begins. Raises InputError when the parts do not fit each other, when an
-    expert returns NaN, or when the sampler does not fit the policy.
+    expert or the sampler returns NaN, or when the sampler does not fit the policy.
     """
     require_choice(request.policy, POLICIES, name="policy")
     params = [expert.params for expert in request.experts]
@@ -69,10 +70,11 @@ def sample(
         sigma_mins = (boundary_after_start(request.start_steps, whole, boundary_sigma), *sigma_mins)
     part = request.schedule.part()
     sigmas = tuple(part.tolist())
-    notes = notes_on_run(params, sigmas, boundary_sigma)
+    notes = notes_on_run(params, sigmas, boundary_sigma, request.job.discarder)
     for note in notes:
         on_note(note)
     route = Route(request.experts, sigma_mins, request.policy, merge_options, clock_s)
     latent, tallies = sample_once(route, request.job, part)
+    require_finite(latent)
     names = tuple(expert.name for expert in request.experts)
     return SampleResult(latent, names, sigma_mins, sigmas, request.policy, tallies, notes)

@@ -45,6 +45,7 @@ class Job:
     seed: int | None
     on_step: OnStep | None
     disable_pbar: bool
+    discarder: str | None = None  # the sampler, if the host leaves a sigma out of the schedules that it makes for it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

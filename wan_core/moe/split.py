@@ -14,8 +14,27 @@ from dataclasses import dataclass
 from ..errors import InputError
 
 SIGMA_TOLERANCE = 1e-6
-BOUNDARY_SIGMA = {16: 0.875, 36: 0.900}  # input channels of a Wan2.2-A14B expert (text, image to video) -> boundary
-EXPERT_NETWORKS = ("WanModel", "VaceWanModel")  # the host's classes that come as a pair of experts
+TEXT_BOUNDARY, IMAGE_BOUNDARY = 0.875, 0.900
+# The pairs of experts of 14B, by the host's class of their network and its input channels; those of Wan2.2-Fun are
+# sampled with the boundaries in the configurations of aigc-apps/VideoX-Fun.
+BOUNDARY_SIGMA = {
+    ("WanModel", 16): TEXT_BOUNDARY,  # T2V
+    ("WanModel", 36): IMAGE_BOUNDARY,  # I2V, Fun-InP
+    ("WanModel", 52): IMAGE_BOUNDARY,  # Fun-Control
+    ("CameraWanModel", 36): IMAGE_BOUNDARY,  # Fun-Control-Camera
+    ("VaceWanModel", 16): TEXT_BOUNDARY,  # VACE-Fun
+    ("VaceWanModel", 36): IMAGE_BOUNDARY,  # I2V with the blocks of VACE-Fun
+}
+PUBLISHED_PAIRS = "T2V, I2V, Fun-InP, Fun-Control, Fun-Control-Camera or VACE-Fun"
+SINGLE_CHANNELS = 48  # of TI2V-5B
+SINGLE_NETWORKS = (  # the host's classes that come as one model
+    "WanModel_S2V",
+    "AnimateWanModel",
+    "HumoWanModel",
+    "SCAILWanModel",
+    "SCAIL2WanModel",
+    "WanDancerModel",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +61,19 @@ def split_schedule(sigmas: Sequence[float], boundary_sigma: float) -> Split:
 def boundary_of_model(network: str, input_channels: int) -> float:
     """The boundary that the experts were trained with; raises InputError for a model that has no known one.
 
-    ``network`` is the host's class of the network; relatives such as S2V and Animate are single models.
+    ``network`` is the host's class of the network.
     """
-    if network not in EXPERT_NETWORKS or input_channels not in BOUNDARY_SIGMA:
-        raise InputError(
-            "switch",
-            found=f"'auto' with a {network} of {input_channels} input channels",
-            wanted="a Wan2.2-A14B expert with 16 (text to video) or 36 (image to video)",
-            fix="Set switch to sigma, timestep, snr_db or step.",
-        )
-    return BOUNDARY_SIGMA[input_channels]
+    if (network, input_channels) in BOUNDARY_SIGMA:
+        return BOUNDARY_SIGMA[network, input_channels]
+    is_single = network in SINGLE_NETWORKS or (network, input_channels) == ("WanModel", SINGLE_CHANNELS)
+    raise InputError(
+        "switch",
+        found=f"'auto' with a {network} of {input_channels} input channels",
+        wanted=f"an expert of Wan2.2-A14B: {PUBLISHED_PAIRS}",
+        fix="This is one model without a second expert: sample it with KSampler."
+        if is_single
+        else f"Set switch to sigma, {TEXT_BOUNDARY} for text and {IMAGE_BOUNDARY} for image to video.",
+    )
 
 
 def boundary_after_step(sigmas: Sequence[float], step: int, *, name: str = "switch") -> float:

@@ -1,8 +1,9 @@
 """What a decode needs on the device and in RAM, in integers: one model for each kind of VAE.
 
 Sizes inside are counted in channel-frames: one channel of one frame at the resolution of the latent. A stage at scale s
-takes s x s of them for each of its own channels. Not counted are the weights, and the workspace of kernels and the gaps
-of the allocator, for which a plan's reserve is there. The attention is taken to be fused.
+takes s x s of them for each of its own channels. Not counted are the weights, and the gaps of the allocator, for which
+a plan's reserve is there. The attention is taken to be fused. What kernels take beside the tensors that live was
+measured on one NVIDIA H200, bf16, 81 frames of 1280 x 720 and 1280 x 704, 2026-11-26 (tests/bench/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from math import prod
+from typing import ClassVar
 
 from .methods import DecodeMethod
 from .params import Stage, VaeParams
@@ -37,6 +39,9 @@ class FreeMemory:
 class MemoryModel(ABC):
     """What one clip takes, by the way it is decoded; each kind of VAE says what its host's loop and shortcuts hold."""
 
+    HOST_WORKSPACE_PERCENT: ClassVar[int]  # of the peak, in the host's own schedule
+    WORKSPACE_PERCENT: ClassVar[int] = 17  # of the peak, one frame at a time; in tiles it was 11 to 15
+
     params: VaeParams
     latent_frames: int
     height: int  # of the latent
@@ -56,6 +61,11 @@ class MemoryModel(ABC):
             finished = self._finished(self.params.temporal_scale * self.params.chunk_latents)
             peak = max(2 * latents, latents + cache + self._host_working() + finished)
         return peak * self.height * self.width * self.item_bytes
+
+    def workspace_bytes(self, method: DecodeMethod) -> int:
+        """What kernels take on the device beside the peak."""
+        percent = self.WORKSPACE_PERCENT if method.one_frame else self.HOST_WORKSPACE_PERCENT
+        return self.peak_bytes(method) * percent // 100
 
     def parked_bytes(self, method: DecodeMethod, *, pinned: bool) -> int:
         """The most that waits in RAM; of pinned RAM each frame of the caches takes the next power of two."""
@@ -141,6 +151,7 @@ class Wan21Memory(MemoryModel):
     """The Wan2.1 VAE: stages take two frames at a time, and a convolution's own input is what stays in the cache."""
 
     __slots__ = ()
+    HOST_WORKSPACE_PERCENT = 17
 
     def _shortcut_source(self, stage: Stage) -> int:
         return 0
@@ -168,6 +179,7 @@ class Wan22Memory(MemoryModel):
     """The Wan2.2 VAE: a latent frame's frames go together, stages have shortcuts around them, caches are copies."""
 
     __slots__ = ()
+    HOST_WORKSPACE_PERCENT = 27
 
     def _shortcut_source(self, stage: Stage) -> int:
         return stage.blocks[0][0] if stage.upsampled else 0

@@ -13,7 +13,7 @@ from .methods import HOST_SCHEDULE, ONE_FRAME, PARKED_CACHE, DecodeMethod
 SEGMENTS_LATENTS = (8, 4, 2)  # of tiles
 MOST_TILES_EACH_WAY = 8
 RESERVE_BYTES = 2**29
-RESERVE_DIVISOR = 4  # the reserve is one in so many of a plan's bytes more
+RESERVE_DIVISOR = 8  # the reserve is one in so many of a plan's bytes more
 GIB = 2**30
 
 MOVES_OF_PARKED_CACHE = 6  # per latent frame: read twice and written once for each of its four frames
@@ -28,7 +28,10 @@ class Pace:
     cache_move: float  # to move all caches once to RAM or back, per latent frame
 
 
-GPU_PACE = Pace(one_frame=1.05, cache_move=0.25)  # estimated for PCIe 4 x16, never measured
+GPU_PACES = {  # measured, as memory.py says; the moves are what made 2 x 2 tiles of 8 latent frames cost 2.67 and 3.17
+    "Wan2.1": Pace(one_frame=1.12, cache_move=2.65),
+    "Wan2.2": Pace(one_frame=1.04, cache_move=1.86),
+}
 RAM_PACE = Pace(one_frame=1.0, cache_move=0.0)  # tests/bench/RESULTS.md; what lies in RAM already need not move
 
 
@@ -80,7 +83,11 @@ def choose_plan(memory: MemoryModel, free: FreeMemory, tiling: Tiling) -> Decode
     exact_first = tiling.rows == tiling.columns == 1
     best = min(
         fitting,
-        key=lambda plan: (exact_first and plan.method.one_frame, _time(memory, free, plan.method), plan.total_bytes),
+        key=lambda plan: (
+            exact_first and plan.method.one_frame,
+            decodes_taken(memory, free, plan.method),
+            plan.total_bytes,
+        ),
     )
     return replace(best, why=_reason(memory, best, free, asked=tiling != AUTO))
 
@@ -99,7 +106,7 @@ def _methods(memory: MemoryModel, free: FreeMemory) -> Iterator[DecodeMethod]:
 
 def _plan(memory: MemoryModel, free: FreeMemory, method: DecodeMethod) -> DecodePlan:
     parked_bytes = memory.parked_bytes(method, pinned=not free.device_is_ram)
-    return DecodePlan(method, peak_bytes=memory.peak_bytes(method), parked_bytes=parked_bytes)
+    return DecodePlan(method, memory.peak_bytes(method) + memory.workspace_bytes(method), parked_bytes)
 
 
 def _fits(plan: DecodePlan, free: FreeMemory) -> bool:
@@ -108,9 +115,9 @@ def _fits(plan: DecodePlan, free: FreeMemory) -> bool:
     return fits_device and (free.device_is_ram or free.ram_bytes is None or plan.parked_bytes <= free.ram_bytes)
 
 
-def _time(memory: MemoryModel, free: FreeMemory, method: DecodeMethod) -> float:
+def decodes_taken(memory: MemoryModel, free: FreeMemory, method: DecodeMethod) -> float:
     """How long a clip takes, in decodes of the whole frame in the host's schedule."""
-    pace = RAM_PACE if free.device_is_ram else GPU_PACE
+    pace = RAM_PACE if free.device_is_ram else GPU_PACES[memory.params.kind]
     if not method.one_frame:
         return 1.0
     if not method.is_tiled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,9 +18,9 @@ from .plan import AUTO, Tiling
 class DecodeRequest:
     """A latent that the network can decode, and how; ``of`` makes one of what comes in."""
 
-    network: WanVae
+    network: WanVae = field(repr=False)
     params: VaeParams
-    latent: Tensor  # b z t h w
+    latent: Tensor = field(repr=False)  # b z t h w
     dtype: torch.dtype  # what the network computes in
     tiling: Tiling = AUTO
     bounded: bool = False  # no memory may grow with the clip; frames may then differ from the host's by rounding

@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import folder_paths
@@ -109,6 +110,8 @@ def value_of(spec: Any) -> Any:
             return {"waveform": filled(shape, **rest), "sample_rate": rate_hz}
         case {"conditioning": shape, **rest}:
             return [[filled(shape, **rest), {}]]
+        case {"clip_vision": shape, **rest}:
+            return SimpleNamespace(penultimate_hidden_states=filled(shape, **rest))
         case {"sigmas": values}:
             return torch.tensor(values, dtype=torch.float32)
         case {"box": shape, "left": left, "right": right, "value": value}:

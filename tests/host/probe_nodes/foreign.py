@@ -12,6 +12,7 @@ from typing import Any
 import comfy.clip_vision
 import comfy.ldm.modules.attention
 import comfy.ldm.wan.model
+import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import torch
@@ -20,6 +21,8 @@ from comfy_api.latest import io
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+import nodes
 
 from .probe import FreshProbe, Probe
 
@@ -211,6 +214,22 @@ class WanCastProbeClipPicture(Probe):
 
 
 # Running
+
+
+class WanCastProbeKept(FreshProbe):
+    """Sends the bytes of keys and values that identities keep to the user interface, once others needed the memory."""
+
+    INPUTS = (*Probe.INPUTS, io.Boolean.Input("unload"))
+    OUTPUTS = ()
+    SHOWS = True
+
+    @classmethod
+    def execute(cls, model: Any, unload: bool) -> io.NodeOutput:
+        if unload:
+            comfy.model_management.unload_all_models()
+        cache = nodes.NODE_CLASS_MAPPINGS["IDLock"].locker.cache
+        entries = (*cache._on_device.values(), *cache._in_ram.values())
+        return io.NodeOutput(ui={"kept": [sum(k.nbytes + v.nbytes for entry in entries for k, v in entry.values())]})
 
 
 class WanCastProbeCompile(Probe):

@@ -197,6 +197,17 @@ class WanCastProbeIdentity(Probe):
         return io.NodeOutput(identity)
 
 
+class WanCastProbeNothing(Probe):
+    """A list with nothing in it."""
+
+    INPUTS = ()
+    OUTPUTS = (io.AnyType.Output("nothing", is_output_list=True),)
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput([])
+
+
 class OneCall(comfy.samplers.Sampler):
     """A sampler that evaluates the model once, at the first sigma of its schedule."""
 

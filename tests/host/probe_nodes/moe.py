@@ -64,6 +64,24 @@ class WanCastProbeGaussianFlow(Probe):
         return io.NodeOutput(model)
 
 
+class WanCastProbeReplace(Probe):
+    """A model with weights of another: one weight, one weight as a patch says it, or the whole network."""
+
+    INPUTS = (*Probe.INPUTS, io.Model.Input("other"), io.Combo.Input("how", options=["set", "diff", "network"]))
+
+    @classmethod
+    def execute(cls, model: Any, other: Any, how: str) -> io.NodeOutput:
+        model, key = model.clone(), "diffusion_model.blocks.0.self_attn.q.weight"
+        weight = other.model.state_dict()[key]
+        if how == "network":
+            model.add_object_patch("diffusion_model", other.model.diffusion_model)
+        elif how == "set":
+            model.add_patches({key: ("set", (weight,))})
+        else:
+            model.add_patches({key: ("diff", (weight,))}, strength_patch=1.0, strength_model=0.0)
+        return io.NodeOutput(model)
+
+
 class WanCastProbeModelScale(Probe):
     """A LATENT in the scale in which the model samples it, in float64."""
 

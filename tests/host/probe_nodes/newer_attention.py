@@ -32,13 +32,10 @@ class Box:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
 
-    def peek(self) -> Tensor:
+    def take(self) -> Tensor:
         if self.tensor is None:
             raise RuntimeError("this box was emptied before")
-        return self.tensor
-
-    def take(self) -> Tensor:
-        tensor, self.tensor = self.peek(), None
+        tensor, self.tensor = self.tensor, None
         return tensor
 
 

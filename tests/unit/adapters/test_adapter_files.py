@@ -174,12 +174,12 @@ def test_the_metadata_of_a_stand_in_file_says_more_than_its_name() -> None:
 
 
 def test_the_label_and_the_report_name_every_part() -> None:
-    adapter = load(named(selected(KINDS["everything"]), "stand_in", "s_high.ckpt"))
+    adapter = load(named(selected(KINDS["everything"]), "stand_in", "stand_in_high.ckpt"))
     assert adapter.label == (
         "Lynx full (4 blocks, 16 tokens) + Lynx reference layers (4 blocks) + Stand-In (4 blocks, rank 8, high noise)"
     )
     assert describe_adapter(adapter).splitlines() == [
-        f"{adapter.label}: ip_layers.safetensors, resampler.safetensors, ref_layers.safetensors, s_high.ckpt",
+        f"{adapter.label}: ip_layers.safetensors, resampler.safetensors, ref_layers.safetensors, stand_in_high.ckpt",
         "model width 96",
         "IP layers of Lynx full: blocks 0-3, tokens of 96 numbers and 8 registers, 0.3 MB of float32",
         "resampler: 16 tokens of 96 numbers, 2 layers, 0.6 MB of float32",

@@ -210,16 +210,6 @@ def test_a_sampler_that_does_not_name_the_negative_conditions_is_refused(key: st
         run(wrapped(injection(identity(0)), FakeWan()), options, rows=1)
 
 
-def test_a_bf16_model_equals_two_plain_terms() -> None:
-    """Keys and values are kept in fp32 and take the model's type."""
-    wan, z, (x, context) = FakeWan(), identity(0), inputs(2)
-    wan.weights = wan.weights.bfloat16()
-    call = (x.bfloat16(), torch.ones(2), context.bfloat16(), None, None, options_for(BOTH))
-    found = injection(z)(wan, *call)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, wan(*call, added=two_terms(z, 0.8, {0, 2}, [False, True])), atol=2e-2, rtol=2e-2)
-
-
 def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
     wan, injected, narrow = FakeWan(), injection(identity(0)), injection(identity(0), kept_as="fp8")
     models = (wrapped(injected, wan), wrapped(narrow, wan), wan)
@@ -228,13 +218,6 @@ def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
     caches = (injected.cache, narrow.cache)
     kept = [entry for cache in caches for entry in cache._on_device.values()]
     assert [k.itemsize for entry in kept for k, _ in entry.values()] == [4, 4, 1, 1]
-
-
-def test_a_compiled_model_gives_what_the_eager_one_gives() -> None:
-    wan = FakeWan(text_calls=2)
-    injected = wrapped(injection(identity(0)), wan)
-    options = options_for(BOTH)
-    assert_near(run(torch.compile(injected, backend="eager"), options, rows=2), run(injected, options, rows=2))
 
 
 def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> None:
@@ -287,15 +270,6 @@ def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it() -> None:
     assert_near(found, run(wan, plain, rows=1, added=two_terms(z, 1.6, {0, 2}, [True])))
 
 
-def test_two_identities_stack() -> None:
-    wan, first, second = FakeWan(text_calls=2), identity(0), identity(1)
-    chain = wrapped(injection(first, 0.8), wrapped(injection(second, 0.5, (2,)), wan))
-    one = two_terms(first, 0.8, {0, 2}, [False, True])
-    two = two_terms(second, 0.5, {2}, [False, True])
-    wanted = run(wan, options_for(BOTH), rows=2, added=lambda block, q: one(block, q) + two(block, q))
-    assert_near(run(chain, options_for(BOTH), rows=2), wanted)
-
-
 @pytest.mark.parametrize(
     ("sigma", "acts"), [(1.0, False), (0.8 + 5e-7, True), (0.8, True), (0.5, True), (0.3 + 5e-7, False), (0.3, False)]
 )
@@ -322,15 +296,3 @@ def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
     assert options["patches"] == before["patches"]
     assert options.keys() == before.keys()
     assert torch.equal(first, run(wrapped(injected, wan), options_for(ONE), rows=1))
-
-
-def test_a_pass_that_fails_leaves_no_trace_in_the_next_and_keeps_its_own_error() -> None:
-    wan, injected = FakeWan(), injection(identity(0))
-    wanted = run(wrapped(injected, wan), options_for(ONE), rows=1)
-
-    def fails(args: Options) -> Options:
-        raise InputError("other", found="stopped", wanted="no stop", fix="Go on.")
-
-    with pytest.raises(InputError, match="^other: found stopped"):
-        run(wrapped(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
-    assert torch.equal(run(wrapped(injected, wan), options_for(ONE), rows=1), wanted)

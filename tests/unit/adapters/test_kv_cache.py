@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from weakref import finalize
 
 import pytest
 import torch
@@ -85,16 +86,29 @@ def test_what_one_pass_uses_stays_together_beyond_the_budget() -> None:
     assert built == ["a", "b", "c"]
 
 
-def test_at_rest_the_entries_of_what_is_gone_are_dropped() -> None:
-    cache, model = KvCache(10 * ENTRY_BYTES, 10 * ENTRY_BYTES), Thing()
-    for key in (("lite",), ("portrait", (WeakKey(model), "weights"))):
+@pytest.mark.parametrize("is_resting", [False, True])
+def test_entries_of_what_is_gone_are_dropped(is_resting: bool) -> None:
+    cache, model, other = KvCache(10 * ENTRY_BYTES, 10 * ENTRY_BYTES), Thing(), Thing()
+    for key in (("portrait", (WeakKey(thing), "weights")) for thing in (model, other)):
         cache.get(CPU, key, lambda: entry(1.0))
-    cache.rest()
-    assert held_bytes(cache)[1] == 2 * ENTRY_BYTES
+    if is_resting:
+        cache.rest()
+    finalize(model, cache.drop_gone)
     del model
     gc.collect()
+    assert sum(held_bytes(cache)) == ENTRY_BYTES
+    cache.clear()
+    assert held_bytes(cache) == (0, 0)
+
+
+def test_what_goes_while_the_cache_is_at_work_is_dropped_at_rest() -> None:
+    cache, model = KvCache(10 * ENTRY_BYTES, 10 * ENTRY_BYTES), Thing()
+    cache.get(CPU, WeakKey(model), lambda: entry(1.0))
+    with cache._lock:
+        del model
+        cache.drop_gone()
     cache.rest()
-    assert held_bytes(cache)[1] == ENTRY_BYTES
+    assert held_bytes(cache) == (0, 0)
 
 
 def test_at_rest_nothing_is_left_on_the_device() -> None:

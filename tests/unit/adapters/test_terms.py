@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -27,8 +28,8 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return raw_attention(q, k, v, HEADS)
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int = HEADS) -> Tensor:
+    return raw_attention(q, k, v, heads)
 
 
 def active(**changes: Any) -> ActiveLock:
@@ -47,7 +48,7 @@ def pair(seed: int, sources: int = 2) -> tuple[Tensor, Tensor]:
 
 def call() -> AttentionCall:
     q, k, v = (draw(ROWS, TOKENS, WIDTH_D, seed=seed) for seed in (10, 11, 12))
-    return AttentionCall(attend, q, k, v, slice(0, TOKENS))
+    return AttentionCall(attend, q, k, v, slice(0, TOKENS), HEADS)
 
 
 def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -81,6 +82,26 @@ def test_a_portrait_joins_the_keys_of_self_attention() -> None:
         keys, values = torch.cat((given.k[row], k[0])), torch.cat((given.v[row], v[0]))
         for token in range(TOKENS):
             torch.testing.assert_close(found[row, token], one(given.q[row, token], keys, values))
+
+
+@pytest.mark.parametrize(("groups", "share"), [(1, 1.0), (2, 0.5), (3, 0.5), (4, 0.25)])
+def test_keys_and_values_of_some_heads_are_joined_and_gone_before_those_of_the_next(groups: int, share: float) -> None:
+    """Longer keys and values of all heads together would be the peak of a step."""
+    q, k, v = (draw(1, TOKENS, 16, seed=seed) for seed in (10, 11, 12))  # 4 heads
+    joined, held = (draw(1, IDENTITY_TOKENS, 16), draw(1, IDENTITY_TOKENS, 16, seed=1)), []
+
+    def attend_holding(q: Tensor, k: Tensor, v: Tensor, heads: int = 4) -> Tensor:
+        held.extend(map(ref, (k, v)))
+        taken.append(sum(tensor.nbytes for tensor in (tensor() for tensor in held) if tensor is not None))
+        return raw_attention(q, k, v, heads)
+
+    taken: list[int] = []
+    found = with_portraits(
+        AttentionCall(attend_holding, q, k, v, slice(0, TOKENS), 4, groups), [(active(rows=frozenset({0})), joined)]
+    )
+    whole = [torch.cat(parts, dim=1) for parts in zip((k, v), joined, strict=True)]
+    torch.testing.assert_close(found, raw_attention(q, *whole, 4))
+    assert max(taken) == share * sum(tensor.nbytes for tensor in whole)
 
 
 @pytest.mark.parametrize(("strength", "weights"), [(0.4, None), (1.0, WEIGHTS), (1.5, WEIGHTS)])
@@ -140,14 +161,6 @@ def test_self_attention_with_a_mask_is_refused() -> None:
 
 
 # Rows
-
-
-@pytest.mark.parametrize(
-    ("uuids", "rows", "wanted"),
-    [(["n", "p"], 2, [True, False]), (["p", "n"], 4, [False, False, True, True]), (["p"], 1, [False])],
-)
-def test_rows_follow_their_conditions(uuids: list[str], rows: int, wanted: list[bool]) -> None:
-    assert row_is_negative(uuids, {"n"}, rows) == tuple(wanted)
 
 
 @pytest.mark.parametrize(("uuids", "rows"), [(["n", "p"], 3), ([], 1)])

@@ -79,6 +79,7 @@ def test_the_encoder_hears_the_fitted_sound_and_the_tracks_lie_beside_what_it_sa
     assert analysis.encoded.keys() == {"encoded_audio", "encoded_audio_all_layers", "wancast"}
     assert (analysis.tracks.frames, analysis.chunks) == (32, 1)
     assert "encoder: [1, 49, 8], 3 layers" in describe(analysis)
+    assert "tensor" not in repr(analysis) + repr(request())
 
 
 VIDEO = "wanted at least 45 ms of video. Ask for more frames."

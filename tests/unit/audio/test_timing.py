@@ -7,7 +7,7 @@ import pytest
 
 from wan_core.audio.timing import chunk_count, frame_centres_s, frame_count, frame_edges, sample_count
 from wan_core.checks import checked_fps
-from wan_core.errors import InputError
+from wan_core.errors import InputError, quoted
 
 RATES = [Fraction(16), Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30)]
 
@@ -36,7 +36,7 @@ def test_fps_that_is_none_is_refused_by_name(fps: object) -> None:
     with pytest.raises(InputError) as error:
         checked_fps(fps, name="rate")
     wanted = "at least 0.001 fps" if fps == 1e-6 else "a frame rate above 0"
-    assert str(error.value) == f"rate: found {fps}; wanted {wanted}. Set the frame rate of the video."
+    assert str(error.value) == f"rate: found {quoted(fps)}; wanted {wanted}. Set the frame rate of the video."
 
 
 @pytest.mark.parametrize("fps", RATES)

@@ -70,7 +70,7 @@ def test_a_selection_that_there_is_not_is_named() -> None:
     with refused("pick", "'smallest'", "one of largest, nearest to centre, index, box"):
         FaceSelection("smallest")
     for index in (-1, 100, 2.0):
-        with refused("index", index, "a whole number from 0 to 99"):
+        with refused("index", repr(index), "a whole number from 0 to 99"):
             FaceSelection("index", index)
 
 

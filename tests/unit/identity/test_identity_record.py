@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tests.unit.identity.some_inputs import refused
+from wan_core.adapters.adapter import Adapter
+from wan_core.audio.tracks import TrackSet
 from wan_core.identity.record import Attributes, Identity, Space
 
 SPACE = Space("encoder.safetensors", "ab" * 32, "IR-SE")
@@ -62,7 +64,7 @@ def told(kind: Any) -> set[type]:
     return {kind}.union(*(told(part) for part in parts if part is not kind))
 
 
-@pytest.mark.parametrize("record", [Identity])
+@pytest.mark.parametrize("record", [Identity, Adapter, TrackSet])
 def test_what_the_host_keeps_of_a_failing_nodes_inputs_holds_nothing_of_a_person(record: type) -> None:
     assert not told(record) & {torch.Tensor, Attributes}
     assert repr(SOUND) == f"Identity(space={SPACE!r})"

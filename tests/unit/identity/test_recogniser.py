@@ -87,13 +87,19 @@ def test_vectors_are_fp32_of_length_one_and_do_not_depend_on_the_batch(network: 
 def test_a_dead_network_is_refused() -> None:
     for value, length in ((0.0, "0"), (float("nan"), "nan")):
         dead = Recogniser(lambda crop, value=value: torch.full((512,), value), Space("dead", "", "IR"), "IR")
-        with refused("encoder", f"an embedding of length {length} for face 1", "finite embeddings"):
+        with refused("encoder", f"an embedding of length {length} from 'dead' for face 1", "finite embeddings"):
             embed(dead, crops(1))
 
 
 # What an ONNX file must be, and how it wants its pictures
 
-R50 = OnnxParams(inputs=((None, 3, 112, 112),), outputs=((1, 512),), first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"))
+R50 = OnnxParams(
+    inputs=((None, 3, 112, 112),),
+    outputs=((1, 512),),
+    first_nodes=("Conv_0", "PRelu_1", "BatchNorm_2"),
+    input_types=("float32",),
+    output_types=("float32",),
+)
 
 
 def test_the_first_nodes_say_whether_the_graph_normalises() -> None:
@@ -125,6 +131,8 @@ def test_what_is_no_recogniser_is_refused_in_one_sentence() -> None:
         ({"outputs": ((1, 512), (1, 512))}, " with 2 outputs"),
         ({"outputs": ((1, 256),)}, ", whose output is 1 x 256"),
         ({"outputs": ((1, 1024),)}, ", whose output is 1 x 1024"),
+        ({"input_types": ("float16",)}, ", which takes pictures as float16"),
+        ({"output_types": ("int64",)}, ", whose output is of int64"),
     ):
         with refused("encoder", f"'x.onnx'{found}", WANTED):
             require_recogniser(replace(R50, **changes), "x.onnx")

@@ -106,6 +106,7 @@ def test_report_names_what_was_measured_and_warns_of_other_frame_rates_and_short
     text = describe(long)
     assert "\npicture: 60 frames at 25 fps = 2.400 s, 24x32 px resized to 224x224; sound beside it: 2.400 s" in text
     assert f"\ndistance {long.score.distance:.3f}; mode robust; 55 windows of 0.2 s\n" in text and "note" not in text
+    assert "tensor" not in repr(long) + repr(request())
     assert "; allowed: audio up to 45 ms early or 125 ms late (ITU-R BT.1359)\nconfidence " in text
     assert f"{long.score.confidence:.3f}; wanted: 3 or more (LatentSync's cut-off)\n" in text
     assert describe(check(request(20, fps=16.0), network)).endswith(

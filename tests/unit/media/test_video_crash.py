@@ -13,6 +13,7 @@ from tests.unit.media.films import encoder, film, names_in, noise, tone
 from wan_core.errors import InputError
 from wan_core.media import files
 from wan_core.media.container import Recording
+from wan_core.media.files import left_overs
 from wan_core.media.sink import ROOM_CHECK_FRAMES, VideoSink
 from wan_core.media.source import VideoSource
 
@@ -34,15 +35,19 @@ with VideoSink(encoder(codec, fps=Fraction(8)), folder, "clip", frames=10**5, so
         sys.stdout.flush()
 """
 STOP_BEFORE_THE_NAME = """
-import sys, threading
+import os, sys, threading
 from pathlib import Path
 from tests.unit.media.films import film, noise
-from wan_core.media import sink
-def publish(*arguments):
+def refuse(*arguments):
+    raise OSError(95, "Operation not supported")
+def stop(*arguments):
     sys.stdout.write("x")
     sys.stdout.flush()
     threading.Event().wait()
-sink.publish = publish
+if sys.argv[2] == "links":
+    os.link = stop
+else:
+    os.link, os.rename, os.replace = refuse, stop, stop
 film(Path(sys.argv[1]), noise(20))
 """
 LIMITED = """
@@ -68,30 +73,33 @@ def child(script: str, *arguments: object) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("codec", "after_frames"), [("h264", 1), ("h264", 60), ("h264", 120), ("h264", 200), ("prores", 50), ("ffv1", 50)]
+    ("codec", "after_frames"), [("h264", 1), ("h264", 20), ("h264", 60), ("h264", 200), ("prores", 10), ("ffv1", 10)]
 )
 def test_a_killed_process_leaves_a_partial_that_plays(tmp_path: Path, codec: str, after_frames: int) -> None:
     process = child(WRITE_FOR_EVER, tmp_path, codec)
     assert process.stdout is not None
     assert len(process.stdout.read(after_frames)) == after_frames
+    assert list(left_overs(str(tmp_path))) == []  # it is being written
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (partial,) = tmp_path.iterdir()  # and nothing else: the final name was never there
+    assert list(left_overs(str(tmp_path))) == [str(partial)]
     assert partial.name.startswith(".clip_00001_.") and partial.name.endswith(".partial")
-    if after_frames == 1:  # not a whole second yet
+    if after_frames == 1:  # it is in the encoder
         return
     with VideoSource(str(partial)) as video:
         shown = list(video)
-        held = {"h264": 3 * FPS, "prores": 2 * FPS, "ffv1": 2 * FPS}[codec]  # what waits in the encoder, and one second
+        held = {"h264": 19, "prores": 6, "ffv1": 4}[codec]  # pictures that wait in the encoder and behind it
         assert len(shown) >= after_frames - held
-        assert video.soundtrack() is not None
+        assert video.soundtrack() is not None or len(shown) < FPS
     if codec == "ffv1":
         frames = noise(16)
         assert all((found == frames[index % 16]).all() for index, found in enumerate(shown))
 
 
-def test_a_process_killed_at_the_end_leaves_the_whole_recording(tmp_path: Path) -> None:
-    process = child(STOP_BEFORE_THE_NAME, tmp_path)
+@pytest.mark.parametrize("system", ["links", "no links"])
+def test_a_process_killed_at_the_end_leaves_the_whole_recording(tmp_path: Path, system: str) -> None:
+    process = child(STOP_BEFORE_THE_NAME, tmp_path, system)
     assert process.stdout is not None
     assert process.stdout.read(1) == b"x"
     process.send_signal(signal.SIGKILL)
@@ -99,6 +107,19 @@ def test_a_process_killed_at_the_end_leaves_the_whole_recording(tmp_path: Path) 
     assert names_in(tmp_path) == [".clip_00001_.mp4.copy.partial", ".clip_00001_.mp4.partial"]
     with VideoSource(str(tmp_path / ".clip_00001_.mp4.partial")) as video:
         assert len(list(video)) == 20
+
+
+def test_left_overs_are_unfinished_videos_that_nobody_writes(tmp_path: Path) -> None:
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    left = {folder / name for name in (".a_00001_.mp4.partial", ".a_00001_.mp4.copy.partial", ".b_00002_.mkv.partial")}
+    others = {tmp_path / name for name in ("a_00001_.mp4", ".a.partial", ".a_00001_.txt.partial")}
+    for path in left | others:
+        path.write_bytes(b"x")
+    (tmp_path / ".link_00001_.mp4.partial").symlink_to(tmp_path / "a_00001_.mp4")
+    with VideoSink(encoder(), str(folder), "live", frames=2):
+        (folder / ".live_00001_.mp4.copy.partial").write_bytes(b"x")  # as while it is finished
+        assert set(left_overs(str(tmp_path))) == set(map(str, left))
 
 
 def test_a_left_over_partial_keeps_its_name(tmp_path: Path) -> None:
@@ -117,7 +138,7 @@ def test_a_left_over_partial_keeps_its_name(tmp_path: Path) -> None:
 def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path: Path, codec: str, limit: int) -> None:
     process = child(LIMITED, tmp_path, limit, codec)
     said, logged = process.communicate()
-    assert said.decode().startswith("disk: found no room left (File too large); wanted room for the rest"), logged
+    assert said.decode().startswith("filename_prefix: found no room left ('File too large') in its folder; "), logged
     assert said.decode().endswith("|[]")
     assert names_in(tmp_path) == []
 
@@ -128,30 +149,36 @@ def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path: Path,
         *(
             (
                 "write",
-                OSError(number, os.strerror(number)),
-                (InputError, "disk: found no room left .*; wanted room for"),
+                OSError(number, os.strerror(number), "/secret"),
+                (InputError, "found no room left .*; wanted room"),
             )
             for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         ),
-        ("finish", OSError(errno.EIO, "the disk is broken"), (OSError, "the disk is broken")),
+        *(
+            (part, OSError(number, os.strerror(number), "/secret"), (InputError, "found a folder that nothing can be"))
+            for part in ("write", "finish")
+            for number in (errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG)
+        ),
+        ("finish", OSError("we say so"), (OSError, "we say so")),
         ("write", ZeroDivisionError("a fault"), (ZeroDivisionError, "a fault")),
     ],
 )
-def test_a_full_disk_is_said_in_words_and_other_errors_stay_what_they_are(
+def test_what_the_system_says_is_said_of_the_prefix_without_a_path_and_other_errors_stay_what_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, raised: Exception, seen: tuple[type[Exception], str]
 ) -> None:
     def fail(*arguments: object) -> None:
         raise raised
 
     monkeypatch.setattr(Recording, part, fail)
-    with pytest.raises(seen[0], match=seen[1]):
+    with pytest.raises(seen[0], match=seen[1]) as error:
         film(tmp_path, noise(5))
+    assert "/secret" not in str(error.value)
     assert names_in(tmp_path) == []
 
 
 def test_a_disk_that_is_too_small_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "free_bytes", lambda folder: 2**20)
-    wanted = "disk: found 1 MiB free; wanted about [0-9]+ MiB for the rest of the video. Free space there"
+    wanted = "^filename_prefix: found 1 MiB free in its folder; wanted about [0-9]+ MiB for the rest of the video"
     with pytest.raises(InputError, match=wanted), VideoSink(encoder(), str(tmp_path), "clip", frames=10**5):
         pytest.fail("the sink should not have opened")
     assert names_in(tmp_path) == []
@@ -165,14 +192,14 @@ def test_the_room_is_looked_at_while_recording(tmp_path: Path, monkeypatch: pyte
             sink.write(frame)
         if frames < ROOM_CHECK_FRAMES:
             return
-        with pytest.raises(InputError, match="disk: found 1 MiB free"):
+        with pytest.raises(InputError, match="filename_prefix: found 1 MiB free"):
             sink.write(noise(1)[0])
     assert names_in(tmp_path) == []
 
 
 def test_the_room_for_the_finished_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        pytest.raises(InputError, match="disk: found 0 MiB free"),
+        pytest.raises(InputError, match="filename_prefix: found 0 MiB free"),
         VideoSink(encoder(), str(tmp_path), "clip", frames=2) as sink,
     ):
         for frame in noise(2):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def broken_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("broken_hardware")
 def test_hardware_that_does_not_work_gives_way_to_software_and_that_is_said() -> None:
     found = choose(encoder="hardware")
-    assert (found.name, dict(found.options)) == ("libx264", {"preset": "medium", "crf": "18", "threads": "4"})
+    assert (found.name, dict(found.options)) == ("libx264", {"preset": "medium", "crf": "18"})
     assert (
         "software, because no hardware encoder works here (h264_missing: this PyAV does not have it; " in found.summary
     )
@@ -126,11 +128,20 @@ def test_a_keyframe_comes_at_least_once_a_second(tmp_path: Path, codec: str, fps
     assert max(later - earlier for earlier, later in zip(keys, [*keys[1:], 60 / fps], strict=True)) <= 1.001
 
 
-def test_x264_takes_as_many_threads_on_every_machine() -> None:
-    """Left alone it takes 22 on 16 cores, and 200 MB more for 720P."""
+@pytest.mark.parametrize(
+    ("processors", "size", "threads"),
+    [
+        *((2, (1280, 720), 4), (6, (1280, 720), 6), (16, (1280, 720), 16), (64, (832, 480), 16)),
+        *((64, (1920, 1088), 9), (64, (3840, 2160), 4)),  # more would take over 256 MiB
+    ],
+)
+def test_x264_takes_a_thread_for_each_processor_as_far_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, processors: int, size: tuple[int, int], threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(processors), raising=False)
     context = av.CodecContext.create("libx264", "w")
-    configure(context, choose(width=1280, height=720), frames=9)
-    assert context.thread_count == 4
+    configure(context, replace(choose(), width=size[0], height=size[1]), frames=9)
+    assert context.thread_count == threads
 
 
 def test_pictures_of_x264_are_not_cut_into_slices(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -163,13 +164,39 @@ def refuse(*arguments: object) -> None:
     raise OSError(95, "Operation not supported")
 
 
-def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(path: str) -> None:
-        raise PermissionError(13, "Permission denied")
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_the_data_lies_on_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(files.os, "link", refuse)
+    synced, fsync = [], os.fsync
 
-    monkeypatch.setattr(files, "open_new", forbid)
-    with pytest.raises(InputError, match="folder: found '.*', where no file can be made .Permission denied."):
+    def watched(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, any(tmp_path.glob("clip_*"))))
+        fsync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", watched)
+    path = film(tmp_path, noise(2), codec=codec)
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+@pytest.mark.parametrize(
+    ("owner", "call"), [(files, "free_bytes"), (files, "open_new"), (files.os, "fsync"), (files.os, "link")]
+)
+def test_a_folder_that_cannot_be_written_to_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, call: str
+) -> None:
+    def forbid(*arguments: object) -> None:
+        raise OSError(30, "Read-only file system", "/secret")
+
+    monkeypatch.setattr(files.os, "rename", forbid)
+    monkeypatch.setattr(owner, call, forbid)
+    with pytest.raises(InputError, match="^filename_prefix: found a folder that nothing .*'Read-only file sy") as error:
         film(tmp_path, noise(1))
+    assert "/secret" not in str(error.value)
+    assert names_in(tmp_path) == []
 
 
 # What goes wrong
@@ -178,8 +205,8 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("folder", "stem", "frames", "message"),
     [
-        *((".", stem, 1, "name: found .*; wanted a file name without folders.") for stem in ("", "../clip", "a\0b")),
-        ("missing", "clip", 1, "folder: found '.*missing'; wanted a folder that exists."),
+        *((".", stem, 1, "filename_prefix: found .*; wanted a file name without") for stem in ("", "../clip", "a\0b")),
+        ("missing", "clip", 1, "filename_prefix: found a folder that is gone; wanted"),
         (".", "clip", 0, "frames: found 0; wanted at least one frame."),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,10 +72,10 @@ def recorded(
 
 
 def joined(path: Path) -> Path:
-    """A raw stream whose pictures grow in the middle."""
-    parts = [recorded(path.with_name(f"{side}.h264"), side, side, 40).read_bytes() for side in (64, 4096)]
-    path.with_suffix(".h264").write_bytes(b"".join(parts))
-    return path.with_suffix(".h264")
+    """A stream whose pictures grow in the middle."""
+    parts = [recorded(path.with_name(f"{side}.ts"), side, side, n).read_bytes() for side, n in ((64, 40), (8192, 4))]
+    path.with_suffix(".ts").write_bytes(b"".join(parts))
+    return path.with_suffix(".ts")
 
 
 def with_192_channels(path: Path) -> Path:
@@ -104,6 +105,24 @@ def test_a_small_file_takes_little_memory_whatever_it_claims(
     peak_kib, _, words = found.stdout.partition(" ")
     assert said in words, found.stderr
     assert int(peak_kib) * 1024 <= 64 * MIB + 8 * path.stat().st_size
+
+
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path) -> None:
+    chance, path = random.Random(0), tmp_path / "damaged"
+    whole = [film(tmp_path, noise(9), codec=codec, soundtrack=tone(1)).read_bytes() for codec in ("h264", "ffv1")]
+    outcomes = set()
+    for _ in range(120):
+        content = bytearray(chance.choice(whole))
+        for _ in range(chance.choice((1, 9))):
+            content[chance.randrange(min(len(content), chance.choice((900, 10**6))))] = chance.choice((0, 90, 255))
+        path.write_bytes(content)
+        try:
+            with VideoSource(str(path)) as video:
+                outcomes.add(f"{len(list(video))} frames, sound: {video.soundtrack() is not None}")
+        except InputError as error:
+            assert str(tmp_path) not in str(error)
+            outcomes.add("refused")
+    assert {"refused", "9 frames, sound: True"} <= outcomes
 
 
 def test_a_part_of_a_file_has_its_frames_and_its_sound(tmp_path: Path) -> None:

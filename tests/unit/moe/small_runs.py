@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wan_core.moe import Expert, ExpertParams, ExpertTally, Job
+from wan_core.moe import Conditions, Expert, ExpertParams, ExpertTally, Job
 from wan_core.moe.route import Route, sample_once
 from wan_core.moe.split import is_high
 
@@ -17,6 +17,7 @@ SIGMAS = torch.tensor([1.0, 0.8, 0.6, 0.4, 0.2, 0.0])
 SIGMA_MINS = {2: (0.6, 0.0), 3: (0.7, 0.3, 0.0)}  # of that many experts
 NAMES = ("high", "low", "lowest")
 PARAMS = ExpertParams("WanModel", 16, shift=8.0)
+TEXTS = tuple(Conditions(name, frozenset({"cross_attn"})) for name in ("positive", "negative"))
 
 Evaluate = Callable[[Tensor, Tensor], Tensor]
 Report = Callable[[int, Tensor, Tensor], None]  # step, denoised, x

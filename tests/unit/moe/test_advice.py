@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.unit.moe.small_runs import PARAMS
+from tests.unit.moe.small_runs import PARAMS, TEXTS
 from wan_core.moe import ExpertParams
 from wan_core.moe.advice import notes_on_run, on_distilled, on_files, on_schedule
+from wan_core.moe.conditions import PICTURE
 from wan_core.moe.schedule import aligned_sigmas, even_sigmas
 from wan_core.moe.split import split_schedule
 from wan_core.notes import Note
+from wan_core.weights import level_in_name
 
 Schedule = Callable[[int, float], list[float]]  # steps and shift -> sigmas
 
@@ -75,8 +77,10 @@ DEGENERATE = {karras: 1, exponential: 1, kl_optimal: 2}  # high steps of 20 with
 # Schedule
 
 
-def on(sigmas: Sequence[float], boundary: float = 0.875, shift: float = 8.0) -> list[Note]:
-    return on_schedule(sigmas, split_schedule(sigmas, boundary), shift)
+def on(
+    sigmas: Sequence[float], boundary: float = 0.875, shift: float = 8.0, discarder: str | None = None
+) -> list[Note]:
+    return on_schedule(sigmas, split_schedule(sigmas, boundary), shift, discarder)
 
 
 @pytest.mark.parametrize("boundary", [0.875, 0.9])
@@ -107,7 +111,7 @@ KARRAS = (
 ONE_BIG_STEP = "the low-noise expert takes 1 of 23 steps, an even schedule of shift 8 gives it 11; fine detail will be "
 ALL_HIGH = (
     "all 2 steps are on the high-noise expert, because the boundary (sigma 0.875) lies below all of them (sigma 1 to "
-    "0.95); the low-noise expert is not used; to use both, change switch or the range of the steps"
+    "0.95); the low-noise expert is not used; to use both, change switch, the range of the steps or their number"
 )
 ALL_LOW = (
     "all 2 steps are on the low-noise expert, because the boundary (sigma 0.875) lies above all of them (sigma 0.8 to "
@@ -128,6 +132,13 @@ def test_a_note_on_the_schedule_says_what_is_so_and_what_to_do(sigmas: list[floa
     (note,) = on(sigmas)
     assert note.code == code
     assert note.text.startswith(text)
+
+
+def test_a_sampler_that_loses_the_only_low_step_is_named() -> None:
+    lost = "; a schedule that is made for uni_pc_bh2 lacks its last sigma but one"
+    schedules = [1.0, 0.95, 0.0], [1.0, 0.95, 0.9], [0.8, 0.4, 0.0]
+    notes = [note for sigmas in schedules for note in on(sigmas, discarder="uni_pc_bh2")]
+    assert [note.text.endswith(lost) for note in notes] == [True, False, False]
 
 
 @pytest.mark.parametrize(("boundary", "side"), [(math.inf, "above"), (0.0, "below")])
@@ -154,7 +165,7 @@ STARTS_A_LITTLE_LATER = [0.99, 0.95, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0
 def test_a_run_is_measured_by_its_own_range(sigmas: list[float], shift: float, counts: tuple[int, int]) -> None:
     split = split_schedule(sigmas, 0.875)
     assert (split.high_steps, split.low_steps) == counts
-    assert on_schedule(sigmas, split, shift) == []
+    assert on_schedule(sigmas, split, shift, None) == []
 
 
 @pytest.mark.parametrize(("steps", "start", "count"), [(4, 1.0, 0), (5, 1.0, 1), (20, 0.98, 0), (20, 0.99, 1)])
@@ -175,15 +186,29 @@ def test_a_schedule_that_rises_is_no_error(sigmas: list[float]) -> None:
 def test_few_steps_of_shift_five_are_right_for_distilled_loras_and_others_are_noted(schedule: Schedule) -> None:
     for steps in range(2, 9):
         for shift in (1.0, 3.0, 5.0, 8.0, 12.0):
-            codes = codes_of(on_distilled(schedule(steps, shift), 1.0, 1.0))
+            codes = codes_of(on_distilled(schedule(steps, shift), 1.0, 1.0, None))
             assert codes == ([] if shift == 5.0 else ["distilled_shift"])
+            longer = schedule(steps + 1, shift)  # as the host makes a schedule for uni_pc
+            codes = codes_of(on_distilled([*longer[:-2], longer[-1]], 1.0, 1.0, "uni_pc"))
+            assert codes == (["discarded_sigma"] if shift == 5.0 else ["distilled_shift"])
 
 
 def test_the_note_names_the_step_that_is_furthest_off() -> None:
-    (note,) = on_distilled(even_sigmas(4, 8.0), 1.0, 1.0)
+    (note,) = on_distilled(even_sigmas(4, 8.0), 1.0, 1.0, "dpm_2")
     assert note.text == (
         "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 727.3 and such LoRAs are "
         "trained at 625.0; motion and detail will suffer; set the shift to 5 and scheduler to simple"
+    )
+
+
+def test_the_note_names_the_sampler_that_loses_a_sigma_and_not_what_is_set_already() -> None:
+    longer = even_sigmas(5, 5.0)
+    (note,) = on_distilled([*longer[:-2], longer[-1]], 1.0, 1.0, "dpm_2")
+    assert note.text == (
+        "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 769.2 and such LoRAs are "
+        "trained at 625.0; motion and detail will suffer; for dpm_2 the host makes a schedule of 5 steps and leaves "
+        "its last sigma but one out; take another sampler, euler for example, or give this one sigmas from Basic "
+        "Scheduler"
     )
 
 
@@ -191,7 +216,7 @@ def test_the_note_names_the_step_that_is_furthest_off() -> None:
 def test_the_trained_levels_are_met_within_two_hundredths(off: float, count: int) -> None:
     sigmas = even_sigmas(4, 5.0)
     sigmas[2] += off
-    assert len(on_distilled(sigmas, 1.0, 1.0)) == count
+    assert len(on_distilled(sigmas, 1.0, 1.0, "uni_pc")) == count
 
 
 GUIDED = [(3.5, 1.0), (1.0, 3.5), (None, 1.0), (1.0, None)]
@@ -206,7 +231,7 @@ NOT_DISTILLED = {
 @pytest.mark.parametrize("case", NOT_DISTILLED)
 def test_what_does_not_look_distilled_is_not_noted(case: str) -> None:
     sigmas, cfgs = NOT_DISTILLED[case]
-    assert [on_distilled(sigmas, *pair) for pair in cfgs] == [[]] * len(cfgs)
+    assert [on_distilled(sigmas, *pair, "uni_pc") for pair in cfgs] == [[]] * len(cfgs)
 
 
 # Files
@@ -219,17 +244,20 @@ IN_THEIR_SLOTS = [
     (HIGH_FILE, None),
     (None, LOW_FILE),
     ("wan2.1_t2v_14B.safetensors", "wan2.1_t2v_14B.safetensors"),
-    ("Wan2.2-HighNoise-Q4_K_M.gguf", "Wan2.2-LowNoise-Q4_K_M.gguf"),
-    ("slow_motion.safetensors", "highres_flow.safetensors"),  # neither word is a word of its own
-    ("high_low_merge.safetensors", "low_vram_high_noise.safetensors"),  # both words say nothing
-    ("low/model.safetensors", "high/model.safetensors"),  # folders are not read
-    ("low8bit.safetensors", "wan-high2.safetensors"),
-    (r"low\model.safetensors", r"high\model.safetensors"),
 ]
 
 
+def of_file(file: str | None) -> ExpertParams:
+    return replace(PARAMS, file=file, level=level_in_name(file))
+
+
 def test_files_in_their_slots_or_without_a_level_are_not_noted() -> None:
-    assert [pair for pair in IN_THEIR_SLOTS if on_files(*pair)] == []
+    assert [pair for pair in IN_THEIR_SLOTS if on_files(*map(of_file, pair))] == []
+
+
+def test_a_file_whose_weights_were_replaced_says_nothing() -> None:
+    low = replace(of_file(HIGH_FILE), level=None)
+    assert on_files(of_file(HIGH_FILE), low) == on_files(low, low) == []
 
 
 BOTH_SWAPPED = (
@@ -254,7 +282,6 @@ SAME_FILE = (
     ("high", "low", "text"),
     [
         (LOW_FILE, HIGH_FILE, BOTH_SWAPPED),
-        ("Wan2.2-LowNoise-Q4.gguf", "m/A14B-HIGH.gguf", BOTH_SWAPPED),
         (LOW_FILE, None, HIGH_SWAPPED),
         (LOW_FILE, LOW_FILE + ".2.low", HIGH_SWAPPED),
         ("wan.safetensors", HIGH_FILE, LOW_SWAPPED),
@@ -264,21 +291,21 @@ SAME_FILE = (
     ],
 )
 def test_files_in_the_wrong_slots_are_named(high: str | None, low: str | None, text: str) -> None:
-    names = ((file or "").split("/")[-1] for file in (high, low))
+    names = (repr((file or "").split("/")[-1]) for file in (high, low))
     code = "same_file" if high == low else "experts_swapped"
-    assert on_files(high, low) == [Note(code, text.format(*names))]
+    assert on_files(of_file(high), of_file(low)) == [Note(code, text.format(*names))]
 
 
 # All of a run
 
-HIGH, LOW = replace(PARAMS, file=HIGH_FILE, cfg=4.0), replace(PARAMS, file=LOW_FILE, cfg=3.0)
+HIGH, LOW = replace(of_file(HIGH_FILE), cfg=4.0), replace(of_file(LOW_FILE), cfg=3.0)
 FEW = even_sigmas(4, 8.0)
 
 
 def notes(
     high: ExpertParams = HIGH, low: ExpertParams = LOW, sigmas: Sequence[float] = FEW, boundary_sigma: float = 0.875
 ) -> tuple[Note, ...]:
-    return notes_on_run((high, low), sigmas, boundary_sigma)
+    return notes_on_run((high, low), sigmas, boundary_sigma, None)
 
 
 @pytest.mark.parametrize("cfgs", [(None, 1.0), (4.0, 3.0), (1.0, 1.0)])
@@ -333,15 +360,15 @@ def test_the_share_of_steps_is_measured_by_the_shift_of_the_high_expert() -> Non
 
 
 def test_a_run_with_everything_wrong_has_every_note_in_order() -> None:
-    high = replace(HIGH, file=LOW_FILE, has_context_windows=True, cfg=1.0)
-    low = replace(LOW, file=HIGH_FILE, shift=5.0, cfg=1.0)
+    high = replace(of_file(LOW_FILE), has_context_windows=True, cfg=1.0, conditions=TEXTS, reads=frozenset({PICTURE}))
+    low = replace(of_file(HIGH_FILE), shift=5.0, cfg=1.0)
     sigmas = [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.0]
     wanted = ["experts_swapped", "other_shift", "degenerate_schedule", "distilled_shift", "context_windows"]
-    assert codes_of(notes(high, low, sigmas)) == wanted
+    assert codes_of(notes(high, low, sigmas)) == [*wanted, "no_picture"]
     assert codes_of(notes(high, low, sigmas, 0.0))[2] == "one_expert"
 
 
 def test_a_third_expert_is_compared_with_the_low_one_and_nothing_is_said_twice() -> None:
     start, low = replace(HIGH, has_context_windows=True), replace(LOW, shift=5.0)
-    found = notes_on_run((start, HIGH, low), even_sigmas(20, 8.0), 0.875)
+    found = notes_on_run((start, HIGH, low), even_sigmas(20, 8.0), 0.875, None)
     assert codes_of(found) == ["other_shift", "context_windows"]

@@ -7,8 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from tests.unit.moe.small_runs import PARAMS, SIGMAS, composite, experts, heun, merge_hooks, run_alone, small_job
+from tests.unit.moe.small_runs import (
+    PARAMS,
+    SIGMAS,
+    Evaluate,
+    Report,
+    composite,
+    experts,
+    heun,
+    merge_hooks,
+    run_alone,
+    small_job,
+)
 from wan_core.errors import InputError
 from wan_core.moe import Expert, SampleRequest, Schedule, Switch, describe, sample
 from wan_core.notes import Note
@@ -69,6 +81,15 @@ def test_the_clock_and_the_merging_of_options_are_the_hosts() -> None:
     high, low = sample(request(), merge_options=merge, clock_s=lambda: float(next(ticks))).tallies
     assert (high.seconds, high.load_seconds, low.seconds, low.load_seconds) == (3.0, 1.0, 2.0, 1.0)
     assert merges == [{"owner": "low"}] * 2
+
+
+def overflowing(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -> Tensor:
+    return evaluate(x, sigmas[0]) * torch.inf
+
+
+def test_a_sampler_that_ends_beyond_all_numbers_is_refused() -> None:
+    with pytest.raises(InputError, match="^latent: found NaN or infinite values"):
+        sample(request(job=small_job(overflowing)))
 
 
 def test_a_policy_that_is_none_is_refused_before_anything_is_loaded() -> None:

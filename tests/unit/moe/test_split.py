@@ -76,11 +76,11 @@ REFUSED = {
     "stays": (lambda: boundary_after_step([1.0, 0.5, 0.5], 1), "sigmas: found 0.5 after 0.5; wanted falling sigmas"),
     "rises later": (lambda: boundary_after_step([1.0, 0.5, 0.8, 0.3, 0.0], 1), "sigmas: found 0.8 after 0.5; wanted "),
     "no known boundary": (
-        lambda: boundary_of_model("WanModel", 48),
-        "switch: found 'auto' with a WanModel of 48 input channels; wanted a Wan2.2-A14B expert with 16 (text to video)"
-        " or 36 (image to video). Set switch to sigma, timestep, snr_db or step.",
+        lambda: boundary_of_model("CameraWanModel", 32),
+        "switch: found 'auto' with a CameraWanModel of 32 input channels; wanted an expert of Wan2.2-A14B: T2V, I2V, "
+        "Fun-InP, Fun-Control, Fun-Control-Camera or VACE-Fun. Set switch to sigma, 0.875 for text and 0.9 for image "
+        "to video.",
     ),
-    "a single model": (lambda: boundary_of_model("WanModel_S2V", 16), "switch: found 'auto' with a WanModel_S2V of 16"),
     "no first step": (
         lambda: boundary_after_start(0, DISTILLED, 0.9),
         "start_steps: found 0 with 2 steps before the switch; wanted at least 1, and no more than those. "
@@ -92,6 +92,26 @@ REFUSED = {
         "sigmas: found 0.95 after 0.92; wanted falling sigmas, because start_steps counts steps. ",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("network", "channels", "boundary_sigma"),
+    [  # the configurations of VideoX-Fun: Fun-InP, Fun-Control, Fun-Control-Camera, VACE-Fun
+        ("WanModel", 36, 0.9),
+        ("WanModel", 52, 0.9),
+        ("CameraWanModel", 36, 0.9),
+        ("VaceWanModel", 16, 0.875),
+        ("VaceWanModel", 36, 0.9),
+    ],
+)
+def test_published_pairs_have_their_boundaries(network: str, channels: int, boundary_sigma: float) -> None:
+    assert boundary_of_model(network, channels) == boundary_sigma
+
+
+@pytest.mark.parametrize(("network", "channels"), [("WanModel", 48), ("WanModel_S2V", 16), ("AnimateWanModel", 36)])
+def test_a_single_model_is_sent_to_the_stock_sampler(network: str, channels: int) -> None:
+    with pytest.raises(InputError, match="This is one model without a second expert: sample it with KSampler.$"):
+        boundary_of_model(network, channels)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -49,10 +49,6 @@ Figures = dict[str, Any]
 # What our code does with a file of a name, and with a file name prefix
 
 
-def use_syncnet(name: str) -> None:
-    files.load_weights(files.SYNCNET, name, input_name="weights")
-
-
 def use_adapter(name: str) -> None:
     pack_module("nodes.adapter_loader").WanCastAdapterLoader.execute("none", "none", "none", name)
 
@@ -68,10 +64,6 @@ def use_film(name: str, audio: dict[str, Any] | None = None) -> None:
     pack_module("nodes.lip_sync_check").LipSyncCheck.execute(path, 25.0, "mini_syncnet.safetensors", "parity", audio)
 
 
-def use_silent_film(name: str) -> None:
-    use_film(name, {"waveform": torch.rand(1, 1, 64000) - 0.5, "sample_rate": 16000})
-
-
 def begin_video(prefix: str, *, keep: bool) -> None:
     place = video.save_place(prefix, 64, 64, keep=keep)
     with sinks.VideoSink(ENCODER, place.folder, place.stem, counter=place.counter, frames=1):
@@ -84,12 +76,12 @@ USES: dict[str, tuple[str, Callable[[str], None]]] = {
     ".ckpt": ("models/wan_id_adapters", use_adapter),
     ".onnx": ("models/face_recognition", use_recogniser),
     ".mp4": ("input", use_film),
-    ".mkv": ("input", use_silent_film),
+    ".mkv": ("input", lambda name: use_film(name, {"waveform": torch.rand(1, 1, 64000), "sample_rate": 16000})),
 }
 PATH_INPUTS: dict[str, Callable[[str], object]] = {
     "filename_prefix": lambda value: begin_video(value, keep=True),
     "filename_prefix of a temporary file": lambda value: begin_video(value, keep=False),
-    "weights": use_syncnet,
+    "weights": lambda value: files.load_weights(files.SYNCNET, value, input_name="weights"),
     "adapter": use_adapter,
     "encoder": lambda value: files.checked_path(files.FACE_RECOGNITION, value, input_name="encoder"),
     "landmarker": faces.load_landmarker,
@@ -126,7 +118,6 @@ def paths() -> Figures:
     outside.mkdir()
     for name in ("secret.safetensors", "secret.onnx"):
         shutil.copy(BASE / "models" / "syncnet" / "mini_syncnet.safetensors", outside / name)
-    (BASE / "temp").mkdir()
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if is_watching and event in TOUCHING.split() and isinstance(arguments[0], (str, bytes, os.PathLike)):
@@ -135,9 +126,9 @@ def paths() -> Figures:
     sys.addaudithook(watch)
     before, random, outcomes = tree(BASE.parent), Random(hostile.SEED), Counter()
     for number in range(COUNT):
-        if number % 200 == 0:
+        if number % 200 == 0:  # the host lists the folder for each name
             for folder in (BASE / "output", BASE / "temp"):
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
             (BASE / "output" / "link").symlink_to(outside)
         value = hostile.path(random, outside)

@@ -157,7 +157,7 @@ Prompt = dict[str, Any]
 def prompt(random: Random, good: Prompt, ours: list[str]) -> Prompt:
     """A good prompt with one or two faults in our nodes: most often a link that brings something else.
 
-    No link to a node or an output that is not there: where the host does not look it up, that alone ends its worker.
+    No link where none was: the host does not look up all of those, and one to nowhere ends its worker by itself.
     """
     bad = copy.deepcopy(good)
     for _ in range(random.choice((1, 1, 1, 2))):
@@ -169,7 +169,7 @@ def prompt(random: Random, good: Prompt, ours: list[str]) -> Prompt:
                 inputs.pop(name, None)
             case 1:
                 inputs[random.choice(("no_such_input", "__class__", "\ud800", f"{name}.x", name.split(".")[0]))] = name
-            case 2 | 3:
+            case 2 | 3 if isinstance(inputs.get(name), list):
                 inputs[name] = [random.choice([node, *good]), 0]
             case 4:
                 bad[node][random.choice(("class_type", "inputs", "_meta"))] = random.choice(VALUES)

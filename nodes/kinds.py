@@ -74,7 +74,7 @@ WIDGETS: Mapping[type[io.Input], Callable[[Any, Any, str], object]] = {
 def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
     """Raises InputError unless every input has what its schema says; an optional one may have nothing.
 
-    A DynamicCombo that is unset or set to an unknown choice is for the node to refuse.
+    A DynamicCombo that is unset or set to an unknown choice, and an empty list, are for the node to refuse.
     """
     for slot in schema.inputs:
         _require(slot, values.get(slot.id), slot.id, as_list=schema.is_input_list)
@@ -82,7 +82,7 @@ def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
 
 def _require(slot: io.Input, value: Any, name: str, *, as_list: bool) -> None:
     if isinstance(slot, io.DynamicCombo.Input):
-        for beside in _beside(slot, value or {}, name, as_list=as_list):
+        for beside in _beside(slot, {} if value is None else value, name, as_list=as_list):
             _require(beside, value[beside.id], f"{name}.{beside.id}", as_list=as_list)
         return
     for single in _each(value, as_list=as_list):
@@ -98,7 +98,10 @@ def _each(value: Any, *, as_list: bool) -> list[Any]:
 def _beside(slot: io.DynamicCombo.Input, value: Any, name: str, *, as_list: bool) -> list[io.Input]:
     """The inputs that belong to the choice and have a value; raises InputError for what came through a link."""
     if not isinstance(value, Mapping):
-        found, choices = kind_of(_each(value, as_list=as_list)[0]), ", ".join(option.key for option in slot.options)
-        raise InputError(name, found=found, wanted=f"one of {choices}", fix="Pick one in the node; it takes no link.")
+        single = next(iter(_each(value, as_list=as_list)), None)
+        choices = ", ".join(option.key for option in slot.options)
+        raise InputError(
+            name, found=kind_of(single), wanted=f"one of {choices}", fix="Pick one in the node; it takes no link."
+        )
     chosen = _each(value.get(slot.id), as_list=as_list)
     return [beside for option in slot.options if option.key in chosen for beside in option.inputs if beside.id in value]

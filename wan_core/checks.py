@@ -7,13 +7,16 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
 from torch import Tensor
 
 from .errors import InputError, quoted
 
 NTSC_TOLERANCE_FPS = 0.0005  # half a step of an fps widget: 23.976 is 24000/1001, 23.98 is not
 TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
-CHOICES_SHOWN = 8
+CHOICES_SHOWN = 8  # in a message
+WHOLE_NUMBERS = (int, np.integer)  # other packs count with numpy
+NUMBERS = (*WHOLE_NUMBERS, float, np.floating)
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of a letter in UTF-16: nothing can print or save it
 
 
@@ -38,20 +41,20 @@ def require_text(value: object, *, name: str) -> None:
 
 def checked_number(value: object, lowest: float, highest: float, *, name: str) -> float:
     """The number between ``lowest`` and ``highest``; raises InputError for anything else."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not lowest <= value <= highest:
+    if not isinstance(value, NUMBERS) or isinstance(value, bool) or not lowest <= value <= highest:
         raise InputError(
             name, found=quoted(value), wanted=f"a number from {lowest:g} to {highest:g}", fix="Set it in the node."
         )
-    return value
+    return float(value)
 
 
 def checked_count(value: object, most: int, *, name: str, least: int = 1) -> int:
     """The whole number from ``least`` to ``most``; raises InputError for anything else."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    if not isinstance(value, WHOLE_NUMBERS) or isinstance(value, bool) or not least <= value <= most:
         raise InputError(
             name, found=quoted(value), wanted=f"a whole number from {least} to {most}", fix="Set it in the node."
         )
-    return value
+    return int(value)
 
 
 def checked_fps(fps: object, *, name: str = "fps") -> Fraction:

@@ -62,7 +62,9 @@ class MissingDependencyError(UserError, RuntimeError):
         """``cause``: what the package raised; None when it is not there."""
         words, pip = "", f"Install it with: pip install {distribution_of(package)}"
         if cause is not None:
-            version = next(_versions(package), "of an unknown version")
+            names = (distribution_of(package), package)
+            versions = [found.version for name in names for found in metadata.distributions(name=name)]
+            version = versions[0] if versions else "of an unknown version"
             words = f", which is installed ({version}) but unusable ({type(cause).__name__}: {quoted(str(cause))})"
             pip = f"Repair it with: pip install --force-reinstall --no-deps {distribution_of(package)}"
         super().__init__(f"{needed_for} needs the Python package {package!r}{words}. {pip}")
@@ -74,12 +76,6 @@ def distribution_of(package: str) -> str:
     """What pip is to install for a package on this computer, as requirements.txt says it."""
     has_gpu_build = (platform.system(), platform.machine()) in (("Linux", "x86_64"), ("Windows", "AMD64"))
     return "onnxruntime-gpu" if package == "onnxruntime" and has_gpu_build else package
-
-
-def _versions(package: str) -> Iterator[str]:
-    """The installed versions of a package, that of the distribution which is asked for first."""
-    wanted = dict.fromkeys((distribution_of(package), package))
-    yield from (metadata.version(name) for name in wanted if next(iter(metadata.distributions(name=name)), None))
 
 
 @contextmanager

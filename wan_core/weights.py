@@ -51,9 +51,8 @@ def require_plain_name(name: object) -> None:
 
 def fault_of(weight: object) -> str | None:
     """What makes this no weight, in words that follow its name; None for finite numbers in bytes of their own."""
-    if type(weight) not in (Tensor, nn.Parameter):
+    if not isinstance(weight, Tensor) or type(weight) not in (Tensor, nn.Parameter):
         return "is no weight"
-    assert isinstance(weight, Tensor)
     if weight.is_meta or weight.layout != torch.strided or weight.is_nested:
         return "is not stored as plain numbers"
     if weight.dtype not in FLOATS | INTEGERS:

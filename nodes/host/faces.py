@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -33,6 +34,7 @@ from . import files, onnx_file, onnx_network
 PACKS_FOLDER = "insightface"
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
 MANIFEST = "manifest.json"  # a pack that says itself what its files are
+DETECTOR_NAME = re.compile(rf"(det|scrfd)_.*\.onnx$|{re.escape(MANIFEST)}$", re.IGNORECASE)  # as in all packs
 DETECTION = "detection"  # the host's folder for its landmarker
 LANDMARKER_FILE = "mediapipe_face_fp32.safetensors"  # as ComfyUI's own workflows name it
 LANDMARKER_WORDS = ("mediapipe", "landmarker")  # one of them is in the name of such a file
@@ -69,8 +71,12 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
 
 
 def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
-    """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError."""
-    found = packs()
+    """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError.
+
+    A folder is taken for a pack by the names in it: networks that swap faces lie beside packs.
+    """
+    names = {pack: folder_paths.recursive_search(folder)[0] for pack, folder in packs().items()}
+    found = [pack for pack in names if any(map(DETECTOR_NAME.match, names[pack]))]
     if found:
         pack = min(found, key=lambda name: (name not in PUBLISHED_PACKS, name))
         return InsightfacePack(pack, selection, with_recogniser=with_recogniser)

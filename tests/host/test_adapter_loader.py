@@ -86,7 +86,7 @@ def test_a_pickle_of_plain_weights_comes_through(
     client: Client, folder: Path, wrapped: Callable[[StateDict], dict[str, Any]]
 ) -> None:
     graph = Graph()
-    name = write(folder / f"Stand-In_wan2.2_{wrapped.__name__}_low.ckpt", wrapped(weights(adapters.stand_in)))
+    name = write(folder / f"{wrapped.__name__}_Stand-In_wan2.2_low.ckpt", wrapped(weights(adapters.stand_in)))
     node = loader(graph, stand_in=name)
     saved, report = graph.save([node, 0]), graph.save([node, 1])
     run = client.run(graph)
@@ -144,50 +144,35 @@ def deflated(path: Path) -> None:
             archive.writestr(entry, content)
 
 
-def allocating(path: Path) -> None:
-    """An old file of five pickles, the fourth of which makes 512 MB of zeros."""
-    empty = b"\x80\x02}."
-    path.write_bytes(empty * 3 + b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x20\x85R." + empty)
-
-
-ZEROS, TIED, LONG_HEADER = torch.zeros(2), torch.zeros(1_000_000), (1 << 26).to_bytes(8, "little")
+EMPTY, ALLOCATING = b"\x80\x02}.", b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x20\x85R."  # 512 MB of zeros
+ZEROS, TIED = torch.zeros(2), torch.zeros(1_000_000)
 QUANTISED = torch.quantize_per_tensor(ZEROS, 0.1, 0, torch.qint8)
 LORA = {f"blocks.0.self_attn.q.lora_{side}.weight": torch.zeros(4, 4) for side in "AB"}
 UNREADABLE, COMPLETE = "which cannot be read (", "; wanted a complete weight file. "
 NO_WEIGHTS = f"{UNREADABLE}it is damaged, or holds more than plain weights){COMPLETE}"
-CUT_OFF, PROMISE = f"{UNREADABLE}it is cut off: its header alone has ", "its first bytes promise a header of "
 BAD = {  # name: how it is written, and what comes after the name
     "cut.safetensors": (spoil(lambda content: content[:-1]), f"{UNREADABLE}it is cut off: it has "),
-    "start.safetensors": (spoil(lambda content: content[:100]), CUT_OFF),
-    "empty.safetensors": (spoil(lambda content: b""), f"{UNREADABLE}it ends after 0 bytes){COMPLETE}"),
-    "absurd.safetensors": (spoil(lambda content: b"\xff" * 8 + content[8:]), f"{UNREADABLE}{PROMISE}{2**64 - 1} "),
-    "long.safetensors": (spoil(lambda content: LONG_HEADER + content[8:]), f"{UNREADABLE}{PROMISE}67108864 "),
-    "renamed.safetensors": (pickled(weights(adapters.stand_in)), f"{UNREADABLE}{PROMISE}"),
+    "renamed.safetensors": (pickled(weights(adapters.stand_in)), f"{UNREADABLE}its first bytes promise a header of "),
     "cut.ckpt": (spoil(lambda content: content[:500]), NO_WEIGHTS),
     "list.ckpt": (pickled([ZEROS, ZEROS]), f"{UNREADABLE}its weights have no names){COMPLETE}"),
     "numbered.ckpt": (pickled({0: ZEROS, 1: ZEROS}), f"{UNREADABLE}it calls a weight 0){COMPLETE}"),
     "numbers.ckpt": (pickled({"state_dict": {"epoch": 3}}), "whose 'epoch' is no weight; wanted "),
     "halves.ckpt": (pickled({"\ud800": ZEROS, "\n": ZEROS}), rf"{UNREADABLE}it calls a weight '\ud800'){COMPLETE}"),
     "long.ckpt": (pickled({"k" * 2_000_000: ZEROS}), f"{UNREADABLE}it calls a weight '{'k' * 120}' and 1999880 char"),
-    "meta.ckpt": (pickled({"w": torch.zeros(2, device="meta")}), "whose 'w' is not stored as plain numbers; wanted "),
     "sparse.ckpt": (pickled({"w": torch.eye(2).to_sparse()}), "whose 'w' is not stored as plain numbers; wanted "),
     "quantised.ckpt": (pickled({"w": QUANTISED}), "whose 'w' is of type qint8, which no weight has; wanted "),
-    "complex.ckpt": (pickled({"w": ZEROS + 1j}), "whose 'w' is of type complex64, which no weight has; wanted "),
-    "bool.ckpt": (pickled({"w": ZEROS > 1}), "whose 'w' is of type bool, which no weight has; wanted "),
-}
-BOMBS = {  # the same, of files that would become large
     "expanded.ckpt": (pickled({"w": torch.zeros(1).expand(500_000_000)}), "whose 'w' repeats its bytes; wanted "),
     "tied.ckpt": (pickled(dict.fromkeys(map(str, range(500)), TIED)), "whose '2' repeats the bytes of others; wanted "),
     "deflated.pt": (deflated, f"{UNREADABLE}its entries are compressed, which torch.save never does){COMPLETE}"),
-    "allocating.pth": (allocating, NO_WEIGHTS),
+    "allocating.pth": (spoil(lambda _: EMPTY * 3 + ALLOCATING + EMPTY), NO_WEIGHTS),
 }
 
 
-@pytest.mark.parametrize("name", BAD | BOMBS)
+@pytest.mark.parametrize("name", BAD)
 def test_a_file_that_cannot_be_used_is_refused_in_one_line(
     client: Client, live_host: HostServer, folder: Path, name: str
 ) -> None:
-    write_bad, message = (BAD | BOMBS)[name]
+    write_bad, message = BAD[name]
     write_bad(folder / name)
     graph = Graph()
     graph.hash([loader(graph, stand_in=name), 0])

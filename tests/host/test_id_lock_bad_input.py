@@ -54,6 +54,18 @@ def test_the_message_names_node_input_found_wanted_and_fix(client: Client, row: 
     row.require_message(client)
 
 
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_a_name_alone_refuses_no_portrait_and_says_nothing_of_a_merge(client: Client, is_merged: bool) -> None:
+    """The low-noise file, and the same with all weights of the high-noise one in their place."""
+    graph = Graph()
+    model, high = recipes.model(graph, recipes.LOW), recipes.model(graph)
+    if is_merged:
+        model = graph.add("ModelMergeSimple", model1=model, model2=high, ratio=0.0)[0]
+    lock = PORTRAIT_LOCK(graph, model=model)
+    report = client.value(graph, [lock[0], 1]).tree[""]
+    assert ("the name of the model's file says low noise" in report) != is_merged
+
+
 # What only the sampling run can know: the size of the video, and prompts for a part of it
 
 

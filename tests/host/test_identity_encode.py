@@ -36,7 +36,7 @@ AUTOMATIC = [("insightface pack", {"face__pack": "deeper"}), ("auto", {})]  # th
 MARKS = {"one": [(247, 196)], "two": [(247, 196), (104, 320)], "none": []}  # where the pack is to find a nose
 LEFT, TOP = 150, 60  # of a part of the portrait with all of the face
 ORIENTATION, TURN_CLOCKWISE = 0x0112, 6  # the EXIF tag of a camera that was held upright
-SPOILT = ("without_detector", "without_recogniser", "spoilt", "looping", "of_no_age")
+SPOILT = ("a_recogniser_alone", "without_recogniser", "spoilt", "looping", "of_no_age")
 PERSON = (slice(90, 300), slice(160, 350))  # rows and columns of the portrait that a cut-out of it keeps
 
 
@@ -148,7 +148,7 @@ def test_packs_are_listed_with_one_that_lies_a_level_too_deep_and_the_published_
     (_, about) = client.get("/object_info/IdentityEncode")["IdentityEncode"]["input"]["required"]["face"]
     (source,) = (option for option in about["options"] if option["key"] == "insightface pack")
     listed = source["inputs"]["required"]["pack"][1]["options"]
-    assert {PACK, "deeper", "without_detector", "buffalo_l", "antelopev2"} <= set(listed)
+    assert {PACK, "deeper", "a_recogniser_alone", "buffalo_l", "antelopev2"} <= set(listed)
     deeper, plain = encoded(client, face__pack="deeper")[0], encoded(client)[0]
     np.testing.assert_array_equal(deeper.arrays["/z"], plain.arrays["/z"])
 
@@ -306,7 +306,8 @@ def test_lynx_refuses_an_identity_without_vectors(client: Client) -> None:
 WHERE = "<base>/models/insightface/models"
 RECOGNISER = "a recogniser that makes 512 numbers of one face of 112 x 112 px"
 LANDMARKER = "the weights of ComfyUI's MediaPipe face landmarker"
-NO_DETECTOR = "a pack 'without_detector' without a detector that gives five points: 'genderage.onnx' (genderage), " + (
+NO_DETECTOR = (
+    "a pack 'a_recogniser_alone' without a detector that gives five points: 'genderage.onnx' (genderage), "
     "'w600k_mini.onnx' (recognition)"
 )
 NO_LANDMARKER = (
@@ -340,7 +341,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
     ({"picture": "none"}, "images", NO_FACE, "a face of 24 px or more, better 112"),
     ({"face__pack": "antelopev2"}, "pack", "no pack 'antelopev2'", f"{WHERE}/antelopev2/scrfd_10g_bnkps.onnx"),
     ({"face__pack": "buffalo_l"}, "pack", "no pack 'buffalo_l'", f"{WHERE}/buffalo_l/det_10g.onnx"),
-    ({"face__pack": "without_detector"}, "pack", NO_DETECTOR, f"{WHERE}/without_detector/det_10g.onnx"),
+    ({"face__pack": "a_recogniser_alone"}, "pack", NO_DETECTOR, f"{WHERE}/a_recogniser_alone/det_10g.onnx"),
     ({"face__pack": "spoilt"}, "pack", f"'det_mini.onnx', {FOREIGN}", WHOLE_FILE),
     ({"face__pack": "looping"}, "pack", f"'genderage.onnx', {HOSTILE['loop.onnx'][0]}", PLAIN),
     (

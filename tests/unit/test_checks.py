@@ -50,14 +50,14 @@ def test_a_number_outside_its_range_is_refused(value: object) -> None:
     )
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, 1.0])
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, 1, np.float32(1)])
 def test_a_number_in_its_range_is_handed_on(value: float) -> None:
     assert checked_number(value, 0.0, 1.0, name="switch.sigma") == value
 
 
 @pytest.mark.parametrize("value", [0, -1, 9, 1.5, True, "2", None])
 def test_a_count_outside_its_range_is_refused(value: object) -> None:
-    assert [checked_count(count, 8, name="frames") for count in (1, 8)] == [1, 8]
+    assert [checked_count(count, 8, name="frames") for count in (1, np.int64(8))] == [1, 8]
     assert refusal_of(lambda: checked_count(value, 8, name="frames")) == (
         f"frames: found {quoted(value)}; wanted a whole number from 1 to 8. Set it in the node."
     )

@@ -41,9 +41,8 @@ class Adapter:
     """What a lock needs to know of the weights that it puts into a Wan model."""
 
     network: AdapterNetwork = field(repr=False)
-    patcher: Any = field(
-        repr=False
-    )  # how the host loads the network; the host must find it alive as long as the network is
+    # how the host loads the network; the host must find it alive as long as the network is
+    patcher: Any = field(repr=False)
     width_d: int  # of the Wan model that it fits
     blocks: tuple[int, ...]  # of the Wan model that any part acts in, ascending
     names: tuple[str, ...]  # weight files, as the user selected them

@@ -51,7 +51,7 @@ class TargetParams:
     width_d: int
     blocks: int
     text_d: int  # of the text embeddings that it reads
-    noise_level: str | None  # "high" or "low", as the name of its file says; None where it does not
+    noise_level: str | None  # "high" or "low", as far as the name of its file can say; None where it cannot
     attention: str | None = None  # module and name of another node's attention override; None without one
 
 

@@ -189,5 +189,5 @@ def _notes_on_portrait(stand_in: StandInTerm, model: TargetParams) -> Iterator[N
         yield Note(
             "dense_attention",
             f"the portrait lengthens the keys of self-attention, and the sparse attention {quoted(model.attention)} "
-            "takes only as many keys as queries: it may compute every locked self-attention densely, as without it",
+            "takes only as many keys as queries, so it may compute every locked self-attention densely",
         )

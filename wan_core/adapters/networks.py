@@ -1,7 +1,7 @@
 """The networks of the host that identities are exact in, by class, and what is exact in each.
 
-Exact is what equals the published formulas in every block of the network. A network that is not here attends in an
-order that nobody has looked at: an identity in it would be lost, or end up in another stream, without a word.
+Exact is what equals the published formulas in every block of the network. One that is not here may attend in another
+order, as Wan-Animate-2 does with two streams in each block: an identity in it would be lost without a word.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from ..errors import InputError, quoted
 
 IP_LAYERS, STAND_IN, REF_LAYERS = "Lynx's IP layers", "Stand-In", "Lynx's reference layers"
 PLACES = "masks and frame weights"
-READS_TEXT = frozenset({IP_LAYERS})  # the video's tokens lie in another place, or have other positions
-READS_PICTURES_TOO = READS_TEXT | {STAND_IN, PLACES}  # cross-attention reads CLIP pictures beside the text
-PLAIN = READS_PICTURES_TOO | {REF_LAYERS}
+IP_ALONE = frozenset({IP_LAYERS})  # the video has other positions, or does not come first
+ALL_BUT_REF = IP_ALONE | {STAND_IN, PLACES}  # cross-attention reads CLIP pictures beside the text
+EVERYTHING = ALL_BUT_REF | {REF_LAYERS}
 
 EXACT_IN = {
-    "comfy.ldm.wan.model.WanModel": PLAIN,
-    "comfy.ldm.wan.model.VaceWanModel": PLAIN,
-    "comfy.ldm.wan.model.CameraWanModel": PLAIN,
-    "comfy.ldm.wan.model.HumoWanModel": PLAIN,
-    "comfy.ldm.wan.model.WanModel_S2V": PLAIN,
-    "comfy.ldm.wan.model_animate.AnimateWanModel": READS_PICTURES_TOO,
-    "comfy.ldm.wan.model.SCAILWanModel": READS_TEXT,
-    "comfy.ldm.wan.model.SCAIL2WanModel": READS_TEXT,
-    "comfy.ldm.wan.model_wandancer.WanDancerModel": READS_TEXT,
+    "comfy.ldm.wan.model.WanModel": EVERYTHING,
+    "comfy.ldm.wan.model.VaceWanModel": EVERYTHING,
+    "comfy.ldm.wan.model.CameraWanModel": EVERYTHING,
+    "comfy.ldm.wan.model.HumoWanModel": EVERYTHING,
+    "comfy.ldm.wan.model.WanModel_S2V": EVERYTHING,
+    "comfy.ldm.wan.model_animate.AnimateWanModel": ALL_BUT_REF,
+    "comfy.ldm.wan.model.SCAILWanModel": IP_ALONE,
+    "comfy.ldm.wan.model.SCAIL2WanModel": IP_ALONE,
+    "comfy.ldm.wan.model_wandancer.WanDancerModel": IP_ALONE,
 }
 
 

@@ -45,7 +45,7 @@ def on_conditions(high: ExpertParams, low: ExpertParams) -> list[Note]:
     ] + [
         Note(
             "no_picture",
-            f"{_subject(named)} will see an empty picture, because {lists} bring none ({PICTURE}); give a start "
+            f"{_subject(named)} will see an empty picture, because there is none in {lists} ({PICTURE}); give a start "
             "image to Wan Image To Video, or to the node that belongs to the model, or load the text-to-video model",
         )
         for lists, named in lacking.items()

@@ -280,13 +280,6 @@ def test_it_acts_from_the_first_sigma_until_before_the_last(sigma: float, acts: 
     assert torch.equal(found, run(wan, options_for(ONE, sigma), rows=1)) != acts
 
 
-def test_every_step_belongs_to_one_of_two_adjoining_ranges() -> None:
-    early, late = lock(identity(0), end_percent=0.125), lock(identity(0), start_percent=0.125)
-    sigma_of = run_over(1).facts.sigma_of
-    for sigma in (1.0, 0.9, 0.875 + 1e-7, 0.875, 0.875 - 1e-7, 0.5, 0.002):
-        assert early.acts_at(sigma, sigma_of) != late.acts_at(sigma, sigma_of)
-
-
 def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
     wan, injected = FakeWan(), injection(identity(0))
     patches = {"double_block": [lambda args: args], "attn1_patch": []}

@@ -251,7 +251,7 @@ NAMED = (
 )
 DENSE = (
     f"the portrait lengthens the keys of self-attention, and the sparse attention '{SPARSE}' takes only as many keys "
-    "as queries: it may compute every locked self-attention densely, as without it"
+    "as queries, so it may compute every locked self-attention densely"
 )
 
 

@@ -148,12 +148,6 @@ def test_a_portrait_that_is_whole_where_another_is_in_part_moves_that_token_with
     torch.testing.assert_close(found, y + (with_whole - y) + 0.5 * (with_part - y))
 
 
-def test_an_empty_mask_leaves_self_attention_as_it_is() -> None:
-    given = call()
-    found = with_portraits(given, [(active(token_weights=torch.zeros(TOKENS)), pair(30, sources=1))])
-    assert torch.equal(found, attend(given.q, given.k, given.v))
-
-
 def test_self_attention_with_a_mask_is_refused() -> None:
     require_no_mask({"mask": None})
     with pytest.raises(InputError, match="found a model whose self-attention has a mask; wanted one without"):

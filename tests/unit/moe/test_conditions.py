@@ -16,8 +16,8 @@ UNREAD = (
     "for it, or take it off"
 )
 EMPTY = (
-    "{0} will see an empty picture, because {1} bring none (concat_latent_image); give a start image to Wan Image To "
-    "Video, or to the node that belongs to the model, or load the text-to-video model"
+    "{0} will see an empty picture, because there is none in {1} (concat_latent_image); give a start image to Wan "
+    "Image To Video, or to the node that belongs to the model, or load the text-to-video model"
 )
 HIGH = "the high-noise expert"
 BOTH = f"{HIGH} and the low-noise expert"

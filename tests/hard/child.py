@@ -50,7 +50,8 @@ Figures = dict[str, Any]
 
 
 def use_adapter(name: str) -> None:
-    pack_module("nodes.adapter_loader").WanCastAdapterLoader.execute("none", "none", "none", name)
+    node = pack_module("nodes.adapter_loader").WanCastAdapterLoader
+    node.execute(ip_layers="none", resampler="none", ref_layers="none", stand_in=name)
 
 
 def use_recogniser(name: str) -> None:
@@ -60,8 +61,9 @@ def use_recogniser(name: str) -> None:
 
 
 def use_film(name: str, audio: dict[str, Any] | None = None) -> None:
-    path = InputImpl.VideoFromFile(str(BASE / "input" / name))
-    pack_module("nodes.lip_sync_check").LipSyncCheck.execute(path, 25.0, "mini_syncnet.safetensors", "parity", audio)
+    inputs = {"frames": InputImpl.VideoFromFile(str(BASE / "input" / name)), "fps": 25.0, "audio": audio}
+    node = pack_module("nodes.lip_sync_check").LipSyncCheck
+    node.execute(**inputs, weights="mini_syncnet.safetensors", mode="parity")
 
 
 def begin_video(prefix: str, *, keep: bool) -> None:

@@ -141,6 +141,14 @@ def test_the_blocks_of_parts_without_a_strength_do_not_count() -> None:
     assert lock_of(locked(adapter=with_lite, ref_strength=0.0)).blocks == {0, 2}
 
 
+def test_nothing_that_came_in_is_changed() -> None:
+    person, mask = identity(), torch.full((1, 4, 4), 1.0000002)
+    given = (person.embeddings, person.reference_crop, person.portrait, mask, TEXT)
+    before = [tensor.clone() for tensor in given]
+    locked(identity=person, mask=mask)
+    assert all(map(torch.equal, given, before))
+
+
 def test_rounding_of_a_mask_is_cut_off() -> None:
     mask = torch.rand(3, 4, 4)
     assert torch.equal(lock_of(locked(mask=mask)).mask, mask)

@@ -12,15 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.adapters.adapter_files import LITE, REF, STAND_IN, load, selected
-from tests.unit.adapters.some_locks import (
-    ADAPTERS,
-    MODEL,
-    TEXT,
-    identity,
-    lock_of,
-    locked,
-    read_pictures,
-)
+from tests.unit.adapters.some_locks import ADAPTERS, MODEL, TEXT, identity, lock_of, locked, read_pictures
 from wan_core.adapters import LockSettings, describe_lock
 from wan_core.adapters.inject import IdentityInjection
 from wan_core.adapters.kv_cache import KvCache

@@ -75,15 +75,6 @@ def test_a_term_is_added_to_each_row_and_token_by_its_weight(weights: Tensor | N
             torch.testing.assert_close(found[row, token], out[row, token] + term)
 
 
-def test_a_portrait_joins_the_keys_of_self_attention() -> None:
-    given, (k, v) = call(), pair(30, sources=1)
-    found = with_portraits(given, [(active(), (k, v))])
-    for row in range(ROWS):
-        keys, values = torch.cat((given.k[row], k[0])), torch.cat((given.v[row], v[0]))
-        for token in range(TOKENS):
-            torch.testing.assert_close(found[row, token], one(given.q[row, token], keys, values))
-
-
 HEAD_BYTES = 2 * (TOKENS + IDENTITY_TOKENS) * 4 * 4  # longer keys and values of one head of 4 numbers in float32
 
 
@@ -113,7 +104,7 @@ def test_large_keys_and_values_of_some_heads_are_joined_and_gone_before_those_of
 
 @pytest.mark.parametrize(("strength", "weights"), [(0.4, None), (1.0, WEIGHTS), (1.5, WEIGHTS)])
 @pytest.mark.parametrize("rows", [frozenset({0, 1}), frozenset({1}), frozenset()])
-def test_any_other_portrait_moves_each_token_towards_what_it_would_be_with_it(
+def test_plain_portraits_join_the_keys_any_other_moves_each_token_towards_what_it_would_be_with_it(
     strength: float, weights: Tensor | None, rows: frozenset[int]
 ) -> None:
     given, (k, v), (k_other, v_other) = call(), pair(30, sources=1), pair(40, sources=1)

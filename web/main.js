@@ -37,6 +37,6 @@ app.registerExtension({
     },
     nodeCreated(node) {
         const { category } = node.constructor.nodeData ?? {};
-        if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs[node.comfyClass]);
+        if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs?.[node.comfyClass]);
     },
 });

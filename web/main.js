@@ -3,6 +3,7 @@ import { app } from "/scripts/app.js";
 
 import { hold, sentenceOf } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
+import { endPreviewWithResult } from "./previews.mjs";
 
 const locale = () => app.extensionManager.setting.get("Comfy.Locale");
 let translations = {};
@@ -36,6 +37,7 @@ app.registerExtension({
         api.addEventListener("execution_error", showError);
     },
     nodeCreated(node) {
+        if (node.comfyClass === "WanCastDecodeToVideo") endPreviewWithResult(node, app.extensionManager);
         const { category } = node.constructor.nodeData ?? {};
         if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs?.[node.comfyClass]);
     },

@@ -1,6 +1,6 @@
 """The order of accuracy of one run over two experts, against two samplers in a row, on a flow with a known solution.
 
-Usage: python dev.py bench moe_order. It prints the errors and the slopes and draws them into moe_order.png.
+Usage: python dev.py bench moe_order. It prints the errors and the slopes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -21,9 +20,7 @@ sys.path.insert(0, str(ROOT))
 from tests.bench.bench_nodes import live_client  # noqa: E402
 from tests.host import recipes  # noqa: E402
 from tests.host.live import Client, Graph, Node  # noqa: E402
-from wan_core.media.chart import Curve, line_chart  # noqa: E402
 
-PICTURE = Path(__file__).with_name("moe_order.png")
 SAMPLERS = ("dpmpp_2m", "uni_pc")
 STEPS = (10, 20, 40, 80, 160)
 SHAPE = (1, 16, 3, 8, 8)  # b c t h w
@@ -113,39 +110,12 @@ def measure(client: Client, samplers: Sequence[str], steps: Sequence[int]) -> li
     return [Series(sampler, one_run, steps, list(map(error, nodes[sampler, one_run]))) for sampler, one_run in cases]
 
 
-# Results
-
-
-def draw(series: Sequence[Series], path: Path) -> None:
-    """The errors over the steps, both axes logarithmic, as a picture file."""
-    picture = line_chart(
-        [
-            Curve(
-                f"{line.label} (order {line.order:.1f})",
-                np.log10(line.steps).tolist(),
-                np.log10(line.errors).tolist(),
-                points=True,
-            )
-            for line in series
-        ],
-        title="Error against steps on a flow with a known solution, experts changed half way",
-        x_label=f"log10 of the number of steps ({STEPS[0]} to {STEPS[-1]})",
-        y_label="log10 of error",
-        width_px=1120,
-        height_px=480,
-    )
-    Image.fromarray((picture[0] * 255.0).round().to(torch.uint8).numpy()).save(path, optimize=True)
-
-
 def main() -> None:
-    """Prints a line for each series and writes the picture."""
+    """Prints a line for each series."""
     with live_client() as client:
-        series = measure(client, SAMPLERS, STEPS)
-    for line in series:
-        errors = "  ".join(f"{n}: {error:.2e}" for n, error in zip(line.steps, line.errors, strict=True))
-        sys.stdout.write(f"{line.label:<24} {errors}   order {line.order:.2f}\n")
-    draw(series, PICTURE)
-    sys.stdout.write(f"{PICTURE.relative_to(ROOT).as_posix()}\n")
+        for line in measure(client, SAMPLERS, STEPS):
+            errors = "  ".join(f"{n}: {error:.2e}" for n, error in zip(line.steps, line.errors, strict=True))
+            sys.stdout.write(f"{line.label:<24} {errors}   order {line.order:.2f}\n")
 
 
 if __name__ == "__main__":

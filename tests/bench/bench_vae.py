@@ -94,7 +94,8 @@ def decode(way: str, vae: Any, latent: torch.Tensor) -> torch.Tensor:
     if way == "tiled":
         return importlib.import_module("nodes").VAEDecodeTiled().decode(vae, {"samples": latent}, **TILED)[0]
     node = pack_module("nodes.high_compression_vae_decode").HighCompressionVAEDecode
-    return node.execute({"samples": latent}, vae, {"tiling": "auto" if way == "ours" else "whole frame"}).args[0]
+    tiling = {"tiling": "auto" if way == "ours" else "whole frame"}
+    return node.execute(samples={"samples": latent}, vae=vae, tiling=tiling).args[0]
 
 
 def figure_here(case: Case, way: str) -> Figure:

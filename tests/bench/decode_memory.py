@@ -117,15 +117,16 @@ def latent(frames: int) -> dict[str, Any]:
 
 def to_video(frames: int) -> int:
     node = pack_module("nodes.decode_to_video").WanCastDecodeToVideo
-    node.hidden = types.SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="1")
-    inputs = (latent(frames), cheap_vae(), 16.0, OPTIONS.codec, 18, "software", "video", True, 1)
-    return measured("WanCastDecodeToVideo", lambda: node.execute(*inputs).args[2])
+    node.hidden = types.SimpleNamespace(prompt=None, dynprompt=None, extra_pnginfo=None, unique_id="1")
+    inputs = {"samples": latent(frames), "vae": cheap_vae(), "fps": 16.0, "codec": OPTIONS.codec, "quality": 18}
+    inputs |= {"encoder": "software", "filename_prefix": "video", "save_output": True, "last_frames": 1}
+    return measured("WanCastDecodeToVideo", lambda: node.execute(**inputs).args[2])
 
 
 def to_images(frames: int) -> int:
     node = pack_module("nodes.high_compression_vae_decode").HighCompressionVAEDecode
-    inputs = (latent(frames), cheap_vae())
-    return measured("HighCompressionVAEDecode", lambda: len(node.execute(*inputs).args[0]))
+    inputs = {"samples": latent(frames), "vae": cheap_vae()}
+    return measured("HighCompressionVAEDecode", lambda: len(node.execute(**inputs).args[0]))
 
 
 def measured(name: str, run: Callable[[], int]) -> int:

@@ -116,7 +116,7 @@ class RandomVae(comfy.sd.VAE):
     """Gives latents of the Wan2.1 VAE's shape without a network; how they are made is no matter here."""
 
     def __init__(self) -> None:
-        return
+        self.first_stage_model = None
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Latents b 16 1 h/8 w/8 for pictures b h w 3."""
@@ -127,9 +127,9 @@ class RandomVae(comfy.sd.VAE):
 
 def with_lock(model: Model, kind: str) -> Model:
     """What IDLock makes of a model."""
-    parts = (model, random_identity(), random_adapter(kind), RandomVae())
+    parts = {"model": model, "identity": random_identity(), "adapter": random_adapter(kind), "vae": RandomVae()}
     settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "blocks": "all", "ref_text": gpu_moe.text()}
-    return id_lock.IDLock.execute(*parts, **settings).args[0]
+    return id_lock.IDLock.execute(**parts, **settings).args[0]
 
 
 # Runs

@@ -182,11 +182,10 @@ def run_moe(
 ) -> torch.Tensor:
     """MoESampler's latent."""
     node = pack_module("nodes.moe_sampler").MoESampler
-    switch = {"switch": "step", "step": high_steps}
-    out = node.execute(
-        high, low, text(), text(), video, SEED, steps, 1.0, 1.0, "euler", "simple", 1.0, switch, memory=memory
-    )
-    return out.args[0]["samples"]
+    inputs = {"model_high": high, "model_low": low, "positive": text(), "negative": text(), "latent_image": video}
+    inputs |= {"seed": SEED, "steps": steps, "cfg_high": 1.0, "cfg_low": 1.0, "sampler_name": "euler"}
+    inputs |= {"scheduler": "simple", "denoise": 1.0, "switch": {"switch": "step", "step": high_steps}}
+    return node.execute(**inputs, memory=memory).args[0]["samples"]
 
 
 def timed(run: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:

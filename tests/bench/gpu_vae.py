@@ -35,6 +35,8 @@ SIZES = {"2.1": (1280, 720), "2.2": (1280, 704)}
 TINY_SIZE = (32, 32)
 FRAMES, WARM_FRAMES, TINY_FRAMES = 81, 17, 5  # the short clip goes through every kernel
 HOST_OPTIONS = {"cuda": ["--bf16-vae", "--disable-dynamic-vram"], "cpu": ["--cpu", "--fp32-vae"]}
+FILM = {"fps": 16.0, "codec": "h264", "quality": 18, "encoder": "software", "filename_prefix": "v"}
+FILM |= {"save_output": False, "last_frames": 1}
 GOALS = {"stock_s/s": ("least", 1.5), "reserved/stock": ("most", 0.75), "video_s/decoding_s": ("most", 1.05)}
 
 
@@ -82,7 +84,7 @@ def stock(vae: Any, latent: Tensor) -> tuple[Tensor, str]:
 
 def ours(vae: Any, latent: Tensor, choice: dict[str, Any] | None = None) -> tuple[Tensor, str]:
     """Our node."""
-    images, report = decoding.HighCompressionVAEDecode.execute({"samples": latent}, vae, choice).args
+    images, report = decoding.HighCompressionVAEDecode.execute(samples={"samples": latent}, vae=vae, tiling=choice).args
     return images, report.splitlines()[0]
 
 
@@ -192,8 +194,10 @@ def video_figures(kind: str) -> Figures:
                 pass
 
     def encode() -> None:
-        with patch.object(node, "hidden", SimpleNamespace(prompt=None, extra_pnginfo=None, unique_id="1")):
-            node.execute({"samples": latent}, vae, 16.0, "h264", 18, "software", "v", False, 1)
+        with patch.object(
+            node, "hidden", SimpleNamespace(prompt=None, dynprompt=None, extra_pnginfo=None, unique_id="1")
+        ):
+            node.execute(samples={"samples": latent}, vae=vae, **FILM)
 
     with tempfile.TemporaryDirectory(dir=OPTIONS.out) as folder:
         folder_paths.set_temp_directory(folder)

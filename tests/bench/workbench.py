@@ -59,10 +59,10 @@ def start_host(*arguments: str, dynamic: bool = False) -> None:
             sys.modules[f"av{name}"] = MagicMock()
 
 
-def start_host_on_cpu() -> None:
+def start_host_on_cpu(*arguments: str) -> None:
     """Finds the host in WANCAST_HOST, or where dev.py made it, and starts it with --cpu."""
     sys.path[:0] = [str(HOST), str(ROOT)]
-    start_host("--cpu")
+    start_host("--cpu", *arguments)
 
 
 def pack_module(name: str) -> ModuleType:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from PIL import Image
 
-from tests.bench.bench_moe_order import Series, draw, measure
+from tests.bench.bench_moe_order import measure
 from tests.host.live import Client
 
 STEPS = (40, 80, 160)
@@ -22,10 +19,3 @@ def test_one_run_is_of_second_order_and_two_in_a_row_are_less_accurate_at_any_nu
     assert 1.9 < once.order < 2.1
     assert 1.9 < twice.order < 2.2
     assert all(two > least_kick * one for one, two in zip(once.errors, twice.errors, strict=True))
-
-
-def test_the_picture_of_the_benchmark_can_be_drawn(tmp_path: Path) -> None:
-    series = Series("euler", True, STEPS, [1.0 / n for n in STEPS])
-    assert series.order == pytest.approx(1.0)
-    draw([series], tmp_path / "order.png")
-    assert Image.open(tmp_path / "order.png").size == (1120, 480)

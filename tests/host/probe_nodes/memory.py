@@ -56,8 +56,9 @@ class WanCastProbeWatch(FreshProbe):
 
 
 def loaded_names() -> list[str]:
-    """The watched networks among those that the host holds as loaded."""
-    networks = (patcher.model for patcher in comfy.model_management.loaded_models() if patcher is not None)
+    """The watched networks of which bytes are on the device; the dynamic manager lists others as loaded too."""
+    loaded = (patcher for patcher in comfy.model_management.loaded_models() if patcher is not None)
+    networks = (patcher.model for patcher in loaded if patcher.loaded_size())
     return sorted(names[network] for network in networks if network in names)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import comfy.utils
@@ -65,9 +65,10 @@ def rotated(x: Tensor, ids: Tensor, heads: int) -> Tensor:
     spatial = 2 * (head_d // 6)
     angles = []
     for axis, size in enumerate((head_d - 2 * spatial, spatial, spatial)):
-        speeds = 10000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
-        angles.append(ids[:, axis, None].double() * speeds)
-    turn = torch.polar(torch.ones(1, dtype=torch.float64), torch.cat(angles, dim=1))  # n head_d/2
+        speeds = 10000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64, device=x.device) / size)
+        angles.append(ids[:, axis, None].to(speeds) * speeds)
+    angles = torch.cat(angles, dim=1)
+    turn = torch.polar(torch.ones_like(angles), angles)  # n head_d/2
     pairs = torch.view_as_complex(x.double().reshape(len(x), heads, head_d // 2, 2))
     return torch.view_as_real(pairs * turn[:, None]).reshape(x.shape).to(x.dtype)
 
@@ -142,6 +143,20 @@ class Person:
         return block in self.stand_in and block in self.blocks and not (is_negative and self.apply_to == "positive")
 
 
+def moved(value: Any, device: torch.device) -> Any:
+    """A person, or a part of one, with its tensors on the device of the run."""
+    match value:
+        case Tensor():
+            return value.to(device)
+        case dict():
+            return {key: moved(item, device) for key, item in value.items()}
+        case tuple():
+            return tuple(moved(item, device) for item in value)
+        case Person():
+            return replace(value, **{part.name: moved(getattr(value, part.name), device) for part in fields(value)})
+    return value
+
+
 def frame_weight(text: str, frame: int) -> float:
     """The weight at a pixel frame of "0:1, 40:0.5"."""
     points = [tuple(map(float, part.split(":"))) for part in text.split(",")]
@@ -184,10 +199,10 @@ def token_weights(persons: list[Person], grid: tuple[int, int, int], shown: list
 # Pictures through the model
 
 
-def modulation(wan: Any, dtype: torch.dtype) -> Tensor:
+def modulation(wan: Any, x: Tensor) -> Tensor:
     """The six rows for the blocks, 6 d, of the embedded time 0, whose cosines are 1 and whose sines are 0."""
     half = wan.freq_dim // 2
-    waves = torch.cat((torch.ones(1, half), torch.zeros(1, half)), dim=1).to(dtype)
+    waves = torch.cat((x.new_ones(1, half), x.new_zeros(1, half)), dim=1)
     return wan.time_projection(wan.time_embedding(waves)).reshape(6, -1)
 
 
@@ -204,9 +219,9 @@ def features(wan: Any, latent: Tensor, text: Tensor, dtype: torch.dtype) -> Iter
     """What each block's self-attention reads when the model sees one picture at time 0 with a text, n d."""
     x, grid = patches(wan, latent)
     x, ids, context = x.to(dtype), places((0, 0, 0), grid), wan.text_embedding(text.to(dtype))
-    e = modulation(wan, dtype)
+    e = modulation(wan, x)
     for block in wan.blocks:
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(x)[0] + e
         h = modulated(x, block.eps, shift, scale)
         yield h
         own, cross = block.self_attn, block.cross_attn
@@ -225,9 +240,9 @@ def portrait_keys_values(
     """Keys and values of the portrait in each block; it sees itself alone, and no text."""
     x, grid = patches(wan, person.portrait)
     x, ids = x.to(dtype), places(start, grid)
-    e = modulation(wan, dtype)
+    e = modulation(wan, x)
     for index, block in enumerate(wan.blocks):
-        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(dtype)[0] + e
+        shift, scale, gate, feed_shift, feed_scale, feed_gate = block.modulation.to(x)[0] + e
         h = modulated(x, block.eps, shift, scale)
         own, lora = block.self_attn, person.stand_in.get(index)
 
@@ -327,7 +342,7 @@ class Pass:
 def pass_of(wan: Any, persons: list[Person], x: Tensor, options: dict[str, Any]) -> Pass | None:
     """What acts in a pass over x, b c t h w; None where none does."""
     sigma = float(options["sigmas"].max())
-    persons = [person for person in persons if person.acts_at(sigma)]
+    persons = [moved(person, x.device) for person in persons if person.acts_at(sigma)]
     if not persons:
         return None
     sides = options["cond_or_uncond"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -222,102 +224,51 @@ def test_the_host_hands_the_chinese_words_to_the_editor(client: Client) -> None:
 
 # Each comparison can fail
 
-STEP = {"required": {"step": ["INT", {"min": 0, "max": 9, "default": 3}]}}
-OPTIONS = [{"key": "auto", "inputs": {"required": {}}}, {"key": "step", "inputs": STEP}]
-INFO: Json = {
-    "display_name": "A Node",
-    "category": "WanCast/audio",
-    "input": {
-        "required": {
-            "share": ["FLOAT", {"min": 0.0, "max": 2.0, "default": 0.5}],
-            "mode": ["COMBO", {"default": "slow", "options": ["slow", "fast"]}],
-            "unit": [DYNAMIC_COMBO, {"options": OPTIONS}],
-        },
-        "optional": {"clip": ["IMAGE,VIDEO", {}]},
-    },
-    "output": ["FLOAT", "WAN_IDENTITY"],
-    "output_name": ["score", "person"],
-}
-PAGE = """# A Node
 
-## Inputs
-
-| Input | Meaning |
-| --- | --- |
-| `share` | How much.<br>FLOAT: 0 to 2 (default 0.5) |
-| `mode` | How.<br>COMBO: `slow` (default), `fast` |
-| `unit` | In which unit.<br>COMBO: `auto` (default), `step` |
-| `unit.step` | Which step.<br>INT, if `unit` is `step`: 0 to 9 (default 3) |
-| `clip` | What.<br>IMAGE or VIDEO, optional |
-
-## Outputs
-
-| Output | Meaning |
-| --- | --- |
-| `score` | A number.<br>FLOAT |
-| `person` | Who.<br>WAN_IDENTITY |
-"""
-LABEL = {"name": "N", "tooltip": "T"}
-ENTRY: Json = {
-    "display_name": "A Node",
-    "description": "D",
-    "inputs": dict.fromkeys(("share", "unit_step", "clip"), LABEL)
-    | {
-        "mode": LABEL | {"options": {"slow": "S", "fast": "F"}},
-        "unit": LABEL | {"options": {"auto": "A", "step": "S"}},
-    },
-    "outputs": {"0": LABEL, "1": LABEL},
-}
-WORDS: Json = {"nodeCategories": {"WanCast": "W", "audio": "A"}, "dataTypes": {"WAN_IDENTITY": "I"}}
-
-
-def test_a_good_sample_passes() -> None:
-    labelled = re.sub(r"^\| (`[\w.]+`) \|", r"| \1 N |", PAGE, flags=re.MULTILINE)
-    assert list(page_complaints(INFO, PAGE, LANGUAGES["en"], None)) == []
-    assert list(page_complaints(INFO, labelled, LANGUAGES["en"], ENTRY)) == []
-    assert label_complaints(INFO, ENTRY) == word_complaints([INFO], WORDS) == []
+@pytest.mark.parametrize(
+    ("node", "good", "bad"),
+    [
+        ("WanCastDecodeToVideo", "# WanCast Decode To Video", "# Another"),
+        ("WanCastDecodeToVideo", "| `tiling.rows` |", "| `rows` |"),
+        ("WanCastDecodeToVideo", "Tiles one below the other.<br>", ""),
+        ("WanCastDecodeToVideo", ", if `tiling` is `tiles`: 1 to 8 (default 1)", ": 1 to 8 (default 1)"),
+        ("WanCastDecodeToVideo", "0.001 to 240 (default 16)", "0.001 to 24 (default 16)"),
+        ("WanCastDecodeToVideo", "`software` (default), `hardware`", "`software`, `hardware` (default)"),
+        ("WanCastDecodeToVideo", "`auto` (default), `whole frame`, `tiles`", "`auto` (default), `tiles`"),
+        ("WanCastDecodeToVideo", "<br>AUDIO, optional", "<br>AUDIO"),
+        ("WanCastDecodeToVideo", "The last frames, in order.<br>IMAGE", "The last frames, in order.<br>VIDEO"),
+        ("WanCastDecodeToVideo", "| `last_frames` | The last frames, in order.<br>IMAGE |\n", ""),
+        ("WanCastDecodeToVideo", "| Output | Meaning |", "| Output | A_MEANING_THAT_GOES_ON_AND_ON_AND_ON |"),
+        ("WanCastDecodeToVideo", "## Outputs", "## Results"),
+        ("LipSyncCheck", "IMAGE or VIDEO", "IMAGE"),
+    ],
+)
+def test_a_wrong_page_is_seen(object_info: Json, node: str, good: str, bad: str) -> None:
+    page = page_of(node, "en")
+    assert page.count(good) == 1
+    assert list(page_complaints(object_info[node], page.replace(good, bad), LANGUAGES["en"], None))
 
 
 @pytest.mark.parametrize(
-    ("good", "bad"),
+    ("path", "text"),
     [
-        ("# A Node", "# Another"),
-        ("| `share` | How much.<br>FLOAT: 0 to 2 (default 0.5) |\n", ""),
-        ("| `unit.step` |", "| `step` |"),
-        ("| `mode` | How.", "| `mode` | "),
-        ("IMAGE or VIDEO", "IMAGE"),
-        ("VIDEO, optional", "VIDEO"),
-        (", if `unit` is `step`", ""),
-        ("| Input | Meaning |", "| Input | A_MEANING_THAT_GOES_ON_AND_ON_AND_ON |"),
-        ("0 to 2 (default 0.5)", "0 to 1 (default 0.5)"),
-        ("`slow` (default), `fast`", "`slow`, `fast` (default)"),
-        ("`auto` (default), `step`", "`auto` (default)"),
-        ("Who.<br>WAN_IDENTITY", "Who.<br>IMAGE"),
-        ("| `person` | Who.<br>WAN_IDENTITY |\n", ""),
-        ("## Outputs", "## Results"),
+        (["description"], ""),
+        (["description"], "a | b"),
+        (["inputs", "switch.sigma"], {"name": "N", "tooltip": "T"}),
+        (["inputs", "switch_sigma", "tooltip"], ""),
+        (["inputs", "switch", "options", "auto"], ""),
+        (["outputs", "1"], {}),
     ],
 )
-def test_a_wrong_page_is_seen(good: str, bad: str) -> None:
-    assert PAGE.count(good) == 1
-    assert list(page_complaints(INFO, PAGE.replace(good, bad), LANGUAGES["en"], None))
+def test_a_wrong_label_is_seen(object_info: Json, path: list[str], text: Any) -> None:
+    entry = locale_file("nodeDefs")["MoESampler"]
+    functools.reduce(operator.getitem, path[:-1], entry)[path[-1]] = text
+    assert label_complaints(object_info["MoESampler"], entry)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"description": ""},
-        {"description": "a | b"},
-        {"inputs": ENTRY["inputs"] | {"unit.step": LABEL}},
-        {"inputs": ENTRY["inputs"] | {"clip": {"name": "N"}}},
-        {"inputs": ENTRY["inputs"] | {"mode": LABEL | {"options": {"slow": "S"}}}},
-        {"outputs": {"0": LABEL}},
-    ],
-)
-def test_a_wrong_label_is_seen(change: Json) -> None:
-    assert label_complaints(INFO, ENTRY | change)
-
-
-def test_wrong_words_and_a_page_without_the_labels_of_the_locale_file_are_seen() -> None:
-    assert word_complaints([INFO], WORDS | {"dataTypes": {}})
-    assert word_complaints([INFO], WORDS | {"nodeCategories": {"WanCast": "W"}})
-    assert list(page_complaints(INFO, PAGE, LANGUAGES["en"], ENTRY))
+def test_wrong_words_and_a_page_without_the_labels_of_the_locale_file_are_seen(object_info: Json) -> None:
+    info, words = object_info["IdentityEncode"], {"nodeCategories": {"WanCast": "W", "identity": "I"}}
+    assert word_complaints([info], words)
+    assert word_complaints([info], {"nodeCategories": {"WanCast": "W"}, "dataTypes": {"WAN_IDENTITY": "I"}})
+    entry = locale_file("nodeDefs")["IdentityEncode"] | {"display_name": info["display_name"]}
+    assert list(page_complaints(info, page_of("IdentityEncode", "en"), LANGUAGES["en"], entry))

@@ -255,6 +255,7 @@ FILES = [
         )
     ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
+    Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),
 ]
 
 ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]

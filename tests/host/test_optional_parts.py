@@ -92,7 +92,7 @@ import comfy.options
 comfy.options.enable_args_parsing()
 import folder_paths
 folder_paths.models_dir = {str(models_dir)!r}
-from wancast.nodes.host import faces
+from wancast.nodes.host import faces, insightface_pack, onnx_file, onnx_network
 selection = faces.FaceSelection()
 """
     child = subprocess.run(
@@ -108,7 +108,7 @@ def test_a_package_that_cannot_be_used_is_named(host_dir: Path, models_dir: Path
     (tmp_path / f"{package}.py").write_text(f"{content}\n", encoding="ascii")
     code = """
 try:
-    faces.InsightfacePack("mini_pack", selection, with_recogniser=True).networks
+    insightface_pack.InsightfacePack("mini_pack", selection, with_recogniser=True).networks
 except RuntimeError as error:
     print("SAID:", error)
 """
@@ -133,3 +133,21 @@ except ValueError as error:
         "face: found neither an insightface pack nor ComfyUI's MediaPipe face landmarker; wanted "
     )
     assert "mediapipe_face_fp32.safetensors" in message and "buffalo_l" in message
+
+
+def test_onnxruntime_runs_where_the_host_does_within_bounds_and_says_when_it_cannot(
+    host_dir: Path, models_dir: Path, tmp_path: Path
+) -> None:
+    code = """
+import onnxruntime, torch
+onnx_network.log.warning = lambda text: print("SAID", text.split(",")[0])
+for device, hip, build in (("cpu", None, "CUDA"), ("mps", None, ""), ("cuda", None, "CUDA"), ("cuda", "6.4", "CUDA"),
+                           ("cuda", None, "Azure")):
+    onnx_network.comfy.model_management.get_torch_device = lambda: torch.device(device)
+    torch.version.hip = hip  # of AMD, for which the build is not
+    onnxruntime.get_available_providers = lambda: [f"{build}ExecutionProvider", "CPUExecutionProvider"]
+    print([(name.removesuffix("ExecutionProvider"), *options.values()) for name, options in onnx_network.providers()])
+"""
+    cpu, gpu = "[('CPU',)]", "[('CUDA',), ('CPU',)]"
+    said = "SAID IdentityEncode: onnxruntime has no CUDA provider"
+    assert printed(code, tmp_path, host_dir, models_dir).splitlines()[-6:] == [cpu, cpu, gpu, cpu, said, cpu]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import onnx
 import pytest
 
 from devtools.server import HostServer
@@ -133,6 +135,36 @@ except ValueError as error:
         "face: found neither an insightface pack nor ComfyUI's MediaPipe face landmarker; wanted "
     )
     assert "mediapipe_face_fp32.safetensors" in message and "buffalo_l" in message
+
+
+def test_every_network_of_a_pack_is_looked_into_once_and_every_run_of_one_can_be_ended(
+    host_dir: Path, models_dir: Path, tmp_path: Path
+) -> None:
+    """With a detector for pictures of any size, as the published ones are; insightface may want a session for each."""
+    models = tmp_path / "models"
+    shutil.copytree(models_dir / "insightface", models / "insightface")
+    detector = models / "insightface" / "models" / "mini_pack" / "det_mini.onnx"
+    model = onnx.load(detector)
+    for axis, size in enumerate(model.graph.input[0].type.tensor_type.shape.dim):
+        size.dim_param = f"axis {axis}"
+    onnx.save(model, detector)
+    code = """
+import contextlib, onnxruntime, torch
+from wancast.wan_core.identity.images import read_pictures
+looked, ended, infer, run = [], [], onnx_file._sizes, onnxruntime.InferenceSession.run
+def watched(session, names, inputs, options=None):
+    ended.append(options is not None)
+    return run(session, names, inputs, options)
+onnxruntime.InferenceSession.run = watched
+onnx_file._sizes = lambda *model: looked.append(1) or infer(*model)
+pack = insightface_pack.InsightfacePack("mini_pack", selection, with_recogniser=True)
+with contextlib.suppress(ValueError):  # no face
+    pack.find(read_pictures(torch.zeros(1, 512, 512, 3)), lambda done: None)
+with pack.recogniser() as recogniser:
+    recogniser.embed_face(torch.zeros(112, 112, 3))
+print(len(looked), ended)
+"""
+    assert printed(code, tmp_path, host_dir, models).splitlines()[-1] == "3 [True, True]"
 
 
 def test_onnxruntime_runs_where_the_host_does_within_bounds_and_says_when_it_cannot(

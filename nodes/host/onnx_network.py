@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.02  # how often a run is asked whether the user has cancelled
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 SAME_AS_REQUESTED = 1  # how the arena of onnxruntime grows: by what is asked for, not by doubling
+CUDA_ARENA = {"gpu_mem_limit": str(MOST_RUN_BYTES), "arena_extend_strategy": "kSameAsRequested"}
 DEFAULT = -1
 OWN_ARENA = "session.use_env_allocators"
 WEIGHTS_OUTSIDE = "session.use_device_allocator_for_initializers"
@@ -49,7 +50,7 @@ def providers() -> list[Provider]:
     if comfy.model_management.get_torch_device().type != "cuda" or torch.version.hip is not None:
         return [(CPU, {})]
     if CUDA in onnxruntime.get_available_providers():
-        return [(CUDA, {}), (CPU, {})]
+        return [(CUDA, CUDA_ARENA), (CPU, {})]
     log.warning(
         "IdentityEncode: onnxruntime has no CUDA provider, so faces are looked at on the CPU. With the builds for CPU "
         "and GPU both installed the CPU one wins: python -m pip install --force-reinstall --no-deps onnxruntime-gpu"
@@ -79,7 +80,8 @@ def _limit_memory() -> None:
 class BoundedSession:
     """An onnxruntime session of a file that was read before; raises InputError when it cannot be run.
 
-    A run takes MOST_RUN_BYTES at most, and ends when the user cancels. Everything else is the session's own.
+    A run takes MOST_RUN_BYTES of each device at most, and ends when the user cancels. Everything else is the session's
+    own.
     """
 
     def __init__(self, path: str, *, input_name: str) -> None:
@@ -101,7 +103,8 @@ class BoundedSession:
     def run(self, output_names: Any, inputs: Any) -> list[Any]:
         """The outputs for these inputs, as the session's own method."""
         options, pool = self._onnxruntime.RunOptions(), ThreadPoolExecutor(max_workers=1)
-        options.add_run_config_entry(GIVE_BACK, "cpu:0")
+        arenas = "cpu:0;gpu:0" if CUDA in self._session.get_providers() else "cpu:0"
+        options.add_run_config_entry(GIVE_BACK, arenas)
         outcome = pool.submit(self._session.run, output_names, inputs, options)
         pool.shutdown(wait=False)
         try:

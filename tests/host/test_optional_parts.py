@@ -180,6 +180,6 @@ for device, hip, build in (("cpu", None, "CUDA"), ("mps", None, ""), ("cuda", No
     onnxruntime.get_available_providers = lambda: [f"{build}ExecutionProvider", "CPUExecutionProvider"]
     print([(name.removesuffix("ExecutionProvider"), *options.values()) for name, options in onnx_network.providers()])
 """
-    cpu, gpu = "[('CPU',)]", "[('CUDA',), ('CPU',)]"
+    cpu, gpu = "[('CPU',)]", "[('CUDA', '2147483648', 'kSameAsRequested'), ('CPU',)]"
     said = "SAID IdentityEncode: onnxruntime has no CUDA provider"
     assert printed(code, tmp_path, host_dir, models_dir).splitlines()[-6:] == [cpu, cpu, gpu, cpu, said, cpu]

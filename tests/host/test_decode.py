@@ -153,7 +153,7 @@ def test_a_tiling_that_there_is_not_is_refused(client: Client, build: Any, tilin
     node, _ = build(graph, tiling=tiling)
     graph.hash([node, 0])
     name = graph.prompt[node]["class_type"].replace("WanCastProbeDecodes", "HighCompressionVAEDecode")
-    message = f"{name}: tiling: found {tiling}; wanted auto, whole frame, or tiles with rows and columns. Pick one"
+    message = f"{name}: tiling: found {tiling!r}; wanted auto, whole frame, or tiles with rows and columns. Pick one"
     assert client.fails(graph).message.startswith(message)
 
 

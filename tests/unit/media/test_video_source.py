@@ -39,8 +39,8 @@ check(LipSyncRequest.of(**usual), network)  # what the work itself needs
 before = peak_kib()
 try:
     with VideoSource(sys.argv[1]) as video:
-        sound = video.soundtrack()
-        request = LipSyncRequest.of(video, video.fps, usual["audio"] if sound is None else sound.as_audio())
+        audio = None if video._container.streams.audio else usual["audio"]
+        request = LipSyncRequest.of(video, video.fps, audio)
         said = describe(check(request, network))
 except InputError as error:
     said = str(error)

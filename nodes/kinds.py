@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..wan_core.adapters import Adapter
 from ..wan_core.checks import checked_count, checked_number, kind_of, require_choice, require_text
-from ..wan_core.errors import InputError
+from ..wan_core.errors import InputError, quoted
 from ..wan_core.identity.record import Identity
 
 Test = Callable[[Any], bool]
@@ -76,6 +76,13 @@ def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
 
     A DynamicCombo that is unset or set to an unknown choice, and an empty list, are for the node to refuse.
     """
+    for name in sorted(values.keys() - {slot.id for slot in schema.inputs}):  # whose DynamicCombo has no such choice
+        raise InputError(
+            name.partition(".")[0],
+            found=f"no choice that has {quoted(name)}",
+            wanted="one of its choices",
+            fix="Pick one and set what belongs to it.",
+        )
     for slot in schema.inputs:
         _require(slot, values.get(slot.id), slot.id, as_list=schema.is_input_list)
 

@@ -13,18 +13,21 @@ import zipfile
 from io import BytesIO
 from typing import BinaryIO
 
-from .weights import WeightFileError
+from .weights import MOST_WEIGHTS, WeightFileError
 
 ZIP_START = b"PK\x03\x04"
 PICKLES_OF_OLD_FORMAT = 5
-MOST_PICKLE_BYTES = 4_000_000
-MOST_OPCODES = 100_000  # about forty for each weight
+MOST_PICKLE_BYTES = 500 * MOST_WEIGHTS
+MOST_OPCODES = 40 * MOST_WEIGHTS
+MOST_MADE_OF_TEXT = 1 << 20  # letters in all
 MORE_THAN_WEIGHTS = "it is damaged, or holds more than plain weights"
 TENSORS = r"torch\._utils _rebuild_(?:tensor(?:_v[23])?|parameter|sparse_tensor|qtensor|meta_tensor_no_storage)"
 STORAGES = r"torch \w+Storage|torch\.storage UntypedStorage"
 TYPES = r"torch (?:b?float\d+\w*|complex\d+|q?u?int\d+|bool|Size|per_\w+)|torch\.serialization _get_layout"
-OTHERS = r"collections OrderedDict|pytorch_lightning\.callbacks\.model_checkpoint ModelCheckpoint"
-PLAIN_GLOBALS = re.compile("|".join((TENSORS, STORAGES, TYPES, OTHERS)))
+OTHERS = r"collections OrderedDict|pytorch_lightning\.callbacks\.model_checkpoint ModelCheckpoint|torch device"
+MADE_OF_TEXT = r"numpy dtype|_codecs encode"  # each as large as its text, which a pickle can hand it again and again
+NUMPY = rf"numpy\._?core\.multiarray scalar|numpy\.dtypes Float64DType|{MADE_OF_TEXT}"
+PLAIN_GLOBALS = re.compile("|".join((TENSORS, STORAGES, TYPES, OTHERS, NUMPY)))
 
 
 def require_bounded(file: BinaryIO, file_bytes: int) -> None:
@@ -48,10 +51,24 @@ def require_bounded(file: BinaryIO, file_bytes: int) -> None:
 
 def _require_plain(start: bytes, pickles: int) -> None:
     """Raises ValueError unless the pickles at the start are complete, short and name nothing but parts of weights."""
-    stream, opcodes = BytesIO(start), 0
+    stream, opcodes, texts, longest_text = BytesIO(start), 0, 0, 0
     for _ in range(pickles):
+        places: set[object] = set()  # in the pickle's memory, of what makes something of a text
+        makes = False  # whether that is what was pushed last
         for opcode, argument, _ in pickletools.genops(stream):
             opcodes += 1
-            is_foreign = opcode.name == "GLOBAL" and not PLAIN_GLOBALS.fullmatch(str(argument))
-            if is_foreign or opcodes > MOST_OPCODES:
+            match opcode.name:
+                case "GLOBAL":
+                    if not PLAIN_GLOBALS.fullmatch(str(argument)):
+                        raise WeightFileError(MORE_THAN_WEIGHTS)
+                    makes = bool(re.fullmatch(MADE_OF_TEXT, str(argument)))
+                case "BINPUT" | "LONG_BINPUT":
+                    places = places | {argument} if makes else places - {argument}
+                case "BINGET" | "LONG_BINGET":
+                    makes = argument in places
+                case _:
+                    makes = False
+            texts += makes
+            longest_text = max(longest_text, len(argument) if isinstance(argument, str) else 0)
+            if opcodes > MOST_OPCODES or texts * longest_text > MOST_MADE_OF_TEXT:
                 raise WeightFileError(MORE_THAN_WEIGHTS)

@@ -16,13 +16,16 @@ LEVELS = ("high", "low")
 # What stands beside a level in the names of published files: their family, size, precision, LoRA, version or ending.
 # Anything else makes it the level of something else: low_vram, high-quality.
 BESIDE_A_LEVEL = re.compile(
-    r"|wan\w*|(t|i|ti)2v|a?14b|noise|expert|lora|lightning|lightx2v|distill\w*|\d+steps?|stand|in|v?\d+|\d+p"
+    r"|wan\w*|(t|i|ti)2v|a?14b|fun|inp|vace|control|camera|noise|expert|lora|lightning|lightx2v|distill\w*|\d+steps?"
+    r"|stand|in|p|v?\d+|\d+p"
     r"|(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
 )
 MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
 LONGEST_NAME = 300  # letters
 NUMBERS_AT_ONCE = 1 << 22  # of a weight, to check them in little memory
-FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
+LARGEST_FP32 = torch.finfo(torch.float32).max
+FP8 = {torch.float8_e4m3fn, torch.float8_e5m2}
+FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16} | FP8
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 StateDict = dict[str, Tensor]
@@ -61,11 +64,18 @@ def fault_of(weight: object) -> str | None:
         return "is empty"
     if weight.nbytes > weight.untyped_storage().nbytes():
         return "repeats its bytes"
-    if weight.is_floating_point():
-        parts = weight.flatten().split(NUMBERS_AT_ONCE)
-        if not all(part.float().isfinite().all() for part in parts):
-            return "holds NaN or an infinity"
+    if weight.is_floating_point() and not largest_size(weight) <= LARGEST_FP32:  # nor is NaN
+        return "holds NaN or an infinity"
     return None
+
+
+def largest_size(weight: Tensor) -> float:
+    """The largest of the absolute values of floating-point numbers; NaN where there is one."""
+    parts = weight.detach().flatten().split(NUMBERS_AT_ONCE)
+    if weight.dtype in FP8:  # whose bytes, without the sign, are in the order of the numbers, NaN last
+        bits = torch.stack([(part.view(torch.uint8) & 0x7F).amax() for part in parts])
+        return float(bits.amax().view(weight.dtype))
+    return float(torch.stack([end for part in parts for end in part.aminmax()]).abs().max())
 
 
 def type_name(weight: Tensor) -> str:
@@ -89,14 +99,23 @@ def level_in_name(file: str | None) -> str | None:
 
     Beside the word noise a level counts always; alone it counts between words of such names.
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", base_name(file))  # i2vHigh
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", base_name(file))  # i2v High, In P
     words = re.findall(r"[a-z0-9]+", spaced.lower())
-    levels = set(re.findall(r"\b(high|low) ?noise(?![a-z])", " ".join(words))) or {
+    levels = _levels_beside_noise(words) or _levels_between_names(words)
+    return levels.pop() if len(levels) == 1 else None
+
+
+def _levels_beside_noise(words: Sequence[str]) -> set[str]:
+    return set(re.findall(r"\b(high|low) ?noise(?![a-z])", " ".join(words)))
+
+
+def _levels_between_names(words: Sequence[str]) -> set[str]:
+    triples = zip(("", *words), words, (*words[1:], ""), strict=False)
+    return {
         word
-        for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False)
+        for before, word, after in triples
         if word in LEVELS and BESIDE_A_LEVEL.fullmatch(before) and BESIDE_A_LEVEL.fullmatch(after)
     }
-    return levels.pop() if len(levels) == 1 else None
 
 
 def difference(found: StateDict, wanted: StateDict) -> str:

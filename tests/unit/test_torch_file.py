@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from io import BytesIO
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,12 +42,16 @@ def check(content: bytes) -> None:
 @pytest.mark.parametrize("old", [False, True])
 def test_what_torch_saves_passes(old: bool) -> None:
     check(saved(WEIGHTS, old=old))
-    check(saved({"epoch": 3, "state_dict": torch.nn.Linear(2, 2).state_dict()}, old=old))
+    beside = {"epoch": 3, "best": np.float64(0.5), "last": [np.float64(0.25)] * 9, "on": torch.device("cpu")}
+    check(saved(beside | {"state_dict": torch.nn.Linear(2, 2).state_dict()}, old=old))
+    check(saved({f"blocks.{number}.weight": torch.ones(1) for number in range(5000)}, old=old))
 
 
 EMPTY = b"\x80\x02}."
 HALF_A_GIGABYTE = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x20\x85R."
 CODE = b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R."
+LONG_TEXT = b"X" + (1 << 16).to_bytes(4, "little") + bytes(1 << 16)
+MANY_TEXTS = b"\x80\x02(%sq\x00c_codecs\nencode\nq\x01" % LONG_TEXT + b"h\x01h\x00\x85R" * 50 + b"l."
 MANY_SETS = b"\x80\x04" + b"\x8f" * MOST_OPCODES + b"."
 COMPRESSED, OVERLAP = "its entries are compressed, which torch.save never does", "its entries overlap"
 
@@ -58,7 +63,7 @@ COMPRESSED, OVERLAP = "its entries are compressed, which torch.save never does",
         (archive(EMPTY + bytes(1 << 20), copies=2), OVERLAP),
         *(
             (made, MORE_THAN_WEIGHTS)
-            for pickled in (HALF_A_GIGABYTE, CODE, MANY_SETS)
+            for pickled in (HALF_A_GIGABYTE, CODE, MANY_SETS, MANY_TEXTS)
             for made in (archive(pickled), archive(pickled, name="a/DATA.PKL"), EMPTY + pickled + EMPTY * 3)
         ),
     ],

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wan_core.weights import WeightFileError, difference, fault_of, level_in_name, require_plain_name, shown
+from wan_core.weights import (
+    WeightFileError,
+    difference,
+    fault_of,
+    largest_size,
+    level_in_name,
+    require_plain_name,
+    shown,
+)
 
 NOT_FINITE, NOT_PLAIN = "holds NaN or an infinity", "is not stored as plain numbers"
 FP8_NAN = torch.tensor([0x7F], dtype=torch.uint8)
@@ -40,6 +48,14 @@ FP8_NAN = torch.tensor([0x7F], dtype=torch.uint8)
 )
 def test_a_weight_is_finite_numbers_in_bytes_of_its_own(weight: object, fault: str | None) -> None:
     assert fault_of(weight) == fault
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_every_number_of_eight_bits_is_read_as_torch_reads_it(dtype: torch.dtype) -> None:
+    for number in torch.arange(256, dtype=torch.uint8).view(dtype):
+        size = float(number.float().abs())
+        assert largest_size(number) == pytest.approx(size, nan_ok=True)
+        assert (fault_of(number[None].clone()) is None) == (size < float("inf"))
 
 
 @pytest.mark.parametrize("name", [1, None, ("a",), "a\n", "\ud800", "\u202e", "k" * 301])
@@ -77,6 +93,9 @@ LEVELS = {  # names as published or renamed -> the level that they say
     "{}_noise_model.safetensors": True,
     "wan22_noise_{}.safetensors": True,
     "high_vram_{}_noise_low_quality.safetensors": True,  # beside noise it counts, whatever else there is
+    "Wan2.2-Fun-A14B-InP_{}": True,
+    "wan2.2_vace_fun_{}": True,
+    "wan2.2_camera_{}_control.safetensors": True,
     "{}": True,
     "{}_vram_wan2.2_t2v.safetensors": False,
     "wan2.2_t2v_14B-{}-quality.safetensors": False,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import InputError, quoted
-from ..weights import Operations, StateDict, level_in_name, shown, type_name
+from ..weights import Operations, StateDict, largest_size, level_in_name, shown, type_name
 from .adapter import Adapter, AdapterNetwork, AdapterParams
 from .file_keys import (
     BY_SLOT,
@@ -33,6 +33,7 @@ SPACE_KEY = "wancast_space_sha256"  # in a file's metadata: hash of the recognis
 EXPERT_KEY = "wancast_expert"  # in a Stand-In file's metadata: "high" or "low"
 VERSION_KEY, VERSION = "format_version", "1"  # in the metadata of our own files, which may hold both parts of Lynx
 LARGEST_FP16 = torch.finfo(torch.float16).max
+WIDER_THAN_FP16 = {torch.float64, torch.float32, torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +166,8 @@ def _require_floats(slot: str, state_dict: StateDict) -> None:
             wanted="floating-point weights (fp32, fp16, bf16 or fp8)",
             fix="Use a file that is not quantised to integers.",
         )
-    too_large = sorted(key for key, tensor in state_dict.items() if _exceeds_fp16(tensor))
+    wide = {key: tensor for key, tensor in state_dict.items() if tensor.dtype in WIDER_THAN_FP16}
+    too_large = sorted(key for key, tensor in wide.items() if largest_size(tensor) > LARGEST_FP16)
     if too_large:
         raise InputError(
             slot,
@@ -173,11 +175,6 @@ def _require_floats(slot: str, state_dict: StateDict) -> None:
             wanted="weights that fp16 can hold",
             fix="Copy or download the file again.",
         )
-
-
-def _exceeds_fp16(tensor: Tensor) -> bool:
-    has_more_range = tensor.dtype in (torch.float64, torch.float32, torch.bfloat16)
-    return has_more_range and tensor.numel() > 0 and not tensor.is_meta and float(tensor.abs().max()) > LARGEST_FP16
 
 
 # Fit

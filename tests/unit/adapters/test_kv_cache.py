@@ -47,14 +47,6 @@ def test_a_narrower_type_rounds_and_holds_its_largest_value_for_what_is_beyond()
     assert found[0][1].dtype == torch.float8_e4m3fn
 
 
-def test_an_entry_is_built_once() -> None:
-    cache, built = KvCache(10 * ENTRY_BYTES, 0), []
-    first = ask(cache, "a", built)
-    assert ask(cache, "a", built) is first
-    assert built == ["a"]
-    assert held_bytes(cache) == (ENTRY_BYTES, 0)
-
-
 def test_the_entry_used_longest_ago_goes_to_ram_and_comes_back_unbuilt() -> None:
     cache, built = KvCache(2 * ENTRY_BYTES, ENTRY_BYTES), []
     first = ask_alone(cache, "a", built)

@@ -49,14 +49,22 @@ sys.stdout.write(f"{peak_kib() - before} {said}")
 
 
 def recorded(
-    path: Path, width: int, height: int, frames: int, *, fps: Fraction = FPS, blocks: int = 0, codec: str = "flac"
+    path: Path,
+    width: int,
+    height: int,
+    frames: int,
+    *,
+    fps: Fraction = FPS,
+    blocks: int = 0,
+    codec: str = "flac",
+    colours: str = "yuv420p",
 ) -> Path:
     """Black pictures, and behind them blocks of silence, eight channels of 655350 Hz, each in a few bytes."""
     with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=fps, width=width, height=height, pix_fmt="yuv420p")
+        video = output.add_stream("libx264", rate=fps, width=width, height=height, pix_fmt=colours)
         video.options = {"preset": "ultrafast", "crf": "51"}
         sound = output.add_stream(codec, rate=655350, layout="7.1") if blocks else None
-        picture = av.VideoFrame(width, height, "yuv420p")
+        picture = av.VideoFrame(width, height, colours)
         for plane in picture.planes:
             plane.update(bytes(plane.buffer_size))
         for picture.pts in range(frames):
@@ -90,6 +98,10 @@ def with_192_channels(path: Path) -> Path:
 SMALL_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Full HD": (lambda path: recorded(path, 1920, 1080, 90), "90 frames at 25 fps = 3.600 s, 1920x1080 px"),
     "67 megapixels": (lambda path: recorded(path, 8192, 8192, 4), "frames: found pictures of 8192 x 8192; wanted 1"),
+    "deep colours": (
+        lambda path: recorded(path, 4096, 2304, 2, colours="yuv444p10le"),
+        "with 48 bits a pixel, of which the decoder may hold 17 at a time; wanted at most 229 MiB",
+    ),
     "silence": (lambda path: recorded(path, 64, 64, 50, fps=FPS / 5, blocks=99), "a sound track of more than 8 MiB"),
     "an hour a picture": (lambda path: recorded(path, 64, 64, 9, fps=1 / Fraction(3600)), "wanted at least 5: "),
     "several sizes": (joined, "frames: found "),

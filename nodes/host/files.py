@@ -10,12 +10,11 @@ from typing import Any
 
 import comfy.utils
 import folder_paths
-import torch
 
 from ...wan_core.errors import InputError, quoted
-from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_whole
-from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded
-from ...wan_core.weights import MOST_WEIGHTS, WeightFileError, fault_of, require_plain_name
+from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_bounded_safetensors
+from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded_torch_file
+from ...wan_core.weights import MOST_WEIGHTS, StateDict, WeightFileError, fault_of, require_plain_name
 
 FACE_RECOGNITION = "face_recognition"
 ID_ADAPTERS = "wan_id_adapters"
@@ -23,8 +22,6 @@ SYNCNET = "syncnet"
 ONNX = ".onnx"  # recognisers come in it too
 SAFETENSORS = (".safetensors", ".sft")
 MOST_GROWTH = 2  # bytes of weights for a byte of the file: a file may give one weight two names
-
-StateDict = dict[str, torch.Tensor]
 
 
 # Folders
@@ -97,10 +94,11 @@ def _require_bounded_file(path: str) -> None:
     """Raises an exception unless the file is of its kind and holds no more than its bytes."""
     file_bytes = os.path.getsize(path)
     with open(path, "rb") as file:
-        if not path.lower().endswith(SAFETENSORS):
-            return require_bounded(file, file_bytes)
-        length = header_bytes(file.read(LENGTH_BYTES), file_bytes)
-        require_whole(file.read(length), file_bytes)
+        if path.lower().endswith(SAFETENSORS):
+            length = header_bytes(file.read(LENGTH_BYTES), file_bytes)
+            require_bounded_safetensors(file.read(length), file_bytes)
+        else:
+            require_bounded_torch_file(file, file_bytes)
 
 
 def _require_named(state_dict: object) -> None:

@@ -19,7 +19,7 @@ def newer_front_end() -> Path:
     folder = CACHE / "front_end" / VERSION
     if folder.is_dir():
         return folder
-    downloads, partial = CACHE / "downloads", folder.with_suffix(".partial")
+    downloads, partial = CACHE / "downloads", folder.with_name(f"{VERSION}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     downloads.mkdir(parents=True, exist_ok=True)
     pinned = downloads / "front_end.txt"

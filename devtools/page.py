@@ -105,7 +105,7 @@ class Canvas:
     errors: list[str] = field(default_factory=list)  # console errors as "text (address)", and errors that nobody caught
 
     @classmethod
-    def opened(cls, browser: Browser, url: str, **settings: Json) -> Canvas:
+    def opened(cls, browser: Browser, url: str, **settings: Any) -> Canvas:
         """Opens the page and returns when the canvas takes files."""
         for name, value in (SETTINGS | settings).items():
             fetch(f"{url}/settings/{name}", json.dumps(value).encode(), "application/json")

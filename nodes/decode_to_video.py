@@ -143,11 +143,11 @@ def record(
 
     Returns the file's path and how it was made; a file that is not finished goes.
     """
-    report = frames.progress(count)
+    report = frames.progress_with_preview(count)
     with open_sink() as sink:
         for done, frame in enumerate(frames.uint8_in_ram(pieces), start=1):  # h w c, uint8
             sink.write(frame)
             if done > count - len(last):
                 last[done - count - 1].copy_(frame).div_(255.0)
-            report(done)
+            report(done, frame)
         return sink.finish(), sink.summary

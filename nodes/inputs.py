@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..wan_core.checks import checked_count, checked_number, kind_of, require_choice, require_text
-from ..wan_core.errors import InputError
+from ..wan_core.errors import InputError, quoted
 from .sockets import SOCKETS
 
 
@@ -18,6 +18,13 @@ def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
     A DynamicCombo that is unset or set to an unknown choice, an empty list, and a file that is not there are for the
     node to refuse.
     """
+    for name in sorted(values.keys() - {slot.id for slot in schema.inputs}):  # whose DynamicCombo has no such choice
+        raise InputError(
+            name.partition(".")[0],
+            found=f"no choice that has {quoted(name)}",
+            wanted="one of its choices",
+            fix="Pick one and set what belongs to it.",
+        )
     for slot in schema.inputs:
         _require(slot, values.get(slot.id), slot.id, as_list=schema.is_input_list)
 
@@ -67,9 +74,14 @@ class FileInput(io.Combo.Input):
     """A choice of files as they were when the schema was made: others may have come, and what opens them says so."""
 
 
+def _require_file_name(slot: FileInput, value: Any, name: str) -> None:
+    if not isinstance(value, str):
+        raise InputError(name, found=quoted(value), wanted="the name of a file", fix="Pick one in the node.")
+
+
 WIDGETS: Mapping[type[io.Input], Callable[[Any, Any, str], object]] = {
     io.Combo.Input: lambda slot, value, name: require_choice(value, slot.options, name=name),
-    FileInput: lambda slot, value, name: require_text(value, name=name),
+    FileInput: _require_file_name,
     io.Int.Input: lambda slot, value, name: checked_count(value, slot.max, name=name, least=slot.min),
     io.Float.Input: lambda slot, value, name: checked_number(value, slot.min, slot.max, name=name),
     io.String.Input: lambda slot, value, name: require_text(value, name=name),

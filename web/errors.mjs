@@ -9,7 +9,7 @@ export function sentenceOf(message, locale) {
 }
 
 /** Shows an error that stays; returns what takes it away. A newer page knows its toasts by ids, an older one by objects. */
-export function hold(toasts, title, text) {
+export function showToast(toasts, title, text) {
     if (toasts.dismiss) {
         const id = toasts.error(title, { description: text });
         return () => toasts.dismiss(id);

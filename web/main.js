@@ -1,8 +1,9 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
-import { hold, sentenceOf } from "./errors.mjs";
+import { sentenceOf, showToast } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
+import { endPreviewWithResult } from "./previews.mjs";
 
 const locale = () => app.extensionManager.setting.get("Comfy.Locale");
 let translations = {};
@@ -12,7 +13,7 @@ let dropError = () => {};
 function showError({ detail }) {
     if (!detail.exception_type.startsWith("WanCast.")) return;
     const title = LiteGraph.registered_node_types[detail.node_type]?.title ?? detail.node_type;
-    dropError = hold(app.extensionManager.toast, title, sentenceOf(detail.exception_message, locale()));
+    dropError = showToast(app.extensionManager.toast, title, sentenceOf(detail.exception_message, locale()));
 }
 
 app.registerExtension({
@@ -31,12 +32,13 @@ app.registerExtension({
         },
     ],
     async init() {
-        translations = await api.getCustomNodesI18n();
         api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
+        translations = await api.getCustomNodesI18n();
     },
     nodeCreated(node) {
+        if (node.comfyClass === "WanCastDecodeToVideo") endPreviewWithResult(node, app.extensionManager);
         const { category } = node.constructor.nodeData ?? {};
-        if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs[node.comfyClass]);
+        if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs?.[node.comfyClass]);
     },
 });

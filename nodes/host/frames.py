@@ -63,20 +63,6 @@ def finished_copy(copy: torch.Tensor, event: torch.cuda.Event | None) -> torch.T
     return copy
 
 
-def progress(total: int) -> Callable[[int], None]:
-    """A callback for ``done`` of ``total`` frames; it raises when the user has cancelled.
-
-    For a node that shows what it made: the page keeps the last preview of a node over its result.
-    """
-    bar = comfy.utils.ProgressBar(total)
-
-    def report(done: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done)
-
-    return report
-
-
 def progress_with_preview(total: int) -> Callable[[int, torch.Tensor], None]:
     """A callback for ``done`` of ``total`` frames and the last of them (h w c in [0, 1] or uint8), shown now and then.
 

@@ -17,7 +17,7 @@ from ...wan_core.identity.onnx_graph import (
     contents_problem,
     sizes_problem,
 )
-from ...wan_core.identity.onnx_wire import require_modest
+from ...wan_core.identity.onnx_wire import require_bounded_onnx
 from ...wan_core.weights import WeightFileError
 from . import files
 
@@ -52,7 +52,7 @@ def read_params(path: str, *, input_name: str) -> OnnxParams:
         raise _unfit(path, input_name, f"a file of {file_bytes} bytes")
     try:
         content = files.file_content(path)
-        require_modest(content)
+        require_bounded_onnx(content)
         model = onnx.load_from_string(content)
         problem = contents_problem(_contents(model)) or sizes_problem(_sizes(onnx, model))
     except Exception as error:
@@ -61,7 +61,7 @@ def read_params(path: str, *, input_name: str) -> OnnxParams:
             input_name,
             found=f"{quoted(os.path.basename(path))}, which cannot be read as ONNX ({reason})",
             wanted="a complete .onnx file",
-            fix=f"Copy or download {path} again.",
+            fix="Copy or download the file again.",
         ) from error
     if problem:
         raise _unfit(path, input_name, problem)

@@ -18,6 +18,7 @@ from ...wan_core.media.files import MIB, checked_prefix, left_overs, not_writabl
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
 from ...wan_core.media.source import VideoSource
+from .devices import progress
 from .files import user_setting
 
 LOOP_MARK = "_loop_"  # begins what newer hosts write into the prompt's nodes
@@ -89,7 +90,7 @@ def soundtrack_of(audio: object) -> Soundtrack | None:
 def source_of(video: InputImpl.VideoFromFile) -> VideoSource:
     """The file of a VIDEO, open; of one that was trimmed, the part that is left."""
     start_s, duration_s = video.get_active_trim_window()
-    return VideoSource(video.get_stream_source(), start_s=start_s, duration_s=duration_s)
+    return VideoSource(video.get_stream_source(), start_s=start_s, duration_s=duration_s, progress=progress)
 
 
 def label(path: str, place: SavePlace) -> str:

@@ -1,17 +1,13 @@
-"""What an identity costs: time a step, in the first step, and for encoding.
+"""What an identity costs beside the steps: encoding a face, and finding what a cache keeps of it.
 
-Usage: python dev.py bench identity. The time of a step is KSampler's on one live host with the miniature models,
-without and with each kind of lock in turn, as medians. A miniature video has fewer tokens than a portrait (576 and
-1024), a real one of 832x480 and 81 frames has 32760: the shares say nothing of the real model, which
-tests/bench/gpu_identity.py times. IDLock's own report says the memory.
+Usage: python dev.py bench identity. What it adds to a step is measured at the real size by tests/bench/gpu_identity.py:
+a miniature video has fewer tokens than a portrait, so that a share of its step says nothing.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,37 +19,14 @@ sys.path.insert(0, str(ROOT))
 from demo.miniature import adapters  # noqa: E402
 from demo.miniature.table import Table  # noqa: E402
 from tests.bench.bench_identity_encode import encode_cost, report  # noqa: E402
-from tests.bench.bench_nodes import live_client  # noqa: E402
-from tests.host import recipes  # noqa: E402
-from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec, locked, person  # noqa: E402
-from tests.host.live import Client, Graph  # noqa: E402
+from tests.host.id_lock_runs import FILES, FULL, LITE, PORTRAIT, REF, Spec  # noqa: E402
 from wan_core.adapters.kv_cache import KvCache, size_bytes  # noqa: E402
 from wan_core.identity.record import PORTRAIT_PX  # noqa: E402
 
-ROUNDS = 5
-STEPS = 6
-VIDEO = {"size_px": 128, "frames": 33}
 HIT_GOAL_US = 1000.0
 ENTRIES, HITS = 6, 2000  # identity tokens, reference and portrait for each of two experts
 META = torch.device("meta")
-
-
-def half(side: int) -> Spec:
-    """A mask of the left (0) or the right (1) half of the video."""
-    middle, size_px = VIDEO["size_px"] // 2, VIDEO["size_px"]
-    return {"box": [1, size_px, size_px], "left": side * middle, "right": (side + 1) * middle, "value": 1.0}
-
-
-# The locks of each kind: the inputs of IDLock and the files of its adapter, and the mask if it has one.
-Kind = tuple[tuple[Spec, Spec | None], ...]
-KINDS: dict[str, Kind] = {
-    "lynx_lite": ((LITE, None),),
-    "lynx_full": ((FULL, None),),
-    "lynx_ref": ((REF, None),),
-    "stand_in": ((PORTRAIT, None),),
-    "all_together": ((FULL | REF | PORTRAIT, None),),
-    "two_masked_stand_ins": ((PORTRAIT, half(0)), (PORTRAIT, half(1))),
-}
+KINDS = {"lynx_lite": LITE, "lynx_full": FULL, "lynx_ref": REF, "stand_in": PORTRAIT}  # what goes into a lock
 
 
 # Files of adapters
@@ -96,7 +69,7 @@ def selected(spec: Spec) -> dict[str, str]:
     return {slot: spec[slot] for slot in FILES if slot in spec}
 
 
-# Once for a size of video
+# A cache
 
 
 def hit_us(hits: int = HITS) -> float:
@@ -115,74 +88,6 @@ def hit_us(hits: int = HITS) -> float:
     return took_us
 
 
-# A step
-
-
-def step_times(client: Client, kind: Kind, *, persons: int, seed: int) -> tuple[float, float]:
-    """Seconds of KSampler's first step and of a later one with the locks of a kind, by what the host says of them.
-
-    ``persons`` is the seed of the first lock's identity.
-    """
-    graph = Graph()
-    model = recipes.model(graph)
-    for n, (spec, mask) in enumerate(kind):
-        parts = {"identity": person(graph, persons + n)} | ({} if mask is None else {"mask": graph.make(**mask)})
-        model = locked(graph, model, spec, **parts)
-    latent = recipes.latent(graph, **VIDEO)
-    sampler = recipes.stock_sample(graph, model, latent_image=latent, seed=seed, steps=STEPS)
-    graph.hash(sampler)
-    begin_s, ends_s = 0.0, []
-    for event, data in client.events(graph):
-        now_s = time.perf_counter()
-        if event == "execution_error":
-            raise RuntimeError(data["exception_message"])
-        if event == "executing" and data["node"] == sampler[0]:
-            begin_s = now_s
-        if event == "progress" and data["node"] == sampler[0]:
-            ends_s.append(now_s)
-    return ends_s[0] - begin_s, (ends_s[-1] - ends_s[0]) / (STEPS - 1)
-
-
-def compare(client: Client, name: str, rounds: int = ROUNDS) -> str:
-    """One line, of medians: what a kind of lock costs on the miniature model.
-
-    Runs without the locks, with them for new persons, and for the same again, in turn; one round to warm up.
-    """
-    kind = KINDS[name]
-    found = []
-    for n in range(rounds + 1):
-        _, plain_s = step_times(client, (), persons=0, seed=n)
-        new_s, _ = step_times(client, kind, persons=1 + 2 * n, seed=n)
-        first_s, with_s = step_times(client, kind, persons=1 + 2 * n, seed=rounds + 1 + n)
-        found.append((plain_s, with_s, new_s - first_s))
-    plain_ms, with_ms, one_off_ms = (1e3 * statistics.median(side) for side in zip(*found[1:], strict=True))
-    return (
-        f"{name:<22} plain {plain_ms:7.1f} ms   with {with_ms:7.1f} ms   added {with_ms - plain_ms:+7.1f} ms "
-        f"{100 * (with_ms - plain_ms) / plain_ms:+7.1f} %   first step {one_off_ms:+7.1f} ms"
-    )
-
-
-# The report
-
-
-def lines_without_host() -> Iterable[str]:
-    """What needs no host: encoding and the cache."""
-    yield report(encode_cost())
-    yield f"cache hit among {ENTRIES} entries: {hit_us():.1f} us   (goal {HIT_GOAL_US:.0f} us)"
-
-
-def say(lines: Iterable[str]) -> None:
-    for line in lines:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-
-def main() -> None:
-    """Prints every line as soon as it is known."""
-    say(lines_without_host())
-    with live_client() as client:
-        say(compare(client, name) for name in KINDS)
-
-
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(report(encode_cost()) + "\n")
+    sys.stdout.write(f"cache hit among {ENTRIES} entries: {hit_us():.1f} us   (goal {HIT_GOAL_US:.0f} us)\n")

@@ -84,7 +84,6 @@ id_lock.IDLock.locker = locks.ModelLocker()
 
 def random_adapter(kind: str) -> Any:
     """An adapter of a kind with random weights in bf16, as the loader makes it from the files."""
-    ((spec, _),) = bench_identity.KINDS[kind]
     contents = bench_identity.tables(SIZES)
     generator = torch.Generator(DEVICE).manual_seed(gpu_moe.SEED)
 
@@ -94,7 +93,7 @@ def random_adapter(kind: str) -> Any:
 
     files = {
         slot: adapter_files.AdapterFile(name, {key: weight(entry) for key, entry in contents[name].items()}, {})
-        for slot, name in bench_identity.selected(spec).items()
+        for slot, name in bench_identity.selected(bench_identity.KINDS[kind]).items()
     }
     host = {"operations": devices.operations, "make_patcher": devices.resting_patcher}
     return adapter_files.load_adapter(files, content_sha256=kind, **host)

@@ -119,7 +119,7 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
     "deflated.ckpt": lambda mib: archive(EMPTY + bytes(mib * MIB), deflated=True),
     "half a gigabyte.pt": lambda _: archive(HALF_A_GIGABYTE),
     "overlapping.safetensors": overlapping,
-    "growing.onnx": growing_graph,
+    "growing.onnx": lambda mib: growing_graph(16 * mib),
 }
 
 
@@ -127,21 +127,7 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
 
 DEEP = "[" * 400 + "]" * 400
 VALUES = json.loads(f'[null, true, -1, 0, -0.5, 1e308, NaN, Infinity, "", [], {{}}, [1, 2, 3], {DEEP}]')
-VALUES += [
-    2**31,
-    2**63,
-    2**64,
-    "\ud800",
-    "\0",
-    "a" * MIB,
-    "../x",
-    "[1]",
-    "0:1",
-    ["1", 0],
-    ["1", 99],
-    ["1", -1],
-    [1, "0"],
-]
+VALUES += [2**31, 2**63, 2**64, "\ud800", "\0", "a" * MIB, "../x", "[1]", "0:1", [1, "0"]]
 PLAIN = [None, 0, "text", "\u202e", [], {}, [None], {"samples": None}, {"waveform": 1}, 1e308]
 IMAGES = [[0], [1], [1, 16, 2, 8, 8], [1, 3, 8], [1, 0, 64, 3], [2, 64, 64, 4], [1, 1, 1, 3]]
 LATENTS = [[16, 2, 8, 8], [1, 4, 8, 8], [1, 16, 0, 8, 8], [1, 48, 1, 2, 2], [1, 16, 2, 3, 5]]

@@ -59,16 +59,6 @@ def test_the_gpu_script_runs_at_toy_size_and_takes_no_figure_twice(host_dir: Pat
     assert step["ours_s"] > 0.0 and swap["in_ram.step_s"] > 0.0 and swap["in_ram_warmed.step_s"] > 0.0
 
 
-@pytest.mark.parametrize("name", bench_identity.KINDS)
-def test_a_lock_costs_time(client: Client, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(bench_identity, "STEPS", 2)
-    monkeypatch.setattr(bench_identity, "VIDEO", {"size_px": 64, "frames": 5})
-    line = bench_identity.compare(client, name, rounds=1)
-    figures = re.search(r"plain +(\S+) ms +with +(\S+) ms +added +(\S+) ms .* first step +[+-]\S+ ms", line).groups()
-    plain_ms, with_ms, added_ms = map(float, figures)
-    assert plain_ms > 0 and with_ms > 0 and added_ms == pytest.approx(with_ms - plain_ms, abs=0.2)
-
-
 def test_the_identity_gpu_script_runs_at_toy_size_and_takes_no_figure_twice(host_dir: Path, tmp_path: Path) -> None:
     video = "cpu.fp8_e4m3fn.static.64x64.5"
     figures = run_at_toy_size("gpu_identity.py", host_dir, tmp_path, finished=f"{video}.lynx_ref.tiny")

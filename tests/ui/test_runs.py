@@ -11,7 +11,6 @@ from tests.host import recipes
 from tests.host.live import Graph
 
 RUN_TIMEOUT_S = 120.0
-LONG = [1, 16, 13, 16, 16]  # some seconds of decoding
 VIDEOS = "[...document.querySelectorAll('video')].map((video) => video.currentSrc || video.src)"
 BLOBS = "[...document.querySelectorAll('img, video')].filter((element) => element.src.startsWith('blob:')).length"
 IN_ENGLISH = ["WanCast Decode To Video\n", ": found a batch of 2 clips; wanted one clip"]
@@ -21,7 +20,8 @@ IN_CHINESE = ["WanCast", "\uff1a\u5b9e\u9645\u4e3a a batch of 2 clips\uff1b\u970
 @pytest.mark.parametrize("canvas", [{}, {"Comfy.VueNodes.Enabled": True}], ids=["classic", "nodes 2.0"], indirect=True)
 def test_decode_to_video_plays_its_film_after_a_run(canvas: Canvas, live_host: HostServer) -> None:
     graph = Graph()
-    recipes.decoded_to_video(graph, samples=graph.make(latent=LONG), filename_prefix="video/on_the_page")
+    slow = graph.add("WanCastProbeFaultyVae", vae=recipes.vae22(graph), fault="none", from_call=1, pause_s=0.2)[0]
+    recipes.decoded_to_video(graph, samples=graph.make(latent=[1, 48, 11, 5, 7]), vae=slow)  # previews come
     canvas.drop("film.json", graph.prompt)
     entry = api.wait(live_host.url, canvas.run(), RUN_TIMEOUT_S)
     (film,) = next(output["images"] for output in entry["outputs"].values())

@@ -35,7 +35,7 @@ from .passes import (
     video_tokens,
 )
 from .stand_in import corner_of, portraits_between
-from .terms import HEAD_GROUPS, Attention, AttentionCall, SideTerm, require_no_mask, with_portraits, with_terms
+from .terms import JOINED_BYTES, Attention, AttentionCall, SideTerm, require_no_mask, with_portraits, with_terms
 from .tokens import token_weights, without_excess
 from .wan import OF_DANCER, WanNetwork, unrotate
 
@@ -219,8 +219,9 @@ class PassOverride:
             return self._on_video(run(q, k, v), q, terms, beside)
         heads = call["heads"] if "heads" in call else args[0]
         # another node's override gets its heads together, as it would without us
-        groups = HEAD_GROUPS if self.earlier is None and "heads" in call else 1
-        return self._self_attention(AttentionCall(run, q, k, v, self.video.span, heads, groups), block, call, beside)
+        most_bytes = JOINED_BYTES if self.earlier is None and "heads" in call else None
+        given = AttentionCall(run, q, k, v, self.video.span, heads, most_bytes)
+        return self._self_attention(given, block, call, beside)
 
     def _chosen_by_block(self, kind: Call, q: Tensor) -> Attention | None:
         """What a block computes this call with, as without an override; None where it leaves that to the host."""

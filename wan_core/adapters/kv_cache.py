@@ -25,7 +25,7 @@ def stored_as(entry: KeysValues, dtype: torch.dtype) -> KeysValues:
     return {block: (k.clamp(-most, most).to(dtype), v.clamp(-most, most).to(dtype)) for block, (k, v) in entry.items()}
 
 
-def moved(entry: KeysValues, device: torch.device) -> KeysValues:
+def to_device(entry: KeysValues, device: torch.device) -> KeysValues:
     """The same keys and values on a device."""
     return {block: (k.to(device), v.to(device)) for block, (k, v) in entry.items()}
 
@@ -79,7 +79,7 @@ class KvCache:
         with self._lock:
             entry = self._on_device.pop(own, None)
             if entry is None and own in self._in_ram:
-                entry = moved(self._in_ram.pop(own), device)
+                entry = to_device(self._in_ram.pop(own), device)
         if entry is None:
             entry = build()
         with self._lock:
@@ -128,7 +128,7 @@ class KvCache:
             self._in_ram.popitem(last=False)
 
     def _park(self, key: DeviceKey) -> None:
-        self._in_ram[key] = moved(self._on_device.pop(key), torch.device("cpu"))
+        self._in_ram[key] = to_device(self._on_device.pop(key), torch.device("cpu"))
 
 
 def _total(entries: OrderedDict[DeviceKey, KeysValues]) -> int:

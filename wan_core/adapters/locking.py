@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -126,19 +126,35 @@ def _terms(
     """What the acting parts read of the identity; raises InputError for what they lack, before anything is computed."""
     if parts.ip is not None:
         require_space(adapter.space_sha256, identity.space)
-    portrait = None if parts.stand_in is None else checked_portrait(identity)
-    crop = None if parts.ref is None else checked_reference(identity)
-    read = None if portrait is None and crop is None else checked_reader(read_pictures)
-    text = None if parts.ref is None else checked_text(ref_text, model.text_d)
+    stand_in = None if parts.stand_in is None else _stand_in_term(parts.stand_in, identity, adapter, read_pictures)
+    ref = None if parts.ref is None else _ref_term(parts.ref, identity, model, ref_text, read_pictures)
+    return (
+        None if parts.ip is None else IpTerm.of(*parts.ip, identity.embeddings, device),
+        None if ref is None else ref(),
+        None if stand_in is None else stand_in(),
+    )
 
-    ip, ref, stand_in = None, None, None
-    if parts.ip is not None:
-        ip = IpTerm.of(*parts.ip, identity.embeddings, device)
-    if parts.stand_in is not None and portrait is not None and read is not None:
-        stand_in = StandInTerm(parts.stand_in, read(portrait[None]), adapter.stand_in_expert)
-    if parts.ref is not None and crop is not None and read is not None and text is not None:
-        ref = RefTerm(parts.ref, read(torch.stack((crop, torch.full_like(crop, GREY)))), text)  # 2 h w 3
-    return ip, ref, stand_in
+
+def _stand_in_term(
+    network: StandIn, identity: LockableIdentity, adapter: Adapter, read_pictures: ReadPictures | None
+) -> Callable[[], StandInTerm]:
+    """What reads the portrait and gives its term; raises InputError at once for what is missing."""
+    portrait, read = checked_portrait(identity), checked_reader(read_pictures)
+    return lambda: StandInTerm(network, read(portrait[None]), adapter.stand_in_expert)
+
+
+def _ref_term(
+    network: LynxRef,
+    identity: LockableIdentity,
+    model: TargetParams,
+    ref_text: object,
+    read_pictures: ReadPictures | None,
+) -> Callable[[], RefTerm]:
+    """What reads the reference picture and gives its term; raises InputError at once for what is missing."""
+    crop, read = checked_reference(identity), checked_reader(read_pictures)
+    text = checked_text(ref_text, model.text_d)
+    pictures = torch.stack((crop, torch.full_like(crop, GREY)))  # 2 h w 3
+    return lambda: RefTerm(network, read(pictures), text)
 
 
 def _content_sha256(tensors: Sequence[Tensor]) -> str:

@@ -16,7 +16,8 @@ from .lock import ActiveLock, Pair
 Attention = Callable[..., Tensor]  # (q, k, v, heads=..., ...) -> out, each b n d
 SideTerm = tuple[float, ActiveLock, Pair]  # strength, whose, keys and values
 
-HEAD_GROUPS = 4  # longer keys and values of a 14B video are 0.7 GB, which would be the peak of a step
+# Longer keys and values of a 14B video, 832x480 and 81 frames, are 0.69 GB: a quarter of its heads are below this.
+JOINED_BYTES = 176 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,7 @@ class AttentionCall:
     v: Tensor  # b m d
     video: slice  # of the queries
     heads: int
-    head_groups: int = HEAD_GROUPS  # that portraits are joined in one after another
+    joined_bytes: int | None = JOINED_BYTES  # most of longer keys and values at a time; None: of all heads together
 
 
 # Terms beside the call
@@ -106,13 +107,13 @@ def _fill(out: Tensor, selected: Tensor, call: AttentionCall, pairs: Sequence[Pa
 
 
 def _attention_with(call: AttentionCall, pairs: Sequence[Pair]) -> Tensor:
-    """Attn(q, [K; K_i, ...], [V; V_i, ...]), some heads after others: one group at a time is there twice."""
+    """Attn(q, [K; K_i, ...], [V; V_i, ...]), of large ones some heads after others: a part at a time is there twice."""
     if not pairs:
         return call.run(call.q, call.k, call.v)
-    if call.head_groups == 1:
+    step = _heads_at_once(call, pairs)
+    if step == call.heads:
         return call.run(call.q, *_joined(call.k, call.v, pairs))
     out, head_d = torch.empty_like(call.q), call.q.shape[-1] // call.heads
-    step = -(-call.heads // call.head_groups)
     for first in range(0, call.heads, step):
         own = slice(first * head_d, (first + step) * head_d)  # of the columns
         own_pairs = [(keys[..., own], values[..., own]) for keys, values in pairs]
@@ -123,6 +124,15 @@ def _attention_with(call: AttentionCall, pairs: Sequence[Pair]) -> Tensor:
             heads=min(step, call.heads - first),
         )
     return out
+
+
+def _heads_at_once(call: AttentionCall, pairs: Sequence[Pair]) -> int:
+    """The heads whose longer keys and values are joined at a time."""
+    if call.joined_bytes is None:
+        return call.heads
+    tokens = call.k.shape[1] + sum(keys.shape[1] for keys, _ in pairs)
+    head_bytes = (call.k.nbytes + call.v.nbytes) // call.k.shape[1] * tokens // call.heads
+    return min(call.heads, max(1, call.joined_bytes // head_bytes))
 
 
 def _joined(k: Tensor, v: Tensor, pairs: Sequence[Pair]) -> Pair:

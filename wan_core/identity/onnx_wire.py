@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..weights import WeightFileError
+from .onnx_graph import MOST_FILE_BYTES
 
 MOST_FIELDS = 500_000  # an iResNet of 100 layers has some twenty thousand
 MOST_OPAQUE_BYTES = 1 << 23  # of names and texts, and of what is not looked into
@@ -27,12 +28,13 @@ MESSAGES: dict[str, dict[int, str]] = {
     "shape": {1: "dimension"},
     "dimension": {},
 }
-NUMBERS = {("tensor", 4), ("tensor", 9), ("tensor", 10)}  # float_data, raw_data, double_data: no larger in memory
+FLOATS, SMALL_INTS, LARGE_INTS, RAW, DOUBLES = (("tensor", field) for field in (4, 5, 7, 9, 10))
+NUMBERS = {FLOATS: 1, SMALL_INTS: 4, LARGE_INTS: 8, RAW: 1, DOUBLES: 1}  # field -> bytes that one byte may become
 
 
-def require_modest(content: bytes) -> None:
+def require_bounded_onnx(content: bytes) -> None:
     """Raises WeightFileError, saying why, where a file is no message or would become many times what it is."""
-    count, opaque_bytes = 0, 0
+    count, opaque_bytes, number_bytes = 0, 0, 0
     to_read = [("model", 0, len(content))]
     while to_read:
         message, at, end = to_read.pop()
@@ -40,10 +42,14 @@ def require_modest(content: bytes) -> None:
             count += 1
             if number in MESSAGES[message]:
                 to_read.append((MESSAGES[message][number], start, start + size_bytes))
-            elif (message, number) not in NUMBERS:
+            elif (message, number) in NUMBERS:
+                number_bytes += size_bytes * NUMBERS[message, number]
+            else:
                 opaque_bytes += size_bytes
             if count > MOST_FIELDS or opaque_bytes > MOST_OPAQUE_BYTES:
                 raise WeightFileError("more fields or texts than a network has")
+            if number_bytes > MOST_FILE_BYTES:
+                raise WeightFileError(f"numbers that may become more than {MOST_FILE_BYTES} bytes")
 
 
 def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -56,8 +62,10 @@ def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]
             case 2:  # so many bytes
                 size_bytes, start = _varint(content, at)
                 at = start + size_bytes
-            case 1 | 5 as written_as:  # 64 or 32 bits
-                start, at = at, at + (8 if written_as == 1 else 4)
+            case 1:  # 64 bits
+                start, at = at, at + 8
+            case 5:  # 32 bits
+                start, at = at, at + 4
             case _:
                 raise WeightFileError("a field that is written in no known way")
         if at > end:

@@ -15,7 +15,7 @@ from ..checks import checked_fps
 from ..errors import InputError
 from ..media.colour import Pixels
 from ..media.sound import Sound, checked_sound, mono_at
-from ..media.source import SOUND_MARGIN_S, VideoSource
+from ..media.source import LONGEST_S, SOUND_MARGIN_S, VideoSource, most_frames
 from .mfcc import RATE_HZ, mfcc, to_int16_scale
 from .network import FRAMES_SEEN
 
@@ -27,7 +27,6 @@ CEPSTRA_SEEN = FRAMES_SEEN * CEPSTRA_PER_TICK
 SHORTEST_TICKS = FRAMES_SEEN + 1  # the reference leaves the last window out, so this many make one
 SHORTEST_S = SHORTEST_TICKS / TICKS_PER_S
 SLOWEST_FPS = Fraction(TICKS_PER_S, FRAMES_SEEN)  # a picture in every window
-LONGEST_S = 3600
 SILENCE_DB = -80.0
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 assert SAMPLES_PER_TICK * TICKS_PER_S == RATE_HZ
@@ -78,7 +77,8 @@ def _require_length(frames: int, fps: Fraction) -> None:
         wanted = f"at least {SHORTEST_TICKS} at {TICKS_PER_S} fps ({SHORTEST_S:.2f} s)"
         fix = "Use a longer clip; 2 s and more give a sure verdict."
         raise InputError("frames", found=found, wanted=wanted, fix=fix)
-    if ticks > LONGEST_S * TICKS_PER_S:
+    if frames > most_frames(fps):
+        found = f"more than {most_frames(fps)} at {float(fps):g} fps"
         raise InputError("frames", found=found, wanted=f"at most {LONGEST_S} s", fix="Check a part of it.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +221,12 @@ def test_keys_and_values_kept_in_fp8_give_nearly_the_same() -> None:
     assert [k.itemsize for entry in kept for k, _ in entry.values()] == [4, 4, 1, 1]
 
 
+def test_a_compiled_model_gives_what_the_eager_one_gives() -> None:
+    model = wrapped(injection(identity(0)), FakeWan(text_calls=2))
+    compiled = torch.compile(model, backend="eager")
+    assert_near(run(compiled, options_for(BOTH), rows=2), run(model, options_for(BOTH), rows=2))
+
+
 def test_a_compiled_model_takes_the_identity_of_each_pass_not_of_the_first() -> None:
     """The host compiles without guards on transformer_options, so nothing of them may be fixed in the compiled code."""
     video, context = inputs(1, video_tokens=9)
@@ -270,17 +277,40 @@ def test_an_override_set_inside_ours_is_chained_by_whoever_sets_it() -> None:
     assert_near(found, run(wan, plain, rows=1, added=two_terms(z, 1.6, {0, 2}, [True])))
 
 
+@pytest.mark.parametrize(("has_earlier", "heads"), [(False, [1] * HEADS + [HEADS] * 3), (True, [HEADS] * 8)])
+def test_a_large_portrait_is_joined_by_heads_unless_another_node_attends(
+    has_earlier: bool, heads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wan, called, pair = FakeWan(video_tokens=9), [], tuple(inputs(1)[1].split(3, dim=1)[:2])  # k and v, 1 3 d
+
+    def counting(*args: Any, **call: Any) -> Tensor:
+        called.append(call["heads"])
+        return raw_attention(*args, **call)
+
+    wan.blocks[0].self_attn.comfy_attention.function = counting
+    more = {"optimized_attention_override": lambda func, *args, **call: counting(*args, **call)} if has_earlier else {}
+    portrait = SimpleNamespace(key=lambda context: ("portrait",), keys_values=lambda context: {0: pair})
+    model = wrapped(injection(identity(0), 1.0, ip=None, stand_in=portrait), wan)
+    small = run(model, options_for(ONE, **more), rows=1, video_tokens=9)
+    called.clear()
+    monkeypatch.setattr("wan_core.adapters.inject.JOINED_BYTES", 1)
+    assert_near(run(model, options_for(ONE, **more), rows=1, video_tokens=9), small)
+    assert called == heads
+    assert (small - run(wan, options_for(ONE), rows=1, video_tokens=9)).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize(
-    ("sigma", "acts"), [(1.0, False), (0.8 + 5e-7, True), (0.8, True), (0.5, True), (0.3 + 5e-7, False), (0.3, False)]
+    ("sigma", "acting"), [(1.0, 0), (0.8 + 5e-7, 1), (0.8, 1), (0.5, 1), (0.3 + 5e-7, 2), (0.3, 2), (0.3 - 5e-7, 2)]
 )
-def test_it_acts_from_the_first_sigma_until_before_the_last(sigma: float, acts: bool) -> None:
-    wan = FakeWan()
-    limited = injection(identity(0), start_percent=0.2, end_percent=0.7)
-    found = run(wrapped(limited, wan), options_for(ONE, sigma), rows=1)
-    assert torch.equal(found, run(wan, options_for(ONE, sigma), rows=1)) != acts
+def test_one_of_adjoining_ranges_acts_from_its_first_sigma_until_before_its_last(sigma: float, acting: int) -> None:
+    wan, z = FakeWan(), identity(0)
+    plain = run(wan, options_for(ONE, sigma), rows=1)
+    for number, (start, end) in enumerate(((0.0, 0.2), (0.2, 0.7), (0.7, 1.0))):
+        limited = wrapped(injection(z, start_percent=start, end_percent=end), wan)
+        assert torch.equal(run(limited, options_for(ONE, sigma), rows=1), plain) != (number == acting)
 
 
-def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
+def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind_by_a_pass_that_fails_either() -> None:
     wan, injected = FakeWan(), injection(identity(0))
     patches = {"double_block": [lambda args: args], "attn1_patch": []}
     options = options_for(ONE, patches=patches)
@@ -288,4 +318,10 @@ def test_nothing_that_came_in_is_changed_and_nothing_is_left_behind() -> None:
     first = run(wrapped(injected, wan), options, rows=1)
     assert options["patches"] == before["patches"]
     assert options.keys() == before.keys()
+
+    def fails(args: Options) -> Options:
+        raise InputError("other", found="stopped", wanted="no stop", fix="Go on.")
+
+    with pytest.raises(InputError, match="^other: found stopped"):
+        run(wrapped(injected, wan), options_for(ONE, patches={"double_block": [fails]}), rows=1)
     assert torch.equal(first, run(wrapped(injected, wan), options_for(ONE), rows=1))

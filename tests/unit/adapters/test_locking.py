@@ -12,15 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.adapters.adapter_files import LITE, REF, STAND_IN, load, selected
-from tests.unit.adapters.some_locks import (
-    ADAPTERS,
-    MODEL,
-    TEXT,
-    identity,
-    lock_of,
-    locked,
-    read_pictures,
-)
+from tests.unit.adapters.some_locks import ADAPTERS, MODEL, TEXT, identity, lock_of, locked, read_pictures
 from wan_core.adapters import LockSettings, describe_lock
 from wan_core.adapters.inject import IdentityInjection
 from wan_core.adapters.kv_cache import KvCache
@@ -139,6 +131,14 @@ def test_the_blocks_of_parts_without_a_strength_do_not_count() -> None:
     assert lock_of(locked(adapter=mixed)).blocks == {0, 1, 2, 3}
     with_lite = load(selected(LITE | REF))
     assert lock_of(locked(adapter=with_lite, ref_strength=0.0)).blocks == {0, 2}
+
+
+def test_nothing_that_came_in_is_changed() -> None:
+    person, mask = identity(), torch.full((1, 4, 4), 1.0000002)
+    given = (person.embeddings, person.reference_crop, person.portrait, mask, TEXT)
+    before = [tensor.clone() for tensor in given]
+    locked(identity=person, mask=mask)
+    assert all(map(torch.equal, given, before))
 
 
 def test_rounding_of_a_mask_is_cut_off() -> None:

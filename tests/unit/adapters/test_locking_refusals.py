@@ -10,13 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.adapters.some_locks import (
-    ADAPTERS,
-    MODEL,
-    TEXT,
-    identity,
-    locked,
-)
+from tests.unit.adapters.some_locks import ADAPTERS, MODEL, TEXT, identity, locked
 from wan_core.adapters.lynx import IpTerm
 from wan_core.adapters.networks import PLACES
 from wan_core.errors import InputError
@@ -166,14 +160,8 @@ def test_what_does_not_fit_is_named(row: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"read_pictures": None},
-        {"identity": identity(portrait=None)},
-        {"identity": identity(reference_crop=None)},
-        {"model": NEWER},
-        {"ref_text": None},
-        {"ref_text": [ONE_TEXT] * 2},
-    ],
+    [{"read_pictures": None}, {"model": NEWER}, {"ref_text": None}, {"ref_text": [ONE_TEXT] * 2}]
+    + [{"identity": identity(**{part: None})} for part in ("portrait", "reference_crop")],
 )
 def test_nothing_is_computed_before_all_parts_are_there(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch

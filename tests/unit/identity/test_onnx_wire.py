@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import onnx
 import pytest
 
 from demo.miniature import face_onnx
 from wan_core.identity import onnx_wire
-from wan_core.identity.onnx_wire import require_modest
+from wan_core.identity.onnx_wire import require_bounded_onnx
 from wan_core.weights import WeightFileError
 
 SOUND = face_onnx.recogniser("a")
@@ -19,7 +20,21 @@ TOO_MANY, LONGER = "more fields or texts than a network has", "a field that is l
 
 @pytest.mark.parametrize("content", [b"", SOUND, face_onnx.detector("a"), LARGE.SerializeToString()])
 def test_a_network_may_be_read(content: bytes) -> None:
-    require_modest(content)
+    require_bounded_onnx(content)
+
+
+@pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64])
+def test_numbers_that_are_written_one_by_one_may_grow_to_the_size_of_the_largest_file(
+    kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.ModelProto()
+    model.graph.initializer.append(onnx.helper.make_tensor("", kind, [6_000_000], np.full(6_000_000, 200)))
+    size_bytes = len(content := model.SerializeToString())
+    assert onnx_wire.MOST_OPAQUE_BYTES < size_bytes < onnx_wire.MOST_FILE_BYTES / 8
+    require_bounded_onnx(content)
+    monkeypatch.setattr(onnx_wire, "MOST_FILE_BYTES", 2 * size_bytes)
+    with pytest.raises(WeightFileError, match="numbers that may become more than"):
+        require_bounded_onnx(content)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +51,7 @@ def test_a_network_may_be_read(content: bytes) -> None:
 )
 def test_what_is_damaged_or_would_grow_is_refused_unread(content: bytes, reason: str) -> None:
     with pytest.raises(WeightFileError, match=reason):
-        require_modest(content)
+        require_bounded_onnx(content)
 
 
 PLACES: dict[str, Callable[[onnx.ModelProto], Callable[[], object]]] = {
@@ -55,8 +70,8 @@ def test_the_fields_of_every_place_are_counted(place: str, monkeypatch: pytest.M
     add = PLACES[place](model)
     for _ in range(40):
         add()
-    require_modest(model.SerializeToString())
+    require_bounded_onnx(model.SerializeToString())
     for _ in range(40):
         add()
     with pytest.raises(WeightFileError, match=TOO_MANY):
-        require_modest(model.SerializeToString())
+        require_bounded_onnx(model.SerializeToString())

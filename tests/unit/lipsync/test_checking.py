@@ -145,7 +145,7 @@ HUM = torch.tensor([5e-5, -5e-5]).repeat(8000)
         (talking(), {"fps": 0}, "fps: found 0; wanted a frame rate above 0. Set the frame rate of the video."),
         (talking(fps=4.9), {}, f"fps: found 4.9; {SLOW}"),
         (talking(samples=5), {"fps": 0.001}, f"fps: found 0.001; {SLOW}"),
-        (LONG, {}, "frames: found 18001 at 5 fps (90005 at 25 fps); wanted at most 3600 s. Check a part of it."),
+        (LONG, {}, "frames: found more than 18000 at 5 fps; wanted at most 3600 s. Check a part of it."),
         (talking(5), {}, f"frames: found 5 at 25 fps (5 at 25 fps); {LENGTH}"),
         (talking(3, fps=16.0), {}, f"frames: found 3 at 16 fps (5 at 25 fps); {LENGTH}"),
         (talking(9, fps=50.0), {}, f"frames: found 9 at 50 fps (4 at 25 fps); {LENGTH}"),

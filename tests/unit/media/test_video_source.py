@@ -12,9 +12,12 @@ from pathlib import Path
 import av
 import numpy
 import pytest
+import torch
 
 from tests.unit.media.films import film, noise, tone
 from wan_core.errors import InputError
+from wan_core.media import source
+from wan_core.media.soundtrack import Soundtrack
 from wan_core.media.source import VideoSource
 
 ROOT = Path(__file__).parents[3]
@@ -133,8 +136,81 @@ def test_a_part_of_a_file_has_its_frames_and_its_sound(tmp_path: Path) -> None:
         assert all((found == frame).all() for found, frame in zip(part, frames[8:24], strict=True))
         sound = part.soundtrack()
         assert sound is not None
-        assert (sound.waveform - track.waveform[:, 24000 : 24000 + sound.samples]).abs().max() < 2**-22
+        assert (sound.waveform - track.waveform[:1, 24000 : 24000 + sound.samples]).abs().max() < 2**-22
         assert sound.samples == 2 * 48000  # as far as the file's own second after the part
+
+
+def moved(path: Path, **shift_s: float) -> str:
+    """A film whose sound has a click at 1 s, with its streams moved in time; Matroska keeps milliseconds."""
+    track = Soundtrack(torch.zeros(2, 3 * 48000), 48000)
+    track.waveform[0, 48000] = 0.5
+    with (
+        av.open(str(film(path, noise(40), codec="ffv1", soundtrack=track))) as made,
+        av.open(str(path / "m.mkv"), "w") as output,
+    ):
+        streams = [output.add_stream_from_template(stream) for stream in made.streams]
+        for packet in made.demux():
+            if packet.size:
+                shift = round(shift_s.get(packet.stream.type, 0) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = streams[packet.stream.index]
+                output.mux(packet)
+    return str(path / "m.mkv")
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "start_s", "click_s"),
+    [
+        ({}, 0.0, 1.0),
+        ({"audio": 0.5}, 0.0, 1.5),
+        ({"audio": 0.5}, 0.25, 1.25),
+        ({"audio": 0.5}, 0.75, 0.75),
+        ({"video": 0.5}, 0.0, 0.5),
+        ({"audio": 9.0, "video": 9.0}, 0.0, 1.0),
+    ],
+)
+def test_sound_lies_beside_its_pictures_wherever_either_starts(
+    tmp_path: Path, shift_s: dict[str, float], start_s: float, click_s: float
+) -> None:
+    with VideoSource(moved(tmp_path, **shift_s), start_s=start_s) as video:
+        sound = video.soundtrack()
+    assert sound is not None
+    assert sound.waveform.nonzero().tolist() == [[0, round(48000 * click_s)]]
+    assert sound.waveform.max() == 0.25  # the mean of two channels
+
+
+def test_no_more_than_the_longest_film_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "LONGEST_S", 1)
+    told: list[int] = []
+    path = str(film(tmp_path, noise(40), codec="ffv1"))
+    with VideoSource(path, progress=lambda seconds: told.append(seconds) or told.append) as video:
+        assert video.frames == 17
+    assert told == [1, *[0] * 16, 1]
+
+
+def test_a_kind_of_file_that_cannot_be_wound_back_is_read(tmp_path: Path) -> None:
+    with VideoSource(str(recorded(tmp_path / "small.flv", 64, 64, 9))) as video:
+        assert (video.frames, len(list(video))) == (9, 9)
+
+
+def test_speech_at_a_low_rate_is_read(tmp_path: Path) -> None:
+    """100 s of 16 kbit/s beside two pictures: 150 times their bytes."""
+    path = str(tmp_path / "low.mkv")
+    blocks = tone(100).waveform.numpy().reshape(2, -1, 960)  # c n s
+    with av.open(path, "w") as output:
+        video = output.add_stream("libx264", rate=Fraction(1, 50), width=64, height=64)
+        speech = output.add_stream("libopus", rate=48000, layout="stereo", options={"b": "16000"})
+        for _ in range(2):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(noise(1, 64, 64)[0])))
+        for index in range(blocks.shape[1]):
+            block = av.AudioFrame.from_ndarray(blocks[:, index].T.reshape(1, -1), format="flt", layout="stereo")
+            block.sample_rate, block.pts, block.time_base = 48000, 960 * index, Fraction(1, 48000)
+            output.mux(speech.encode(block))
+        for stream in (video, speech):
+            output.mux(stream.encode(None))
+    with VideoSource(path) as low:
+        sound = low.soundtrack()
+    assert sound is not None and abs(int(sound.waveform.nonzero()[-1, 1]) / 48000 - 100) < 0.1
 
 
 def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:

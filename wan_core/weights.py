@@ -52,8 +52,11 @@ def require_plain_name(name: object) -> None:
         raise WeightFileError(f"it calls a weight {quoted(name)}")
 
 
-def fault_of(weight: object) -> str | None:
-    """What makes this no weight, in words that follow its name; None for finite numbers in bytes of their own."""
+def fault_of(weight: object, room_bytes: int) -> str | None:
+    """What makes this no weight, in words that follow its name; None for finite numbers in bytes of their own.
+
+    ``room_bytes``: how many can be its own, of the file's; only a weight that fits is looked into.
+    """
     if not isinstance(weight, Tensor) or type(weight) not in (Tensor, nn.Parameter):
         return "is no weight"
     if weight.is_meta or weight.layout != torch.strided or weight.is_nested:
@@ -64,6 +67,8 @@ def fault_of(weight: object) -> str | None:
         return "is empty"
     if weight.nbytes > weight.untyped_storage().nbytes():
         return "repeats its bytes"
+    if weight.nbytes > room_bytes:
+        return "repeats the bytes of others"
     if weight.is_floating_point() and not largest_size(weight) <= LARGEST_FP32:  # nor is NaN
         return "holds NaN or an infinity"
     return None

@@ -113,17 +113,16 @@ def _require_named(state_dict: object) -> None:
 
 def _require_sound(state_dict: dict[str, Any], file_bytes: int, name: str, input_name: str) -> None:
     """Raises InputError unless every value is a weight of finite numbers and all lie in the bytes of the file."""
-    room = MOST_GROWTH * file_bytes
+    room_bytes = MOST_GROWTH * file_bytes
     for key, weight in state_dict.items():
-        fault = fault_of(weight)
-        room -= 0 if fault else weight.nbytes
-        if fault or room < 0:
+        if fault := fault_of(weight, room_bytes):
             raise InputError(
                 input_name,
-                found=f"{quoted(name)}, whose {quoted(key)} {fault or 'repeats the bytes of others'}",
+                found=f"{quoted(name)}, whose {quoted(key)} {fault}",
                 wanted="a file of finite weights and nothing else",
                 fix="Copy or download the file again.",
             )
+        room_bytes -= weight.nbytes
 
 
 def file_content(path: str) -> bytes:

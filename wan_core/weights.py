@@ -15,10 +15,12 @@ KEYS_SHOWN = 8
 LEVELS = ("high", "low")
 # What stands beside a level in the names of published files: their family, size, precision, LoRA, version or ending.
 # Anything else makes it the level of something else: low_vram, high-quality.
+EXPERT = re.compile(r"\w*(t|i|ti)2v\w*|a?14b")
+AMOUNT = re.compile(r"\d+(steps?|p)")  # which may be high or low itself, but behind the name of an expert is not
 BESIDE_A_LEVEL = re.compile(
-    r"|wan\w*|(t|i|ti)2v|a?14b|fun|inp|vace|control|camera|noise|expert|lora|lightning|lightx2v|distill\w*|\d+steps?"
-    r"|stand|in|p|v?\d+|\d+p"
-    r"|(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
+    r"|wan\w*|(t|i|ti)2v|a?14b|fun|inp|vace|control|camera|turbo|noise|expert|lora|lightning|lightx2v|distill\w*"
+    r"|stand|in|p|v?\d+|\d+(steps?|p)"
+    r"|(v\d+)?(nv|mx)?(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
 )
 MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
 LONGEST_NAME = 300  # letters
@@ -102,12 +104,18 @@ def base_name(file: str | None) -> str:
 def level_in_name(file: str | None) -> str | None:
     """The noise level, "high" or "low", that the name of an expert's file says; None if it says none or both.
 
-    Beside the word noise a level counts always; alone it counts between words of such names.
+    Beside the word noise a level counts always, in the name of the file's folder too; alone it counts between words of
+    such names.
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", base_name(file))  # i2v High, In P
-    words = re.findall(r"[a-z0-9]+", spaced.lower())
-    levels = _levels_beside_noise(words) or _levels_between_names(words)
+    *_, folder, name = ("", "", *re.split(r"[/\\]", file or ""))
+    words = _words(name)
+    levels = _levels_beside_noise(words) or _levels_between_names(words) or _levels_beside_noise(_words(folder))
     return levels.pop() if len(levels) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\w)(?=(High|Low)(?![a-z]))", " ", name)  # i2v High, I2V High Noise, In P
+    return re.findall(r"[a-z0-9]+", spaced.lower())
 
 
 def _levels_beside_noise(words: Sequence[str]) -> set[str]:
@@ -115,11 +123,16 @@ def _levels_beside_noise(words: Sequence[str]) -> set[str]:
 
 
 def _levels_between_names(words: Sequence[str]) -> set[str]:
+    """A level counts at the beginning if all words are of such names, before an amount if an expert is before it."""
+    are_names = all(word in LEVELS or BESIDE_A_LEVEL.fullmatch(word) for word in words)
     triples = zip(("", *words), words, (*words[1:], ""), strict=False)
     return {
         word
         for before, word, after in triples
-        if word in LEVELS and BESIDE_A_LEVEL.fullmatch(before) and BESIDE_A_LEVEL.fullmatch(after)
+        if word in LEVELS
+        and (BESIDE_A_LEVEL.fullmatch(before) if before else are_names)
+        and BESIDE_A_LEVEL.fullmatch(after)
+        and (EXPERT.fullmatch(before) or not AMOUNT.fullmatch(after))
     }
 
 

@@ -97,6 +97,14 @@ LEVELS = {  # names as published or renamed -> the level that they say
     "Wan2.2-Fun-A14B-InP_{}": True,
     "wan2.2_vace_fun_{}": True,
     "wan2.2_camera_{}_control.safetensors": True,
+    "Wan22_Turbo_{}": True,
+    "model_{}_mxfp8.safetensors": False,
+    "wan22_i2v_{}_nvfp4_mixed": True,
+    "wan2.2_T2V_A14B_{}_mxfp8.safetensors": True,
+    "{}_noise_model/diffusion_pytorch_model.safetensors": True,
+    "{}_fp8_quality": False,
+    "{}_1080p": False,
+    "wan_{}_4steps": False,
     "{}": True,
     "{}_vram_wan2.2_t2v.safetensors": False,
     "wan2.2_t2v_14B-{}-quality.safetensors": False,
@@ -115,4 +123,5 @@ LEVELS = {  # names as published or renamed -> the level that they say
 def test_a_name_says_a_level_beside_noise_or_between_words_of_such_names(level: str) -> None:
     says = {name: level_in_name(f"low/{name.format(level)}") for name in LEVELS}
     assert says == {name: level.lower() if counts else None for name, counts in LEVELS.items()}
-    assert level_in_name(r"low\wan22RemixT2VI2V_i2vHighV20.safetensors") == "high"
+    for name in ("RemixT2VI2V_i2vHighV20", "I2VHighNoise_fp8", "I2V14B_i2vV20High", "nsfwV2FP8High"):
+        assert level_in_name(rf"low\wan22{name}.safetensors") == "high"

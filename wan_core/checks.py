@@ -14,6 +14,7 @@ from torch import Tensor
 from .errors import InputError, quoted
 
 NTSC_TOLERANCE_FPS = 0.0005  # half a step of an fps widget: 23.976 is 24000/1001, 23.98 is not
+MOST_FPS = 1_000_000  # some films count in their clock's ticks
 TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
 CHOICES_SHOWN = 8  # in a message
 WHOLE_NUMBERS = (int, np.integer)  # other packs count with numpy
@@ -72,8 +73,10 @@ def checked_count(value: object, most: int, *, name: str, least: int = 1) -> int
 def checked_fps(fps: object, *, name: str = "fps") -> Fraction:
     """The frame rate as a fraction: n * 1000 / 1001 where it is one, else the nearest with a denominator up to 1001."""
     fix = "Set the frame rate of the video."
-    if not isinstance(fps, (*NUMBERS, Fraction)) or not math.isfinite(fps) or fps <= 0:
+    if not isinstance(fps, (*NUMBERS, Fraction)) or not 0 < fps < math.inf:
         raise InputError(name, found=quoted(fps), wanted="a frame rate above 0", fix=fix)
+    if fps > MOST_FPS:
+        raise InputError(name, found=quoted(fps), wanted=f"at most {MOST_FPS} fps", fix=fix)
     if isinstance(fps, Fraction):
         return fps
     rate = float(fps)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, TypeGuard
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .errors import InputError, quoted
@@ -25,17 +26,41 @@ HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of a letter in UTF-16: nothing ca
 
 def kind_of(value: object) -> str:
     """What a value is, in words."""
+    if isinstance(value, Mapping) and (strange := [part for part in value.values() if is_strange(part)]):
+        return f"{type(value).__name__} with {kind_of(strange[0])}"
+    if is_strange(value):
+        return f"a tensor of {value.dtype}, {value.layout}, on {value.device}"
     return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
+
+
+def is_plain_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a dense tensor of real numbers that torch computes with."""
+    return isinstance(value, Tensor) and not is_strange(value)
+
+
+def is_strange(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor that is sparse, nested, without numbers, complex, or of too few bits to compute with."""
+    if not isinstance(value, Tensor):
+        return False
+    if value.layout != torch.strided or value.is_nested or value.is_meta or value.is_quantized or value.is_complex():
+        return True
+    return value.is_floating_point() and value.itemsize < 2
 
 
 def is_audio(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether it is the host's AUDIO by its keys."""
-    return isinstance(value, Mapping) and {"waveform", "sample_rate"} <= value.keys()
+    return (
+        isinstance(value, Mapping) and {"waveform", "sample_rate"} <= value.keys() and not is_strange(value["waveform"])
+    )
 
 
 def is_latent(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether it is the host's LATENT; its samples may be a nested tensor of the host's, which is no Tensor."""
-    return isinstance(value, Mapping) and hasattr(value.get("samples"), "is_nested")
+    return (
+        isinstance(value, Mapping)
+        and hasattr(value.get("samples"), "is_nested")
+        and not any(map(is_strange, value.values()))
+    )
 
 
 def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:

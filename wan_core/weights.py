@@ -28,6 +28,7 @@ NUMBERS_AT_ONCE = 1 << 22  # of a weight, to check them in little memory
 LARGEST_FP32 = torch.finfo(torch.float32).max
 FP8 = {torch.float8_e4m3fn, torch.float8_e5m2}
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16} | FP8
+SCALES = {"scaled_fp8", "scale_weight", "scale_input", "weight_scale", "input_scale", "comfy_quant"}  # ends of keys
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 StateDict = dict[str, Tensor]
@@ -50,7 +51,9 @@ class WeightFileError(ValueError):
 
 def require_plain_name(name: object) -> None:
     """Raises WeightFileError unless this can be the name of a weight: printable text of bounded length."""
-    if not (isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME):
+    if not (
+        isinstance(name, str) and name.replace("\N{NO-BREAK SPACE}", " ").isprintable() and len(name) <= LONGEST_NAME
+    ):
         raise WeightFileError(f"it calls a weight {quoted(name)}")
 
 

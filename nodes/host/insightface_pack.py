@@ -137,6 +137,7 @@ class InsightfacePack:
                 root=pack_roots()[0],
                 allowed_modules=tasks,
                 providers=onnx_network.providers(),
+                sess_options=onnx_network.session_options(),
                 static_shape_sessions=False,  # else it runs one of its own for each size, which cannot be ended
             )
             analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE)

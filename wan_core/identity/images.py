@@ -16,7 +16,7 @@ from .record import CROP_PX
 SMALLEST_FACE_PX = 24  # below this a recogniser sees noise
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
 MOST_SIDES = 8  # times that a picture may be as long as it is wide: squares are made of it
-MOST_CANVAS_PX = 1 << 26  # of pictures that are laid on one canvas, together, unless they have more themselves
+MOST_CANVAS_PX = 1 << 25  # of pictures that are laid on one canvas, together, or twice their own
 EMPTY_MASK_PX = 64  # the side of the uniform MASK that the host's Load Image gives of a picture without alpha
 MOST_PICTURES = 16  # of a longer batch, a video, so many are looked at
 
@@ -65,9 +65,9 @@ def on_one_canvas(pictures: Sequence[Tensor]) -> Tensor:
 
     All are shrunk alike where the canvas would be far larger than they are.
     """
-    own_px = sum(picture.shape[0] * picture.shape[1] for picture in pictures)
+    most_px = max(MOST_CANVAS_PX, 2 * sum(picture.shape[0] * picture.shape[1] for picture in pictures))
     canvas_px = len(pictures) * math.prod(max(picture.shape[side] for picture in pictures) for side in (0, 1))
-    scale = math.sqrt(max(own_px, MOST_CANVAS_PX) / canvas_px)
+    scale = math.sqrt(most_px / canvas_px)
     shrunk = [shrink(picture, scale) for picture in pictures] if scale < 1 else pictures
     height_px, width_px = (max(picture.shape[side] for picture in shrunk) for side in (0, 1))
     return torch.stack([functional.pad(p, (0, 0, 0, width_px - p.shape[1], 0, height_px - p.shape[0])) for p in shrunk])
@@ -102,7 +102,12 @@ def _checked_batch(images: object) -> Tensor:
     if min(count, height_px, width_px) == 0:
         raise _unusable(f"an empty batch of shape {tuple(images.shape)}", "at least one image")
     if max(height_px, width_px) > MOST_SIDES * min(height_px, width_px):
-        raise _unusable(f"{width_px} x {height_px} px", f"one side at most {MOST_SIDES} times the other")
+        raise InputError(
+            "images",
+            found=f"{width_px} x {height_px} px",
+            wanted=f"one side at most {MOST_SIDES} times the other",
+            fix="Crop the picture around the person.",
+        )
     if channels not in (1, 3, 4):
         raise _unusable(f"{channels} channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels")
     return images

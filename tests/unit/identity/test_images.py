@@ -46,13 +46,13 @@ def test_a_list_of_pictures_of_any_size_is_one_batch_with_a_mask_for_each() -> N
 
 
 def test_a_canvas_that_would_be_far_larger_than_its_pictures_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the size of the pictures, which then are in it all the same."""
+    """To twice the pixels of the pictures, which are in it all the same."""
     monkeypatch.setattr(images, "MOST_CANVAS_PX", 1)
     tall, wide = torch.ones(80, 20, 3), torch.ones(20, 80, 3)
     assert on_one_canvas([tall, tall]).shape == (2, 80, 20, 3)
     shrunk = on_one_canvas([tall, wide])  # 2 80 80 3 unshrunk, of 3200 px
     torch.testing.assert_close(shrunk.mean(dim=(1, 2, 3)), torch.full((2,), 0.25))
-    assert shrunk.shape == (2, 40, 40, 3)
+    assert shrunk.shape == (2, 56, 56, 3)
 
 
 def test_the_input_is_left_alone_and_overshoot_is_clipped() -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
-from ..checks import kind_of
+from ..checks import is_latent, kind_of
 from ..errors import InputError
 from .split import SIGMA_TOLERANCE
 
 
 def require_latent(latent: object) -> None:
     """Raises InputError unless this is the host's LATENT, of one part, with a noise mask of two axes or more if any."""
-    if not isinstance(latent, Mapping) or not hasattr(latent.get("samples"), "is_nested"):
+    if not is_latent(latent):
         raise InputError(
             "latent_image", found=kind_of(latent), wanted="LATENT", fix="Connect an empty latent for Wan video."
         )
@@ -44,7 +42,7 @@ def require_finite(latent: Tensor) -> None:
     """Raises InputError when a sampled latent holds NaN or an infinity."""
     if not latent.isfinite().all():
         raise InputError(
-            "latent",
+            "latent_image",
             found="NaN or infinite values in the sampled latent",
             wanted="finite values",
             fix="Take another sampler, lower cfg, or end the schedule further below sigma 1.",

@@ -81,7 +81,7 @@ def test_a_run_that_ends_as_pure_noise_is_refused(end: float) -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_sampled_latent_that_is_not_finite_is_refused(bad: float) -> None:
     require_finite(SAMPLES)
-    with pytest.raises(InputError, match="^latent: found NaN or infinite values in the sampled latent; wanted finite"):
+    with pytest.raises(InputError, match="^latent_image: found NaN or infinite values in the sampled latent;"):
         require_finite(torch.cat([SAMPLES, SAMPLES + bad]))
 
 

@@ -27,6 +27,7 @@ from .onnx_file import PUBLISHED_PACKS
 PACKS_FOLDER = "insightface"
 MANIFEST = "manifest.json"  # a pack that says itself what its files are
 DETECTOR_NAME = re.compile(rf"(det|scrfd)_.*\.onnx$|{re.escape(MANIFEST)}$", re.IGNORECASE)  # as in all packs
+A_PACK = "an insightface pack, unlike mediapipe in face,"  # as messages call it that say what it needs
 WITH_POINTS = (9, 15)  # outputs of a detector that gives the five points too
 
 
@@ -103,8 +104,8 @@ def _no_pack(found: str, wanted: str) -> InputError:
 
 def load_insightface() -> Any:
     """insightface's FaceAnalysis; raises MissingDependencyError when a package cannot be used."""
-    onnx_network.load_onnxruntime(needed_for="an insightface pack")
-    with optional_package("insightface", needed_for="an insightface pack"):
+    onnx_network.load_onnxruntime(needed_for=A_PACK)
+    with optional_package("insightface", needed_for=A_PACK):
         from insightface.app import FaceAnalysis
     return FaceAnalysis
 
@@ -137,6 +138,7 @@ class InsightfacePack:
                 root=pack_roots()[0],
                 allowed_modules=tasks,
                 providers=onnx_network.providers(),
+                sess_options=onnx_network.session_options(),
                 static_shape_sessions=False,  # else it runs one of its own for each size, which cannot be ended
             )
             analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE)
@@ -153,12 +155,12 @@ class InsightfacePack:
             raise
         except Exception as error:
             if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
-                raise MissingDependencyError("insightface", needed_for="an insightface pack", cause=error) from error
+                raise MissingDependencyError("insightface", needed_for=A_PACK, cause=error) from error
             raise InputError(
                 "pack",
                 found=f"a pack {quoted(self.name)} that insightface cannot use ({type(error).__name__})",
                 wanted="a complete pack",
-                fix=f"Unpack it again, best {' or '.join(PUBLISHED_PACKS)}.",
+                fix=f"Unpack it again, best {' or '.join(PUBLISHED_PACKS)}, or choose mediapipe in face.",
             ) from error
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import os.path
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 from ...wan_core.errors import InputError, optional_package, quoted, require_parts
 from ...wan_core.identity.onnx_graph import (
     LEADING_NODES,
+    MOST_AXES,
     MOST_FILE_BYTES,
+    MOST_SIZES,
+    WORK,
     OnnxContents,
     OnnxParams,
     OnnxSizes,
@@ -25,7 +29,6 @@ from . import files
 PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
 PICK_PUBLISHED = f"Pick a file of a published pack: {' or '.join(PUBLISHED_PACKS)}."
 PICTURE_SHAPE = (1, 3, 640, 640)  # what an input takes where its graph leaves a size open
-SMALL_TENSOR = 1024  # numbers: constants that say sizes have less
 TYPES = {  # by the number that ONNX gives each: name, bytes
     1: ("float32", 4),
     2: ("uint8", 1),
@@ -36,6 +39,8 @@ TYPES = {  # by the number that ONNX gives each: name, bytes
     10: ("float16", 2),
     11: ("float64", 8),
 }
+SHAPED = frozenset(["ConstantOfShape", "Expand", "Reshape"])  # the last input says the shape of the output
+INTEGERS = (6, 7)
 EXTERNAL = 1  # the data location of a tensor whose numbers lie in another file
 
 
@@ -116,8 +121,67 @@ def _contents(model: Any) -> OnnxContents:
         operators=frozenset((node.domain, node.op_type) for node in graph.node),
         nodes=len(graph.node),
         tensors=tuple(OnnxTensor(tensor.name, tuple(tensor.dims), _stored(tensor)) for tensor in tensors),
+        most_axes=_most_axes(graph),
+        shape_numbers=_shape_numbers(graph),
+        most_sizes=max((len(a.ints) + len(a.floats) for a in attributes), default=0),
         is_plain=not (model.functions or graph.sparse_initializer or inner or sparse),
     )
+
+
+def _most_axes(graph: Any) -> int:
+    """How many axes a value has at most, as far as ONNX's inference would know it, node by node."""
+    axes = {value.name: len(_shape(value)) for value in graph.input}
+    numbers: dict[str, int] = {}
+    for name, tensor in _constants(graph):
+        axes[name], numbers[name] = len(tensor.dims), math.prod(tensor.dims)
+    for node in graph.node:
+        taken = [axes.get(name, 1) for name in node.input]
+        most = max(taken, default=1)
+        match node.op_type:
+            case "Constant":
+                continue
+            case "Shape" | "Size" | "Flatten":
+                most = 2
+            case "Reshape" | "ConstantOfShape":
+                most = MOST_SIZES
+            case "Expand":
+                most = max(most, MOST_SIZES)
+            case "Gather":
+                most = sum(taken)
+            case "Unsqueeze":
+                most += sum(len(a.ints) for a in node.attribute) + sum(numbers.get(name, 0) for name in node.input[1:])
+        axes.update(dict.fromkeys(node.output, most))
+    return max(axes.values(), default=0)
+
+
+def _shape_numbers(graph: Any) -> int:
+    """How many numbers the nodes make of shapes and whole constants, at most: onnxruntime follows them in loading."""
+    numbers = {name: math.prod(tensor.dims) for name, tensor in _constants(graph) if tensor.data_type in INTEGERS}
+    made = 0
+    for node in graph.node:
+        known = [numbers[name] for name in node.input if name in numbers]
+        match node.op_type:
+            case "Shape":
+                count = MOST_AXES
+            case "Concat":
+                count = sum(known)
+            case "Add" | "Sub" | "Mul" | "Div":
+                count = max(known, default=0)
+            case "Cast" | "Gather" | "Identity" | "Slice" | "Squeeze" | "Unsqueeze" if node.input[0] in numbers:
+                count = max(known)
+            case _:
+                continue
+        numbers |= dict.fromkeys(node.output, count)
+        made += count
+    return made
+
+
+def _constants(graph: Any) -> Iterator[tuple[str, Any]]:
+    """The names and tensors of the weights, and of the nodes that are a constant."""
+    yield from ((weight.name, weight) for weight in graph.initializer)
+    for node in graph.node:
+        if node.op_type == "Constant":
+            yield from ((node.output[0], attribute.t) for attribute in node.attribute if attribute.HasField("t"))
 
 
 def _stored(tensor: Any) -> int | None:
@@ -134,32 +198,42 @@ def _stored(tensor: Any) -> int | None:
 
 def _sizes(onnx: Any, model: Any) -> OnnxSizes:
     """What the nodes make of one picture, as far as ONNX's own inference knows it."""
-    inferred = onnx.shape_inference.infer_shapes(_skeleton(onnx, model), data_prop=True).graph
+    inferred = onnx.shape_inference.infer_shapes(_skeleton(onnx, model)).graph
     known = {value.name: _count(value) for value in (*inferred.value_info, *inferred.output)}
     of_picture = {value.name for value in _pictures(model.graph)}
-    has_open_constants = False
+    of_constants = []
     for node in model.graph.node:
         if of_picture.intersection(node.input):
             of_picture.update(node.output)
-        else:
-            has_open_constants |= any(known.get(name) is None for name in node.output if name)
+        elif node.op_type != "Constant":
+            of_constants.append(node)
     made = (known.get(name) or 0 for node in model.graph.node for name in node.output)
-    return OnnxSizes(sum(made), has_open_constants)
+    return OnnxSizes(
+        numbers=sum(made),
+        has_open_constants=any(known.get(name) is None for node in of_constants for name in node.output if name),
+        has_constant_work=any(node.op_type in WORK for node in of_constants),
+    )
 
 
 def _skeleton(onnx: Any, model: Any) -> Any:
     """A graph without its large weights, for a picture of a known size, and without what it says of sizes itself."""
     graph, skeleton = model.graph, onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     skeleton.graph.name = "skeleton"
-    skeleton.graph.node.extend(graph.node)
     value_of = onnx.helper.make_tensor_value_info
     for value in _pictures(graph):
         shape = [size or PICTURE_SHAPE[min(axis, 3)] for axis, size in enumerate(_shape(value))]
         skeleton.graph.input.append(value_of(value.name, value.type.tensor_type.elem_type, shape))
-    for weight in graph.initializer:
-        skeleton.graph.input.append(value_of(weight.name, weight.data_type, weight.dims))
-        if math.prod(weight.dims) <= SMALL_TENSOR:
-            skeleton.graph.initializer.append(weight)
+    constants = dict(_constants(graph))
+    for name, tensor in constants.items():
+        skeleton.graph.input.append(value_of(name, tensor.data_type, tensor.dims))
+        if math.prod(tensor.dims) <= MOST_SIZES:
+            skeleton.graph.initializer.append(tensor)
+            skeleton.graph.initializer[-1].name = name
+    shapes = {weight.name for weight in skeleton.graph.initializer}
+    for node in graph.node:
+        has_open_shape = node.op_type in SHAPED and node.input[-1] not in shapes
+        if not has_open_shape and not constants.keys() & set(node.output):
+            skeleton.graph.node.append(node)
     for value in graph.output:
         skeleton.graph.output.append(value_of(value.name, value.type.tensor_type.elem_type, None))
     return skeleton

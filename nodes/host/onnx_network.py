@@ -27,6 +27,8 @@ CUDA_ARENA = {"gpu_mem_limit": str(MOST_RUN_BYTES), "arena_extend_strategy": "kS
 DEFAULT = -1
 OWN_ARENA = "session.use_env_allocators"
 WEIGHTS_OUTSIDE = "session.use_device_allocator_for_initializers"
+NOT_AT_LOADING = "optimization.disable_specified_optimizers"
+FOLDING = "ConstantFolding"  # computes all that does not depend on the picture, without bounds and without an end
 GIVE_BACK = "memory.enable_memory_arena_shrinkage"
 
 Provider = tuple[str, dict[str, str]]  # its name, its options
@@ -77,6 +79,16 @@ def _limit_memory() -> None:
     onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(settings))
 
 
+def session_options() -> Any:
+    """What keeps a session within bounds: its runs take memory of our arena, and nothing is run while it loads."""
+    _limit_memory()
+    options = load_onnxruntime(needed_for="an .onnx file").SessionOptions()
+    options.add_session_config_entry(OWN_ARENA, "1")
+    options.add_session_config_entry(WEIGHTS_OUTSIDE, "1")
+    options.add_session_config_entry(NOT_AT_LOADING, FOLDING)
+    return options
+
+
 class BoundedSession:
     """An onnxruntime session of a file that was read before; raises InputError when it cannot be run.
 
@@ -88,12 +100,8 @@ class BoundedSession:
         self.path = path
         self.input_name = input_name
         self._onnxruntime = load_onnxruntime(needed_for="an .onnx file")
-        _limit_memory()
-        options = self._onnxruntime.SessionOptions()
-        options.add_session_config_entry(OWN_ARENA, "1")
-        options.add_session_config_entry(WEIGHTS_OUTSIDE, "1")
         try:
-            self._session = self._onnxruntime.InferenceSession(path, options, providers=providers())
+            self._session = self._onnxruntime.InferenceSession(path, session_options(), providers=providers())
         except Exception as error:
             raise self._not_runnable(error) from error
 

@@ -71,10 +71,20 @@ def terabytes_of_the_picture() -> bytes:
     return ending(graph, graph.add("Expand", graph.constant("number", [1.0]), size))
 
 
-def slow() -> bytes:
+def doubled_shape() -> bytes:
+    """The size of the picture, again and again."""
+    graph = Graph({})
+    shape = graph.add("Shape", "input")
+    for _ in range(24):
+        shape = graph.add("Concat", shape, shape, axis=0)
+    return ending(graph, graph.add("Cast", graph.add("ReduceMax", shape, keepdims=0), to=TensorProto.FLOAT))
+
+
+def slow(*, of_the_picture: bool = True) -> bytes:
     """Plain convolutions, of few numbers each and of far too much work."""
     graph = Graph({})
-    x = graph.add("Expand", graph.add("ReduceMean", "input", keepdims=0), graph.constant("x", [1, 512, 32, 32], INT64))
+    number = graph.add("ReduceMean", "input", keepdims=0) if of_the_picture else graph.constant("number", 1.0)
+    x = graph.add("Expand", number, graph.constant("x", [1, 512, 32, 32], INT64))
     weight = graph.add("Expand", graph.constant("zero", 0.0), graph.constant("w", [512, 512, 7, 7], INT64))
     for _ in range(5 * SECONDS):
         x = graph.add("Conv", x, weight, kernel_shape=[7, 7], pads=[3] * 4)
@@ -95,6 +105,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "constant_terabytes.onnx": constant_terabytes,
     "terabytes.onnx": terabytes_of_the_picture,
     "slow.onnx": slow,
+    "slow_to_load.onnx": lambda: slow(of_the_picture=False),
+    "doubled_shape.onnx": doubled_shape,
     "nan.onnx": not_a_number,
 }
 

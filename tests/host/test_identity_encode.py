@@ -331,6 +331,8 @@ HOSTILE = {
     "function.onnx": (NESTED, PLAIN),
     "external.onnx": (OUTSIDE, PLAIN),
     "constant_terabytes.onnx": ("which makes 1.1e+12 numbers of one picture", PLAIN),
+    "slow_to_load.onnx": ("which computes with constants alone", PLAIN),
+    "doubled_shape.onnx": ("with more numbers that say shapes than a face network has", PLAIN),
     "terabytes.onnx": ("which cannot be run (Fail)", "a network for faces that runs in 2 GiB"),
     "halves.onnx": ("which takes pictures as float16", RECOGNISER),
 }

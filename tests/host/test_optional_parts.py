@@ -76,9 +76,12 @@ def test_audio_features_names_the_missing_package_and_the_next_prompt_runs(hosts
 SAID = {  # by what is in the place of a package
     "insightface": (
         raising("insightface"),
-        "an insightface pack needs the Python package 'insightface'. Install it with: pip install",
+        "an insightface pack, unlike mediapipe in face, needs the Python package 'insightface'. Install it with: pip ",
     ),
-    "onnxruntime": ("raise SystemExit(1)", "an insightface pack needs the Python package 'onnxruntime', which is "),
+    "onnxruntime": (
+        "raise SystemExit(1)",
+        "an insightface pack, unlike mediapipe in face, needs the Python package 'onnxruntime', ",
+    ),
     "onnx": ("__version__ = '0.1'", "an .onnx file needs the Python package 'onnx', which is installed ("),
 }
 

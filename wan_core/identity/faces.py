@@ -45,10 +45,10 @@ class Face:
         eyes = self.points[1] - self.points[0]
         return math.degrees(math.atan2(eyes.imag, eyes.real))
 
-    def without_margin(self, margin_px: int) -> Face:
-        """The face in the pixels of the picture, which had a margin around it when it was found."""
-        left, top, right, bottom = (side - margin_px for side in self.box)
-        points = tuple(point - complex(margin_px, margin_px) for point in self.points)
+    def without_margin(self, margin_px: int, scale: float = 1.0) -> Face:
+        """The face in the pixels of the picture, which was at a scale and in a margin when it was found."""
+        left, top, right, bottom = ((side - margin_px) / scale for side in self.box)
+        points = tuple((point - complex(margin_px, margin_px)) / scale for point in self.points)
         return replace(self, box=(left, top, right, bottom), points=points, needed_margin=True)
 
 

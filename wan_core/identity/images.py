@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from .record import CROP_PX
 
 SMALLEST_FACE_PX = 24  # below this a recogniser sees noise
 RANGE_TOLERANCE = 0.05  # overshoot that resampling filters leave
+MOST_SIDES = 8  # times that a picture may be as long as it is wide: squares are made of it
+MOST_CANVAS_PX = 1 << 25  # of pictures that are laid on one canvas, together, or twice their own
+EMPTY_MASK_PX = 64  # the side of the uniform MASK that the host's Load Image gives of a picture without alpha
 MOST_PICTURES = 16  # of a longer batch, a video, so many are looked at
 
 
@@ -57,11 +61,29 @@ def as_bytes(picture: Tensor) -> Tensor:
 
 
 def on_one_canvas(pictures: Sequence[Tensor]) -> Tensor:
-    """Pictures of any sizes (h w 3) as one batch b h w 3: each in the upper left corner of the largest, over black."""
-    height_px, width_px = (max(picture.shape[side] for picture in pictures) for side in (0, 1))
-    return torch.stack(
-        [functional.pad(p, (0, 0, 0, width_px - p.shape[1], 0, height_px - p.shape[0])) for p in pictures]
-    )
+    """Pictures of any sizes (h w 3) as one batch b h w 3: each in the upper left corner of the largest, over black.
+
+    All are shrunk alike where the canvas would be far larger than they are.
+    """
+    most_px = max(MOST_CANVAS_PX, 2 * sum(picture.shape[0] * picture.shape[1] for picture in pictures))
+    canvas_px = len(pictures) * math.prod(max(picture.shape[side] for picture in pictures) for side in (0, 1))
+    scale = math.sqrt(most_px / canvas_px)
+    shrunk = [shrink(picture, scale) for picture in pictures] if scale < 1 else pictures
+    height_px, width_px = (max(picture.shape[side] for picture in shrunk) for side in (0, 1))
+    return torch.stack([functional.pad(p, (0, 0, 0, width_px - p.shape[1], 0, height_px - p.shape[0])) for p in shrunk])
+
+
+def shrink(picture: Tensor, scale: float) -> Tensor:
+    """A picture, h w 3 in [0, 1], at a scale below 1, with antialiasing."""
+    return resize(picture, [max(int(side * scale), 1) for side in picture.shape[:2]])
+
+
+def resize(picture: Tensor, size: list[int]) -> Tensor:
+    """A picture, h w 3 in [0, 1], of another height and width, with antialiasing."""
+    resized = functional.interpolate(
+        picture.movedim(-1, 0)[None], size=size, mode="bilinear", antialias=True, align_corners=False
+    )  # 1 3 h w
+    return resized[0].movedim(0, -1).clamp(0, 1).contiguous()
 
 
 def sample_evenly(total: int, most: int) -> tuple[int, ...]:
@@ -79,6 +101,13 @@ def _checked_batch(images: object) -> Tensor:
     count, height_px, width_px, channels = images.shape
     if min(count, height_px, width_px) == 0:
         raise _unusable(f"an empty batch of shape {tuple(images.shape)}", "at least one image")
+    if max(height_px, width_px) > MOST_SIDES * min(height_px, width_px):
+        raise InputError(
+            "images",
+            found=f"{width_px} x {height_px} px",
+            wanted=f"one side at most {MOST_SIDES} times the other",
+            fix="Crop the picture around the person.",
+        )
     if channels not in (1, 3, 4):
         raise _unusable(f"{channels} channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels")
     return images
@@ -96,7 +125,7 @@ def _as_rgb(picture: Tensor) -> Tensor:
 
 
 def _foreground(foreground: object, pictures: Sequence[Tensor]) -> list[Tensor | None]:
-    """The mask of each picture (h w c), h w in [0, 1]; one mask serves all pictures."""
+    """The mask of each picture (h w c), h w in [0, 1]; one mask serves all pictures. None where it says nothing."""
     if foreground is None:
         return [None] * len(pictures)
     batches = foreground if isinstance(foreground, (list, tuple)) else [foreground]
@@ -105,12 +134,19 @@ def _foreground(foreground: object, pictures: Sequence[Tensor]) -> list[Tensor |
         count = "one mask" if len(pictures) == 1 else f"one mask, or {len(pictures)}"
         raise _unusable_mask(f"{len(masks)} masks for {len(pictures)} images", f"{count}, as the images")
     masks = masks * len(pictures) if len(masks) == 1 else masks
-    for number, (mask, picture) in enumerate(zip(masks, pictures, strict=True), start=1):
+    said = [None if _says_nothing(mask, picture) else mask for mask, picture in zip(masks, pictures, strict=True)]
+    for number, (mask, picture) in enumerate(zip(said, pictures, strict=True), start=1):
         height_px, width_px, _ = picture.shape
-        if mask.shape != (height_px, width_px):
+        if mask is not None and mask.shape != (height_px, width_px):
             found = f"a mask of {mask.shape[1]} x {mask.shape[0]} px for image {number}"
             raise _unusable_mask(found, f"{width_px} x {height_px} px, as that image")
-    return [*masks]
+    return said
+
+
+def _says_nothing(mask: Tensor, picture: Tensor) -> bool:
+    """Whether a mask h w is what the host makes up for a picture h w c without alpha."""
+    is_of_picture = mask.shape == picture.shape[:2]
+    return not is_of_picture and mask.shape == (EMPTY_MASK_PX, EMPTY_MASK_PX) and bool((mask == mask[0, 0]).all())
 
 
 def _checked_masks(masks: object) -> Tensor:
@@ -150,10 +186,7 @@ def square_crop(picture: Tensor) -> Tensor:
     require_face_size("images", width_px)
     if width_px == CROP_PX:
         return picture
-    resized = functional.interpolate(
-        picture.movedim(-1, 0)[None], size=(CROP_PX, CROP_PX), mode="bilinear", antialias=True, align_corners=False
-    )  # 1 3 112 112
-    return resized[0].movedim(0, -1).clamp(0, 1).contiguous()
+    return resize(picture, [CROP_PX, CROP_PX])
 
 
 def require_face_size(name: str, face_px: float) -> None:

@@ -16,6 +16,9 @@ MOST_FILE_BYTES = 1 << 30  # glintr100, the largest of the published packs, has 
 MOST_NODES = MOST_TENSORS = 10_000  # an iResNet of 100 layers has less than 500
 MOST_NUMBERS = 1 << 29  # that all nodes together make of one picture, 2 GiB in fp32
 MOST_RUN_BYTES = 1 << 31  # that a run may need at once
+MOST_SIZES = 16  # numbers that say a shape, a padding or axes
+MOST_SHAPE_NUMBERS = 1 << 19  # that all nodes together make of shapes; some hundred bytes each while a file is loaded
+MOST_AXES = 64  # of a value; pictures have four
 LEADING_NODES = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
 
 # Of SCRFD, ArcFace's iResNets and MobileFaceNets, and the networks for landmarks, sex and age, as MXNet and PyTorch
@@ -30,6 +33,9 @@ Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Upsample Where
 """
 OPERATORS = frozenset(FACE_OPERATORS.split())
 OWN_DOMAINS = ("", "ai.onnx")
+# What takes longer than its outputs are large. A network has no need of it for constants, which onnxruntime would
+# compute while it loads the file.
+WORK = frozenset(["AveragePool", "Conv", "Gemm", "LRN", "MatMul", "MaxPool"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,9 @@ class OnnxContents:
     operators: frozenset[tuple[str, str]]  # domain and name of each
     nodes: int
     tensors: tuple[OnnxTensor, ...]
+    most_axes: int  # of a value, as far as ONNX's inference would know it
+    shape_numbers: int  # that all nodes together make of shapes and of whole constants, at most
+    most_sizes: int  # numbers in one attribute of a node
     is_plain: bool  # without functions of its own, graphs in the attributes of nodes, and sparse weights
 
 
@@ -79,6 +88,7 @@ class OnnxSizes:
 
     numbers: int  # of all outputs of known size together
     has_open_constants: bool  # what does not depend on the picture, and is of unknown size all the same
+    has_constant_work: bool  # an operator of WORK that does not depend on the picture
 
 
 def contents_problem(contents: OnnxContents) -> str | None:
@@ -94,6 +104,10 @@ def contents_problem(contents: OnnxContents) -> str | None:
         return "with graphs inside its graph, or with weights that are not plain"
     if contents.nodes > MOST_NODES or len(contents.tensors) > MOST_TENSORS:
         return f"of {contents.nodes} nodes and {len(contents.tensors)} weights"
+    if contents.most_axes > MOST_AXES or contents.most_sizes > MOST_SIZES:
+        return f"with values of {contents.most_axes} axes, or {contents.most_sizes} numbers in an attribute"
+    if contents.shape_numbers > MOST_SHAPE_NUMBERS:
+        return "with more numbers that say shapes than a face network has"
     for tensor in contents.tensors:
         if tensor.stored is None:
             return f"whose weight {quoted(tensor.name)} lies in another file or is of an unknown type"
@@ -107,4 +121,6 @@ def sizes_problem(sizes: OnnxSizes) -> str | None:
     """Why a graph is not to be run, in words; None when it may."""
     if sizes.numbers > MOST_NUMBERS:
         return f"which makes {sizes.numbers:.2g} numbers of one picture"
+    if sizes.has_constant_work:
+        return "which computes with constants alone"
     return "which makes constants of unknown size" if sizes.has_open_constants else None

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ..errors import InputError, quoted
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, is_mirrored
 from .faces import Face, face_of_points, is_profile
-from .images import Pictures
+from .images import Pictures, shrink
 from .references import Reference, align_references, references_of_crops
 from .selection import Detections, FaceSelection, select_faces
 
@@ -26,6 +26,7 @@ Detect = Callable[[Tensor], list[Face]]  # the faces in a picture, h w 3 in [0, 
 
 MARGIN = 0.5  # of the longer side, on every side: a face as large as the picture is half of the larger one
 GREY = 0.5
+LARGEST_IN_MARGIN_PX = 3072  # the longer side of a picture that gets a margin; a larger one is shrunk
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +59,11 @@ def detect_and_align(pictures: Pictures, detect: Detect, selection: FaceSelectio
 
 def detect_in_margin(picture: Tensor, detect: Detect) -> list[Face]:
     """The faces that a detector finds with grey around a picture: one that fills the picture is too large for it."""
-    margin_px = round(max(picture.shape[:2]) * MARGIN)
-    padded = functional.pad(picture, (0, 0, *(margin_px,) * 4), value=GREY)
-    return [face.without_margin(margin_px) for face in detect(padded)]
+    scale = min(LARGEST_IN_MARGIN_PX / max(picture.shape[:2]), 1)
+    seen = shrink(picture, scale) if scale < 1 else picture
+    margin_px = round(max(seen.shape[:2]) * MARGIN)
+    padded = functional.pad(seen, (0, 0, *(margin_px,) * 4), value=GREY)
+    return [face.without_margin(margin_px, scale) for face in detect(padded)]
 
 
 def select_and_align(pictures: Pictures, found: Sequence[Sequence[Face]], selection: FaceSelection) -> FoundFaces:

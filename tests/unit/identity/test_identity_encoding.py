@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.unit.identity.some_inputs import at_degrees, face_at, noise, refused
 from wan_core import identity
-from wan_core.identity import AlignedCrops, EncodeRequest, EncodeResult, FaceSelection, WholePicture
+from wan_core.identity import AlignedCrops, EncodeRequest, EncodeResult, FaceSelection, WholePicture, sources
 from wan_core.identity.align import Points, align_face, cut_reference
 from wan_core.identity.combine import COMBINE_METHODS
 from wan_core.identity.draw import draw_faces
@@ -22,7 +22,7 @@ from wan_core.identity.faces import Face
 from wan_core.identity.images import Pictures, read_pictures
 from wan_core.identity.portrait import cut_portrait
 from wan_core.identity.record import Attributes, Space
-from wan_core.identity.sources import FoundFaces, OnDone, detect_and_align, select_and_align
+from wan_core.identity.sources import FoundFaces, OnDone, detect_and_align, detect_in_margin, select_and_align
 
 SPACE = Space("recogniser.onnx", "cd" * 32, "iResNet")
 SURE = {"score": 0.9, "yaw_deg": 0.0, "pitch_deg": 0.0}
@@ -171,7 +171,9 @@ ALIGNED = (
 )
 
 
-def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pixels() -> None:
+def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A detector that sees no face larger than three quarters of the picture, as those of insightface."""
     pictures, sizes, face = read_pictures([noise(1, 200, 160, 3), noise(1, 600, 600, 3)]), [], face_at(90, 110, 190)
 
@@ -187,6 +189,11 @@ def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pix
     assert (near.face.points, near.face.box) == (pytest.approx(face.points), pytest.approx(face.box))
     torch.testing.assert_close(near.crop, align_face(pictures.rgb[0], face.points).crop, atol=1e-5, rtol=0)
     assert (near.face.needed_margin, far.face) == (True, face)
+    monkeypatch.setattr(sources, "LARGEST_IN_MARGIN_PX", 100)
+    (found,) = detect_in_margin(
+        pictures.rgb[0], lambda seen: sizes.append(seen.shape) or [face.without_margin(-100, 2)]
+    )
+    assert sizes[-1] == (200, 180, 3) and found.points == pytest.approx(face.points)
 
 
 def test_crops_have_no_reference_crop_and_are_their_own_portrait() -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.unit.identity.some_inputs import noise, refused
+from wan_core.identity import images
 from wan_core.identity.images import on_one_canvas, read_pictures, sample_evenly, square_crop
 from wan_core.identity.portrait import area_resize, cut_portrait, pad_to_square, portrait_window
 
@@ -36,10 +37,22 @@ def test_a_list_of_pictures_of_any_size_is_one_batch_with_a_mask_for_each() -> N
         assert torch.equal(found, wanted)
     assert [opacity is None for opacity in read_pictures([large, pair]).opacity] == [False, True, True]
     assert read_pictures([pair[:1]] * 40).numbers == read_pictures(pair[:1].expand(40, -1, -1, -1)).numbers
+    from_host = read_pictures([large, pair], [masks[0], torch.ones(2, 64, 64)]).opacity  # of pictures without alpha
+    assert [opacity is None for opacity in from_host] == [False, True, True]
     canvas = on_one_canvas(pictures.rgb)
     assert canvas.shape == (3, 8, 12, 3)
     assert torch.equal(canvas[0, :, :9], pictures.rgb[0]) and torch.equal(canvas[2, :5], pictures.rgb[2])
     assert canvas[0, :, 9:].abs().max() == canvas[2, 5:].abs().max() == 0
+
+
+def test_a_canvas_that_would_be_far_larger_than_its_pictures_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To twice the pixels of the pictures, which are in it all the same."""
+    monkeypatch.setattr(images, "MOST_CANVAS_PX", 1)
+    tall, wide = torch.ones(80, 20, 3), torch.ones(20, 80, 3)
+    assert on_one_canvas([tall, tall]).shape == (2, 80, 20, 3)
+    shrunk = on_one_canvas([tall, wide])  # 2 80 80 3 unshrunk, of 3200 px
+    torch.testing.assert_close(shrunk.mean(dim=(1, 2, 3)), torch.full((2,), 0.25))
+    assert shrunk.shape == (2, 56, 56, 3)
 
 
 def test_the_input_is_left_alone_and_overshoot_is_clipped() -> None:
@@ -69,7 +82,7 @@ def test_the_sampled_pictures_keep_their_numbers_and_masks() -> None:
 
 
 def test_bad_images_are_named() -> None:
-    for images, found, wanted in (
+    for given, found, wanted in (
         (None, "NoneType", "an IMAGE"),
         ("text", "str", "an IMAGE"),
         ([], "an empty list", "at least one image"),
@@ -77,6 +90,7 @@ def test_bad_images_are_named() -> None:
         (noise(8, 9, 3), "a tensor of shape (8, 9, 3)", "images as batch, height, width, channels"),
         (torch.empty(0, 8, 9, 3), "an empty batch of shape (0, 8, 9, 3)", "at least one image"),
         (torch.empty(1, 0, 9, 3), "an empty batch of shape (1, 0, 9, 3)", "at least one image"),
+        (noise(1, 9, 1, 3), "1 x 9 px", "one side at most 8 times the other"),
         (noise(1, 8, 9, 2), "2 channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels"),
         (torch.full((1, 8, 9, 3), float("nan")), "NaN or infinite pixels", "finite pixels"),
         (torch.full((1, 8, 9, 4), float("inf")), "NaN or infinite pixels", "finite pixels"),
@@ -85,7 +99,7 @@ def test_bad_images_are_named() -> None:
         (torch.tensor([[[[0, 9, 65535]]]]), "pixels from 0 to 6.55e+04", "pixels from 0 to 1"),
     ):
         with refused("images", found, wanted):
-            read_pictures(images)
+            read_pictures(given)
 
 
 def test_bad_masks_are_named() -> None:

@@ -7,7 +7,9 @@ import pytest
 from wan_core.identity.onnx_graph import OnnxContents, OnnxSizes, OnnxTensor, contents_problem, sizes_problem
 
 CONV = ("", "Conv")
-SOUND = OnnxContents(frozenset({CONV, ("ai.onnx", "PRelu")}), 500, (OnnxTensor("w", (64, 3, 3), 576),), is_plain=True)
+SOUND = OnnxContents(
+    frozenset({CONV, ("ai.onnx", "PRelu")}), 500, (OnnxTensor("w", (64, 3, 3), 576),), 4, 9, 8, is_plain=True
+)
 
 
 @pytest.mark.parametrize("name", ["Loop", "If", "Scan", "SequenceMap", "RandomNormal", "com.microsoft.Conv"])
@@ -21,6 +23,9 @@ def test_only_plain_and_not_too_many_parts_are_run() -> None:
     for changes, problem in (
         ({}, None),
         ({"is_plain": False}, "with graphs inside its graph, or with weights that are not plain"),
+        ({"most_axes": 65}, "with values of 65 axes, or 8 numbers in an attribute"),
+        ({"most_sizes": 17}, "with values of 4 axes, or 17 numbers in an attribute"),
+        ({"shape_numbers": 1 << 20}, "with more numbers that say shapes than a face network has"),
         ({"nodes": 10_001}, "of 10001 nodes and 1 weights"),
         ({"tensors": SOUND.tensors * 200_000}, "of 500 nodes and 200000 weights"),
     ):
@@ -41,6 +46,10 @@ def test_a_weight_has_as_many_numbers_as_it_says_and_has_them_in_the_file() -> N
 
 
 def test_what_the_nodes_make_of_a_picture_is_bounded() -> None:
-    assert sizes_problem(OnnxSizes(200_000_000, has_open_constants=False)) is None  # SCRFD on 640 px
-    assert sizes_problem(OnnxSizes(1 << 40, has_open_constants=False)) == "which makes 1.1e+12 numbers of one picture"
-    assert sizes_problem(OnnxSizes(9, has_open_constants=True)) == "which makes constants of unknown size"
+    for numbers, is_open, works, problem in (
+        (200_000_000, False, False, None),  # SCRFD on 640 px
+        (1 << 40, False, False, "which makes 1.1e+12 numbers of one picture"),
+        (9, True, False, "which makes constants of unknown size"),
+        (9, False, True, "which computes with constants alone"),
+    ):
+        assert sizes_problem(OnnxSizes(numbers, has_open_constants=is_open, has_constant_work=works)) == problem

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..wan_core.adapters import AdapterFile, describe_adapter, load_adapter
 from .host import devices, files
+from .inputs import FileInput
 from .types import WanIdAdapter, names_its_errors
 
 NONE = "none"
@@ -66,6 +67,6 @@ class WanCastAdapterLoader(io.ComfyNode):
         return io.NodeOutput(adapter, describe_adapter(adapter))
 
 
-def _file_input(name: str, tooltip: str, *, optional: bool = False) -> io.Combo.Input:
+def _file_input(name: str, tooltip: str, *, optional: bool = False) -> FileInput:
     options = [NONE, *files.model_files(files.ID_ADAPTERS)]
-    return io.Combo.Input(name, options=options, default=NONE, optional=optional, tooltip=tooltip)
+    return FileInput(name, options=options, default=NONE, optional=optional, tooltip=tooltip)

@@ -17,7 +17,8 @@ from ..wan_core.identity import (
     describe,
     encode,
 )
-from .host import devices, faces, files, recognisers
+from .host import devices, faces, files, insightface_pack, landmarker, recognisers
+from .inputs import FileInput
 from .types import WanIdentity, names_its_errors
 
 
@@ -41,7 +42,7 @@ class IdentityEncode(io.ComfyNode):
                     tooltip="Pictures of one person, or the frames of a video (16 are sampled). A list of pictures of "
                     "different sizes is one person too.",
                 ),
-                io.Combo.Input(
+                FileInput(
                     "encoder",
                     options=[
                         *files.model_files(files.FACE_RECOGNITION),
@@ -118,15 +119,15 @@ def _first(widgets: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 def _face_input() -> io.DynamicCombo.Input:
-    pack = io.Combo.Input(
+    pack = FileInput(
         "pack",
-        options=faces.pack_names(),
+        options=insightface_pack.pack_names(),
         tooltip="A folder of models/insightface/models with insightface's .onnx files, for example buffalo_l. "
         "Nothing is downloaded.",
     )
-    landmarker = io.Combo.Input(
+    landmarker_file = FileInput(
         "landmarker",
-        options=files.model_files(faces.DETECTION),
+        options=files.model_files(landmarker.DETECTION),
         tooltip="The weights of ComfyUI's MediaPipe face landmarker, from models/detection.",
     )
     points = io.String.Input(
@@ -136,7 +137,7 @@ def _face_input() -> io.DynamicCombo.Input:
         tooltip="One line for each image: x y in pixels of left eye, right eye, nose, left and right mouth corner, "
         "left as seen in the image.",
     )
-    inputs = {"landmarks": [points], "insightface pack": [pack], "mediapipe": [landmarker]}
+    inputs = {"landmarks": [points], "insightface pack": [pack], "mediapipe": [landmarker_file]}
     return io.DynamicCombo.Input(
         "face",
         options=[io.DynamicCombo.Option(source, inputs.get(source, [])) for source in faces.SOURCES],

@@ -9,6 +9,7 @@ from comfy_api.latest import Input, InputImpl, io
 
 from ..wan_core.lipsync import MODES, LipSyncRequest, Mode, build_syncnet, check, describe, plot
 from .host import devices, files, video
+from .inputs import FileInput
 from .types import names_its_errors
 
 
@@ -22,8 +23,7 @@ def request_of(
     """
     if isinstance(frames, InputImpl.VideoFromFile):
         with video.source_of(frames) as source:
-            own = source.soundtrack() if audio is None else None
-            yield LipSyncRequest.of(source, source.fps, audio if own is None else own.as_audio(), mode)
+            yield LipSyncRequest.of(source, source.fps, audio, mode)
     elif isinstance(frames, Input.Video):
         parts = frames.get_components()
         yield LipSyncRequest.of(parts.images, parts.frame_rate, parts.audio if audio is None else audio, mode)
@@ -60,7 +60,7 @@ class LipSyncCheck(io.ComfyNode):
                     round=0.001,
                     tooltip="Frame rate of the pictures; not used for a VIDEO, which brings its own.",
                 ),
-                io.Combo.Input(
+                FileInput(
                     "weights",
                     options=files.model_files(files.SYNCNET),
                     tooltip="SyncNet v2 weights in models/syncnet. They are yours to get; nothing is downloaded.",

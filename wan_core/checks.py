@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -17,12 +18,23 @@ TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of W
 CHOICES_SHOWN = 8  # in a message
 WHOLE_NUMBERS = (int, np.integer)  # other packs count with numpy
 NUMBERS = (*WHOLE_NUMBERS, float, np.floating)
+TRUTHS = (bool, np.bool_)
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of a letter in UTF-16: nothing can print or save it
 
 
 def kind_of(value: object) -> str:
     """What a value is, in words."""
     return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
+
+
+def is_audio(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is the host's AUDIO by its keys."""
+    return isinstance(value, Mapping) and {"waveform", "sample_rate"} <= value.keys()
+
+
+def is_latent(value: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is the host's LATENT; its samples may be a nested tensor of the host's, which is no Tensor."""
+    return isinstance(value, Mapping) and hasattr(value.get("samples"), "is_nested")
 
 
 def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:
@@ -60,13 +72,14 @@ def checked_count(value: object, most: int, *, name: str, least: int = 1) -> int
 def checked_fps(fps: object, *, name: str = "fps") -> Fraction:
     """The frame rate as a fraction: n * 1000 / 1001 where it is one, else the nearest with a denominator up to 1001."""
     fix = "Set the frame rate of the video."
-    if not isinstance(fps, (int, float, Fraction)) or not math.isfinite(fps) or fps <= 0:
+    if not isinstance(fps, (*NUMBERS, Fraction)) or not math.isfinite(fps) or fps <= 0:
         raise InputError(name, found=quoted(fps), wanted="a frame rate above 0", fix=fix)
     if isinstance(fps, Fraction):
         return fps
-    ntsc = Fraction(round(fps * 1.001) * 1000, 1001)
-    is_ntsc = abs(fps - float(ntsc)) < NTSC_TOLERANCE_FPS
-    nearest = ntsc if is_ntsc else Fraction(fps).limit_denominator(1001)
+    rate = float(fps)
+    ntsc = Fraction(round(rate * 1.001) * 1000, 1001)
+    is_ntsc = abs(rate - float(ntsc)) < NTSC_TOLERANCE_FPS
+    nearest = ntsc if is_ntsc else Fraction(rate).limit_denominator(1001)
     if nearest <= 0:
         raise InputError(name, found=quoted(fps), wanted="at least 0.001 fps", fix=fix)
     return nearest

@@ -5,7 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from importlib import metadata  # noqa: TID251 - it reads versions and imports nothing
+
+import numpy as np
 
 LONGEST_QUOTE = 120  # characters of a foreign text in a message
 LONGEST_TEXT = 2000  # characters of a message
@@ -13,9 +16,12 @@ LONGEST_TEXT = 2000  # characters of a message
 
 def quoted(value: object) -> str:
     """A foreign value as a message may hold it: text in quotes, escaped and cut; a number; else what kind it is."""
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, str):
         cut = len(value) - LONGEST_QUOTE
         return repr(value[:LONGEST_QUOTE]) + (f" and {cut} characters more" if cut > 0 else "")
+    if isinstance(value, Fraction):
+        return str(value)[:LONGEST_QUOTE]
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)[:LONGEST_QUOTE]
     return f"a {type(value).__name__}"

@@ -35,7 +35,7 @@ def header_bytes(length_field: bytes, file_bytes: int) -> int:
     return length
 
 
-def require_whole(header: bytes, file_bytes: int) -> None:
+def require_bounded_safetensors(header: bytes, file_bytes: int) -> None:
     """Raises WeightFileError unless the header is sound and its tensors fill the file to its last byte."""
     entries = _parsed(header)
     _require_metadata(entries.pop(METADATA, {}))

@@ -30,7 +30,7 @@ NUMPY = rf"numpy\._?core\.multiarray scalar|numpy\.dtypes Float64DType|{MADE_OF_
 PLAIN_GLOBALS = re.compile("|".join((TENSORS, STORAGES, TYPES, OTHERS, NUMPY)))
 
 
-def require_bounded(file: BinaryIO, file_bytes: int) -> None:
+def require_bounded_torch_file(file: BinaryIO, file_bytes: int) -> None:
     """Raises WeightFileError, or what zipfile and pickletools do, unless unpickling is bounded by the file's size."""
     start = file.read(len(ZIP_START))
     file.seek(0)

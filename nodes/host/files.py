@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from typing import Any
 
 import comfy.utils
 import folder_paths
-import torch
 
 from ...wan_core.errors import InputError, quoted
-from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_whole
-from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded
-from ...wan_core.weights import MOST_WEIGHTS, WeightFileError, fault_of, require_plain_name
+from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_bounded_safetensors
+from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded_torch_file
+from ...wan_core.weights import MOST_WEIGHTS, StateDict, WeightFileError, fault_of, require_plain_name
 
 FACE_RECOGNITION = "face_recognition"
 ID_ADAPTERS = "wan_id_adapters"
@@ -24,8 +22,6 @@ SYNCNET = "syncnet"
 ONNX = ".onnx"  # recognisers come in it too
 SAFETENSORS = (".safetensors", ".sft")
 MOST_GROWTH = 2  # bytes of weights for a byte of the file: a file may give one weight two names
-
-StateDict = dict[str, torch.Tensor]
 
 
 # Folders
@@ -98,10 +94,11 @@ def _require_bounded_file(path: str) -> None:
     """Raises an exception unless the file is of its kind and holds no more than its bytes."""
     file_bytes = os.path.getsize(path)
     with open(path, "rb") as file:
-        if not path.lower().endswith(SAFETENSORS):
-            return require_bounded(file, file_bytes)
-        length = header_bytes(file.read(LENGTH_BYTES), file_bytes)
-        require_whole(file.read(length), file_bytes)
+        if path.lower().endswith(SAFETENSORS):
+            length = header_bytes(file.read(LENGTH_BYTES), file_bytes)
+            require_bounded_safetensors(file.read(length), file_bytes)
+        else:
+            require_bounded_torch_file(file, file_bytes)
 
 
 def _require_named(state_dict: object) -> None:
@@ -149,17 +146,3 @@ def content_sha256(files: Mapping[str, WeightsFile]) -> str:
     for purpose, file in files.items():
         digest.update(f"{purpose} {file.sha256}\n".encode())
     return digest.hexdigest()
-
-
-# Settings
-
-
-def user_setting(name: str) -> object:
-    """What the host's default user chose on the page; None where that is nothing, or damaged."""
-    path = os.path.join(folder_paths.get_user_directory(), "default", "comfy.settings.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            settings = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return settings.get(name) if isinstance(settings, dict) else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 import comfy.model_management
 import comfy.samplers
-import comfy.sd
 import torch
+from comfy.model_base import BaseModel
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from comfy_execution.utils import get_executing_context
 
@@ -20,6 +20,7 @@ from ...wan_core.adapters.inject import IDENTITY_ON_ALL, INJECTION, OVERRIDE, Id
 from ...wan_core.adapters.kv_cache import KvCache, WeakKey
 from ...wan_core.adapters.lock import Lock
 from ...wan_core.adapters.passes import RUN, LockedRun, RunFacts
+from ...wan_core.checks import kind_of
 from ...wan_core.errors import InputError
 from .models import Model, level_of, locks_in, require_single, wan_params
 
@@ -38,6 +39,7 @@ class ModelLocker:
     def __init__(self) -> None:
         totals = map(comfy.model_management.get_total_memory, (comfy.model_management.get_torch_device(), CPU))
         self.cache = KvCache(*(max(SMALLEST_CACHE_BYTES, int(CACHE_SHARE * total_bytes)) for total_bytes in totals))
+        self.locked_bases: WeakSet[BaseModel] = WeakSet()  # when one goes, so do its keys and values
 
     def locked(self, model: Model, result: LockResult, patcher: Model) -> Model:
         """A clone of ``model`` with a lock beside those that it has, and the adapter's weights as an additional model.
@@ -56,7 +58,9 @@ class ModelLocker:
         if not model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, INJECTION):
             model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, INJECTION, sample_informed)
             model.add_callback_with_key(CallbacksMP.ON_DETACH, INJECTION, self.free_unloaded)
-            finalize(model.model, self.cache.drop_gone).atexit = False
+            if model.model not in self.locked_bases:
+                self.locked_bases.add(model.model)
+                finalize(model.model, self.cache.drop_gone).atexit = False
         if result.identity_guidance:
             guide = identity_guide(lock, result.identity_guidance)
             model.set_model_sampler_post_cfg_function(guide, disable_cfg1_optimization=True)
@@ -109,7 +113,6 @@ def sample_informed(
 
 def weights_key_of(patcher: Model) -> Hashable:
     """What tells the weights that a model has now from others: its patches, hooks, injections and replaced parts."""
-
     parts = [(name, part) for name, part in patcher.object_patches.items() if name.startswith(NETWORK)]
     hooks = patcher.current_hooks.hooks if patcher.current_hooks else ()
     injections = (injection for several in patcher.injections.values() for injection in several)
@@ -164,22 +167,18 @@ def target_of(model: Model) -> TargetParams:
     require_single(model, input_name="model")
     wan = wan_params(model)
     override = model.model_options["transformer_options"].get(OVERRIDE)
+    name = getattr(override, "__qualname__", type(override).__qualname__)  # an object that acts as a function has none
     return TargetParams(
         network=f"{wan.module}.{wan.network}",
         width_d=wan.width_d,
         blocks=wan.blocks,
         text_d=wan.text_d,
         noise_level=level_of(model),
-        attention=None if override is None else name_of(override),
+        attention=None if override is None else f"{override.__module__}.{name}",
     )
 
 
-def name_of(override: Callable[..., torch.Tensor]) -> str:
-    """Module and name of a function, or of the class of an object that acts as one."""
-    return f"{override.__module__}.{getattr(override, '__qualname__', type(override).__qualname__)}"
-
-
-def picture_reader(model: Model, vae: comfy.sd.VAE | None) -> ReadPictures | None:
+def picture_reader(model: Model, vae: Any) -> ReadPictures | None:
     """How pictures (b h w 3) become latents in the model's scale, each for itself, b c 1 h w; None without a VAE.
 
     It raises InputError for a VAE that is not the model's.
@@ -187,8 +186,8 @@ def picture_reader(model: Model, vae: comfy.sd.VAE | None) -> ReadPictures | Non
 
     def read(pictures: torch.Tensor) -> torch.Tensor:
         wanted = model.model.latent_format.latent_channels
-        if not isinstance(vae, comfy.sd.VAE):
-            raise InputError("vae", found=type(vae).__name__, wanted="the VAE of this model", fix="Connect Load VAE.")
+        if not hasattr(vae, "encode"):
+            raise InputError("vae", found=kind_of(vae), wanted="a VAE that encodes", fix="Connect Load VAE.")
         latents = torch.cat([vae.encode(picture[None]) for picture in pictures])  # b c 1 h w
         if latents.ndim != 5 or latents.shape[1] != wanted:
             raise InputError(

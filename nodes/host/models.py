@@ -13,7 +13,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.adapters.inject import INJECTION
 from ...wan_core.adapters.lock import Lock
-from ...wan_core.errors import InputError
+from ...wan_core.errors import InputError, quoted
 from ...wan_core.moe import Conditions, ExpertParams
 from ...wan_core.weights import level_in_name
 
@@ -49,8 +49,9 @@ class WanParams:
     module: str  # that the class is from
 
     def __str__(self) -> str:
+        origin = "" if self.module.startswith("comfy.") else f" from {quoted(self.module)}"
         return (
-            f"a {self.network} of {self.blocks} blocks of width {self.width_d}, "
+            f"a {self.network}{origin} of {self.blocks} blocks of width {self.width_d}, "
             f"{self.input_channels} input channels and text of width {self.text_d}"
         )
 

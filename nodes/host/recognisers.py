@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from ...wan_core.errors import InputError
+from ...wan_core.errors import InputError, quoted
 from ...wan_core.identity import FaceSource, Recogniser, WholePicture, ir_recogniser, iresnet_recogniser
-from ...wan_core.identity.iresnet import normalisation_of, require_recogniser
+from ...wan_core.identity.recogniser_file import normalisation_of, require_recogniser
 from . import devices, files, onnx_file, onnx_network
-from .faces import InsightfacePack
+from .insightface_pack import InsightfacePack
 
 OF_THE_PACK, NO_RECOGNISER = "recogniser of the insightface pack", "none (for Stand-In)"
 
@@ -27,7 +27,7 @@ def recogniser_of(encoder: str, source: FaceSource) -> AbstractContextManager[Re
         return source.recogniser()
     raise InputError(
         "encoder",
-        found=f"{encoder!r} with face {source.label!r}",
+        found=f"{quoted(encoder)} with face {quoted(source.label)}",
         wanted="face 'insightface pack' with it",
         fix=f"Choose 'insightface pack' in face, or here a file of models/{files.FACE_RECOGNITION}, or "
         f"{NO_RECOGNISER!r}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import comfy.model_management
 import comfy.sd
 import torch
 
+from ...wan_core.checks import is_latent, kind_of
 from ...wan_core.errors import InputError
 from ...wan_core.vae import DecodePlan, DecodeRequest, FreeMemory, LoadedVae, tiling_of
 from .prompts import stated
@@ -31,9 +32,9 @@ def decode_request(
 
 def samples_of(latent: object) -> Any:
     """The samples of the host's LATENT, a tensor or a nested one; raises InputError for anything else."""
-    if not isinstance(latent, Mapping) or not hasattr(latent.get("samples"), "is_nested"):
+    if not is_latent(latent):
         raise InputError(
-            "samples", found=type(latent).__name__, wanted="a LATENT", fix="Connect the LATENT of a Wan sampler."
+            "samples", found=kind_of(latent), wanted="a LATENT", fix="Connect the LATENT of a Wan sampler."
         )
     return latent["samples"]
 

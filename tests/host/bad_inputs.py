@@ -115,6 +115,10 @@ def guider_of(graph: Graph, name: str) -> list[Any]:
     return guider(graph, model(graph, name))
 
 
+def foreign_model(graph: Graph) -> list[Any]:
+    return graph.add("WanCastProbeRelative", model=model(graph), network="TwoBranchWan", shapes="{}")[0]
+
+
 speech_model = partial(model, name=recipes.SPEECH_MODEL)
 speech_guider, image_guider = (partial(guider_of, name=name) for name in (recipes.SPEECH_MODEL, recipes.IMAGE_HIGH))
 
@@ -190,6 +194,13 @@ SIZES = [
     Row(moe_sample, "start_at_step", 4, "4 of 3 steps", PART, {"end_at_step": 3}),
     Row(moe_sample, "model_low", partial(model, name=recipes.IMAGE_LOW), IMAGE_EXPERT, LIKE_HIGH),
     Row(moe_model, "model_low", speech_model, SPEECH_EXPERT, LIKE_HIGH),
+    Row(
+        moe_model,
+        "model_low",
+        foreign_model,
+        TEXT_EXPERT.replace("WanModel", f"TwoBranchWan from '{ANYTHING}'"),
+        LIKE_HIGH,
+    ),
     Row(moe_guider, "guider_low", speech_guider, SPEECH_EXPERT, f"what guider_high is: {TEXT_EXPERT}"),
     Row(moe_guider, "guider_start", image_guider, TEXT_EXPERT, LIKE_START, named="guider_high"),
     Row(moe_sigmas, "model", speech_model, AUTO_OF_SPEECH, MOE_EXPERT, named="switch"),
@@ -255,6 +266,7 @@ FILES = [
         )
     ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
+    Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),
 ]
 
 ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]

@@ -102,13 +102,15 @@ def test_a_prompt_that_the_host_copies_for_an_area_keeps_its_side(client: Client
 # A long session
 
 
-def test_many_runs_with_other_strengths_leave_no_dead_model_in_the_host(client: Client, live_host: HostServer) -> None:
+def test_many_runs_with_other_strengths_leave_nothing_behind_in_the_host(client: Client, live_host: HostServer) -> None:
+    """No dead model, and one that waits for the living one to go, not one for each run."""
     start = live_host.log_path.stat().st_size
     for strength in (0.3, 0.6, 0.9, 1.2):
         graph = Graph()
         lock = recipes.locked(graph, recipes.model(graph), strength=strength)
         graph.save(recipes.stock_sample(graph, lock, steps=2))
-        client.run(graph)
+        kept = graph.add("WanCastProbeKept", model=lock, unload=False)
+        assert client.run(graph).output(kept)["waiting"] == [1]
     log = live_host.log_path.read_bytes()[start:].decode("utf-8", errors="replace")
     assert "Prompt executed" in log
     assert [line for line in log.splitlines() if "memory leak" in line] == []

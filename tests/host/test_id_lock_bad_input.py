@@ -10,7 +10,7 @@ import pytest
 
 from tests.host import recipes
 from tests.host.bad_inputs import NODE_OF, Build, Row
-from tests.host.id_lock_runs import FILES, LITE, PORTRAIT, REF, Spec, person, picture_parts
+from tests.host.id_lock_runs import FILES, LITE, PORTRAIT, REF, Spec, person, picture_parts, velocity
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
 
@@ -27,16 +27,18 @@ def lock_of(spec: Spec) -> Build:
     return build
 
 
+def foreign_vae(graph: Graph, *, encodes: bool) -> Link:
+    return graph.add("WanCastProbeForeignVae", vae=recipes.vae21(graph), encodes=encodes)[0]
+
+
 LITE_LOCK, REF_LOCK, PORTRAIT_LOCK = (lock_of(spec) for spec in (LITE, REF, PORTRAIT))
 NODE_OF.update(dict.fromkeys((LITE_LOCK, REF_LOCK, PORTRAIT_LOCK), "IDLock"))
 
 OWN_VAE = "the VAE of this model, with 16 latent channels"
 ROWS = [
     Row(LITE_LOCK, "model", recipes.moe_model, "a model that WanCast MoE Model made of two", "one expert"),
-    *(
-        Row(build, "vae", recipes.vae22, "a VAE whose latents are (48, 1, <...>)", OWN_VAE)
-        for build in (PORTRAIT_LOCK, REF_LOCK)
-    ),
+    Row(REF_LOCK, "vae", recipes.vae22, "a VAE whose latents are (48, 1, <...>)", OWN_VAE),
+    Row(PORTRAIT_LOCK, "vae", lambda graph: foreign_vae(graph, encodes=False), "SimpleNamespace", "a VAE that encodes"),
     Row(
         LITE_LOCK,
         "model",
@@ -52,6 +54,13 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_message_names_node_input_found_wanted_and_fix(client: Client, row: Row) -> None:
     row.require_message(client)
+
+
+def test_a_vae_of_another_pack_reads_portraits_as_the_hosts_does(client: Client) -> None:
+    graph = Graph()
+    vaes = foreign_vae(graph, encodes=True), recipes.vae21(graph)
+    first, second = client.values(graph, [velocity(graph, PORTRAIT_LOCK(graph, vae=vae)) for vae in vaes])
+    assert first == second
 
 
 @pytest.mark.parametrize("is_merged", [False, True])

@@ -37,7 +37,6 @@ from tests.host.id_lock_runs import (
 from tests.host.live import Client, Graph
 from tests.host.recipes import Link
 
-HALF_PRECISION = 2e-2  # relative, in bf16
 GUIDED = 5e-5  # of the largest value: guidance multiplies the rounding of each evaluation
 EFFECT = 0.05  # an identity that acts changes some value of a velocity by more
 
@@ -68,7 +67,7 @@ def box(height_px: int, width_px: int, left: int, right: int, *, frames: int = 1
 LEFT, RIGHT = box(64, 64, 0, 32), box(64, 64, 32, 64)
 CASES = {
     "Lynx lite": Case((LITE,)),
-    "Lynx full with registers": Case((FULL,)),
+    "Lynx full": Case((FULL,)),
     "Lynx reference": Case((REF,)),
     "Stand-In": Case((PORTRAIT,)),
     "Stand-In, lite and reference": Case((EVERYTHING,)),
@@ -163,13 +162,17 @@ def test_one_pass_equals_the_model_with_the_attentions_of_the_formulas(client: C
     assert too_far(one_pass(client), lambda case: case.largest > ONE_PASS) == {}
 
 
-def test_one_pass_in_bf16_stays_near(client: Client) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "kept_as", "limit"), [("bfloat16", "model's type", 2e-2), ("float32", "fp8", 0.1)], ids=["bf16", "fp8"]
+)
+def test_one_pass_in_fewer_bits_stays_near(client: Client, dtype: str, kept_as: str, limit: float) -> None:
+    """``limit`` is relative; the oracle keeps nothing."""
     graph, rows = Graph(), {}
-    for name in ("Lynx lite", "Lynx full and reference", "Lynx reference", "Stand-In", "Stand-In, lite and reference"):
-        model = graph.add("WanCastProbeComputeType", model=recipes.model(graph), dtype="bfloat16")[0]
-        both = locks(graph, model, CASES[name])
+    for name in ("Lynx lite", "Lynx full", "Lynx reference", "Stand-In", "Stand-In, lite and reference"):
+        model = graph.add("WanCastProbeComputeType", model=recipes.model(graph), dtype=dtype)[0]
+        both = pair(graph, model, CASES[name].specs[0] | {"kept_as": kept_as})
         rows[name] = [velocity(graph, link) for link in (both.ours, both.oracle, model)]
-    assert too_far(compared(client, graph, rows), lambda case: case.relative > HALF_PRECISION) == {}
+    assert too_far(compared(client, graph, rows), lambda case: case.relative > limit) == {}
 
 
 # Identity guidance

@@ -182,7 +182,7 @@ def test_a_latent_that_the_hosts_type_cannot_hold_is_an_error(
         graph = Graph()
         graph.hash(recipes.moe_sample(graph, sigmas=graph.make(sigmas=[0.5, 0.99999])))
         failure = Client(server.url).fails(graph)
-    assert failure.message.startswith("MoESampler: latent: found NaN or infinite values in the sampled latent; ")
+    assert failure.message.startswith("MoESampler: latent_image: found NaN or infinite values in the sampled latent; ")
 
 
 def windowed(graph: Graph) -> Link:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import traceback
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of, quoted
@@ -68,6 +70,10 @@ def test_an_error_that_is_not_for_the_user_stays_as_it_is() -> None:
         ("a\nb\ud800\u202e", r"'a\nb\ud800\u202e'"),
         ("k" * 1000, f"'{'k' * 120}' and 880 characters more"),
         (0.5, "0.5"),
+        (np.float32(16), "16.0"),
+        (np.float64(0.5), "0.5"),
+        (np.str_("face"), "'face'"),
+        (Fraction(24000, 1001), "24000/1001"),
         (None, "None"),
         ([0.123], "a list"),
     ],

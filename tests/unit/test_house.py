@@ -50,6 +50,12 @@ def test_the_tree_keeps_the_rule(rule: Callable[[Texts], Complaints]) -> None:
     assert rule(repository_files()) == []
 
 
+def test_every_socket_of_ours_says_what_it_takes() -> None:
+    types, sockets = ((ROOT / "nodes" / f"{name}.py").read_text(encoding="utf-8") for name in ("types", "sockets"))
+    own = re.findall(r'io\.Custom\("(\w+)"\)', types)
+    assert own and [name for name in own if f'"{name}": SocketType(' not in sockets] == []
+
+
 # Each rule can fail
 
 LINE = "    x = 1\n"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from wan_core.safetensors_header import LENGTH_BYTES, MOST_HEADER_BYTES, header_bytes, require_whole
+from wan_core.safetensors_header import LENGTH_BYTES, MOST_HEADER_BYTES, header_bytes, require_bounded_safetensors
 from wan_core.weights import MOST_WEIGHTS, WeightFileError
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(4, dtype=torch.float8_e4m3fn), "c": torch.zeros(0)}
@@ -21,7 +21,7 @@ GOOD = save(TENSORS, {"note": 'a text with "data_offsets":[0,999999] in it'})
 def check(content: bytes) -> None:
     """Both checks on a file of this content, as a loader makes them."""
     length = header_bytes(content[:LENGTH_BYTES], len(content))
-    require_whole(content[LENGTH_BYTES : LENGTH_BYTES + length], len(content))
+    require_bounded_safetensors(content[LENGTH_BYTES : LENGTH_BYTES + length], len(content))
 
 
 @pytest.mark.parametrize("content", [GOOD, save({}), save({}, {"only": "words"}), save({"one": torch.tensor(1.0)})])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wan_core.torch_file import MORE_THAN_WEIGHTS, MOST_OPCODES, require_bounded
+from wan_core.torch_file import MORE_THAN_WEIGHTS, MOST_OPCODES, require_bounded_torch_file
 from wan_core.weights import WeightFileError
 
 WEIGHTS = {
@@ -36,7 +36,7 @@ def archive(pickled: bytes, *, name: str = "a/data.pkl", deflated: bool = False,
 
 
 def check(content: bytes) -> None:
-    require_bounded(BytesIO(content), len(content))
+    require_bounded_torch_file(BytesIO(content), len(content))
 
 
 @pytest.mark.parametrize("old", [False, True])

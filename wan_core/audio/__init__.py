@@ -1,7 +1,7 @@
 """Sound that is lined up with the frames of a video: ``analyse`` is the way in."""
 
-from .analysis import AudioAnalysis, AudioRequest, analyse
+from .analysis import AudioAnalysis, AudioEncoder, AudioRequest, analyse
 from .report import describe, plot
 from .tracks import TrackSet
 
-__all__ = ["AudioAnalysis", "AudioRequest", "TrackSet", "analyse", "describe", "plot"]
+__all__ = ["AudioAnalysis", "AudioEncoder", "AudioRequest", "TrackSet", "analyse", "describe", "plot"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..checks import checked_count, require_choice
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .faces import Face, face_problem
 from .images import SMALLEST_FACE_PX, Pictures
 from .portrait import Box
@@ -93,7 +93,7 @@ def parse_box(text: str) -> Box:
     if not (left < right and top < bottom and all(map(math.isfinite, (left, top, right, bottom)))):
         raise InputError(
             "box",
-            found=repr(text),
+            found=quoted(text),
             wanted="left, top, right and bottom of the face in pixels",
             fix="Write four numbers, for example: 120 40 380 360.",
         )

@@ -14,7 +14,7 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, is_mirrored
 from .faces import Face, face_of_points, is_profile
 from .images import Pictures
@@ -136,7 +136,7 @@ def _parse_line(line: str, number: int) -> Points:
     if len(values) != 10 or not all(math.isfinite(value) for value in values):
         raise InputError(
             "landmarks",
-            found=f"{line.strip()!r} in line {number}",
+            found=f"{quoted(line.strip())} in line {number}",
             wanted="10 finite numbers",
             fix="Write x and y of left eye, right eye, nose, left and right mouth corner, in pixels.",
         )

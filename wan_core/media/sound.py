@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import is_audio
 from ..errors import InputError, optional_package, quoted, require_parts
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1000, 1_000_000  # others come from damaged files, and resampled become any size
@@ -45,7 +45,7 @@ def checked_sound(audio: object, *, name: str = "audio", shortest_ms: int = 0) -
     """The recording in the host's AUDIO, not empty and not shorter; raises InputError for anything else."""
     if audio is None:
         raise InputError(name, found="no sound", wanted="AUDIO", fix="Load audio, or a video that has a sound track.")
-    if not isinstance(audio, Mapping) or not {"waveform", "sample_rate"} <= audio.keys():
+    if not is_audio(audio):
         wanted = "AUDIO with 'waveform' and 'sample_rate'"
         raise InputError(name, found=type(audio).__name__, wanted=wanted, fix=FROM_A_LOADER)
     sound = Sound(_checked_waveform(audio["waveform"], name), _checked_rate(audio["sample_rate"], name))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
-from ..checks import NUMBERS, WHOLE_NUMBERS, kind_of
+from ..checks import NUMBERS, WHOLE_NUMBERS, is_latent, kind_of
 from ..errors import InputError, quoted
 from .split import SIGMA_TOLERANCE
 
@@ -23,7 +23,7 @@ def require_latent(latent: object) -> None:
 
     Its values and its noise mask are for ``require_start``.
     """
-    if not isinstance(latent, Mapping) or not hasattr(latent.get("samples"), "is_nested"):
+    if not is_latent(latent):
         raise InputError(
             "latent_image", found=kind_of(latent), wanted="LATENT", fix="Connect an empty latent for Wan video."
         )
@@ -33,7 +33,7 @@ def require_latent(latent: object) -> None:
     if indices is not None and not is_batch_index(indices, samples.shape[:1]):
         raise InputError(
             "latent_image",
-            found=f"a batch_index that is {kind_of(indices)}",
+            found=f"a batch_index of {kind_of(indices)}",
             wanted=f"a number from 0 to {LARGEST_BATCH_INDEX} for each clip",
             fix="Take the clip with Latent From Batch.",
         )
@@ -50,16 +50,15 @@ def require_latent(latent: object) -> None:
 
 def require_video(samples: Any) -> None:
     """Raises InputError unless the samples of a LATENT are one tensor of real numbers."""
-    if isinstance(samples, Tensor) and samples.dtype in FLOATS and not samples.is_nested:
-        return
-    if getattr(samples, "is_nested", False):
+    if samples.is_nested:
         raise nested_latent(len(samples.unbind()))
-    raise InputError(
-        "latent_image",
-        found=f"samples of {element_of(samples)}",
-        wanted="real numbers in floating point",
-        fix="Connect an empty latent for Wan video.",
-    )
+    if not is_real(samples):
+        raise InputError(
+            "latent_image",
+            found=f"samples of {element_of(samples)}",
+            wanted="real numbers in floating point",
+            fix="Connect an empty latent for Wan video.",
+        )
 
 
 def nested_latent(parts: int) -> InputError:
@@ -81,9 +80,21 @@ def is_batch_index(indices: object, batch: Sequence[int]) -> bool:
     )
 
 
+def is_real(values: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor of numbers in floating point, all of them in memory."""
+    return (
+        isinstance(values, Tensor)
+        and values.dtype in FLOATS
+        and values.layout == torch.strided
+        and values.device.type != "meta"
+    )
+
+
 def element_of(values: object) -> str:
-    """What the elements of a tensor are, or else what the value is."""
-    return str(values.dtype) if isinstance(values, Tensor) else kind_of(values)
+    """What a tensor is made of, or else what the value is."""
+    if isinstance(values, Tensor):
+        return f"{values.dtype} ({values.layout}, {values.device.type})"
+    return kind_of(values)
 
 
 def require_start(latent: Tensor, mask: object) -> None:
@@ -103,7 +114,7 @@ def require_start(latent: Tensor, mask: object) -> None:
 
 def fault_of_mask(mask: object, channels: int) -> str | None:
     """What keeps the host from laying a noise mask over a latent of so many channels."""
-    if not isinstance(mask, Tensor) or mask.dtype not in FLOATS:
+    if not is_real(mask):
         return element_of(mask)
     if not 2 <= mask.ndim <= 5 or 0 in mask.shape or (mask.ndim == 5 and mask.shape[1] > channels):
         return f"shape {list(mask.shape)}"
@@ -114,7 +125,7 @@ def require_finite(latent: Tensor) -> None:
     """Raises InputError when a sampled latent holds NaN or an infinity."""
     if not latent.isfinite().all():
         raise InputError(
-            "latent",
+            "latent_image",
             found="NaN or infinite values in the sampled latent",
             wanted="finite values",
             fix="Take another sampler, lower cfg, or end the schedule further below sigma 1.",
@@ -123,8 +134,8 @@ def require_finite(latent: Tensor) -> None:
 
 def require_sigmas(sigmas: object) -> None:
     """Raises InputError unless this is the host's SIGMAS, a tensor of one axis, with a step and within [0, 1]."""
-    if not isinstance(sigmas, Tensor) or sigmas.ndim != 1:
-        found = f"a tensor of shape {list(sigmas.shape)}" if isinstance(sigmas, Tensor) else kind_of(sigmas)
+    if not is_real(sigmas) or sigmas.ndim != 1:
+        found = f"a tensor of shape {list(sigmas.shape)}" if is_real(sigmas) else element_of(sigmas)
         raise InputError("sigmas", found=found, wanted="SIGMAS, one list of noise levels", fix="Connect a scheduler.")
     if len(sigmas) < 2:
         raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..checks import checked_number
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .experts import ExpertParams
 from .noise_level import TIMESTEPS, sigma_of_snr_db, sigma_of_timestep
 from .split import boundary_after_step, boundary_of_model
@@ -39,7 +39,8 @@ def switch_of(choice: object, *, units: Sequence[str] = UNITS) -> Switch:
         return Switch("auto", 0.0)
     if isinstance(unit, str) and unit in units:
         return Switch(unit, checked_number(given.get(unit), *RANGES[unit], name=f"switch.{unit}"))
-    raise InputError("switch", found=choice, wanted=f"one of {', '.join(units)}", fix="Pick one in the node.")
+    found = quoted(unit if isinstance(choice, Mapping) else choice)
+    raise InputError("switch", found=found, wanted=f"one of {', '.join(units)}", fix="Pick one in the node.")
 
 
 def boundary_at(switch: Switch, sigmas: Sequence[float], expert: ExpertParams) -> float:

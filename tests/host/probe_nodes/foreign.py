@@ -7,7 +7,9 @@ import importlib
 import json
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from weakref import finalize
 
 import comfy.clip_vision
 import comfy.ldm.modules.attention
@@ -216,8 +218,23 @@ class WanCastProbeClipPicture(Probe):
 # Running
 
 
+class WanCastProbeForeignVae(Probe):
+    """A VAE as another pack makes it, which has the parts of the host's and is none of its class."""
+
+    INPUTS = (io.Vae.Input("vae"), io.Boolean.Input("encodes"))
+    OUTPUTS = (io.Vae.Output("vae"),)
+
+    @classmethod
+    def execute(cls, vae: Any, encodes: bool) -> io.NodeOutput:
+        own = {"encode": vae.encode} if encodes else {}
+        return io.NodeOutput(SimpleNamespace(first_stage_model=vae.first_stage_model, **own))
+
+
 class WanCastProbeKept(FreshProbe):
-    """Sends the bytes of keys and values that identities keep to the user interface, once others needed the memory."""
+    """Sends what identities keep to the user interface, once others needed the memory.
+
+    That are the bytes of keys and values, and the number of those who wait for this model to go.
+    """
 
     INPUTS = (*Probe.INPUTS, io.Boolean.Input("unload"))
     OUTPUTS = ()
@@ -229,7 +246,9 @@ class WanCastProbeKept(FreshProbe):
             comfy.model_management.unload_all_models()
         cache = nodes.NODE_CLASS_MAPPINGS["IDLock"].locker.cache
         entries = (*cache._on_device.values(), *cache._in_ram.values())
-        return io.NodeOutput(ui={"kept": [sum(k.nbytes + v.nbytes for entry in entries for k, v in entry.values())]})
+        kept_bytes = sum(k.nbytes + v.nbytes for entry in entries for k, v in entry.values())
+        waiting = [found[:2] for found in map(finalize.peek, list(finalize._registry)) if found is not None]
+        return io.NodeOutput(ui={"kept": [kept_bytes], "waiting": [waiting.count((model.model, cache.drop_gone))]})
 
 
 class WanCastProbeCompile(Probe):

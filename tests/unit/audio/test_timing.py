@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from wan_core.audio.timing import chunk_count, frame_centres_s, frame_count, frame_edges, sample_count
@@ -17,6 +18,8 @@ RATES = [Fraction(16), Fraction(24000, 1001), Fraction(24), Fraction(25), Fracti
     [
         (16.0, Fraction(16)),
         (25, Fraction(25)),
+        (np.float32(23.976), Fraction(24000, 1001)),
+        (np.int64(25), Fraction(25)),
         (12.5, Fraction(25, 2)),
         (0.001, Fraction(1, 1000)),
         (23.976, Fraction(24000, 1001)),

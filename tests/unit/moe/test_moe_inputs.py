@@ -29,7 +29,7 @@ REAL = (
     "latent_image: found samples of {}; wanted real numbers in floating point. Connect an empty latent for Wan video."
 )
 CLIPS = (
-    "latent_image: found a batch_index that is {}; wanted a number from 0 to 9999 for each clip. Take the clip with "
+    "latent_image: found a batch_index of {}; wanted a number from 0 to 9999 for each clip. Take the clip with "
     "Latent From Batch."
 )
 RATIO = (
@@ -47,7 +47,7 @@ VALUES = "latent_image: found NaN or infinite values; wanted finite values. Chec
         ({"samples": [1]}, "dict", LATENT),
         ({"samples": NESTED}, "2 parts", PARTS),
         ({"samples": SimpleNamespace(is_nested=True, unbind=lambda: [SAMPLES])}, "1 part", PARTS),
-        ({"samples": SAMPLES.to(torch.complex64)}, "torch.complex64", REAL),
+        ({"samples": SAMPLES.to(torch.complex64)}, "torch.complex64 (torch.strided, cpu)", REAL),
         ({"samples": SAMPLES, "batch_index": ["a"]}, "1 items", CLIPS),
         ({"samples": SAMPLES, "batch_index": -5}, "int", CLIPS),
         ({"samples": SAMPLES, "batch_index": [-5]}, "1 items", CLIPS),
@@ -68,7 +68,8 @@ def test_what_is_no_latent_is_refused(latent: object, found: str, message: str) 
     [
         (SAMPLES + torch.nan, None, VALUES),
         (SAMPLES, "x", MASK.format("str")),
-        (SAMPLES, torch.ones(8, 8).bool(), MASK.format("torch.bool")),
+        (SAMPLES, torch.ones(8, 8).bool(), MASK.format("torch.bool (torch.strided, cpu)")),
+        (SAMPLES, torch.ones(8, 8).to_sparse(), MASK.format("torch.float32 (torch.sparse_coo, cpu)")),
         (SAMPLES, torch.ones(8), MASK.format("shape [8]")),
         (SAMPLES, torch.ones(0, 8), MASK.format("shape [0, 8]")),
         (SAMPLES, torch.ones(1, 17, 1, 8, 8), MASK.format("shape [1, 17, 1, 8, 8]")),
@@ -94,6 +95,7 @@ def test_a_latent_with_or_without_a_mask_passes(mask: torch.Tensor | None) -> No
     [
         ("simple", "str", ONE_LIST),
         ([1.0, 0.0], "2 items", ONE_LIST),
+        (torch.ones(2).to(torch.complex64), "torch.complex64 (torch.strided, cpu)", ONE_LIST),
         (torch.zeros(6, 2), "a tensor of shape [6, 2]", ONE_LIST),
         (torch.tensor([]), "0 values", ONE_STEP),
         (torch.tensor([1.0]), "1 values", ONE_STEP),
@@ -127,7 +129,7 @@ def test_a_step_that_starts_without_noise_is_refused(sigmas: list[float], found:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_sampled_latent_that_is_not_finite_is_refused(bad: float) -> None:
     require_finite(SAMPLES)
-    with pytest.raises(InputError, match="^latent: found NaN or infinite values in the sampled latent; wanted finite"):
+    with pytest.raises(InputError, match="^latent_image: found NaN or infinite values in the sampled latent;"):
         require_finite(torch.cat([SAMPLES, SAMPLES + bad]))
 
 

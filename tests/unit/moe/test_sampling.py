@@ -88,7 +88,7 @@ def overflowing(evaluate: Evaluate, report: Report, x: Tensor, sigmas: Tensor) -
 
 
 def test_a_sampler_that_ends_beyond_all_numbers_is_refused() -> None:
-    with pytest.raises(InputError, match="^latent: found NaN or infinite values"):
+    with pytest.raises(InputError, match="^latent_image: found NaN or infinite values"):
         sample(request(job=small_job(overflowing)))
 
 

@@ -56,7 +56,7 @@ def test_a_value_that_is_no_number_of_its_range_is_refused(unit: str, value: Any
         assert str(caught.value) == f"switch.{unit}: found {quoted(value)}; wanted {NUMBERS[unit]}. Set it in the node."
 
 
-NO_UNITS = [None, "sigma", {}, [], {"sigma": 0.5}, *({"switch": unit} for unit in ("percent", None, 0.5, ["sigma"]))]
+NO_UNITS = [None, "sigma", [], *({"switch": unit} for unit in ("percent", "k" * 999, None, 0.5, ["sigma"]))]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,8 @@ def test_a_choice_that_is_no_unit_of_the_node_is_refused(choice: object, units: 
     assert switch_of(choice_of("sigma", 0.5), units=units) == Switch("sigma", 0.5)
     with pytest.raises(InputError) as caught:
         switch_of(choice, units=units)
-    assert str(caught.value) == f"switch: found {choice}; wanted one of {', '.join(units)}. Pick one in the node."
+    found = quoted(choice["switch"] if isinstance(choice, dict) and "switch" in choice else choice)
+    assert str(caught.value) == f"switch: found {found}; wanted one of {', '.join(units)}. Pick one in the node."
 
 
 # Where it is

@@ -174,10 +174,16 @@ def test_every_choice_of_the_node_is_a_tiling(choice: object, tiling: Tiling) ->
 
 
 @pytest.mark.parametrize(
-    "choice", ["half", {"tiling": "half"}, {"tiling": "tiles"}, {"tiling": "tiles", "rows": 0, "columns": 2}]
+    ("choice", "found"),
+    [
+        ("half\u200b", r"'half\u200b'"),
+        ({"tiling": "half", "a": "/secret"}, "'half'"),
+        ({"tiling": "tiles"}, "'tiles'"),
+        ({"tiling": "tiles", "rows": 0, "columns": 2}, "'tiles'"),
+    ],
 )
-def test_another_choice_is_refused(choice: object) -> None:
+def test_another_choice_is_refused(choice: object, found: str) -> None:
     with pytest.raises(InputError) as refusal:
         tiling_of(choice)
     wanted = "wanted auto, whole frame, or tiles with rows and columns. Pick one in the node."
-    assert str(refusal.value) == f"tiling: found {choice}; {wanted}"
+    assert str(refusal.value) == f"tiling: found {found}; {wanted}"

@@ -15,7 +15,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.errors import InputError, errors_of
 from ...wan_core.moe import Job, SampleRequest, Schedule, Switch, describe
-from ...wan_core.moe.inputs import nested_latent, require_video
+from ...wan_core.moe.inputs import nested_latent
 from ...wan_core.moe.setup import OnStep
 from .guiders import (
     TWO,
@@ -87,7 +87,6 @@ class MoEGuider:
         if len(sigmas) == 0:
             return latent_image
         with errors_of(self.settings.node):
-            require_video(latent_image)
             job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
         return self.settings.sample([lazy(guider) for guider in self.guiders], self.names, self.wan, sigmas, job)
 

@@ -70,7 +70,7 @@ def job_of(
 ) -> Job:
     """What a guider of the host is given to sample, beside its schedule.
 
-    Raises InputError for a latent that is not finite or a noise mask that does not fit.
+    Raises InputError for a latent or a noise mask that no run can start from.
     """
     require_start(latent_image, denoise_mask)
     discarder = DISCARDERS.get(getattr(sampler, "sampler_function", None))

@@ -156,6 +156,7 @@ LIKE_START = f"what guider_start is: {IMAGE_EXPERT}"
 LIKE_HIGH = f"what model_high is: {TEXT_EXPERT}"
 TWO_PARTS = "a nested latent of 2 parts, as of a video with its sound"
 ONE_VIDEO = "the latent of one video, because Wan makes no sound"
+FINITE_START = "a start above 0, because there is no noise to take off"
 FINITE_END = "an end below 1, because a latent of pure noise would be infinite"
 MASK_SHAPE = "finite [height, width], with frames and batch in front of it if they differ"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
@@ -209,6 +210,7 @@ SIZES = [
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
     Row(moe_sample, "latent_image", VIDEO_AND_SOUND, TWO_PARTS, ONE_VIDEO),
     Row(moe_sample, "latent_image", MASKED_BY_TEXT, "a noise mask of str", MASK_SHAPE),
+    Row(moe_sample, "sigmas", {"sigmas": [0.9, 0.0, 0.0]}, "step 2 of 2 that starts at sigma 0", FINITE_START),
     Row(moe_sample, "sigmas", {"sigmas": [0.1, 0.5, 1.0]}, "a run that ends at sigma 1", FINITE_END),
     *(
         Row(build, "samples", CHANNELS_48, "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE")

@@ -276,6 +276,10 @@ BOTH = "the high-noise expert and the low-noise expert"
         (lambda graph: {"model_low": shifted(graph, 3.0, recipes.LOW)}, "model_low has another shift; the schedule "),
         (lambda graph: {"scheduler": "karras", "steps": 10}, "the high-noise expert takes 1 of 10 steps, an even "),
         (lambda graph: {"steps": 4, "cfg_high": 1.0, "cfg_low": 1.0}, "4 steps at cfg 1 look like a distilled "),
+        (
+            lambda graph: distilled(graph, "uni_pc") | {"scheduler": "beta"},
+            "set the shift to 5 and scheduler to simple; for uni_pc the host makes a schedule of 5 steps",
+        ),
         (lambda graph: {"model_high": windowed(graph)}, "only the high-noise expert has context windows; the low"),
     ],
 )

@@ -97,8 +97,9 @@ def element_of(values: object) -> str:
     return kind_of(values)
 
 
-def require_start(latent: Tensor, mask: object) -> None:
-    """Raises InputError unless a latent (b c t h w) is finite, and its noise mask, if any, can be laid over it."""
+def require_start(latent: Any, mask: object) -> None:
+    """Raises InputError unless a latent (b c t h w) has finite numbers and its noise mask, if any, fits over it."""
+    require_video(latent)
     if not latent.isfinite().all():
         raise InputError(
             "latent_image", found="NaN or infinite values", wanted="finite values", fix="Check what made this latent."

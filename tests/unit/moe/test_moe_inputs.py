@@ -70,6 +70,8 @@ def test_what_is_no_latent_is_refused(latent: object, found: str, message: str) 
         (SAMPLES, "x", MASK.format("str")),
         (SAMPLES, torch.ones(8, 8).bool(), MASK.format("torch.bool (torch.strided, cpu)")),
         (SAMPLES, torch.ones(8, 8).to_sparse(), MASK.format("torch.float32 (torch.sparse_coo, cpu)")),
+        (SAMPLES, torch.ones(8, 8, device="meta"), MASK.format("torch.float32 (torch.strided, meta)")),
+        (SAMPLES.to(torch.complex64), None, REAL.format("torch.complex64 (torch.strided, cpu)")),
         (SAMPLES, torch.ones(8), MASK.format("shape [8]")),
         (SAMPLES, torch.ones(0, 8), MASK.format("shape [0, 8]")),
         (SAMPLES, torch.ones(1, 17, 1, 8, 8), MASK.format("shape [1, 17, 1, 8, 8]")),

@@ -8,7 +8,7 @@ from .adapter_loader import WanCastAdapterLoader
 from .audio_features import AudioFeatures
 from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
-from .host import files, locks, video
+from .host import files, left_overs, locks
 from .id_lock import IDLock
 from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
@@ -22,7 +22,7 @@ class WanCastExtension(ComfyExtension):
     async def on_load(self) -> None:
         files.register_model_folders()
         IDLock.locker = locks.ModelLocker()
-        video.start_looking_for_left_overs()
+        left_overs.start_looking_for_left_overs()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -14,6 +14,7 @@ from ..wan_core.media.encoders import CHOICES, CODECS, VideoFormat, encoder_for
 from ..wan_core.media.sink import VideoSink
 from ..wan_core.vae import decode, describe
 from .host import frames, vaes, video
+from .host.made_files import MadeFiles
 from .types import names_its_errors, tiling_input
 
 AI_GENERATED = {
@@ -21,7 +22,7 @@ AI_GENERATED = {
     "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
 }
 
-made_files = video.MadeFiles()
+made_files = MadeFiles()
 
 
 class WanCastDecodeToVideo(io.ComfyNode):

@@ -17,7 +17,7 @@ from ..wan_core.identity import (
     describe,
     encode,
 )
-from .host import devices, faces, files, recognisers
+from .host import devices, faces, files, insightface_pack, landmarker, recognisers
 from .inputs import FileInput
 from .types import WanIdentity, names_its_errors
 
@@ -121,13 +121,13 @@ def _first(widgets: Mapping[str, list[Any]]) -> dict[str, Any]:
 def _face_input() -> io.DynamicCombo.Input:
     pack = FileInput(
         "pack",
-        options=faces.pack_names(),
+        options=insightface_pack.pack_names(),
         tooltip="A folder of models/insightface/models with insightface's .onnx files, for example buffalo_l. "
         "Nothing is downloaded.",
     )
-    landmarker = FileInput(
+    landmarker_file = FileInput(
         "landmarker",
-        options=files.model_files(faces.DETECTION),
+        options=files.model_files(landmarker.DETECTION),
         tooltip="The weights of ComfyUI's MediaPipe face landmarker, from models/detection.",
     )
     points = io.String.Input(
@@ -137,7 +137,7 @@ def _face_input() -> io.DynamicCombo.Input:
         tooltip="One line for each image: x y in pixels of left eye, right eye, nose, left and right mouth corner, "
         "left as seen in the image.",
     )
-    inputs = {"landmarks": [points], "insightface pack": [pack], "mediapipe": [landmarker]}
+    inputs = {"landmarks": [points], "insightface pack": [pack], "mediapipe": [landmarker_file]}
     return io.DynamicCombo.Input(
         "face",
         options=[io.DynamicCombo.Option(source, inputs.get(source, [])) for source in faces.SOURCES],

@@ -23,8 +23,7 @@ def request_of(
     """
     if isinstance(frames, InputImpl.VideoFromFile):
         with video.source_of(frames) as source:
-            own = source.soundtrack() if audio is None else None
-            yield LipSyncRequest.of(source, source.fps, audio if own is None else own.as_audio(), mode)
+            yield LipSyncRequest.of(source, source.fps, audio, mode)
     elif isinstance(frames, Input.Video):
         parts = frames.get_components()
         yield LipSyncRequest.of(parts.images, parts.frame_rate, parts.audio if audio is None else audio, mode)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,17 +151,3 @@ def content_sha256(files: Mapping[str, WeightsFile]) -> str:
     for purpose, file in files.items():
         digest.update(f"{purpose} {file.sha256}\n".encode())
     return digest.hexdigest()
-
-
-# Settings
-
-
-def user_setting(name: str) -> object:
-    """What the host's default user chose on the page; None where that is nothing, or damaged."""
-    path = os.path.join(folder_paths.get_user_directory(), "default", "comfy.settings.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            settings = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return settings.get(name) if isinstance(settings, dict) else None

@@ -29,7 +29,10 @@ def room_for_image(shape: Sequence[int]) -> torch.Tensor:
 
 
 def room_for_last(wanted: int, shape: Sequence[int]) -> torch.Tensor:
-    """An empty IMAGE for that many of the last frames of a video (f h w c), or for all; raises InputError likewise."""
+    """An empty IMAGE for that many of the last frames of a video (f h w c), or for all.
+
+    Raises InputError for a number that there is not, and when there is no memory for them.
+    """
     checked_count(wanted, MOST_LAST_FRAMES, name="last_frames")
     return room_for_image((min(wanted, shape[0]), *shape[1:]))
 

@@ -8,10 +8,11 @@ from types import ModuleType
 from typing import Any
 
 from ...wan_core.errors import InputError, optional_package, quoted, require_parts
-from ...wan_core.identity.iresnet import LEADING_NODES, OnnxParams
 from ...wan_core.identity.onnx_graph import (
+    LEADING_NODES,
     MOST_FILE_BYTES,
     OnnxContents,
+    OnnxParams,
     OnnxSizes,
     OnnxTensor,
     contents_problem,
@@ -21,6 +22,8 @@ from ...wan_core.identity.onnx_wire import require_bounded_onnx
 from ...wan_core.weights import WeightFileError
 from . import files
 
+PUBLISHED_PACKS = {"buffalo_l": "det_10g.onnx", "antelopev2": "scrfd_10g_bnkps.onnx"}  # pack -> its detector
+PICK_PUBLISHED = f"Pick a file of a published pack: {' or '.join(PUBLISHED_PACKS)}."
 PICTURE_SHAPE = (1, 3, 640, 640)  # what an input takes where its graph leaves a size open
 SMALL_TENSOR = 1024  # numbers: constants that say sizes have less
 TYPES = {  # by the number that ONNX gives each: name, bytes
@@ -81,7 +84,7 @@ def _unfit(path: str, input_name: str, problem: str) -> InputError:
         input_name,
         found=f"{quoted(os.path.basename(path))}, {problem}",
         wanted="a plain network for faces with all its weights in the file",
-        fix="Pick a file of a published pack: buffalo_l or antelopev2.",
+        fix=PICK_PUBLISHED,
     )
 
 

@@ -14,17 +14,22 @@ import comfy.model_management
 import torch
 
 from ...wan_core.errors import InputError, optional_package, quoted, require_parts
-from ...wan_core.identity.iresnet import choose_providers, require_embedding
 from ...wan_core.identity.onnx_graph import MOST_RUN_BYTES
+from ...wan_core.identity.recogniser_file import require_embedding
+from .onnx_file import PICK_PUBLISHED
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.02  # how often a run is asked whether the user has cancelled
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 SAME_AS_REQUESTED = 1  # how the arena of onnxruntime grows: by what is asked for, not by doubling
+CUDA_ARENA = {"gpu_mem_limit": str(MOST_RUN_BYTES), "arena_extend_strategy": "kSameAsRequested"}
 DEFAULT = -1
 OWN_ARENA = "session.use_env_allocators"
 WEIGHTS_OUTSIDE = "session.use_device_allocator_for_initializers"
 GIVE_BACK = "memory.enable_memory_arena_shrinkage"
+
+Provider = tuple[str, dict[str, str]]  # its name, its options
 
 
 def load_onnxruntime(*, needed_for: str) -> ModuleType:
@@ -36,16 +41,21 @@ def load_onnxruntime(*, needed_for: str) -> ModuleType:
     return onnxruntime
 
 
-def providers() -> list[str]:
-    """Where onnxruntime is to run; a line in the log says when that is not the host's GPU though there is one."""
+def providers() -> list[Provider]:
+    """Where onnxruntime is to run: on the host's GPU with an arena of its own; a line in the log says when it cannot.
+
+    torch calls the GPUs of AMD "cuda" too, for which onnxruntime's CUDA build is of no use.
+    """
     onnxruntime = load_onnxruntime(needed_for="an .onnx file")
-    device = comfy.model_management.get_torch_device()
-    chosen, note = choose_providers(
-        device.type, onnxruntime.get_available_providers(), is_amd=torch.version.hip is not None
+    if comfy.model_management.get_torch_device().type != "cuda" or torch.version.hip is not None:
+        return [(CPU, {})]
+    if CUDA in onnxruntime.get_available_providers():
+        return [(CUDA, CUDA_ARENA), (CPU, {})]
+    log.warning(
+        "IdentityEncode: onnxruntime has no CUDA provider, so faces are looked at on the CPU. With the builds for CPU "
+        "and GPU both installed the CPU one wins: python -m pip install --force-reinstall --no-deps onnxruntime-gpu"
     )
-    if note:
-        log.warning("IdentityEncode: %s", note.text)
-    return chosen
+    return [(CPU, {})]
 
 
 # Sessions
@@ -53,7 +63,7 @@ def providers() -> list[str]:
 
 @cache
 def _limit_memory() -> None:
-    """Gives onnxruntime an arena for the runs of those sessions that ask for it, and no more than that."""
+    """Gives onnxruntime an arena on the CPU for the runs of those sessions that ask for it, and no more than that."""
     onnxruntime = load_onnxruntime(needed_for="an .onnx file")
     place = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
@@ -70,7 +80,8 @@ def _limit_memory() -> None:
 class BoundedSession:
     """An onnxruntime session of a file that was read before; raises InputError when it cannot be run.
 
-    A run takes MOST_RUN_BYTES at most, and ends when the user cancels. Everything else is the session's own.
+    A run takes MOST_RUN_BYTES of each device at most, and ends when the user cancels. Everything else is the session's
+    own.
     """
 
     def __init__(self, path: str, *, input_name: str) -> None:
@@ -92,7 +103,8 @@ class BoundedSession:
     def run(self, output_names: Any, inputs: Any) -> list[Any]:
         """The outputs for these inputs, as the session's own method."""
         options, pool = self._onnxruntime.RunOptions(), ThreadPoolExecutor(max_workers=1)
-        options.add_run_config_entry(GIVE_BACK, "cpu:0")
+        arenas = "cpu:0;gpu:0" if CUDA in self._session.get_providers() else "cpu:0"
+        options.add_run_config_entry(GIVE_BACK, arenas)
         outcome = pool.submit(self._session.run, output_names, inputs, options)
         pool.shutdown(wait=False)
         try:
@@ -109,7 +121,7 @@ class BoundedSession:
             self.input_name,
             found=f"{quoted(os.path.basename(self.path))}, which cannot be run ({type(error).__name__})",
             wanted=f"a network for faces that runs in {MOST_RUN_BYTES >> 30} GiB",
-            fix="Pick a file of a published pack: buffalo_l or antelopev2.",
+            fix=PICK_PUBLISHED,
         )
 
 

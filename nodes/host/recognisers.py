@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 from ...wan_core.errors import InputError, quoted
 from ...wan_core.identity import FaceSource, Recogniser, WholePicture, ir_recogniser, iresnet_recogniser
-from ...wan_core.identity.iresnet import normalisation_of, require_recogniser
+from ...wan_core.identity.recogniser_file import normalisation_of, require_recogniser
 from . import devices, files, onnx_file, onnx_network
-from .faces import InsightfacePack
+from .insightface_pack import InsightfacePack
 
 OF_THE_PACK, NO_RECOGNISER = "recogniser of the insightface pack", "none (for Stand-In)"
 

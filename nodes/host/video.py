@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from dataclasses import dataclass
-from logging import getLogger
 from typing import Any
 
 import folder_paths
@@ -14,17 +12,13 @@ from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 
 from ...wan_core.errors import InputError, printable, quoted
-from ...wan_core.media.files import MIB, checked_prefix, left_overs, not_writable, remove, size_bytes
+from ...wan_core.media.files import checked_prefix, not_writable
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
 from ...wan_core.media.source import VideoSource
 from .devices import progress
-from .files import user_setting
 
 LOOP_MARK = "_loop_"  # begins what newer hosts write into the prompt's nodes
-REMOVE_SETTING = "WanCast.removeUnfinishedVideos"  # of the page; web/main.js
-
-log = getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +59,9 @@ def host_tags(hidden: Any) -> dict[str, str]:
     """The prompt and the workflow as the host embeds them, so that the file dropped on the page opens the workflow."""
     if args.disable_metadata:
         return {}
-    given = {"prompt": as_queued(hidden.prompt), **(hidden.extra_pnginfo or {})}
-    return {name: json.dumps(value) for name, value in given.items() if value is not None}
+    extra = hidden.extra_pnginfo if isinstance(hidden.extra_pnginfo, dict) else {}  # a prompt may bring anything
+    given = {"prompt": as_queued(hidden.prompt), **extra}
+    return {printable(name): json.dumps(value) for name, value in given.items() if value is not None}
 
 
 def as_queued(prompt: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
@@ -101,47 +96,3 @@ def label(path: str, place: SavePlace) -> str:
 def shown(path: str, place: SavePlace) -> ui.PreviewVideo:
     """The file, played on the node."""
     return ui.PreviewVideo([ui.SavedResult(os.path.basename(path), place.subfolder, place.kind)])
-
-
-# What killed runs left
-
-
-def start_looking_for_left_overs() -> None:
-    """Looks through the output folder on a thread of its own: it may be large, and the host is starting."""
-    threading.Thread(target=tell_left_overs, name="wancast-left-overs", daemon=True).start()
-
-
-def tell_left_overs() -> None:
-    """Says in the log which unfinished videos lie in the output folder; removes them where the user wants that."""
-    root = folder_paths.get_output_directory()
-    paths = list(left_overs(root))
-    if not paths:
-        return
-    mib = sum(map(size_bytes, paths)) / MIB
-    folders = sorted({os.path.relpath(os.path.dirname(path), root) for path in paths})
-    wanted = user_setting(REMOVE_SETTING) is True
-    for path in paths if wanted else ():
-        remove(path)
-    fate = "They are removed." if wanted else "They play; a setting of WanCast removes them at the next start."
-    where = ", ".join(map(quoted, folders))
-    log.warning(printable(f"Unfinished videos of killed runs: {len(paths)}, {mib:.1f} MiB, in output: {where}. {fate}"))
-
-
-class MadeFiles:
-    """Notices when a file that a node made has gone, so that the node makes it again instead of a dead link."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, set[str]] = {}  # node id -> paths
-        self._losses: dict[str, int] = {}  # node id -> how many of its files have gone
-
-    def add(self, node_id: str, path: str) -> None:
-        """Remembers what a node made."""
-        self._made.setdefault(node_id, set()).add(path)
-
-    def losses(self, node_id: str) -> int:
-        """How many of the node's files have gone by now; it changes when another one has."""
-        gone = {path for path in self._made.get(node_id, ()) if not os.path.exists(path)}
-        if gone:
-            self._made[node_id] -= gone
-            self._losses[node_id] = self._losses.get(node_id, 0) + len(gone)
-        return self._losses.get(node_id, 0)

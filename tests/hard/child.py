@@ -39,7 +39,8 @@ from tests.hard import hostile  # noqa: E402
 from tests.unit.media.films import film, noise, tone  # noqa: E402
 from tests.unit.media.test_video_source import SMALL_FILES  # noqa: E402
 
-files, video, faces = (pack_module(f"nodes.host.{name}") for name in ("files", "video", "faces"))
+files, video = (pack_module(f"nodes.host.{name}") for name in ("files", "video"))
+landmarker, packs = (pack_module(f"nodes.host.{name}") for name in ("landmarker", "insightface_pack"))
 encoders, sinks = (pack_module(f"wan_core.media.{name}") for name in ("encoders", "sink"))
 TOUCHING = "open os.listdir os.scandir os.mkdir os.rename os.remove os.rmdir os.link os.symlink os.truncate"
 BOMB_LIMIT_S, BOMB_LIMIT_BYTES = 60, 4 * 2**30  # beside what the process has
@@ -86,8 +87,8 @@ PATH_INPUTS: dict[str, Callable[[str], object]] = {
     "weights": lambda value: files.load_weights(files.SYNCNET, value, input_name="weights"),
     "adapter": use_adapter,
     "encoder": lambda value: files.checked_path(files.FACE_RECOGNITION, value, input_name="encoder"),
-    "landmarker": faces.load_landmarker,
-    "pack": faces.find_pack,
+    "landmarker": landmarker.load_landmarker,
+    "pack": packs.find_pack,
 }
 
 

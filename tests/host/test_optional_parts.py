@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import onnx
 import pytest
 
 from devtools.server import HostServer
@@ -92,7 +94,7 @@ import comfy.options
 comfy.options.enable_args_parsing()
 import folder_paths
 folder_paths.models_dir = {str(models_dir)!r}
-from wancast.nodes.host import faces
+from wancast.nodes.host import faces, insightface_pack, onnx_file, onnx_network
 selection = faces.FaceSelection()
 """
     child = subprocess.run(
@@ -108,7 +110,7 @@ def test_a_package_that_cannot_be_used_is_named(host_dir: Path, models_dir: Path
     (tmp_path / f"{package}.py").write_text(f"{content}\n", encoding="ascii")
     code = """
 try:
-    faces.InsightfacePack("mini_pack", selection, with_recogniser=True).networks
+    insightface_pack.InsightfacePack("mini_pack", selection, with_recogniser=True).networks
 except RuntimeError as error:
     print("SAID:", error)
 """
@@ -133,3 +135,51 @@ except ValueError as error:
         "face: found neither an insightface pack nor ComfyUI's MediaPipe face landmarker; wanted "
     )
     assert "mediapipe_face_fp32.safetensors" in message and "buffalo_l" in message
+
+
+def test_every_network_of_a_pack_is_looked_into_once_and_every_run_of_one_can_be_ended(
+    host_dir: Path, models_dir: Path, tmp_path: Path
+) -> None:
+    """With a detector for pictures of any size, as the published ones are; insightface may want a session for each."""
+    models = tmp_path / "models"
+    shutil.copytree(models_dir / "insightface", models / "insightface")
+    detector = models / "insightface" / "models" / "mini_pack" / "det_mini.onnx"
+    model = onnx.load(detector)
+    for axis, size in enumerate(model.graph.input[0].type.tensor_type.shape.dim):
+        size.dim_param = f"axis {axis}"
+    onnx.save(model, detector)
+    code = """
+import contextlib, onnxruntime, torch
+from wancast.wan_core.identity.images import read_pictures
+looked, ended, infer, run = [], [], onnx_file._sizes, onnxruntime.InferenceSession.run
+def watched(session, names, inputs, options=None):
+    ended.append(options is not None)
+    return run(session, names, inputs, options)
+onnxruntime.InferenceSession.run = watched
+onnx_file._sizes = lambda *model: looked.append(1) or infer(*model)
+pack = insightface_pack.InsightfacePack("mini_pack", selection, with_recogniser=True)
+with contextlib.suppress(ValueError):  # no face
+    pack.find(read_pictures(torch.zeros(1, 512, 512, 3)), lambda done: None)
+with pack.recogniser() as recogniser:
+    recogniser.embed_face(torch.zeros(112, 112, 3))
+print(len(looked), ended)
+"""
+    assert printed(code, tmp_path, host_dir, models).splitlines()[-1] == "3 [True, True]"
+
+
+def test_onnxruntime_runs_where_the_host_does_within_bounds_and_says_when_it_cannot(
+    host_dir: Path, models_dir: Path, tmp_path: Path
+) -> None:
+    code = """
+import onnxruntime, torch
+onnx_network.log.warning = lambda text: print("SAID", text.split(",")[0])
+for device, hip, build in (("cpu", None, "CUDA"), ("mps", None, ""), ("cuda", None, "CUDA"), ("cuda", "6.4", "CUDA"),
+                           ("cuda", None, "Azure")):
+    onnx_network.comfy.model_management.get_torch_device = lambda: torch.device(device)
+    torch.version.hip = hip  # of AMD, for which the build is not
+    onnxruntime.get_available_providers = lambda: [f"{build}ExecutionProvider", "CPUExecutionProvider"]
+    print([(name.removesuffix("ExecutionProvider"), *options.values()) for name, options in onnx_network.providers()])
+"""
+    cpu, gpu = "[('CPU',)]", "[('CUDA', '2147483648', 'kSameAsRequested'), ('CPU',)]"
+    said = "SAID IdentityEncode: onnxruntime has no CUDA provider"
+    assert printed(code, tmp_path, host_dir, models_dir).splitlines()[-6:] == [cpu, cpu, gpu, cpu, said, cpu]

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..checks import checked_fps
+from ..checks import checked_fps, kind_of
 from ..errors import InputError, quoted
 from ..media.sound import Sound, checked_sound, mix_gain_db
 from ..notes import Note
@@ -90,7 +90,7 @@ def _require_encoder(encoder: object) -> None:
     if hears_hz != SPEECH_HZ:
         raise InputError(
             "audio_encoder",
-            found=f"{quoted(encoder)}, which hears {quoted(hears_hz)} Hz",
+            found=f"{kind_of(encoder)}, which hears {quoted(hears_hz)} Hz",
             wanted=f"an encoder of speech, which hears {SPEECH_HZ} Hz",
             fix="Load wav2vec2 or Whisper; Wan2.2 S2V was trained with wav2vec2 large.",
         )

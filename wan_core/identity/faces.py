@@ -14,6 +14,7 @@ from .record import CROP_PX
 
 # MediaPipe's iris centres, nose tip and mouth corners, left as seen in the image first.
 MEDIAPIPE_FIVE = (468, 473, 1, 61, 291)
+LEAST_SCORE = 0.5  # of a detector for what it takes for a face
 PROFILE_DEG = 60.0  # a head that is turned further shows one side of the face
 # The window of the aligned crop that detectors call the face: the 96 x 112 px that the template was made for.
 FACE_WINDOW_PX = (96.0, 112.0)

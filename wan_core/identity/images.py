@@ -51,6 +51,11 @@ def read_pictures(images: object, foreground: object = None, device: torch.devic
     return Pictures(rgb, tuple(opacity), tuple(index + 1 for index in indices), len(given))
 
 
+def as_bytes(picture: Tensor) -> Tensor:
+    """A picture, h w 3 in [0, 1], as bytes on the CPU."""
+    return (picture * 255).round().to("cpu", torch.uint8)
+
+
 def on_one_canvas(pictures: Sequence[Tensor]) -> Tensor:
     """Pictures of any sizes (h w 3) as one batch b h w 3: each in the upper left corner of the largest, over black."""
     height_px, width_px = (max(picture.shape[side] for picture in pictures) for side in (0, 1))

@@ -10,11 +10,13 @@ import math
 from dataclasses import dataclass
 
 from ..errors import quoted
+from .record import CROP_PX
 
 MOST_FILE_BYTES = 1 << 30  # glintr100, the largest of the published packs, has a quarter of it
 MOST_NODES = MOST_TENSORS = 10_000  # an iResNet of 100 layers has less than 500
 MOST_NUMBERS = 1 << 29  # that all nodes together make of one picture, 2 GiB in fp32
 MOST_RUN_BYTES = 1 << 31  # that a run may need at once
+LEADING_NODES = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
 
 # Of SCRFD, ArcFace's iResNets and MobileFaceNets, and the networks for landmarks, sex and age, as MXNet and PyTorch
 # write them, and what PyTorch makes of other activations, normalisations and reshapes.
@@ -28,6 +30,28 @@ Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Upsample Where
 """
 OPERATORS = frozenset(FACE_OPERATORS.split())
 OWN_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxParams:
+    """What an ONNX network looks like from outside. A size that is not fixed is None."""
+
+    inputs: tuple[tuple[int | None, ...], ...]  # shape of each
+    outputs: tuple[tuple[int | None, ...], ...]  # shape of each
+    first_nodes: tuple[str, ...]  # names of the first LEADING_NODES nodes
+    input_types: tuple[str, ...]  # of each
+    output_types: tuple[str, ...]  # of each
+
+    @property
+    def role(self) -> str:
+        """What insightface (model_zoo.py) uses it for: detection, landmarks, genderage, recognition, or unknown."""
+        if len(self.outputs) >= 5:
+            return "detection"
+        height, width = self.inputs[0][2:4] if self.inputs and len(self.inputs[0]) == 4 else (None, None)
+        if height == width and height in (192, 96):
+            return {192: "landmarks", 96: "genderage"}[height]
+        square = height is not None and height == width and height >= CROP_PX and height % 16 == 0
+        return "recognition" if square and len(self.inputs) == 1 else "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..errors import InputError, quoted
 from ..weights import Operations, StateDict
 from .ir_network import build_ir_backbone
-from .iresnet import Normalisation
+from .recogniser_file import Normalisation
 from .record import Space
 
 CPU = torch.device("cpu")

@@ -34,7 +34,7 @@ class LipSyncRequest:
         cls,
         frames: object,  # crops of one face: IMAGE, f h w 3 in [0, 1], or a VideoSource, open until it is scored
         fps: float | Fraction,
-        audio: object,  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'
+        audio: object,  # the host's AUDIO: a mapping with 'waveform', 1 c s, and 'sample_rate'; None: the film's own
         mode: Mode = "robust",
     ) -> LipSyncRequest:
         """Raises InputError for what cannot be scored."""

@@ -48,7 +48,10 @@ class Clip:
 
 
 def checked_clip(frames: object, fps: object, audio: object) -> Clip:
-    """The clip of an IMAGE batch or a film and the host's AUDIO; raises InputError for what cannot be scored."""
+    """The clip of an IMAGE batch or a film and the host's AUDIO, for a film without it its own sound.
+
+    Raises InputError for what cannot be scored.
+    """
     if isinstance(frames, VideoSource):
         pictures: Iterable[Pixels] = frames
         white, count, width_px, height_px = 255.0, frames.frames, frames.width, frames.height
@@ -57,7 +60,8 @@ def checked_clip(frames: object, fps: object, audio: object) -> Clip:
         white, (count, height_px, width_px, _) = 1.0, batch.shape
     rate = checked_fps(fps)
     _require_length(count, rate)
-    sound = checked_sound(audio)
+    own = frames.soundtrack() if audio is None and isinstance(frames, VideoSource) else None
+    sound = checked_sound(own.as_audio() if own else audio)
     beside = sound.waveform[:, : math.ceil((count / rate + SOUND_MARGIN_S) * sound.rate_hz)]  # c s
     samples = mono_at(Sound(beside, sound.rate_hz), RATE_HZ)  # s
     _require_speech(samples)

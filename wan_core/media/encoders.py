@@ -10,7 +10,7 @@ import av
 import numpy
 from av.video.reformatter import VideoReformatter
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .colour import FFV1_RGB, ReusablePicture, encodable, tag
 from .threads import ordinary_threads, x264_threads
 
@@ -119,7 +119,7 @@ def _require_format(format: VideoFormat) -> None:
     """Raises InputError for a choice that there is not."""
     for name, found, known in (("codec", format.codec, CODECS), ("encoder", format.encoder, CHOICES)):
         if found not in known:
-            raise InputError(name, found=repr(found), wanted=f"one of {', '.join(known)}", fix="Choose one of them.")
+            raise InputError(name, found=quoted(found), wanted=f"one of {', '.join(known)}", fix="Choose one of them.")
     if not 0 <= format.quality <= WORST_QUALITY:
         raise InputError(
             "quality",

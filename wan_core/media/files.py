@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from typing import BinaryIO
@@ -107,32 +108,35 @@ def reserve(place: NumberedFile) -> tuple[NumberedFile, BinaryIO]:
     """The first free place from this one on, and its partial, newly made and open; safe between processes."""
     while True:
         try:
-            file = open_new(place.partial)
+            file = open(place.partial, "xb")  # noqa: SIM115 - it stays open for the recording
         except FileExistsError:
             place = place.next()
             continue
-        hold(file)
-        if not os.path.exists(place.final):
-            return place, file
+        if _keep(file, place.partial):
+            if not os.path.exists(place.final):
+                return place, file
+            remove(place.partial)
         file.close()
-        remove(place.partial)
         place = place.next()
 
 
-def open_new(path: str) -> BinaryIO:
-    """An empty file to write to; raises FileExistsError where there is one."""
-    return open(path, "xb")
-
-
-def hold(file: BinaryIO) -> bool:
-    """Marks a file as this process's until it is closed; False where that is another's, or cannot be known."""
+def _keep(file: BinaryIO, path: str) -> bool:
+    """Locks a new file until it is closed; False where a sweep took it for a left-over before that."""
     if os.name == "nt":
         return True  # what is open cannot be removed there
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits for a sweep that looks at it
+    except OSError:  # a drive without locks, where nothing is swept
+        return True
+    return _is_at(path, file)
+
+
+def _is_at(path: str, file: BinaryIO) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
         return False
-    return True
 
 
 def publish(path: str, place: NumberedFile) -> str:
@@ -193,38 +197,63 @@ def remove(path: str) -> None:
 # What killed processes left
 
 
-def left_overs(root: str) -> Iterator[str]:
-    """The paths of all unfinished videos below a folder that no process writes any more."""
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A video that a killed process did not finish."""
+
+    folder: str
+    disk_bytes: int  # of its recording and the copy beside it
+
+
+def left_overs(root: str, *, removed: bool) -> Iterator[LeftOver]:
+    """The unfinished videos below a folder that no process writes any more; on the way they are ``removed``.
+
+    One that is empty is always removed, and not told.
+    """
     for folder, _, names in os.walk(root):
-        for partial in filter(None, map(PARTIAL.fullmatch, names)):
-            path, recording = (os.path.join(folder, name) for name in (partial[0], f".{partial[1]}.partial"))
-            if os.path.isfile(path) and not os.path.islink(path) and _can_hold(recording):
-                yield path
+        for name in sorted({partial[1] for partial in map(PARTIAL.fullmatch, names) if partial}):
+            recording, copy = (os.path.join(folder, f".{name}{ending}") for ending in (".partial", ".copy.partial"))
+            paths = [path for path in (recording, copy) if os.path.isfile(path) and not os.path.islink(path)]
+            with _nobodys(recording) as is_left:
+                if not paths or not is_left:
+                    continue
+                disk_bytes = sum(map(_disk_bytes, paths))
+                if disk_bytes:
+                    yield LeftOver(folder, disk_bytes)
+                for path in paths if removed or not disk_bytes else ():
+                    remove(path)
 
 
-def _can_hold(path: str) -> bool:
-    """Whether no other process has a file, or there is none."""
+@contextmanager
+def _nobodys(path: str) -> Iterator[bool]:
+    """Whether no other process has a file, or there is none; in the block nobody takes it."""
+    if os.name == "nt" or not os.path.exists(path):
+        yield True
+        return
+    with ExitStack() as held:
+        try:  # on network drives only what may be written can be locked
+            file = held.enter_context(open(path, "rb+"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield _is_at(path, file)
+
+
+def _disk_bytes(path: str) -> int:
+    """The size of a file that the user may remove meanwhile."""
     try:
-        with open(path, "rb+") as file:  # on network drives only what may be written can be held
-            return hold(file)
-    except OSError as error:
-        return isinstance(error, FileNotFoundError)
-
-
-def size_bytes(path: str) -> int:
-    return os.path.getsize(path)
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 # Room
 
 
-def free_bytes(folder: str) -> int:
-    return shutil.disk_usage(folder).free
-
-
 def require_room(folder: str, needed_bytes: int) -> None:
     """Raises InputError when the folder's disk has not that much free."""
-    free = free_bytes(folder)
+    free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise disk_full(f"{free / MIB:.0f} MiB free", f"about {needed_bytes / MIB:.0f} MiB for the rest of the video")
 

@@ -15,11 +15,11 @@ import av
 import numpy
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .colour import Pixels, ReusablePicture
 from .container import Recording, copy_packets, stream_totals
 from .encoders import VideoEncoder
-from .files import NumberedFile, not_writable, publish, remove, require_place, require_room, reserve, size_bytes
+from .files import NumberedFile, not_writable, publish, remove, require_place, require_room, reserve
 from .soundtrack import Soundtrack, plan_sound
 
 QUEUE_FRAMES = 8  # that may wait for the encoder
@@ -115,7 +115,7 @@ class VideoSink:
             found = stream_totals(complete)
         else:
             self._undo.callback(remove, place.copy)
-            require_room(place.folder, math.ceil(size_bytes(place.partial) * ROOM_MARGIN))
+            require_room(place.folder, math.ceil(os.path.getsize(place.partial) * ROOM_MARGIN))
             copied = copy_packets(place.partial, place.copy, self._encoder, self._tags)
             complete = place.copy
             found = stream_totals(complete)
@@ -149,7 +149,7 @@ class VideoSink:
 
     def _rest_bytes(self) -> int:
         """The disk that is still needed, judged by the frames that are encoded."""
-        recorded = size_bytes(self._place.partial)
+        recorded = os.path.getsize(self._place.partial)
         whole = recorded * self._frames / max(1, self.written - len(self._waiting))
         return math.ceil((whole * self._copies - recorded) * ROOM_MARGIN)
 
@@ -175,4 +175,4 @@ def _drop(resource: BinaryIO | Recording) -> None:
     try:
         resource.close()
     except (OSError, av.error.FFmpegError) as error:
-        log.warning("An unfinished video was not closed cleanly: %s", error)
+        log.warning("An unfinished video was not closed cleanly: %s", quoted(error.strerror))

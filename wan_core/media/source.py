@@ -21,6 +21,9 @@ from .files import MIB
 from .sound import Sound, mono
 
 MOST_PIXELS = 4096 * 2304  # of a picture
+HELD_PICTURES = {"h264": 17, "hevc": 17, "ffv1": 2, "prores": 2, "mjpeg": 2, "dnxhd": 2}  # at a time, by a decoder
+USUALLY_HELD = 10  # eight to look back at, the next and the last
+MOST_HELD_BYTES = HELD_PICTURES["h264"] * MOST_PIXELS * 3 // 2  # eight bits, half the colour each way
 LIMITS = {"max_pixels": str(MOST_PIXELS)}  # without it a picture of any size is decoded just to look at the file
 LONGEST_S = 3600  # of a film; no more of its pictures are counted
 SOUND_BYTES = 8 * MIB  # a sound track may take that much, and so many times the bytes of its file:
@@ -66,8 +69,19 @@ class VideoSource:
             self._picture_stream = streams[0]
             self._video = self._container.streams.video[self._picture_stream]
             self.width, self.height = self._video.width, self._video.height
-            _require_size(self.width, self.height)
+            self._require_size(self.width, self.height, self._video.codec_context.format)
             undo.pop_all()
+
+    def _require_size(self, width: int, height: int, format: av.VideoFormat | None) -> None:
+        """Raises InputError for pictures that are too large to be decoded one by one in little memory."""
+        found, fix = f"pictures of {width} x {height}", "Scale the video down, or cut the face out of it."
+        if not 0 < width * height <= MOST_PIXELS:
+            raise InputError("frames", found=found, wanted=f"1 to {MOST_PIXELS} pixels (4096 x 2304)", fix=fix)
+        bits = format.padded_bits_per_pixel if format else 0
+        held = HELD_PICTURES.get(self._video.codec_context.name, USUALLY_HELD)
+        if held * width * height * bits > 8 * MOST_HELD_BYTES:
+            found = f"{found} with {bits} bits a pixel, of which the decoder may hold {held} at a time"
+            raise InputError("frames", found=found, wanted=f"at most {MOST_HELD_BYTES // MIB} MiB of them", fix=fix)
 
     def __enter__(self) -> VideoSource:
         return self
@@ -119,6 +133,7 @@ class VideoSource:
                     return
                 if (picture.width, picture.height) != (self.width, self.height):
                     raise _unreadable(f"pictures of several sizes, as {picture.width} x {picture.height}")
+                self._require_size(picture.width, picture.height, picture.format)
                 yield picture
 
     def soundtrack(self) -> Sound | None:
@@ -201,13 +216,6 @@ def _decoding(file: str | BinaryIO) -> Iterator[av.container.InputContainer]:
     except (av.error.FFmpegError, ValueError) as error:
         reason = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)  # without the file's path
         raise _unreadable(f"a file that cannot be decoded ({quoted(reason)})") from error
-
-
-def _require_size(width: int, height: int) -> None:
-    """Raises InputError for pictures that are too large to be decoded one by one in little memory."""
-    if not 0 < width * height <= MOST_PIXELS:
-        found, wanted = f"pictures of {width} x {height}", f"1 to {MOST_PIXELS} pixels (4096 x 2304)"
-        raise InputError("frames", found=found, wanted=wanted, fix="Scale the video down, or cut the face out of it.")
 
 
 def _unreadable(found: str) -> InputError:

@@ -2,8 +2,8 @@
 
 Sizes inside are counted in channel-frames: one channel of one frame at the resolution of the latent. A stage at scale s
 takes s x s of them for each of its own channels. Not counted are the weights, and the gaps of the allocator, for which
-a plan's reserve is there. The attention is taken to be fused. What kernels take beside the tensors that live was
-measured on one NVIDIA H200, bf16, 81 frames of 1280 x 720 and 1280 x 704, 2026-11-26 (tests/bench/RESULTS.md).
+a plan's reserve is there. The attention is taken to be fused. What kernels take beside the tensors that live is
+measured in tests/bench/RESULTS.md.
 """
 
 from __future__ import annotations

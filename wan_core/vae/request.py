@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, quoted
 from .latent import video_latent
 from .params import RGB, VaeParams, WanVae, detect_vae
 from .plan import AUTO, Tiling
@@ -61,9 +61,9 @@ def tiling_of(choice: object) -> Tiling:
             return Tiling(rows=1, columns=1)
         case {"tiling": "tiles", "rows": int(rows), "columns": int(columns)} if rows >= 1 and columns >= 1:
             return Tiling(rows, columns)
-    raise InputError(
-        "tiling", found=choice, wanted="auto, whole frame, or tiles with rows and columns", fix="Pick one in the node."
-    )
+    named = choice.get("tiling") if isinstance(choice, dict) else choice
+    wanted = "auto, whole frame, or tiles with rows and columns"
+    raise InputError("tiling", found=quoted(named), wanted=wanted, fix="Pick one in the node.")
 
 
 def _require_one_clip(latent: Tensor) -> None:

@@ -109,7 +109,7 @@ def free_bytes(device: torch.device) -> float:
         (
             request(),
             {"encoder": MusicEncoder()},
-            f"audio_encoder: found a MusicEncoder, which hears 24000 Hz; {SPEECH}",
+            f"audio_encoder: found MusicEncoder, which hears 24000 Hz; {SPEECH}",
         ),
         (request(frames=1_000_000), {"free_bytes": free_bytes}, f"frames: found {HOURS}; {FREE}"),
     ],

@@ -9,18 +9,9 @@ from torch import Tensor, nn
 
 from tests.unit.identity.some_inputs import ir_params, noise, refused
 from wan_core.identity.ir_network import IrBackbone
-from wan_core.identity.iresnet import (
-    CPU,
-    CUDA,
-    EMBEDDED,
-    OUTSIDE,
-    OnnxParams,
-    choose_providers,
-    normalisation_of,
-    require_embedding,
-    require_recogniser,
-)
+from wan_core.identity.onnx_graph import OnnxParams
 from wan_core.identity.recogniser import Recogniser, embed, ir_recogniser, iresnet_recogniser
+from wan_core.identity.recogniser_file import EMBEDDED, OUTSIDE, normalisation_of, require_embedding, require_recogniser
 from wan_core.identity.record import Space
 
 
@@ -145,14 +136,3 @@ def test_a_recogniser_may_leave_its_output_open_but_must_answer_with_512_numbers
     for shape in ((1, 256), (512,), (2, 512), (1, 512, 1)):
         with refused("encoder", f"'x.onnx', which gave numbers of shape {' x '.join(map(str, shape))}", WANTED):
             require_embedding(shape, "x.onnx")
-
-
-def test_onnxruntime_runs_where_the_host_does_and_says_when_it_cannot() -> None:
-    assert choose_providers("cpu", [CUDA, CPU]) == ([CPU], None)
-    assert choose_providers("mps", [CPU]) == ([CPU], None)
-    assert choose_providers("cuda", [CUDA, CPU]) == ([CUDA, CPU], None)
-    assert choose_providers("cuda", [CUDA, CPU], is_amd=True) == ([CPU], None)  # that build is for another maker's
-    providers, note = choose_providers("cuda", ["AzureExecutionProvider", CPU])
-    assert (providers, note.code) == ([CPU], "no_cuda_provider")
-    assert note.text.startswith("onnxruntime has no CUDA provider")
-    assert note.text.endswith("pip install --force-reinstall --no-deps onnxruntime-gpu")

@@ -5,15 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
+import av
 import pytest
 
 from tests.unit.media.films import encoder, film, names_in, noise, tone
 from wan_core.errors import InputError
 from wan_core.media import files
 from wan_core.media.container import Recording
-from wan_core.media.files import left_overs
+from wan_core.media.files import LeftOver, left_overs
 from wan_core.media.sink import ROOM_CHECK_FRAMES, VideoSink
 from wan_core.media.source import VideoSource
 
@@ -79,11 +83,15 @@ def test_a_killed_process_leaves_a_partial_that_plays(tmp_path: Path, codec: str
     process = child(WRITE_FOR_EVER, tmp_path, codec)
     assert process.stdout is not None
     assert len(process.stdout.read(after_frames)) == after_frames
-    assert list(left_overs(str(tmp_path))) == []  # it is being written
+    assert list(left_overs(str(tmp_path), removed=True)) == []  # it is being written
     process.send_signal(signal.SIGKILL)
     process.communicate()
     (partial,) = tmp_path.iterdir()  # and nothing else: the final name was never there
-    assert list(left_overs(str(tmp_path))) == [str(partial)]
+    disk_bytes = partial.stat().st_size
+    assert list(left_overs(str(tmp_path), removed=False)) == (
+        [LeftOver(str(tmp_path), disk_bytes)] if disk_bytes else []
+    )
+    assert partial.exists() == bool(disk_bytes)
     assert partial.name.startswith(".clip_00001_.") and partial.name.endswith(".partial")
     if after_frames == 1:  # it is in the encoder
         return
@@ -119,7 +127,42 @@ def test_left_overs_are_unfinished_videos_that_nobody_writes(tmp_path: Path) -> 
     (tmp_path / ".link_00001_.mp4.partial").symlink_to(tmp_path / "a_00001_.mp4")
     with VideoSink(encoder(), str(folder), "live", frames=2):
         (folder / ".live_00001_.mp4.copy.partial").write_bytes(b"x")  # as while it is finished
-        assert set(left_overs(str(tmp_path))) == set(map(str, left))
+        found = [LeftOver(str(folder), 2), LeftOver(str(folder), 1)]  # a video is its recording and the copy beside it
+        assert list(left_overs(str(tmp_path), removed=False)) == found
+        assert all(path.exists() for path in left)
+        assert list(left_overs(str(tmp_path), removed=True)) == found
+        assert not any(path.exists() for path in left)
+        assert len(names_in(folder)) == 2 and len(names_in(tmp_path)) == 1 + len(others) + 1
+
+
+def before_the_lock(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock = fcntl.flock
+
+    def late(file: BinaryIO, how: int) -> None:
+        monkeypatch.undo()
+        happens()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+
+
+def test_a_recording_that_was_swept_before_its_lock_gets_the_next_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_the_lock(monkeypatch, lambda: list(left_overs(str(tmp_path), removed=True)))
+    assert film(tmp_path, noise(2)).name == "clip_00002_.mp4"
+
+
+def test_a_sweep_leaves_a_recording_that_took_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / ".clip_00001_.mp4.partial"
+    left.write_bytes(b"left")
+    before_the_lock(monkeypatch, lambda: (left.unlink(), left.write_bytes(b"new")))
+    assert list(left_overs(str(tmp_path), removed=True)) == []
+    assert left.read_bytes() == b"new"
+    sweep = left_overs(str(tmp_path), removed=True)
+    assert next(sweep) == LeftOver(str(tmp_path), 3)
+    assert list(left_overs(str(tmp_path), removed=True)) == []  # it is locked until it is gone
 
 
 def test_a_left_over_partial_keeps_its_name(tmp_path: Path) -> None:
@@ -164,20 +207,29 @@ def test_a_file_that_may_not_grow_is_an_error_and_leaves_nothing(tmp_path: Path,
     ],
 )
 def test_what_the_system_says_is_said_of_the_prefix_without_a_path_and_other_errors_stay_what_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, raised: Exception, seen: tuple[type[Exception], str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+    raised: Exception,
+    seen: tuple[type[Exception], str],
 ) -> None:
     def fail(*arguments: object) -> None:
         raise raised
 
+    def close(recording: Recording) -> None:
+        raise av.error.InvalidDataError(1094995529, "Invalid data", "/secret")
+
     monkeypatch.setattr(Recording, part, fail)
+    monkeypatch.setattr(Recording, "close", close)
     with pytest.raises(seen[0], match=seen[1]) as error:
         film(tmp_path, noise(5))
-    assert "/secret" not in str(error.value)
+    assert "/secret" not in str(error.value) + caplog.text and "not closed cleanly: 'Invalid data'" in caplog.text
     assert names_in(tmp_path) == []
 
 
 def test_a_disk_that_is_too_small_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "free_bytes", lambda folder: 2**20)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: Namespace(free=2**20))
     wanted = "^filename_prefix: found 1 MiB free in its folder; wanted about [0-9]+ MiB for the rest of the video"
     with pytest.raises(InputError, match=wanted), VideoSink(encoder(), str(tmp_path), "clip", frames=10**5):
         pytest.fail("the sink should not have opened")
@@ -187,7 +239,7 @@ def test_a_disk_that_is_too_small_is_refused_at_the_start(tmp_path: Path, monkey
 @pytest.mark.parametrize("frames", [ROOM_CHECK_FRAMES, ROOM_CHECK_FRAMES - 1])
 def test_the_room_is_looked_at_while_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     with VideoSink(encoder(), str(tmp_path), "clip", frames=10**4, soundtrack=tone(1)) as sink:
-        monkeypatch.setattr(files, "free_bytes", lambda folder: 2**20)
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: Namespace(free=2**20))
         for frame in noise(frames - 1):
             sink.write(frame)
         if frames < ROOM_CHECK_FRAMES:
@@ -204,6 +256,6 @@ def test_the_room_for_the_finished_file_is_looked_at(tmp_path: Path, monkeypatch
     ):
         for frame in noise(2):
             sink.write(frame)
-        monkeypatch.setattr(files, "free_bytes", lambda folder: 1)
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: Namespace(free=1))
         sink.finish()
     assert names_in(tmp_path) == []

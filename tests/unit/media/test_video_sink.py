@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import os
 import threading
 from collections.abc import Callable
@@ -177,7 +178,7 @@ def test_the_data_lies_on_the_disk_before_its_name_and_the_name_before_the_end(
 
 
 @pytest.mark.parametrize(
-    ("owner", "call"), [(files, "free_bytes"), (files, "open_new"), (files.os, "fsync"), (files.os, "link")]
+    ("owner", "call"), [(files.shutil, "disk_usage"), (builtins, "open"), (files.os, "fsync"), (files.os, "link")]
 )
 def test_a_folder_that_cannot_be_written_to_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, call: str

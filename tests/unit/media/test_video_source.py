@@ -39,8 +39,8 @@ check(LipSyncRequest.of(**usual), network)  # what the work itself needs
 before = peak_kib()
 try:
     with VideoSource(sys.argv[1]) as video:
-        sound = video.soundtrack()
-        request = LipSyncRequest.of(video, video.fps, usual["audio"] if sound is None else sound.as_audio())
+        audio = None if video._container.streams.audio else usual["audio"]
+        request = LipSyncRequest.of(video, video.fps, audio)
         said = describe(check(request, network))
 except InputError as error:
     said = str(error)
@@ -49,14 +49,22 @@ sys.stdout.write(f"{peak_kib() - before} {said}")
 
 
 def recorded(
-    path: Path, width: int, height: int, frames: int, *, fps: Fraction = FPS, blocks: int = 0, codec: str = "flac"
+    path: Path,
+    width: int,
+    height: int,
+    frames: int,
+    *,
+    fps: Fraction = FPS,
+    blocks: int = 0,
+    codec: str = "flac",
+    colours: str = "yuv420p",
 ) -> Path:
     """Black pictures, and behind them blocks of silence, eight channels of 655350 Hz, each in a few bytes."""
     with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=fps, width=width, height=height, pix_fmt="yuv420p")
+        video = output.add_stream("libx264", rate=fps, width=width, height=height, pix_fmt=colours)
         video.options = {"preset": "ultrafast", "crf": "51"}
         sound = output.add_stream(codec, rate=655350, layout="7.1") if blocks else None
-        picture = av.VideoFrame(width, height, "yuv420p")
+        picture = av.VideoFrame(width, height, colours)
         for plane in picture.planes:
             plane.update(bytes(plane.buffer_size))
         for picture.pts in range(frames):
@@ -90,6 +98,10 @@ def with_192_channels(path: Path) -> Path:
 SMALL_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Full HD": (lambda path: recorded(path, 1920, 1080, 90), "90 frames at 25 fps = 3.600 s, 1920x1080 px"),
     "67 megapixels": (lambda path: recorded(path, 8192, 8192, 4), "frames: found pictures of 8192 x 8192; wanted 1"),
+    "deep colours": (
+        lambda path: recorded(path, 4096, 2304, 2, colours="yuv444p10le"),
+        "with 48 bits a pixel, of which the decoder may hold 17 at a time; wanted at most 229 MiB",
+    ),
     "silence": (lambda path: recorded(path, 64, 64, 50, fps=FPS / 5, blocks=99), "a sound track of more than 8 MiB"),
     "an hour a picture": (lambda path: recorded(path, 64, 64, 9, fps=1 / Fraction(3600)), "wanted at least 5: "),
     "several sizes": (joined, "frames: found "),
@@ -188,13 +200,8 @@ def test_no_more_than_the_longest_film_is_read(tmp_path: Path, monkeypatch: pyte
     assert told == [1, *[0] * 16, 1]
 
 
-def test_a_kind_of_file_that_cannot_be_wound_back_is_read(tmp_path: Path) -> None:
-    with VideoSource(str(recorded(tmp_path / "small.flv", 64, 64, 9))) as video:
-        assert (video.frames, len(list(video))) == (9, 9)
-
-
 def test_speech_at_a_low_rate_is_read(tmp_path: Path) -> None:
-    """100 s of 16 kbit/s beside two pictures: 150 times their bytes."""
+    """100 s of 16 kbit/s beside two pictures: 124 times their bytes."""
     path = str(tmp_path / "low.mkv")
     blocks = tone(100).waveform.numpy().reshape(2, -1, 960)  # c n s
     with av.open(path, "w") as output:
@@ -210,7 +217,9 @@ def test_speech_at_a_low_rate_is_read(tmp_path: Path) -> None:
             output.mux(stream.encode(None))
     with VideoSource(path) as low:
         sound = low.soundtrack()
-    assert sound is not None and abs(int(sound.waveform.nonzero()[-1, 1]) / 48000 - 100) < 0.1
+    assert sound is not None
+    heard_s = sound.waveform.nonzero()[:, 1] / 48000
+    assert heard_s[0] < 0.1 and abs(heard_s[-1] - 100) < 0.1  # though winding back leads to the second picture
 
 
 def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_the_video_in_a_latent_is_taken_as_it_is() -> None:
         (Z16, WAN22, "a latent with 16 channels; wanted 48 channels, because the VAE is a Wan2.2 VAE. Use the Wan2.1"),
         (Z48, WAN21, "a latent with 48 channels; wanted 16 channels, because the VAE is a Wan2.1 VAE. Use the Wan2.1"),
         (torch.zeros(1, 4, 8, 8), WAN21, "a latent with 4 channels; wanted 16 channels"),
+        (Nested(), WAN21, "a nested latent without a part; wanted one of a video"),
         *(
             (
                 torch.zeros(shape),
@@ -174,10 +175,16 @@ def test_every_choice_of_the_node_is_a_tiling(choice: object, tiling: Tiling) ->
 
 
 @pytest.mark.parametrize(
-    "choice", ["half", {"tiling": "half"}, {"tiling": "tiles"}, {"tiling": "tiles", "rows": 0, "columns": 2}]
+    ("choice", "found"),
+    [
+        ("half\u200b", r"'half\u200b'"),
+        ({"tiling": "half", "a": "/secret"}, "'half'"),
+        ({"tiling": "tiles"}, "'tiles'"),
+        ({"tiling": "tiles", "rows": 0, "columns": 2}, "'tiles'"),
+    ],
 )
-def test_another_choice_is_refused(choice: object) -> None:
+def test_another_choice_is_refused(choice: object, found: str) -> None:
     with pytest.raises(InputError) as refusal:
         tiling_of(choice)
     wanted = "wanted auto, whole frame, or tiles with rows and columns. Pick one in the node."
-    assert str(refusal.value) == f"tiling: found {choice}; {wanted}"
+    assert str(refusal.value) == f"tiling: found {found}; {wanted}"

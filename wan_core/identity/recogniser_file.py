@@ -1,43 +1,18 @@
 """What an ONNX file must be to serve as a recogniser, and how it wants its pictures: as insightface decides both.
 
-Follows insightface's model_zoo (model_zoo.py, arcface_onnx.py): roles by the number of outputs and the size of the
-input, the normalisation by the names of the first nodes.
+Follows insightface's model_zoo (arcface_onnx.py): the normalisation by the names of the first nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError, quoted
-from ..notes import Note
+from .onnx_graph import OnnxParams
 from .record import CROP_PX, IDENTITY_D
 
-LEADING_NODES = 8  # nodes at the beginning of a graph that tell whether it normalises its input itself
 INPUT_TYPES, OUTPUT_TYPES = ("float32", "uint8"), ("float32", "float16", "float64")
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-
-
-@dataclass(frozen=True, slots=True)
-class OnnxParams:
-    """What an ONNX network looks like from outside. A size that is not fixed is None."""
-
-    inputs: tuple[tuple[int | None, ...], ...]  # shape of each
-    outputs: tuple[tuple[int | None, ...], ...]  # shape of each
-    first_nodes: tuple[str, ...]  # names of the first LEADING_NODES nodes
-    input_types: tuple[str, ...]  # of each
-    output_types: tuple[str, ...]  # of each
-
-    @property
-    def role(self) -> str:
-        """What insightface would use it for: detection, landmarks, genderage, recognition, or unknown."""
-        if len(self.outputs) >= 5:
-            return "detection"
-        height, width = self.inputs[0][2:4] if self.inputs and len(self.inputs[0]) == 4 else (None, None)
-        if height == width and height in (192, 96):
-            return {192: "landmarks", 96: "genderage"}[height]
-        square = height is not None and height == width and height >= CROP_PX and height % 16 == 0
-        return "recognition" if square and len(self.inputs) == 1 else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +68,6 @@ def not_a_recogniser(found: str) -> InputError:
         wanted=f"a recogniser that makes {IDENTITY_D} numbers of one face of {CROP_PX} x {CROP_PX} px",
         fix="Pick w600k_r50.onnx of buffalo_l, glintr100.onnx of antelopev2, or a network of the same kind.",
     )
-
-
-def choose_providers(
-    device_type: str, available: Collection[str], *, is_amd: bool = False
-) -> tuple[list[str], Note | None]:
-    """Where onnxruntime is to run for the host's device, and a note where a faster way is missing.
-
-    torch calls the GPUs of AMD "cuda" too, for which onnxruntime's CUDA build is of no use.
-    """
-    if device_type != "cuda" or is_amd:
-        return [CPU], None
-    if CUDA in available:
-        return [CUDA, CPU], None
-    text = (
-        "onnxruntime has no CUDA provider, so faces are looked at on the CPU. With the builds for CPU and GPU both "
-        "installed the CPU one wins: python -m pip install --force-reinstall --no-deps onnxruntime-gpu"
-    )
-    return [CPU], Note("no_cuda_provider", text)
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

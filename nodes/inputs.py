@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Any
 
 from comfy_api.latest import io
@@ -10,6 +11,16 @@ from comfy_api.latest import io
 from ..wan_core.checks import checked_count, checked_number, kind_of, require_choice, require_text
 from ..wan_core.errors import InputError, quoted
 from .sockets import SOCKETS
+
+
+def given_inputs(schema: io.Schema, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs without the optional ones that a link gives nothing, which have their defaults."""
+    optional = {slot.id for slot in schema.inputs if slot.optional}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in optional or {type(one) for one in _values(value, as_list=schema.is_input_list)} != {NoneType}
+    }
 
 
 def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
@@ -74,9 +85,16 @@ class FileInput(io.Combo.Input):
     """A choice of files as they were when the schema was made: others may have come, and what opens them says so."""
 
 
+def _require_file_name(slot: FileInput, value: Any, name: str) -> None:
+    if not isinstance(value, str):
+        raise InputError(name, found=quoted(value), wanted="the name of a file", fix="Pick one in the node.")
+    if not value.isprintable():
+        raise InputError(name, found=quoted(value), wanted="a name that can be printed", fix="Rename the file.")
+
+
 WIDGETS: Mapping[type[io.Input], Callable[[Any, Any, str], object]] = {
     io.Combo.Input: lambda slot, value, name: require_choice(value, slot.options, name=name),
-    FileInput: lambda slot, value, name: require_text(value, name=name),
+    FileInput: _require_file_name,
     io.Int.Input: lambda slot, value, name: checked_count(value, slot.max, name=name, least=slot.min),
     io.Float.Input: lambda slot, value, name: checked_number(value, slot.min, slot.max, name=name),
     io.String.Input: lambda slot, value, name: require_text(value, name=name),

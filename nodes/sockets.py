@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import Input
-from torch import Tensor
 
 from ..wan_core.adapters import Adapter
 from ..wan_core.audio import AudioEncoder, TrackSet
-from ..wan_core.checks import TRUTHS, is_audio, is_latent
+from ..wan_core.checks import TRUTHS, is_audio, is_latent, is_plain_tensor
 from ..wan_core.identity.record import Identity
 
 
@@ -38,11 +37,11 @@ SOCKETS: Mapping[str, SocketType] = {  # by the host's names
     "BOOLEAN": SocketType("true or false", instance_of(*TRUTHS)),
     "CONDITIONING": SocketType("CONDITIONING", instance_of(list)),
     "GUIDER": SocketType("a GUIDER", has_attributes("sample", "model_patcher")),
-    "IMAGE": SocketType("an IMAGE", instance_of(Tensor)),
+    "IMAGE": SocketType("an IMAGE", is_plain_tensor),
     "LATENT": SocketType("a LATENT", is_latent),
-    "MASK": SocketType("a MASK", instance_of(Tensor)),
+    "MASK": SocketType("a MASK", is_plain_tensor),
     "MODEL": SocketType("a MODEL", has_attributes("get_model_object", "model_options")),
-    "SIGMAS": SocketType("SIGMAS", instance_of(Tensor)),
+    "SIGMAS": SocketType("SIGMAS", is_plain_tensor),
     "VAE": SocketType("a VAE", has_attributes("first_stage_model")),
     "VIDEO": SocketType("a VIDEO", instance_of(Input.Video)),
     "WAN_AUDIO_FEATURES": SocketType("the features that AudioFeatures makes", instance_of(TrackSet)),

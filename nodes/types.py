@@ -12,7 +12,7 @@ from ..wan_core.errors import errors_of
 from ..wan_core.moe.policy import POLICIES
 from ..wan_core.moe.switch import LARGEST_SNR_DB, MOST_STEPS, UNITS
 from ..wan_core.vae.plan import MOST_TILES_EACH_WAY
-from .inputs import require_inputs
+from .inputs import given_inputs, require_inputs
 
 WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.adapter.Adapter
@@ -27,8 +27,10 @@ def names_its_errors(execute: Execute) -> Execute:
     @functools.wraps(execute)
     def named(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         with errors_of(cls.NODE_ID):
-            require_inputs(cls.SCHEMA or cls.GET_SCHEMA(), kwargs)
-            return execute(cls, *args, **kwargs)
+            schema = cls.SCHEMA or cls.GET_SCHEMA()
+            given = given_inputs(schema, kwargs)
+            require_inputs(schema, given)
+            return execute(cls, *args, **given)
 
     return named
 

@@ -9,11 +9,13 @@ from fractions import Fraction
 from typing import Any, TypeGuard
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .errors import InputError, quoted
 
 NTSC_TOLERANCE_FPS = 0.0005  # half a step of an fps widget: 23.976 is 24000/1001, 23.98 is not
+MOST_FPS = 1_000_000  # some films count in their clock's ticks
 TEXT_FIX = "Connect a CLIP Text Encode node that uses the UMT5 text encoder of Wan."
 CHOICES_SHOWN = 8  # in a message
 WHOLE_NUMBERS = (int, np.integer)  # other packs count with numpy
@@ -24,17 +26,41 @@ HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of a letter in UTF-16: nothing ca
 
 def kind_of(value: object) -> str:
     """What a value is, in words."""
+    if isinstance(value, Mapping) and (strange := [part for part in value.values() if is_strange(part)]):
+        return f"{type(value).__name__} with {kind_of(strange[0])}"
+    if is_strange(value):
+        return f"a tensor of {value.dtype}, {value.layout}, on {value.device}"
     return f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
+
+
+def is_plain_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a dense tensor of real numbers that torch computes with."""
+    return isinstance(value, Tensor) and not is_strange(value)
+
+
+def is_strange(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor that is sparse, nested, without numbers, complex, or of too few bits to compute with."""
+    if not isinstance(value, Tensor):
+        return False
+    if value.layout != torch.strided or value.is_nested or value.is_meta or value.is_quantized or value.is_complex():
+        return True
+    return value.is_floating_point() and value.itemsize < 2
 
 
 def is_audio(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether it is the host's AUDIO by its keys."""
-    return isinstance(value, Mapping) and {"waveform", "sample_rate"} <= value.keys()
+    return (
+        isinstance(value, Mapping) and {"waveform", "sample_rate"} <= value.keys() and not is_strange(value["waveform"])
+    )
 
 
 def is_latent(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether it is the host's LATENT; its samples may be a nested tensor of the host's, which is no Tensor."""
-    return isinstance(value, Mapping) and hasattr(value.get("samples"), "is_nested")
+    return (
+        isinstance(value, Mapping)
+        and hasattr(value.get("samples"), "is_nested")
+        and not any(map(is_strange, value.values()))
+    )
 
 
 def require_choice(value: object, choices: Sequence[str], *, name: str) -> None:
@@ -72,8 +98,10 @@ def checked_count(value: object, most: int, *, name: str, least: int = 1) -> int
 def checked_fps(fps: object, *, name: str = "fps") -> Fraction:
     """The frame rate as a fraction: n * 1000 / 1001 where it is one, else the nearest with a denominator up to 1001."""
     fix = "Set the frame rate of the video."
-    if not isinstance(fps, (*NUMBERS, Fraction)) or not math.isfinite(fps) or fps <= 0:
+    if not isinstance(fps, (*NUMBERS, Fraction)) or not 0 < fps < math.inf:
         raise InputError(name, found=quoted(fps), wanted="a frame rate above 0", fix=fix)
+    if fps > MOST_FPS:
+        raise InputError(name, found=quoted(fps), wanted=f"at most {MOST_FPS} fps", fix=fix)
     if isinstance(fps, Fraction):
         return fps
     rate = float(fps)

@@ -11,6 +11,7 @@ from importlib import metadata  # noqa: TID251 - it reads versions and imports n
 import numpy as np
 
 LONGEST_QUOTE = 120  # characters of a foreign text in a message
+LONGEST_NUMBER = 128  # bits of a whole number in a message
 LONGEST_TEXT = 2000  # characters of a message
 
 
@@ -21,9 +22,11 @@ def quoted(value: object) -> str:
         cut = len(value) - LONGEST_QUOTE
         return repr(value[:LONGEST_QUOTE]) + (f" and {cut} characters more" if cut > 0 else "")
     if isinstance(value, Fraction):
-        return str(value)[:LONGEST_QUOTE]
-    if value is None or isinstance(value, (bool, int, float)):
-        return repr(value)[:LONGEST_QUOTE]
+        return "/".join(map(quoted, value.as_integer_ratio()))
+    if isinstance(value, int) and value.bit_length() > LONGEST_NUMBER:
+        return f"a whole number of {value.bit_length()} bits"
+    if value is None or isinstance(value, (int, float)):
+        return repr(value)
     return f"a {type(value).__name__}"
 
 

@@ -64,6 +64,8 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _require_metadata(metadata: object) -> None:
     match metadata:
+        case None:
+            return
         case dict() if all(isinstance(value, str) for value in metadata.values()):
             if not any(map(HALF_A_PAIR.search, [*metadata, *metadata.values()])):
                 return

@@ -15,10 +15,12 @@ KEYS_SHOWN = 8
 LEVELS = ("high", "low")
 # What stands beside a level in the names of published files: their family, size, precision, LoRA, version or ending.
 # Anything else makes it the level of something else: low_vram, high-quality.
+EXPERT = re.compile(r"\w*(t|i|ti)2v\w*|a?14b")
+AMOUNT = re.compile(r"\d+(steps?|p)")  # which may be high or low itself, but behind the name of an expert is not
 BESIDE_A_LEVEL = re.compile(
-    r"|wan\w*|(t|i|ti)2v|a?14b|fun|inp|vace|control|camera|noise|expert|lora|lightning|lightx2v|distill\w*|\d+steps?"
-    r"|stand|in|p|v?\d+|\d+p"
-    r"|(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
+    r"|wan\w*|(t|i|ti)2v|a?14b|fun|inp|vace|control|camera|turbo|noise|expert|lora|lightning|lightx2v|distill\w*"
+    r"|stand|in|p|v?\d+|\d+(steps?|p)"
+    r"|(v\d+)?(nv|mx)?(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
 )
 MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
 LONGEST_NAME = 300  # letters
@@ -26,6 +28,7 @@ NUMBERS_AT_ONCE = 1 << 22  # of a weight, to check them in little memory
 LARGEST_FP32 = torch.finfo(torch.float32).max
 FP8 = {torch.float8_e4m3fn, torch.float8_e5m2}
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16} | FP8
+SCALES = {"scaled_fp8", "scale_weight", "scale_input", "weight_scale", "input_scale", "comfy_quant"}  # ends of keys
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 
 StateDict = dict[str, Tensor]
@@ -48,12 +51,17 @@ class WeightFileError(ValueError):
 
 def require_plain_name(name: object) -> None:
     """Raises WeightFileError unless this can be the name of a weight: printable text of bounded length."""
-    if not (isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME):
+    if not (
+        isinstance(name, str) and name.replace("\N{NO-BREAK SPACE}", " ").isprintable() and len(name) <= LONGEST_NAME
+    ):
         raise WeightFileError(f"it calls a weight {quoted(name)}")
 
 
-def fault_of(weight: object) -> str | None:
-    """What makes this no weight, in words that follow its name; None for finite numbers in bytes of their own."""
+def fault_of(weight: object, room_bytes: int) -> str | None:
+    """What makes this no weight, in words that follow its name; None for finite numbers in bytes of their own.
+
+    ``room_bytes``: how many can be its own, of the file's; only a weight that fits is looked into.
+    """
     if not isinstance(weight, Tensor) or type(weight) not in (Tensor, nn.Parameter):
         return "is no weight"
     if weight.is_meta or weight.layout != torch.strided or weight.is_nested:
@@ -64,6 +72,8 @@ def fault_of(weight: object) -> str | None:
         return "is empty"
     if weight.nbytes > weight.untyped_storage().nbytes():
         return "repeats its bytes"
+    if weight.nbytes > room_bytes:
+        return "repeats the bytes of others"
     if weight.is_floating_point() and not largest_size(weight) <= LARGEST_FP32:  # nor is NaN
         return "holds NaN or an infinity"
     return None
@@ -97,12 +107,18 @@ def base_name(file: str | None) -> str:
 def level_in_name(file: str | None) -> str | None:
     """The noise level, "high" or "low", that the name of an expert's file says; None if it says none or both.
 
-    Beside the word noise a level counts always; alone it counts between words of such names.
+    Beside the word noise a level counts always, in the name of the file's folder too; alone it counts between words of
+    such names.
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", base_name(file))  # i2v High, In P
-    words = re.findall(r"[a-z0-9]+", spaced.lower())
-    levels = _levels_beside_noise(words) or _levels_between_names(words)
+    *_, folder, name = ("", "", *re.split(r"[/\\]", file or ""))
+    words = _words(name)
+    levels = _levels_beside_noise(words) or _levels_between_names(words) or _levels_beside_noise(_words(folder))
     return levels.pop() if len(levels) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\w)(?=(High|Low)(?![a-z]))", " ", name)  # i2v High, I2V High Noise, In P
+    return re.findall(r"[a-z0-9]+", spaced.lower())
 
 
 def _levels_beside_noise(words: Sequence[str]) -> set[str]:
@@ -110,11 +126,16 @@ def _levels_beside_noise(words: Sequence[str]) -> set[str]:
 
 
 def _levels_between_names(words: Sequence[str]) -> set[str]:
+    """A level counts at the beginning if all words are of such names, before an amount if an expert is before it."""
+    are_names = all(word in LEVELS or BESIDE_A_LEVEL.fullmatch(word) for word in words)
     triples = zip(("", *words), words, (*words[1:], ""), strict=False)
     return {
         word
         for before, word, after in triples
-        if word in LEVELS and BESIDE_A_LEVEL.fullmatch(before) and BESIDE_A_LEVEL.fullmatch(after)
+        if word in LEVELS
+        and (BESIDE_A_LEVEL.fullmatch(before) if before else are_names)
+        and BESIDE_A_LEVEL.fullmatch(after)
+        and (EXPERT.fullmatch(before) or not AMOUNT.fullmatch(after))
     }
 
 

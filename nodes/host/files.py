@@ -14,7 +14,7 @@ import folder_paths
 from ...wan_core.errors import InputError, quoted
 from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_bounded_safetensors
 from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded_torch_file
-from ...wan_core.weights import MOST_WEIGHTS, StateDict, WeightFileError, fault_of, require_plain_name
+from ...wan_core.weights import MOST_WEIGHTS, SCALES, StateDict, WeightFileError, fault_of, require_plain_name, shown
 
 FACE_RECOGNITION = "face_recognition"
 ID_ADAPTERS = "wan_id_adapters"
@@ -42,9 +42,7 @@ def model_files(folder: str) -> list[str]:
 
 
 def checked_path(folder: str, name: str, *, input_name: str) -> str:
-    """The path of a file in one of the host's model folders; raises InputError when it is absent or not printable."""
-    if not name.isprintable():
-        raise InputError(input_name, found=quoted(name), wanted="a name that can be printed", fix="Rename the file.")
+    """The path of a file in one of the host's model folders; raises InputError when it is absent."""
     path = folder_paths.get_full_path(folder, name)
     if path is None:
         raise InputError(
@@ -112,17 +110,24 @@ def _require_named(state_dict: object) -> None:
 
 def _require_sound(state_dict: dict[str, Any], file_bytes: int, name: str, input_name: str) -> None:
     """Raises InputError unless every value is a weight of finite numbers and all lie in the bytes of the file."""
-    room = MOST_GROWTH * file_bytes
+    scales = sorted(key for key in state_dict if key.rpartition(".")[2] in SCALES)
+    if scales:
+        raise InputError(
+            input_name,
+            found=f"{quoted(name)}, whose weights are scaled by {shown(scales)}",
+            wanted="a file of weights that need no scales",
+            fix="Use the same weights in fp16, bf16 or fp32.",
+        )
+    room_bytes = MOST_GROWTH * file_bytes
     for key, weight in state_dict.items():
-        fault = fault_of(weight)
-        room -= 0 if fault else weight.nbytes
-        if fault or room < 0:
+        if fault := fault_of(weight, room_bytes):
             raise InputError(
                 input_name,
-                found=f"{quoted(name)}, whose {quoted(key)} {fault or 'repeats the bytes of others'}",
+                found=f"{quoted(name)}, whose {quoted(key)} {fault}",
                 wanted="a file of finite weights and nothing else",
                 fix="Copy or download the file again.",
             )
+        room_bytes -= weight.nbytes
 
 
 def file_content(path: str) -> bytes:

@@ -104,10 +104,11 @@ def cfg_of(guider: StockGuider) -> float | None:
 
 
 def conditions_of(guider: StockGuider) -> tuple[Conditions, ...]:
-    """What each list of conditions of a guider holds."""
+    """What each entry of the lists of conditions of a guider holds."""
     return tuple(
-        Conditions(name, frozenset(key for entry in entries for key, value in entry.items() if value is not None))
+        Conditions(name, frozenset(key for key, value in entry.items() if value is not None))
         for name, entries in guider.original_conds.items()
+        for entry in entries
     )
 
 

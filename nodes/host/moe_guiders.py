@@ -15,7 +15,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...wan_core.errors import InputError, errors_of
 from ...wan_core.moe import Job, SampleRequest, Schedule, Switch, describe
-from ...wan_core.moe.inputs import require_one_part
+from ...wan_core.moe.inputs import nested_latent
 from ...wan_core.moe.setup import OnStep
 from .guiders import (
     TWO,
@@ -87,8 +87,7 @@ class MoEGuider:
         if len(sigmas) == 0:
             return latent_image
         with errors_of(self.settings.node):
-            require_one_part(len(latent_image.unbind()) if latent_image.is_nested else 1)
-        job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
+            job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
         return self.settings.sample([lazy(guider) for guider in self.guiders], self.names, self.wan, sigmas, job)
 
 
@@ -131,12 +130,13 @@ def two_in_one(high: Model, low: Model, settings: RunSettings) -> Model:
         **shapes: Any,
     ) -> torch.Tensor:
         with errors_of(settings.node):
-            require_one_part(len(shapes.get("latent_shapes", [noise.shape])))  # the host has packed several into one
+            if len(packed := shapes.get("latent_shapes", [noise.shape])) > 1:
+                raise nested_latent(len(packed))
+            job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
         guider = go_on.class_obj
         sample_first = partial(go_on, **shapes)
         first = LazyGuider(guider.model_patcher, cfg_of(guider), sample_first, conditions_of(guider), {})
         defer_loading(guider.model_options, first.deferred)  # these options are a copy for this run
-        job = job_of(noise, latent_image, sampler, denoise_mask, callback, disable_pbar, seed)
         return settings.sample([first, lazy(twin_of(guider, low))], TWO, wan, sigmas, job)
 
     model = high.clone()

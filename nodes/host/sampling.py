@@ -12,7 +12,7 @@ import torch
 
 from ...wan_core.errors import InputError
 from ...wan_core.moe import Job
-from ...wan_core.moe.inputs import require_finite, require_latent
+from ...wan_core.moe.inputs import require_finite, require_latent, require_start
 from ...wan_core.moe.setup import OnStep
 from .devices import intermediate_device, intermediate_dtype
 from .models import Model
@@ -68,16 +68,21 @@ def job_of(
     disable_pbar: bool,
     seed: int | None,
 ) -> Job:
-    """What a guider of the host is given to sample, beside its schedule."""
+    """What a guider of the host is given to sample, beside its schedule.
+
+    Raises InputError for a latent or a noise mask that no run can start from.
+    """
+    require_start(latent_image, denoise_mask)
     discarder = DISCARDERS.get(getattr(sampler, "sampler_function", None))
     return Job(noise, latent_image, sampler, denoise_mask, seed, callback, disable_pbar, discarder)
 
 
 def start_latent(model: Model, latent: Latent) -> torch.Tensor:
     """The latent as the model wants it (an empty one takes the model's shape); raises InputError if it cannot be."""
-    samples = comfy.sample.fix_empty_latent_channels(
-        model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
-    )
+    samples = latent["samples"]
+    if samples.ndim in (4, 5) and 0 not in samples.shape:
+        ratios = latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")
+        samples = comfy.sample.fix_empty_latent_channels(model, samples, *ratios)
     channels = model.get_model_object("latent_format").latent_channels
     if samples.ndim != 5 or samples.shape[1] != channels or 0 in samples.shape:
         raise InputError(
@@ -85,10 +90,6 @@ def start_latent(model: Model, latent: Latent) -> torch.Tensor:
             found=f"a latent of shape {list(samples.shape)}",
             wanted=f"[batch, {channels}, frames, height, width] for this model",
             fix="Use an empty latent for Wan video, or encode with the VAE that belongs to the model.",
-        )
-    if not samples.isfinite().all():
-        raise InputError(
-            "latent_image", found="NaN or infinite values", wanted="finite values", fix="Check what made this latent."
         )
     return samples
 

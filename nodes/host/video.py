@@ -11,7 +11,7 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io, ui
 
-from ...wan_core.errors import InputError, quoted
+from ...wan_core.errors import InputError, printable, quoted
 from ...wan_core.media.files import checked_prefix, not_writable
 from ...wan_core.media.sound import checked_sound
 from ...wan_core.media.soundtrack import Soundtrack
@@ -59,8 +59,9 @@ def host_tags(hidden: Any) -> dict[str, str]:
     """The prompt and the workflow as the host embeds them, so that the file dropped on the page opens the workflow."""
     if args.disable_metadata:
         return {}
-    given = {"prompt": as_queued(hidden.prompt), **(hidden.extra_pnginfo or {})}
-    return {name: json.dumps(value) for name, value in given.items() if value is not None}
+    extra = hidden.extra_pnginfo if isinstance(hidden.extra_pnginfo, dict) else {}  # a prompt may bring anything
+    given = {"prompt": as_queued(hidden.prompt), **extra}
+    return {printable(name): json.dumps(value) for name, value in given.items() if value is not None}
 
 
 def as_queued(prompt: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]] | None:

@@ -39,6 +39,7 @@ TEXT: Spec = {"value": "text"}
 TOO_WIDE = ("twice_as_wide.safetensors", RESAMPLER)
 NOISE: Spec = {"latent": [1, 16, 3, 8, 8]}
 VIDEO_AND_SOUND: Spec = {"dict": {"samples": {"nested": [{"tensor": [1, 16, 1, 8, 8]}, {"tensor": [1, 8, 4]}]}}}
+MASKED_BY_TEXT: Spec = {"dict": {"samples": {"tensor": [1, 16, 3, 8, 8]}, "noise_mask": TEXT}}
 CHANNELS_48: Spec = {"latent": [1, 48, 3, 8, 8]}
 
 
@@ -155,7 +156,9 @@ LIKE_START = f"what guider_start is: {IMAGE_EXPERT}"
 LIKE_HIGH = f"what model_high is: {TEXT_EXPERT}"
 TWO_PARTS = "a nested latent of 2 parts, as of a video with its sound"
 ONE_VIDEO = "the latent of one video, because Wan makes no sound"
+FINITE_START = "a start above 0, because there is no noise to take off"
 FINITE_END = "an end below 1, because a latent of pure noise would be infinite"
+MASK_SHAPE = "finite [height, width], with frames and batch in front of it if they differ"
 VIDEO_LATENT = "[batch, 16, frames, height, width] for this model"
 
 TYPES = [  # what the nodes find themselves; a value of another kind is found for all of them by their schemas
@@ -206,6 +209,8 @@ SIZES = [
     Row(moe_sigmas, "model", speech_model, AUTO_OF_SPEECH, MOE_EXPERT, named="switch"),
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
     Row(moe_sample, "latent_image", VIDEO_AND_SOUND, TWO_PARTS, ONE_VIDEO),
+    Row(moe_sample, "latent_image", MASKED_BY_TEXT, "a noise mask of str", MASK_SHAPE),
+    Row(moe_sample, "sigmas", {"sigmas": [0.9, 0.0, 0.0]}, "step 2 of 2 that starts at sigma 0", FINITE_START),
     Row(moe_sample, "sigmas", {"sigmas": [0.1, 0.5, 1.0]}, "a run that ends at sigma 1", FINITE_END),
     *(
         Row(build, "samples", CHANNELS_48, "a latent with 48 channels", "16 channels, because the VAE is a Wan2.1 VAE")

@@ -128,6 +128,16 @@ def shots(live_host: HostServer) -> Shots:
 # The file
 
 
+@pytest.mark.parametrize("extra", [[1], "text", {"\ud800\0": "x"}])
+def test_a_prompt_may_bring_any_metadata(client: Client, extra: object) -> None:
+    graph = Graph()
+    node = film(graph)
+    entry = api.wait(
+        client.url, api.submit(client.url, graph.prompt, extra_data={"extra_pnginfo": extra}), PROMPT_TIMEOUT_S
+    )
+    assert record(Run(client, entry), node)
+
+
 @pytest.mark.parametrize("codec", CONTAINERS)
 def test_every_codec_holds_every_frame(shots: Shots, codec: str) -> None:
     found, shown = shots.streams[codec], shots.records[codec]

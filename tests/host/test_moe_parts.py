@@ -165,18 +165,24 @@ def test_a_guider_gives_the_same_each_time_it_is_used(client: Client) -> None:
 
 # What both ways say and refuse
 
-VIDEO_AND_SOUND = {"samples": {"nested": [{"tensor": [1, 16, 1, 8, 8]}, {"tensor": [1, 8, 4]}]}}
+VIDEO: dict[str, Any] = {"tensor": [1, 16, 1, 8, 8]}
+UNUSABLE = {
+    "a nested latent of 2 parts": {"samples": {"nested": [VIDEO, {"tensor": [1, 8, 4]}]}},
+    "NaN or infinite values": {"samples": VIDEO | {"fill": "nan"}},
+    "a noise mask of NaN or infinite values": {"samples": VIDEO, "noise_mask": {"tensor": [1, 8, 8], "fill": "nan"}},
+}
 WAYS = {with_guider: "WanCastMoEGuider", with_model: "WanCastMoEModel"}
 
 
+@pytest.mark.parametrize("found", UNUSABLE)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_latent_with_sound_is_refused_by_the_node_that_was_set_up(client: Client, way: Callable[..., Link]) -> None:
+def test_an_unusable_latent_is_refused_by_the_node_that_was_set_up(
+    client: Client, way: Callable[..., Link], found: str
+) -> None:
     graph = Graph()
     pair = dict(zip(("high", "low"), experts(graph).values(), strict=True))
-    graph.hash(way(graph, pair, {}, latent_image=graph.make(dict=VIDEO_AND_SOUND)))
-    assert client.fails(graph).message.startswith(
-        f"{WAYS[way]}: latent_image: found a nested latent of 2 parts, as of "
-    )
+    graph.hash(way(graph, pair, {}, latent_image=graph.make(dict=UNUSABLE[found])))
+    assert client.fails(graph).message.startswith(f"{WAYS[way]}: latent_image: found {found}")
 
 
 @pytest.mark.parametrize("way", WAYS)

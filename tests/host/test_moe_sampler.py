@@ -229,6 +229,13 @@ def seen(graph: Graph) -> dict[str, Link]:
     return {"positive": video[0], "negative": video[1]}
 
 
+def half_pictured(graph: Graph) -> dict[str, Any]:
+    """Two experts for images and a positive prompt of which one part brings the picture."""
+    video = recipes.image_conditioning(graph)
+    both = {"conditioning_1": video["positive"], "conditioning_2": recipes.conditioning(graph)["positive"]}
+    return of_images(graph) | video | {"positive": graph.add("ConditioningCombine", **both)[0]}
+
+
 def of_speech(graph: Graph) -> dict[str, Any]:
     """A picture and a control video for the speech model in both slots."""
     video = graph.add("WanSoundImageToVideo", **video_inputs(graph), ref_image=recipes.portrait(graph))
@@ -263,11 +270,16 @@ BOTH = "the high-noise expert and the low-noise expert"
         (of_speech, None),
         (controlled, f"{BOTH} cannot read a VACE control video (vace_frames), which the conditioning brings"),
         (of_images, f"{BOTH} will see an empty picture, because there is none in positive and negative (concat_"),
+        (half_pictured, f"{BOTH} will see an empty picture, because there is none in an entry of positive (concat_"),
         (lambda graph: of_images(graph) | recipes.image_conditioning(graph), None),
         (lambda graph: {"model_low": recipes.model(graph)}, "both experts are 'mini_t2v_high.safetensors', whose "),
         (lambda graph: {"model_low": shifted(graph, 3.0, recipes.LOW)}, "model_low has another shift; the schedule "),
         (lambda graph: {"scheduler": "karras", "steps": 10}, "the high-noise expert takes 1 of 10 steps, an even "),
         (lambda graph: {"steps": 4, "cfg_high": 1.0, "cfg_low": 1.0}, "4 steps at cfg 1 look like a distilled "),
+        (
+            lambda graph: distilled(graph, "uni_pc") | {"scheduler": "beta"},
+            "set the shift to 5 and scheduler to simple; for uni_pc the host makes a schedule of 5 steps",
+        ),
         (lambda graph: {"model_high": windowed(graph)}, "only the high-noise expert has context windows; the low"),
     ],
 )

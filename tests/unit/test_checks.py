@@ -13,6 +13,9 @@ from wan_core.checks import (
     TEXT_FIX,
     checked_count,
     checked_number,
+    is_audio,
+    is_latent,
+    is_plain_tensor,
     kind_of,
     require_choice,
     require_conditioning,
@@ -33,6 +36,26 @@ def refusal_of(check: Callable[[], object]) -> str:
 @pytest.mark.parametrize(("value", "words"), [([], "0 items"), ((1, 2), "2 items"), (None, "NoneType"), ("a", "str")])
 def test_a_value_is_said_in_words(value: object, words: str) -> None:
     assert kind_of(value) == words
+
+
+@pytest.mark.parametrize(
+    ("strange", "words"),
+    [
+        (torch.eye(2).to_sparse(), "torch.float32, torch.sparse_coo, on cpu"),
+        (torch.eye(2, device="meta"), "torch.float32, torch.strided, on meta"),
+        (torch.eye(2).to(torch.float8_e5m2), "torch.float8_e5m2, torch.strided, on cpu"),
+        (torch.eye(2, dtype=torch.complex64), "torch.complex64, torch.strided, on cpu"),
+    ],
+)
+def test_a_tensor_that_nothing_computes_with_is_none_for_a_socket(strange: torch.Tensor, words: str) -> None:
+    assert is_plain_tensor(TEXT) and is_latent({"samples": TEXT}) and is_audio({"waveform": TEXT, "sample_rate": 1})
+    latents: list[object] = [{"samples": strange}, {"samples": TEXT, "noise_mask": strange}]
+    assert not is_plain_tensor(strange) and not any(map(is_latent, latents))
+    assert not is_audio({"waveform": strange, "sample_rate": 1})
+    assert [kind_of(strange), *map(kind_of, latents)] == [
+        f"a tensor of {words}",
+        *[f"dict with a tensor of {words}"] * 2,
+    ]
 
 
 @pytest.mark.parametrize("value", ["Strict", "", None, 0, ["latch"], np.array(["latch", "strict"]), "\ud800"])

@@ -74,6 +74,7 @@ def test_an_error_that_is_not_for_the_user_stays_as_it_is() -> None:
         (np.float64(0.5), "0.5"),
         (np.str_("face"), "'face'"),
         (Fraction(24000, 1001), "24000/1001"),
+        pytest.param(-(10**5000), "a whole number of 16610 bits", id="5000 digits"),
         (None, "None"),
         ([0.123], "a list"),
     ],

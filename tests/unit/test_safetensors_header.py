@@ -17,6 +17,8 @@ from wan_core.weights import MOST_WEIGHTS, WeightFileError
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(4, dtype=torch.float8_e4m3fn), "c": torch.zeros(0)}
 GOOD = save(TENSORS, {"note": 'a text with "data_offsets":[0,999999] in it'})
 
+NULL = (24).to_bytes(8, "little") + b'{"__metadata__": null}  '
+
 
 def check(content: bytes) -> None:
     """Both checks on a file of this content, as a loader makes them."""
@@ -24,7 +26,7 @@ def check(content: bytes) -> None:
     require_bounded_safetensors(content[LENGTH_BYTES : LENGTH_BYTES + length], len(content))
 
 
-@pytest.mark.parametrize("content", [GOOD, save({}), save({}, {"only": "words"}), save({"one": torch.tensor(1.0)})])
+@pytest.mark.parametrize("content", [GOOD, save({}), save({}, {"a": "b"}), NULL, save({"one": torch.tensor(1.0)})])
 def test_a_whole_file_passes(content: bytes) -> None:
     check(content)
 

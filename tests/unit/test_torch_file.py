@@ -52,8 +52,10 @@ HALF_A_GIGABYTE = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x20\x85R."
 CODE = b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00ls\x85R."
 LONG_TEXT = b"X" + (1 << 16).to_bytes(4, "little") + bytes(1 << 16)
 MANY_TEXTS = b"\x80\x02(%sq\x00c_codecs\nencode\nq\x01" % LONG_TEXT + b"h\x01h\x00\x85R" * 50 + b"l."
-MANY_SETS = b"\x80\x04" + b"\x8f" * MOST_OPCODES + b"."
+MANY_DICTS = b"\x80\x02" + b"}" * MOST_OPCODES + b"."
+SAME_TUPLES = b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 59 + b"K\x01s."  # 2**59 numbers, as a key
 COMPRESSED, OVERLAP = "its entries are compressed, which torch.save never does", "its entries overlap"
+LACKS, OLD = "it lacks bytes of its weights", saved(WEIGHTS, old=True)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +63,12 @@ COMPRESSED, OVERLAP = "its entries are compressed, which torch.save never does",
     [
         (archive(EMPTY + bytes(1 << 20), deflated=True), COMPRESSED),
         (archive(EMPTY + bytes(1 << 20), copies=2), OVERLAP),
+        (archive(zipfile.ZipFile(BytesIO(saved(WEIGHTS))).read("archive/data.pkl")), LACKS),
+        (OLD.replace(b"K\x04N", b"M\x04\x40N"), LACKS),  # more numbers than there are bytes
+        (OLD[: OLD.rindex(b"\x80\x02]")] + b"\x80\x02].", LACKS),  # a list of no storages
         *(
             (made, MORE_THAN_WEIGHTS)
-            for pickled in (HALF_A_GIGABYTE, CODE, MANY_SETS, MANY_TEXTS)
+            for pickled in (HALF_A_GIGABYTE, CODE, MANY_DICTS, MANY_TEXTS, SAME_TUPLES)
             for made in (archive(pickled), archive(pickled, name="a/DATA.PKL"), EMPTY + pickled + EMPTY * 3)
         ),
     ],

@@ -206,7 +206,10 @@ class LeftOver:
 
 
 def left_overs(root: str, *, removed: bool) -> Iterator[LeftOver]:
-    """The unfinished videos below a folder that no process writes any more; on the way they are ``removed``."""
+    """The unfinished videos below a folder that no process writes any more; on the way they are ``removed``.
+
+    One that is empty is always removed, and not told.
+    """
     for folder, _, names in os.walk(root):
         for name in sorted({partial[1] for partial in map(PARTIAL.fullmatch, names) if partial}):
             recording, copy = (os.path.join(folder, f".{name}{ending}") for ending in (".partial", ".copy.partial"))
@@ -214,8 +217,10 @@ def left_overs(root: str, *, removed: bool) -> Iterator[LeftOver]:
             with _nobodys(recording) as is_left:
                 if not paths or not is_left:
                     continue
-                yield LeftOver(folder, sum(map(_disk_bytes, paths)))
-                for path in paths if removed else ():
+                disk_bytes = sum(map(_disk_bytes, paths))
+                if disk_bytes:
+                    yield LeftOver(folder, disk_bytes)
+                for path in paths if removed or not disk_bytes else ():
                     remove(path)
 
 

@@ -106,9 +106,9 @@ def on_distilled(
         return []
     worst = max(range(steps), key=lambda i: abs(sigmas[i] - trained[i]))
     is_cut = discarder is not None and _are_near(sigmas, [*longer[:-2], longer[-1]])
-    advice = f"set the shift to {DISTILLED_SHIFT:g} and scheduler to simple"
-    if is_cut:
-        advice = (
+    advice = [] if is_cut else [f"set the shift to {DISTILLED_SHIFT:g} and scheduler to simple"]
+    if discarder is not None:
+        advice.append(
             f"for {discarder} the host makes a schedule of {steps + 1} steps and leaves its last sigma but one out; "
             "take another sampler, euler for example, or give this one sigmas from Basic Scheduler"
         )
@@ -117,7 +117,7 @@ def on_distilled(
             "discarded_sigma" if is_cut else "distilled_shift",
             f"{steps} steps at cfg 1 look like a distilled (Lightning) LoRA, but step {worst + 1} is at timestep "
             f"{timestep_of(sigmas[worst]):.1f} and such LoRAs are trained at {timestep_of(trained[worst]):.1f}; "
-            f"motion and detail will suffer; {advice}",
+            f"motion and detail will suffer; {'; '.join(advice)}",
         )
     ]
 

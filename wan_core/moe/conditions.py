@@ -59,10 +59,17 @@ def unread_conditions(expert: ExpertParams) -> list[str]:
 
 
 def lists_without_picture(expert: ExpertParams) -> list[str]:
-    """The lists of conditions that bring no picture to an expert that reads one; at cfg 1 negative is not evaluated."""
+    """The lists of conditions that bring no picture to an expert that reads one, or have an entry that brings none.
+
+    At cfg 1 negative is not evaluated.
+    """
     unused = {"negative"} if expert.cfg is not None and math.isclose(expert.cfg, 1.0) else set()
-    evaluated = [conditions for conditions in expert.conditions if conditions.name not in unused]
-    return [one.name for one in evaluated if PICTURE in expert.reads - one.brought]
+    pictures: dict[str, list[bool]] = {}  # list -> whether each entry brings one
+    for entry in expert.conditions:
+        if entry.name not in unused and PICTURE in expert.reads:
+            pictures.setdefault(entry.name, []).append(PICTURE in entry.brought)
+    lacking = {name: any(brought) for name, brought in pictures.items() if not all(brought)}
+    return [f"an entry of {name}" if has_another else name for name, has_another in lacking.items()]
 
 
 def _subject(slots: list[str]) -> str:

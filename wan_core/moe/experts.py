@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """One list of conditions of a guider."""
+    """One entry of a list of conditions of a guider."""
 
-    name: str  # positive, negative, or another one of its kind
-    brought: frozenset[str]  # the host's names of what its entries hold
+    name: str  # of the list: positive, negative, or another one of its kind
+    brought: frozenset[str]  # the host's names of what it holds
 
 
 @dataclass(frozen=True, slots=True)

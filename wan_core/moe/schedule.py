@@ -13,7 +13,7 @@ from torch import Tensor
 from ..checks import require_choice
 from ..errors import InputError
 from .experts import ExpertParams
-from .inputs import require_end, require_sigmas
+from .inputs import require_run, require_sigmas
 from .noise_level import shifted, unshifted
 from .split import SIGMA_TOLERANCE
 from .switch import Switch, boundary_at
@@ -43,7 +43,7 @@ class Schedule:
         """The sigmas of the steps that are made, cut as the stock KSamplerAdvanced cuts them, in a tensor of their own.
 
         A part that ends early runs to sigma 0 all the same, unless it keeps its noise. Raises InputError when no step
-        is left, and when it ends at sigma 1.
+        is left, and when one starts at sigma 0 or the last ends at sigma 1.
         """
         whole_steps = len(self.sigmas) - 1
         end_step = whole_steps if self.end_step is None else self.end_step
@@ -58,7 +58,7 @@ class Schedule:
         part = self.sigmas[self.start_step : steps + 1].clone()
         if end_step < whole_steps and not self.leftover_noise:
             part[-1] = 0.0
-        require_end(float(part[-1]))
+        require_run(part.tolist())
         return part
 
 

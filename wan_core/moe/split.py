@@ -26,8 +26,11 @@ BOUNDARY_SIGMA = {
     ("VaceWanModel", 36): IMAGE_BOUNDARY,  # I2V with the blocks of VACE-Fun
 }
 PUBLISHED_PAIRS = "T2V, I2V, Fun-InP, Fun-Control, Fun-Control-Camera or VACE-Fun"
-SINGLE_CHANNELS = 48  # of TI2V-5B
-SINGLE_NETWORKS = (  # the host's classes that come as one model
+SINGLE_CHANNELS = {  # the host's class -> input channels of what comes as one model
+    "WanModel": (48, 100, 148),  # TI2V-5B and Wan2.1-Fun-Control, Fun-5B-InP, Fun-5B-Control
+    "CameraWanModel": (32, 100),  # Wan2.1-Fun-Control-Camera, Fun-5B-Control-Camera
+}
+SINGLE_NETWORKS = (  # the classes of which all do
     "WanModel_S2V",
     "AnimateWanModel",
     "HumoWanModel",
@@ -65,7 +68,7 @@ def boundary_of_model(network: str, input_channels: int) -> float:
     """
     if (network, input_channels) in BOUNDARY_SIGMA:
         return BOUNDARY_SIGMA[network, input_channels]
-    is_single = network in SINGLE_NETWORKS or (network, input_channels) == ("WanModel", SINGLE_CHANNELS)
+    is_single = network in SINGLE_NETWORKS or input_channels in SINGLE_CHANNELS.get(network, ())
     raise InputError(
         "switch",
         found=f"'auto' with a {network} of {input_channels} input channels",

@@ -28,7 +28,11 @@ def video_latent(samples: Any, params: VaeParams) -> Tensor:
 
     An image latent (b z h w) is a video of one latent frame. The first part of the host's nested latent is the video.
     """
-    latent: Tensor = samples.unbind()[0] if samples.is_nested else samples
+    parts = samples.unbind() if samples.is_nested else [samples]
+    if not parts:
+        fix = "Connect the LATENT of a Wan sampler."
+        raise InputError("samples", found="a nested latent without a part", wanted="one of a video", fix=fix)
+    latent: Tensor = parts[0]
     if latent.ndim == 4:
         latent = latent.unsqueeze(2)  # b z 1 h w
     _require_shape(latent.shape, params)

@@ -193,22 +193,28 @@ def test_few_steps_of_shift_five_are_right_for_distilled_loras_and_others_are_no
             assert codes == (["discarded_sigma"] if shift == 5.0 else ["distilled_shift"])
 
 
-def test_the_note_names_the_step_that_is_furthest_off() -> None:
-    (note,) = on_distilled(even_sigmas(4, 8.0), 1.0, 1.0, "dpm_2")
-    assert note.text == (
-        "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 727.3 and such LoRAs are "
-        "trained at 625.0; motion and detail will suffer; set the shift to 5 and scheduler to simple"
-    )
+SET = "; set the shift to 5 and scheduler to simple"
+CUT = (
+    "; for dpm_2 the host makes a schedule of 5 steps and leaves its last sigma but one out; take another sampler, "
+    "euler for example, or give this one sigmas from Basic Scheduler"
+)
 
 
-def test_the_note_names_the_sampler_that_loses_a_sigma_and_not_what_is_set_already() -> None:
-    longer = even_sigmas(5, 5.0)
-    (note,) = on_distilled([*longer[:-2], longer[-1]], 1.0, 1.0, "dpm_2")
+@pytest.mark.parametrize(
+    ("sigmas", "discarder", "timestep", "advice"),
+    [
+        (even_sigmas(4, 8.0), None, "727.3", SET),
+        ([*even_sigmas(5, 5.0)[:-2], 0.0], "dpm_2", "769.2", CUT),
+        ([*even_sigmas(5, 8.0)[:-2], 0.0], "dpm_2", "842.1", SET + CUT),
+    ],
+)
+def test_the_note_names_the_furthest_step_and_all_that_is_to_be_changed(
+    sigmas: list[float], discarder: str | None, timestep: str, advice: str
+) -> None:
+    (note,) = on_distilled(sigmas, 1.0, 1.0, discarder)
     assert note.text == (
-        "4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep 769.2 and such LoRAs are "
-        "trained at 625.0; motion and detail will suffer; for dpm_2 the host makes a schedule of 5 steps and leaves "
-        "its last sigma but one out; take another sampler, euler for example, or give this one sigmas from Basic "
-        "Scheduler"
+        f"4 steps at cfg 1 look like a distilled (Lightning) LoRA, but step 4 is at timestep {timestep} and such LoRAs "
+        f"are trained at 625.0; motion and detail will suffer{advice}"
     )
 
 

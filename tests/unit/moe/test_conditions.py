@@ -11,6 +11,7 @@ from wan_core.moe import Conditions, ExpertParams
 from wan_core.moe.conditions import PICTURE, on_conditions
 
 ONE_PICTURE = (Conditions("positive", frozenset({PICTURE})), TEXTS[1])
+ONE_OF_TWO = (*ONE_PICTURE[:1], TEXTS[0])  # as ConditioningCombine makes it
 UNREAD = (
     "{0} cannot read {1}, which the conditioning brings; the video will not follow it; load the model that was made "
     "for it, or take it off"
@@ -36,6 +37,7 @@ def given(conditions: tuple[Conditions, ...], *reads: str, cfg: float | None = 3
         (given(TEXTS, PICTURE), given(TEXTS, PICTURE), [EMPTY.format(BOTH, "positive and negative")]),
         (given(ONE_PICTURE, PICTURE), given(ONE_PICTURE, PICTURE, cfg=1.0), [EMPTY.format(HIGH, "negative")]),
         (given(ONE_PICTURE, PICTURE, cfg=1.0), given(ONE_PICTURE, PICTURE, cfg=1.0), []),
+        (given(ONE_OF_TWO, PICTURE), given(ONE_OF_TWO, PICTURE), [EMPTY.format(BOTH, "an entry of positive")]),
         (given(ONE_PICTURE[:1], PICTURE, cfg=None), given(ONE_PICTURE[:1], PICTURE), []),
     ],
 )

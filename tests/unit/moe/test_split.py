@@ -76,8 +76,8 @@ REFUSED = {
     "stays": (lambda: boundary_after_step([1.0, 0.5, 0.5], 1), "sigmas: found 0.5 after 0.5; wanted falling sigmas"),
     "rises later": (lambda: boundary_after_step([1.0, 0.5, 0.8, 0.3, 0.0], 1), "sigmas: found 0.8 after 0.5; wanted "),
     "no known boundary": (
-        lambda: boundary_of_model("CameraWanModel", 32),
-        "switch: found 'auto' with a CameraWanModel of 32 input channels; wanted an expert of Wan2.2-A14B: T2V, I2V, "
+        lambda: boundary_of_model("CameraWanModel", 48),
+        "switch: found 'auto' with a CameraWanModel of 48 input channels; wanted an expert of Wan2.2-A14B: T2V, I2V, "
         "Fun-InP, Fun-Control, Fun-Control-Camera or VACE-Fun. Set switch to sigma, 0.875 for text and 0.9 for image "
         "to video.",
     ),
@@ -108,7 +108,12 @@ def test_published_pairs_have_their_boundaries(network: str, channels: int, boun
     assert boundary_of_model(network, channels) == boundary_sigma
 
 
-@pytest.mark.parametrize(("network", "channels"), [("WanModel", 48), ("WanModel_S2V", 16), ("AnimateWanModel", 36)])
+SINGLE = {"WanModel": (48, 100, 148), "CameraWanModel": (32, 100), "WanModel_S2V": (16,), "AnimateWanModel": (36,)}
+
+
+@pytest.mark.parametrize(
+    ("network", "channels"), [(name, count) for name, counts in SINGLE.items() for count in counts]
+)
 def test_a_single_model_is_sent_to_the_stock_sampler(network: str, channels: int) -> None:
     with pytest.raises(InputError, match="This is one model without a second expert: sample it with KSampler.$"):
         boundary_of_model(network, channels)

@@ -72,6 +72,7 @@ def test_the_video_in_a_latent_is_taken_as_it_is() -> None:
         (Z16, WAN22, "a latent with 16 channels; wanted 48 channels, because the VAE is a Wan2.2 VAE. Use the Wan2.1"),
         (Z48, WAN21, "a latent with 48 channels; wanted 16 channels, because the VAE is a Wan2.1 VAE. Use the Wan2.1"),
         (torch.zeros(1, 4, 8, 8), WAN21, "a latent with 4 channels; wanted 16 channels"),
+        (Nested(), WAN21, "a nested latent without a part; wanted one of a video"),
         *(
             (
                 torch.zeros(shape),

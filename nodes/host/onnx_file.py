@@ -62,6 +62,8 @@ def read_params(path: str, *, input_name: str) -> OnnxParams:
         content = files.file_content(path)
         require_bounded_onnx(content)
         model = onnx.load_from_string(content)
+        if not all(isinstance(node.name, str) for node in model.graph.node):
+            raise WeightFileError("a name that is no text")
         problem = contents_problem(_contents(model)) or sizes_problem(_sizes(onnx, model))
     except Exception as error:
         reason = error if isinstance(error, WeightFileError) else type(error).__name__
@@ -208,8 +210,11 @@ def _sizes(onnx: Any, model: Any) -> OnnxSizes:
         elif node.op_type != "Constant":
             of_constants.append(node)
     made = (known.get(name) or 0 for node in model.graph.node for name in node.output)
+    lengths = known | {value.name: _count(value) for value in inferred.input}
+    shapes = (lengths.get(node.input[-1]) or 0 for node in model.graph.node if node.op_type in SHAPED)
     return OnnxSizes(
         numbers=sum(made),
+        longest_shape=max(shapes, default=0),
         has_open_constants=any(known.get(name) is None for node in of_constants for name in node.output if name),
         has_constant_work=any(node.op_type in WORK for node in of_constants),
     )

@@ -87,6 +87,7 @@ class OnnxSizes:
     """What the nodes of a graph make of one picture, as far as it is known before it runs."""
 
     numbers: int  # of all outputs of known size together
+    longest_shape: int  # numbers that say one shape
     has_open_constants: bool  # what does not depend on the picture, and is of unknown size all the same
     has_constant_work: bool  # an operator of WORK that does not depend on the picture
 
@@ -121,6 +122,8 @@ def sizes_problem(sizes: OnnxSizes) -> str | None:
     """Why a graph is not to be run, in words; None when it may."""
     if sizes.numbers > MOST_NUMBERS:
         return f"which makes {sizes.numbers:.2g} numbers of one picture"
+    if sizes.longest_shape > MOST_SIZES:
+        return f"with values of {sizes.longest_shape} axes"
     if sizes.has_constant_work:
         return "which computes with constants alone"
     return "which makes constants of unknown size" if sizes.has_open_constants else None

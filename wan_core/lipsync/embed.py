@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 import torch
 from torch import Tensor
 
-from .clip import Clip, audio_windows, lip_pictures
+from .clip import SIDE_PX, Clip, audio_windows, lip_pictures
 from .network import FRAMES_SEEN, SyncNet
 
 LIP_WINDOWS_AT_ONCE = 32  # 0.45 GB of activations at the public width
 AUDIO_WINDOWS_AT_ONCE = 256
+SHARED = FRAMES_SEEN - 1  # pictures that a window shares with the one before
 
 
 def embed(
@@ -22,12 +22,16 @@ def embed(
     count = clip.windows
     lips, sounds = [], []
     coming = lip_pictures(clip, device)
-    seen = list(islice(coming, FRAMES_SEEN - 1))  # what the next window shares with the last
+    seen = torch.empty(3, LIP_WINDOWS_AT_ONCE + SHARED, SIDE_PX, SIDE_PX, device=device)  # one memory for every batch
+    for place in range(SHARED):
+        seen[:, place] = next(coming)
     for start in range(0, count, LIP_WINDOWS_AT_ONCE):
         stop = min(count, start + LIP_WINDOWS_AT_ONCE)
-        seen += islice(coming, stop - start)
-        lips.append(network.watch(torch.stack(seen, dim=1).unsqueeze(0)).cpu())  # 1 3 n+4 224 224 -> n d
-        seen = seen[stop - start :]
+        windows = stop - start
+        for place in range(SHARED, SHARED + windows):
+            seen[:, place] = next(coming)
+        lips.append(network.watch(seen[None, :, : SHARED + windows]).cpu())  # 1 3 n+4 224 224 -> n d
+        seen[:, :SHARED] = seen[:, windows : windows + SHARED].clone()
         on_window(stop)
     heard = audio_windows(clip.samples, count)  # n 1 13 20
     for start in range(0, count, AUDIO_WINDOWS_AT_ONCE):

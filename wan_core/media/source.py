@@ -25,6 +25,7 @@ HELD_PICTURES = {"h264": 17, "hevc": 17, "ffv1": 2, "prores": 2, "mjpeg": 2, "dn
 USUALLY_HELD = 10  # eight to look back at, the next and the last
 MOST_HELD_BYTES = HELD_PICTURES["h264"] * MOST_PIXELS * 3 // 2  # eight bits, half the colour each way
 LIMITS = {"max_pixels": str(MOST_PIXELS)}  # without it a picture of any size is decoded just to look at the file
+UNDECODED = {"max_pixels": "1"}  # and with it none is
 LONGEST_S = 3600  # of a film; no more of its pictures are counted
 SOUND_BYTES = 8 * MIB  # a sound track may take that much, and so many times the bytes of its file:
 SOUND_GROWTH = 256  # at 48 kHz 1.5 KB a second for sound and picture together, which is little even for speech
@@ -59,7 +60,8 @@ class VideoSource:
         self._file = file
         with ExitStack() as undo:
             try:
-                container = _opened(file)
+                _require_told_size(file)
+                container = _opened(file, LIMITS)
             except (av.error.FFmpegError, OSError) as error:
                 raise _unreadable(f"a file that does not open ({quoted(error.strerror)})") from error
             self._container = undo.enter_context(container)
@@ -69,19 +71,8 @@ class VideoSource:
             self._picture_stream = streams[0]
             self._video = self._container.streams.video[self._picture_stream]
             self.width, self.height = self._video.width, self._video.height
-            self._require_size(self.width, self.height, self._video.codec_context.format)
+            _require_size(self._video.codec_context, self.width, self.height, self._video.codec_context.format)
             undo.pop_all()
-
-    def _require_size(self, width: int, height: int, format: av.VideoFormat | None) -> None:
-        """Raises InputError for pictures that are too large to be decoded one by one in little memory."""
-        found, fix = f"pictures of {width} x {height}", "Scale the video down, or cut the face out of it."
-        if not 0 < width * height <= MOST_PIXELS:
-            raise InputError("frames", found=found, wanted=f"1 to {MOST_PIXELS} pixels (4096 x 2304)", fix=fix)
-        bits = format.padded_bits_per_pixel if format else 0
-        held = HELD_PICTURES.get(self._video.codec_context.name, USUALLY_HELD)
-        if held * width * height * bits > 8 * MOST_HELD_BYTES:
-            found = f"{found} with {bits} bits a pixel, of which the decoder may hold {held} at a time"
-            raise InputError("frames", found=found, wanted=f"at most {MOST_HELD_BYTES // MIB} MiB of them", fix=fix)
 
     def __enter__(self) -> VideoSource:
         return self
@@ -133,7 +124,7 @@ class VideoSource:
                     return
                 if (picture.width, picture.height) != (self.width, self.height):
                     raise _unreadable(f"pictures of several sizes, as {picture.width} x {picture.height}")
-                self._require_size(picture.width, picture.height, picture.format)
+                _require_size(self._video.codec_context, picture.width, picture.height, picture.format)
                 yield picture
 
     def soundtrack(self) -> Sound | None:
@@ -173,10 +164,31 @@ class VideoSource:
                         yield piece
 
 
-def _opened(file: str | BinaryIO) -> av.container.InputContainer:
+def _opened(file: str | BinaryIO, limits: dict[str, str]) -> av.container.InputContainer:
     if not isinstance(file, str):
         file.seek(0)
-    return av.open(file, "r", options=LIMITS, metadata_errors="replace")
+    return av.open(file, "r", options=limits, metadata_errors="replace")
+
+
+def _require_told_size(file: str | BinaryIO) -> None:
+    """Raises InputError for pictures too large by what the file says of them, before the first is decoded."""
+    with _opened(file, UNDECODED) as container:
+        for number in _decodable(container.streams.video)[:1]:
+            context = container.streams.video[number].codec_context
+            if context.width and context.format:  # else only the decoder tells, as of kinds that hold few pictures
+                _require_size(context, context.width, context.height, context.format)
+
+
+def _require_size(codec: av.VideoCodecContext, width: int, height: int, format: av.VideoFormat | None) -> None:
+    """Raises InputError for pictures that are too large to be decoded one by one in little memory."""
+    found, fix = f"pictures of {width} x {height}", "Scale the video down, or cut the face out of it."
+    if not 0 < width * height <= MOST_PIXELS:
+        raise InputError("frames", found=found, wanted=f"1 to {MOST_PIXELS} pixels (4096 x 2304)", fix=fix)
+    bits = format.padded_bits_per_pixel if format else 0
+    held = HELD_PICTURES.get(codec.name, USUALLY_HELD)
+    if held * width * height * bits > 8 * MOST_HELD_BYTES:
+        found = f"{found} with {bits} bits a pixel, of which the decoder may hold {held} at a time"
+        raise InputError("frames", found=found, wanted=f"at most {MOST_HELD_BYTES // MIB} MiB of them", fix=fix)
 
 
 def most_frames(fps: Fraction) -> int:
@@ -209,7 +221,7 @@ def _decodable(streams: Sequence[av.VideoStream] | Sequence[av.AudioStream]) -> 
 def _decoding(file: str | BinaryIO) -> Iterator[av.container.InputContainer]:
     """Opens a file once more, because not every kind can be wound back; what a decoder says becomes an InputError."""
     try:
-        with _opened(file) as container:
+        with _opened(file, LIMITS) as container:
             yield container
     except InputError:
         raise

@@ -99,7 +99,7 @@ SMALL_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Full HD": (lambda path: recorded(path, 1920, 1080, 90), "90 frames at 25 fps = 3.600 s, 1920x1080 px"),
     "67 megapixels": (lambda path: recorded(path, 8192, 8192, 4), "frames: found pictures of 8192 x 8192; wanted 1"),
     "deep colours": (
-        lambda path: recorded(path, 2560, 1440, 2, colours="yuv444p10le"),
+        lambda path: recorded(path, 4096, 2304, 2, colours="yuv444p10le"),
         "with 48 bits a pixel, of which the decoder may hold 17 at a time; wanted at most 229 MiB",
     ),
     "silence": (lambda path: recorded(path, 64, 64, 50, fps=FPS / 5, blocks=99), "a sound track of more than 8 MiB"),

@@ -15,21 +15,21 @@ KEYS_SHOWN = 8
 LEVELS = ("high", "low")
 # What stands beside a level in the names of published files: their family, size, precision, LoRA, version or ending.
 # Anything else makes it the level of something else: low_vram, high-quality.
-EXPERT = re.compile(r"\w*(t|i|ti)2v\w*|a?14b")
-AMOUNT = re.compile(r"\d+(steps?|p)")  # which may be high or low itself, but behind the name of an expert is not
 BESIDE_A_LEVEL = re.compile(
     r"|wan\w*|(t|i|ti)2v|a?14b|fun|inp|vace|control|camera|turbo|noise|expert|lora|lightning|lightx2v|distill\w*"
     r"|stand|in|p|v?\d+|\d+(steps?|p)"
     r"|(v\d+)?(nv|mx)?(fp|bf|int)\d+|e\dm\d\w*|i?q\d|scaled|safetensors|sft|gguf|ckpt|pth?|bin"
 )
+EXPERT = re.compile(r"\w*(t|i|ti)2v\w*|a?14b")
+AMOUNT = re.compile(r"\d+(steps?|p)")  # which may be high or low itself, but behind the name of an expert is not
 MOST_WEIGHTS = 20_000  # in a file; no network of this pack has a tenth of it
 LONGEST_NAME = 300  # letters
 NUMBERS_AT_ONCE = 1 << 22  # of a weight, to check them in little memory
 LARGEST_FP32 = torch.finfo(torch.float32).max
 FP8 = {torch.float8_e4m3fn, torch.float8_e5m2}
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16} | FP8
-SCALES = {"scaled_fp8", "scale_weight", "scale_input", "weight_scale", "input_scale", "comfy_quant"}  # ends of keys
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+SCALES = {"scaled_fp8", "scale_weight", "scale_input", "weight_scale", "input_scale", "comfy_quant"}  # ends of keys
 
 StateDict = dict[str, Tensor]
 Factory = Any  # device=, dtype=

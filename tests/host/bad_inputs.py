@@ -40,6 +40,7 @@ TOO_WIDE = ("twice_as_wide.safetensors", RESAMPLER)
 NOISE: Spec = {"latent": [1, 16, 3, 8, 8]}
 VIDEO_AND_SOUND: Spec = {"dict": {"samples": {"nested": [{"tensor": [1, 16, 1, 8, 8]}, {"tensor": [1, 8, 4]}]}}}
 MASKED_BY_TEXT: Spec = {"dict": {"samples": {"tensor": [1, 16, 3, 8, 8]}, "noise_mask": TEXT}}
+FP8_LATENT: Spec = {"dict": {"samples": {"tensor": [1, 16, 3, 8, 8], "dtype": "float8_e5m2"}}}
 CHANNELS_48: Spec = {"latent": [1, 48, 3, 8, 8]}
 
 
@@ -208,6 +209,13 @@ SIZES = [
     Row(moe_guider, "guider_start", image_guider, TEXT_EXPERT, LIKE_START, named="guider_high"),
     Row(moe_sigmas, "model", speech_model, AUTO_OF_SPEECH, MOE_EXPERT, named="switch"),
     Row(moe_sample, "denoise", 0.0, "0.0", "more than 0"),
+    Row(
+        moe_sample,
+        "latent_image",
+        FP8_LATENT,
+        "dict with a tensor of torch.float8_e5m2, torch.strided, on cpu",
+        "a LATENT",
+    ),
     Row(moe_sample, "latent_image", VIDEO_AND_SOUND, TWO_PARTS, ONE_VIDEO),
     Row(moe_sample, "latent_image", MASKED_BY_TEXT, "a noise mask of str", MASK_SHAPE),
     Row(moe_sample, "sigmas", {"sigmas": [0.9, 0.0, 0.0]}, "step 2 of 2 that starts at sigma 0", FINITE_START),

@@ -163,6 +163,10 @@ BAD = {  # name: how it is written, and what comes after the name
     "quantised.ckpt": (pickled({"w": QUANTISED}), "whose 'w' is of type qint8, which no weight has; wanted "),
     "expanded.ckpt": (pickled({"w": torch.zeros(1).expand(500_000_000)}), "whose 'w' repeats its bytes; wanted "),
     "tied.ckpt": (pickled(dict.fromkeys(map(str, range(500)), TIED)), "whose '2' repeats the bytes of others; wanted "),
+    "scaled.ckpt": (
+        pickled({"w": ZEROS, "scaled_fp8": ZEROS[:0]}),
+        "whose weights are scaled by 'scaled_fp8'; wanted ",
+    ),
     "deflated.pt": (deflated, f"{UNREADABLE}its entries are compressed, which torch.save never does){COMPLETE}"),
     "allocating.pth": (spoil(lambda _: EMPTY * 3 + ALLOCATING + EMPTY), NO_WEIGHTS),
 }

@@ -47,7 +47,11 @@ VALUES = "latent_image: found NaN or infinite values; wanted finite values. Chec
         ({"samples": [1]}, "dict", LATENT),
         ({"samples": NESTED}, "2 parts", PARTS),
         ({"samples": SimpleNamespace(is_nested=True, unbind=lambda: [SAMPLES])}, "1 part", PARTS),
-        ({"samples": SAMPLES.to(torch.complex64)}, "torch.complex64 (torch.strided, cpu)", REAL),
+        (
+            {"samples": SAMPLES.to(torch.complex64)},
+            "dict with a tensor of torch.complex64, torch.strided, on cpu",
+            LATENT,
+        ),
         ({"samples": SAMPLES, "batch_index": ["a"]}, "1 items", CLIPS),
         ({"samples": SAMPLES, "batch_index": -5}, "int", CLIPS),
         ({"samples": SAMPLES, "batch_index": [-5]}, "1 items", CLIPS),

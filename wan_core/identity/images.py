@@ -78,6 +78,12 @@ def shrink(picture: Tensor, scale: float) -> Tensor:
     return resize(picture, [max(int(side * scale), 1) for side in picture.shape[:2]])
 
 
+def shrink_to(picture: Tensor, longest_px: int) -> Tensor:
+    """A picture, h w 3 in [0, 1], whose longer side is this long at most."""
+    scale = longest_px / max(picture.shape[:2])
+    return shrink(picture, scale) if scale < 1 else picture
+
+
 def resize(picture: Tensor, size: list[int]) -> Tensor:
     """A picture, h w 3 in [0, 1], of another height and width, with antialiasing."""
     resized = functional.interpolate(

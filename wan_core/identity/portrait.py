@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .images import shrink_to
 from .record import PORTRAIT_PX
 
 FACE_CROP_SCALE = 1.5
+LARGEST_SQUARE_PX = 8192  # a larger picture is shrunk before it is padded to a square
 BORDER_PX = 10  # a box this near to all four borders fills the picture
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -71,4 +73,5 @@ def cut_portrait(picture: Tensor, box: Box | None) -> Tensor:
     height_px, width_px, _ = picture.shape
     whole = (0.0, 0.0, float(width_px), float(height_px))
     left, top, right, bottom = portrait_window(box or whole, width_px, height_px)
-    return area_resize(pad_to_square(picture[top:bottom, left:right]), PORTRAIT_PX).clamp(0, 1)
+    window = shrink_to(picture[top:bottom, left:right], LARGEST_SQUARE_PX)
+    return area_resize(pad_to_square(window), PORTRAIT_PX).clamp(0, 1)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ..errors import InputError, quoted
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, is_mirrored
 from .faces import Face, face_of_points, is_profile
-from .images import Pictures, shrink
+from .images import Pictures, shrink_to
 from .references import Reference, align_references, references_of_crops
 from .selection import Detections, FaceSelection, select_faces
 
@@ -59,8 +59,8 @@ def detect_and_align(pictures: Pictures, detect: Detect, selection: FaceSelectio
 
 def detect_in_margin(picture: Tensor, detect: Detect) -> list[Face]:
     """The faces that a detector finds with grey around a picture: one that fills the picture is too large for it."""
-    scale = min(LARGEST_IN_MARGIN_PX / max(picture.shape[:2]), 1)
-    seen = shrink(picture, scale) if scale < 1 else picture
+    seen = shrink_to(picture, LARGEST_IN_MARGIN_PX)
+    scale = max(seen.shape[:2]) / max(picture.shape[:2])
     margin_px = round(max(seen.shape[:2]) * MARGIN)
     padded = functional.pad(seen, (0, 0, *(margin_px,) * 4), value=GREY)
     return [face.without_margin(margin_px, scale) for face in detect(padded)]

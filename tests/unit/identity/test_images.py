@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tests.unit.identity.some_inputs import noise, refused
 from wan_core.identity import images
+from wan_core.identity import portrait as portraits
 from wan_core.identity.images import on_one_canvas, read_pictures, sample_evenly, square_crop
 from wan_core.identity.portrait import area_resize, cut_portrait, pad_to_square, portrait_window
 
@@ -193,11 +194,18 @@ def test_the_window_is_the_published_one() -> None:
         assert portrait_window(box, 400, 500) == (0, 0, 400, 500)
 
 
-def test_the_portrait_is_the_window_or_the_whole_picture_in_a_white_square_at_512_px() -> None:
+def test_the_portrait_is_the_window_or_the_whole_picture_in_a_white_square_at_512_px(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     image = noise(300, 200, 3, seed=3)
     # box 60 x 80 at (150, 110): half is 60, so x from 120 to 200 (cut off) and y from 90 to 210
     portrait = cut_portrait(image, (150.0, 110.0, 210.0, 190.0))
     square = torch.ones(120, 120, 3)
     square[:, 20:100] = image[90:210, 120:200]
     torch.testing.assert_close(portrait, area_resize(square, 512).clamp(0, 1))
-    torch.testing.assert_close(cut_portrait(image, None), area_resize(pad_to_square(image), 512).clamp(0, 1))
+    whole, sides = area_resize(pad_to_square(image), 512).clamp(0, 1), []
+    torch.testing.assert_close(cut_portrait(image, None), whole)
+    monkeypatch.setattr(portraits, "LARGEST_SQUARE_PX", 240)
+    monkeypatch.setattr(portraits, "pad_to_square", lambda window: sides.append(window.shape) or pad_to_square(window))
+    assert (cut_portrait(image, None) - whole).mean().abs() < 0.01
+    assert sides == [(240, 160, 3)]

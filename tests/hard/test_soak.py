@@ -38,7 +38,7 @@ def test_nothing_grows(
     numbers, rss_mib, files, threads = np.array(seen).T
     half = len(seen) // 2
     slope_mib = np.polyfit(numbers[half:], rss_mib[half:], 1)[0]
-    more_files, more_threads = (min(row[half:]) - min(row[:half]) for row in (files, threads))
+    more_files, more_threads = (min(row[half:]) - max(row[:half]) for row in (files, threads))  # a leak goes on
     report(
         f"soak: {prompts} prompts, RAM {slope_mib:+.3f} MiB a prompt, files {more_files:+g}, threads {more_threads:+g}"
     )

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from ..checks import NUMBERS, WHOLE_NUMBERS, is_latent, kind_of
+from ..checks import NUMBERS, WHOLE_NUMBERS, is_latent, is_plain_tensor, kind_of
 from ..errors import InputError, quoted
 from .split import SIGMA_TOLERANCE
 
@@ -82,12 +82,7 @@ def is_batch_index(indices: object, batch: Sequence[int]) -> bool:
 
 def is_real(values: object) -> TypeGuard[Tensor]:
     """Whether it is a tensor of numbers in floating point, all of them in memory."""
-    return (
-        isinstance(values, Tensor)
-        and values.dtype in FLOATS
-        and values.layout == torch.strided
-        and values.device.type != "meta"
-    )
+    return is_plain_tensor(values) and values.dtype in FLOATS
 
 
 def element_of(values: object) -> str:

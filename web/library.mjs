@@ -11,6 +11,15 @@ export class LibraryError extends Error {
     }
 }
 
+const folded = (text) => text.normalize("NFKC").toLowerCase();
+
+/** Whether the name or a tag of the entry holds every word of the query. */
+export function isFound({ name, tags }, query) {
+    const text = folded([name, ...tags].join("\n"));
+    const words = folded(query).split(/\s+/);
+    return words.every((word) => text.includes(word));
+}
+
 async function request(method, path, { body, type, signal } = {}) {
     const headers = { "X-WanCast": "1", ...(type && { "Content-Type": type }) };
     const response = await api.fetchApi(CHARACTERS + path, { method, headers, body, signal });

@@ -49,6 +49,8 @@ def test_a_character_is_found_and_picked_by_keyboard_alone(canvas: Canvas, reque
     assert "Anna Maria" in status(canvas) and "2" in status(canvas)
     assert status(canvas).isascii() == request.node.callspec.id.endswith("en")
     keys.press("Escape")
+    heights = "(cards) => cards.map((card) => card.offsetHeight)"
+    assert len(set(canvas.page.locator("[role=option]").evaluate_all(heights))) == 1  # portraits are tall and wide
     assert canvas.page.locator("[role=option]:visible").count() == len(CAST)
     PICTURES.mkdir(parents=True, exist_ok=True)
     canvas.screenshot(PICTURES / f"picker {request.node.callspec.id}.png")

@@ -200,7 +200,8 @@ class Library:
         with self._changing("character"):
             old, content = self._current(character_id, revision)
             card = _changed(old.card, name=name, notes=notes, tags=tags, consent=consent)
-            self._require_free(card.name, character_id=character_id)
+            if name is not None:
+                self._require_free(card.name, character_id=character_id)
             self._write(replace(old, card=card), in_place_of=content)
             return self._entry(character_id)
 

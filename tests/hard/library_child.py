@@ -65,7 +65,8 @@ def updates() -> Figures:
         for number in range(COUNT):
             revision, notes = own.entry(character_id).card.revision, f"{process} {thread} {number}"
             try:
-                answer = ["applied", own.edit(character_id, revision, notes=notes).card.revision, notes]
+                now = own.edit(character_id, revision, notes=notes).card.revision
+                answer = ["applied" if now == revision + 1 else "applied to another revision", now, notes]
             except parts.problems.RevisionConflict:
                 answer = ["refused", revision, notes]
             os.write(writer, json.dumps(answer).encode() + b"\n")
@@ -208,7 +209,8 @@ def kills() -> Figures:
             if listing.faults or not is_good(kept, known, listing.entries):
                 wrong.append(f"{name}, {steps[step - 1]} ({step}): {listing.faults}")
             bystander = kept.save_new("Bystander", parts.person(9))  # the lock is free, and what was left goes
-            left = [file for file in parts.names_in(kept) if file.endswith(".saving")]
+            whole = {entry.card.id for entry in kept.entries().entries}
+            left = [file for file in parts.names_in(kept) if file.endswith(".saving") or file[:32] not in whole]
             if left or kept.load(bystander.reference, input_name="character").card != bystander.card:
                 wrong.append(f"{name}, {steps[step - 1]} ({step}): {left}")
     return {"died": died, "wrong": wrong, "steps": steps_of}
@@ -220,6 +222,12 @@ def prepared(kept: Any) -> Any:
 
 def prepared_v0(kept: Any) -> Any:
     parts.place(kept, file_v0())
+    return kept.load(ID, input_name="character")
+
+
+def migrated(kept: Any) -> Any:
+    """A character with a backup beside it."""
+    kept.edit(prepared_v0(kept).card.id, 1, notes="changed")
     return kept.load(ID, input_name="character")
 
 
@@ -248,7 +256,7 @@ KILLED: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], object], Call
         is_old_or({"notes": "new"}),
     ),
     "delete": (
-        prepared_v0,
+        migrated,
         lambda kept, known: kept.delete(known.card.id),
         lambda kept, known, entries: not entries or is_old_or({})(kept, known, entries),
     ),

@@ -32,7 +32,7 @@ def attack(job: str, folder: Path, count: int) -> dict[str, Any]:
 def test_every_change_is_kept_or_refused_and_no_read_is_torn(
     tmp_path: Path, count: Callable[..., int], report: Callable[[str], None]
 ) -> None:
-    each = count(50, 6)
+    each = count(50, 4)
     found = attack("updates", tmp_path / "characters", each)
     assert found["statuses"] == [0, 0]
     assert found["answers"] == 2 * 4 * each
@@ -49,7 +49,7 @@ def test_every_change_is_kept_or_refused_and_no_read_is_torn(
 def test_a_killed_change_leaves_the_old_character_or_the_new(
     tmp_path: Path, count: Callable[..., int], report: Callable[[str], None]
 ) -> None:
-    found = attack("kills", tmp_path, count(100, 6))
+    found = attack("kills", tmp_path, count(100, 4))
     assert found["wrong"][:SHOWN] == []
     assert set(found["died"]) == {"9"}
     assert min(found["steps"][name] for name in ("save", "edit", "edit of version 0")) >= 20
@@ -67,7 +67,7 @@ def test_a_disk_without_room_leaves_the_old_characters(tmp_path: Path, report: C
 def test_a_damaged_character_is_refused_by_a_sentence_or_read(
     tmp_path: Path, count: Callable[..., int], report: Callable[[str], None]
 ) -> None:
-    tried = count(2000, 200)
+    tried = count(2000, 100)
     found = attack("damage", tmp_path / "characters", tried)
     assert [name for name in found["outcomes"] if name not in ("used", "refused")][:SHOWN] == []
     assert min(found["outcomes"].values()) > tried // 100  # both happen

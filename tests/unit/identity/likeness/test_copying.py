@@ -63,8 +63,10 @@ def test_copy_paste_is_averaged_over_the_other_photos_as_its_script_computes_eac
 
 
 def test_outliers_are_left_out_of_the_mean() -> None:
-    assert mean_without_outliers([1, 2, 3, 4, 100]) == 2.5  # quartiles 2 and 4: -1 to 7 stays
-    assert mean_without_outliers([0, 2, 4, 9]) == 3.75  # quartiles 1.5 and 5.25: 10.875 would stay too
+    assert mean_without_outliers([1, 2, 3, 4, 7]) == 3.4  # quartiles 2 and 4: from -1 to 7 all stay
+    assert mean_without_outliers([1, 2, 3, 4, 7.1]) == 2.5
+    assert mean_without_outliers([-9, 1, 2, 3, 4]) == 2.5
+    assert mean_without_outliers([0, 2, 4, 9]) == 3.75  # quartiles 1.5 and 5.25 lie between values
     assert mean_without_outliers([-1, 2, 2, 2, 5]) == 2
     assert mean_without_outliers([0.25]) == 0.25
 

@@ -30,6 +30,7 @@ class CheckRequest:
     shots: tuple[Shot, ...]
     identities: tuple[Identity, ...] = ()  # none: whoever is most in the picture is compared from shot to shot
     limits: Limits = field(default_factory=Limits)
+    detector: str = ""  # what finds the faces, for the report
     frames: int = 81  # of each shot that are looked at, evenly, at most
     all_expected: bool = True  # every character in every shot; else each in those where it is recognised
 
@@ -83,10 +84,10 @@ def check(
     castings = []
     for seen in watched:
         tracks = track_faces(seen, limits.same_cos)
-        castings.append(cast_shot(tracks, vectors, len(seen.indices), same_cos=limits.same_cos, all_expected=all_expected))
-    likenesses = tuple(
-        measure(castings, index, known, all_expected=all_expected) for index, known in enumerate(people)
-    )
+        castings.append(
+            cast_shot(tracks, vectors, len(seen.indices), same_cos=limits.same_cos, all_expected=all_expected)
+        )
+    likenesses = tuple(measure(castings, index, known, all_expected=all_expected) for index, known in enumerate(people))
     return CheckResult(
         request=request,
         space=recogniser.space,

@@ -12,6 +12,7 @@ from torch import Tensor
 from .cast import KnownCharacter
 from .casting import CastShot
 from .copying import copy_rate
+from .matching import cosine
 from .tracking import Sighting, direction
 
 
@@ -104,9 +105,7 @@ class CharacterLikeness:
     def pairs(self) -> tuple[ShotPair, ...]:
         """Every two shots that it is in, by the directions of its faces there."""
         vectors = [(index, vector) for index, vector in enumerate(s.vector for s in self.shots) if vector is not None]
-        return tuple(
-            ShotPair((i, j), cosine(one, other)) for (i, one), (j, other) in combinations(vectors, 2)
-        )
+        return tuple(ShotPair((i, j), cosine(one, other)) for (i, one), (j, other) in combinations(vectors, 2))
 
     @property
     def centroid_mean(self) -> float | None:
@@ -162,13 +161,10 @@ def measure(
         cosines = [None if seen is None or known is None else cosine(seen.vector, known.vector) for seen in sightings]
         likenesses.append(ShotLikeness(tuple(sightings), tuple(cosines)))
     faces = [sighting.vector for sightings in shots for sighting in sightings if sighting is not None]
-    copying = copy_rate([(cosine(face, known.photo), cosine(face, known.mirrored)) for face in faces]) if known else None
+    copying = (
+        copy_rate([(cosine(face, known.photo), cosine(face, known.mirrored)) for face in faces]) if known else None
+    )
     return CharacterLikeness(tuple(likenesses), tuple(counted), copying)
-
-
-def cosine(one: Tensor, other: Tensor) -> float:
-    """Of two unit vectors d, in fp64."""
-    return float(one.double() @ other.double())
 
 
 def mean_of(values: Sequence[float]) -> float | None:

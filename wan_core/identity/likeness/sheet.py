@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...media.chart import PALETTE
-from ...media.sheet import Cell, contact_sheet
+from ...media.sheet import CELL_PX, Cell, contact_sheet
 from ..draw import draw_faces
 from ..faces import Face
+from ..images import resize
 from .cast import KnownCharacter
 from .measures import CharacterLikeness
 from .shots import frames_of
@@ -61,17 +62,15 @@ def draw_sheet(
 def _exhibits(likeness: CharacterLikeness, *, with_character: bool) -> list[Exhibit]:
     """The best face, the worst, no two of them close to each other, and the middle of the frames without a face."""
     cosines = [shot.cosines for shot in likeness.shots] if with_character else likeness.to_own_mean
-    every = [(shot, position, cos) for shot, row in enumerate(cosines) for position, cos in enumerate(row)]
-    faces = sorted(
-        (Exhibit("least alike", *place, cos) for *place, cos in every if cos is not None), key=lambda one: one.cosine
-    )
+    every = [(cos, shot, position) for shot, row in enumerate(cosines) for position, cos in enumerate(row)]
+    faces = sorted((cos, shot, position) for cos, shot, position in every if cos is not None)
     chosen: list[Exhibit] = []
-    for one in faces[:-1]:
-        apart = len(cosines[one.shot]) / (2 * WORST_SHOWN)
-        if all(one.shot != other.shot or abs(one.position - other.position) >= apart for other in chosen):
-            chosen.append(one)
-    lost = [Exhibit("no face of it", *place) for *place, cos in every if cos is None and likeness.counted[place[0]]]
-    best = [replace(one, words="most alike") for one in faces[-1:]]
+    for cos, shot, position in faces[:-1]:
+        apart = len(cosines[shot]) / (2 * WORST_SHOWN)
+        if all(shot != other.shot or abs(position - other.position) >= apart for other in chosen):
+            chosen.append(Exhibit("least alike", shot, position, cos))
+    best = [Exhibit("most alike", shot, position, cos) for cos, shot, position in faces[-1:]]
+    lost = [Exhibit("no face of it", *place) for cos, *place in every if cos is None and likeness.counted[place[0]]]
     return [*best, *chosen[:WORST_SHOWN], *lost[len(lost) // 2 :][:1]]
 
 
@@ -86,12 +85,16 @@ def _read(watched: Sequence[WatchedShot], exhibits: Sequence[Exhibit]) -> dict[t
 
 
 def _cut_out(picture: Tensor, face: Face) -> Tensor:
-    """A square around a face, black where it leaves the picture, with the face's box and points."""
-    left, top, right, bottom = face.box
-    side_px = round(AROUND * max(right - left, bottom - top))
-    x, y = round(face.centre.real) - side_px // 2, round(face.centre.imag) - side_px // 2
+    """A square around a face with its box and points, black where it leaves the picture."""
     height_px, width_px, _ = picture.shape
-    drawn = draw_faces(picture, [face], selected=0)
-    spare = (-x, x + side_px - width_px, -y, y + side_px - height_px)
-    padded = functional.pad(drawn, (0, 0, *(max(px, 0) for px in spare)))
-    return padded[max(y, 0) :][:side_px, max(x, 0) :][:, :side_px]
+    left, top, right, bottom = face.box
+    side_px = max(min(round(AROUND * max(right - left, bottom - top)), 2 * max(height_px, width_px)), 1)
+    x = min(max(round(face.centre.real), 0), width_px - 1) - side_px // 2
+    y = min(max(round(face.centre.imag), 0), height_px - 1) - side_px // 2
+    spare = (-x, x + side_px - width_px, -y, y + side_px - height_px)  # left, right, above, below
+    padded = functional.pad(picture, (0, 0, *(max(px, 0) for px in spare)))
+    shown = resize(padded[max(y, 0) :][:side_px, max(x, 0) :][:, :side_px], [CELL_PX, CELL_PX])
+    scale, corner = CELL_PX / side_px, complex(x, y)
+    box = ((left - x) * scale, (top - y) * scale, (right - x) * scale, (bottom - y) * scale)
+    moved = replace(face, box=box, points=tuple((point - corner) * scale for point in face.points))
+    return draw_faces(shown, [moved], selected=0)

@@ -162,7 +162,9 @@ def measure(
         likenesses.append(ShotLikeness(tuple(sightings), tuple(cosines)))
     faces = [sighting.vector for sightings in shots for sighting in sightings if sighting is not None]
     copying = (
-        copy_rate([(cosine(face, known.photo), cosine(face, known.mirrored)) for face in faces]) if known else None
+        copy_rate([(cosine(face, known.references[0]), cosine(face, known.mirrored)) for face in faces])
+        if known
+        else None
     )
     return CharacterLikeness(tuple(likenesses), tuple(counted), copying)
 

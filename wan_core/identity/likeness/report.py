@@ -25,14 +25,14 @@ def describe(result: CheckResult) -> str:
         verdict(result),
         *(f"failed: {failure.text}" for failure in result.failures),
         f"scorer: {printable(space.name)} ({space.family}), sha256 {space.sha256[:12]}; "
-        f"faces: {printable(result.request.detector)}",
+        f"faces: {printable(result.detector)}",
         *_sampling_lines(result),
-        f"wanted: likeness {limits.same_cos:.2f} in every clip, {limits.cross_cos:.2f} between any two, "
-        f"a face in {limits.found_rate:.0%} of the frames",
+        f"wanted: likeness {limits.min_likeness:.2f} in every clip, {limits.min_cross_clip:.2f} between any two, "
+        f"a face in {limits.min_face_found:.0%} of the frames",
     ]
     for index, likeness in enumerate(result.likenesses):
         lines.extend(_character_lines(name_of(index, result.cast), likeness, compared=bool(result.cast)))
-    return "\n".join([*lines, *note_lines(result.notes)])
+    return "\n".join([*lines, *_reading_lines(result), *note_lines(result.notes)])
 
 
 def verdict(result: CheckResult) -> str:
@@ -49,6 +49,13 @@ def _sampling_lines(result: CheckResult) -> Iterator[str]:
         faces = sum(bool(sightings) for sightings in seen.sightings)
         looked = len(seen.indices)
         yield f"clip {number}: {looked} of {seen.shot.frames} frames looked at, faces in {faces} of them"
+
+
+def _reading_lines(result: CheckResult) -> Iterator[str]:
+    """The numbers of a published protocol as its script gives them, ours beside each, and by what rules."""
+    for reading in result.readings:
+        yield f"{reading.name}: {reading.score.published:.4f}, corrected {_number(reading.score.corrected)}"
+    yield from (f"protocol: {printable(text)}" for text in dict.fromkeys(one.score.protocol for one in result.readings))
 
 
 def _character_lines(name: str, likeness: CharacterLikeness, *, compared: bool) -> Iterator[str]:
@@ -96,7 +103,7 @@ def plot(result: CheckResult) -> Tensor:
         for index, likeness in enumerate(result.likenesses)
     ]
     if result.cast:
-        limit = result.request.limits.same_cos
+        limit = result.request.limits.min_likeness
         curves.append(Curve(f"wanted {limit:.2f}", [places[0], places[-1]], [limit, limit]))
     starts = [1 + sum(sizes[:number]) for number in range(len(sizes))]
     return line_chart(
@@ -116,4 +123,4 @@ def _cosines(likeness: CharacterLikeness, *, compared: bool) -> Sequence[float]:
 
 def sheet(result: CheckResult) -> Tensor:
     """The reference, the best, the worst and the lost faces of each character: 1 h w 3 in [0, 1]."""
-    return draw_sheet(result.likenesses, result.watched, result.cast, result.request.limits.same_cos)
+    return draw_sheet(result.likenesses, result.watched, result.cast, result.request.limits.min_likeness)

@@ -23,7 +23,7 @@ from .opens2v import EmbeddedFace, FaceVectors
 from .published import Instruments, PublishedScore
 from .shots import frames_of
 from .tracking import WatchedShot
-from .vistory import PUBLISHED, CastMember, StoryShot, score_story
+from .vistory import PUBLISHED, CastMember, CharacterScore, StoryScore, StoryShot, score_story
 
 MODES = ("plain", "opens2v", "vistory")
 FRAMES, MOST_FRAMES = 81, 1000  # of a shot that are looked at: as a rule, and at most
@@ -127,18 +127,17 @@ class ViStory:
         ]
         instruments = instruments_of(scene.detector, scene.scorer.space)
         story = score_story(cast, shots, instruments)
-        scored = {f"character {number}": one for number, one in enumerate(story.characters, start=1)}
-        rows = [
-            (name, score)
+        scored: dict[str, CharacterScore | StoryScore] = {
+            f"character {number}": one for number, one in enumerate(story.characters, start=1)
+        }
+        numbers = [
+            (f"{what} of {who}", score)
             for who, one in (*scored.items(), ("the story", story))
-            for name, score in (
-                (f"cross of {who}", one.cross),
-                (f"self of {who}", one.own),
-                (f"CopyRate of {who}", one.copying),
-            )
+            for what, score in (("cross", one.cross), ("self", one.own), ("CopyRate", one.copying))
             if score
         ]
-        return tuple(Reading(*row, instruments == PUBLISHED) for row in (*rows, ("OCCM of the story", story.occm)))
+        numbers.append(("OCCM of the story", story.occm))
+        return tuple(Reading(name, score, instruments == PUBLISHED) for name, score in numbers)
 
 
 CheckMode = Plain | OpenS2V | ViStory

@@ -104,7 +104,12 @@ def wrong_values(slot: Slot) -> Iterator[tuple[Any, str]]:
 
 def with_link(graph: Graph, build: Build, slots: Iterable[Slot], slot: Slot, value: Any) -> list[Any]:
     """The recipe with a value of any kind at an input; if it belongs to a choice, that is made."""
-    beside = {one.name: one.about["default"] for one in slots if one.choice == slot.choice and "default" in one.about}
+    values = {
+        one.name: one.about.get("default", *one.about.get("options", [])[:1])
+        for one in slots
+        if one.choice == slot.choice
+    }
+    beside = {name: value for name, value in values.items() if value is not None}
     choice = beside | dict([slot.choice]) if slot.choice else {}
     name = "of_model" if build is lock and slot.name == "model" else slot.name
     return build(graph, **choice | {name: graph.make(value=value)})

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.unit.identity.some_inputs import at_degrees, face_at
 from wan_core.identity.faces import Face
-from wan_core.identity.likeness.tracking import Sighting, WatchedShot
 from wan_core.identity.likeness.shots import checked_shot
+from wan_core.identity.likeness.tracking import Sighting, WatchedShot
 from wan_core.identity.recogniser import Recogniser
 from wan_core.identity.record import Attributes, Identity, Space
 from wan_core.identity.sources import Detector

@@ -214,18 +214,8 @@ SIZES = [
         Row(identity_check, "clips.clip_1", {"tensor": shape, "fill": "unit"}, found, wanted)
         for shape, found, wanted in (
             ([112, 112, 3], "a tensor of shape (112, 112, 3)", "images as frames, height, width, channels, or a VIDEO"),
-            ([0, 112, 112, 3], "no frame", "at least one"),
             ([1, 112, 64, 3], "64 x 112 px", "a square crop that is aligned to the ArcFace template"),
-            ([1, 20, 20, 3], "a face of 20 px", "24 px or more, better 112"),
-            ([1, 112, 112, 2], "2 channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels"),
         )
-    ),
-    Row(
-        identity_check,
-        "clips.clip_1",
-        {"tensor": [1, 112, 112, 3], "fill": "nan"},
-        "NaN or infinite pixels",
-        "finite pixels",
     ),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
     Row(lock, "adapter", TOO_WIDE, "an adapter for a model of width 192", "one for this model's width 96"),

@@ -92,18 +92,23 @@ def check(
     """How alike the faces in the shots are to the characters and to each other; raises InputError for unusable input.
 
     ``scorer`` is entered for as long as faces are recognised, and with it ``chip_scorer``, which FaceSim-Cur is
-    measured with; None: the same. ``progress`` takes the number of frames and gives what is told how many are done.
+    measured with; None: the same. ``progress`` takes the number of looks at frames and gives what is told how
+    many are done.
     """
     same_cos, all_expected = request.limits.min_likeness, request.all_expected or not request.identities
     samples = [request.mode.sample(shot.frames) for shot in request.shots]
-    on_done, steps = progress(sum(map(len, samples))), count(1)
+    on_done, steps = progress(request.mode.passes * sum(map(len, samples))), count(1)
+
+    def on_frame() -> None:
+        on_done(next(steps))
+
     with scorer as recogniser, chip_scorer or nullcontext(recogniser) as chip_recogniser:
         cast = know_cast(request.identities, recogniser)
         watched = tuple(
-            watch(shot, indices, detector.detect, recogniser, lambda: on_done(next(steps)))
+            watch(shot, indices, detector.detect, recogniser, on_frame)
             for shot, indices in zip(request.shots, samples, strict=True)
         )
-        readings = request.mode.read(Scene(watched, cast, detector, recogniser, chip_recogniser))
+        readings = request.mode.read(Scene(watched, cast, detector, recogniser, chip_recogniser, on_frame))
     people = cast or (None,)
     castings = tuple(cast_shot(seen, people, same_cos=same_cos, all_expected=all_expected) for seen in watched)
     likenesses = tuple(measure(castings, index, known, all_expected=all_expected) for index, known in enumerate(people))

@@ -209,6 +209,7 @@ def test_the_report_says_every_number_and_what_there_is_no_data_for() -> None:
         "clip 1: 8 of 8 frames looked at, faces in 4 of them",
         "character 1: likeness mean 0.647, minimum 0.000, strict mean (no face counts 0) 0.485; "
         "face in 12 of 16 frames",
+        "  clip 1 by frame: 1: 1.000, 2: 1.000, 3: 1.000, 4: 1.000, 5: -, 6: -, 7: -, 8: -",
         "  mean of each clip: 1: 1.000, 2: 0.940, 3: 0.000; from clip to clip -0.5000 a clip (n=3)",
         "note: the faces of character 1 may be its reference photo pasted in: CopyRate 0.50, "
         "where 0.50 is a face of its own",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -47,12 +47,14 @@ class Scene:
     detector: Detector
     scorer: Recogniser
     chip_scorer: Recogniser  # FaceSim-Cur's
+    on_frame: Callable[[], None]  # is called after each frame that a protocol looks at itself
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
     """Our own measures alone."""
 
+    passes: ClassVar[int] = 1  # times that a frame is looked at
     frames: int = FRAMES  # of each shot that are looked at, evenly, at most
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class Plain:
 class OpenS2V:
     """FaceSim of OpenS2V-Eval beside our own measures."""
 
+    passes: ClassVar[int] = 2  # once by its own rules
     photo: Tensor | None = field(default=None, repr=False)  # b h w c; None: the portrait of the first character
 
     def sample(self, count: int) -> tuple[int, ...]:
@@ -90,7 +93,10 @@ class OpenS2V:
         arc, cur = (instruments_of(scene.detector, one.space) for one in (scene.scorer, scene.chip_scorer))
         sims = []
         for seen in scene.watched:
-            faces = {index: _face_vectors(picture, scene) for index, picture in frames_of(seen.shot, seen.indices)}
+            faces = {}
+            for index, picture in frames_of(seen.shot, seen.indices):
+                faces[index] = _face_vectors(picture, scene)
+                scene.on_frame()
             frames = [faces[index] for index in opens2v.frame_indices(seen.shot.frames)]
             sims.append(opens2v.face_sim(photo, frames, arc, cur))
         numbered = [(f"clip {number}", sim.arc, sim.cur) for number, sim in enumerate(sims, start=1)]
@@ -106,6 +112,8 @@ class OpenS2V:
 @dataclass(frozen=True, slots=True)
 class ViStory:
     """CIDS of ViStoryBench beside our own measures: of each shot the frame in the middle is its picture."""
+
+    passes: ClassVar[int] = 1
 
     def sample(self, count: int) -> tuple[int, ...]:
         """The frame of a shot of ``count`` that is looked at."""

@@ -32,6 +32,7 @@ def describe(result: CheckResult) -> str:
     ]
     for index, likeness in enumerate(result.likenesses):
         lines.extend(_character_lines(name_of(index, result.cast), likeness))
+        lines.extend(_frame_lines(result, likeness))
     return "\n".join([*lines, *_reading_lines(result), *note_lines(result.notes)])
 
 
@@ -81,6 +82,14 @@ def _character_lines(name: str, likeness: CharacterLikeness) -> Iterator[str]:
     )
     gaps = ", ".join(f"{gap}: {mean:.3f} (n={count})" for gap, (mean, count) in likeness.gap_means.items())
     yield f"  by distance in clips: {gaps}; with distance {_trend(likeness.gap_trend)}"
+
+
+def _frame_lines(result: CheckResult, likeness: CharacterLikeness) -> Iterator[str]:
+    """The cosine of every frame that was looked at, by its number in the clip, counted from 1."""
+    for number, (seen, cosines) in enumerate(zip(result.watched, likeness.shown_cosines, strict=True), start=1):
+        shown = ("-" if cosine is None else f"{cosine:.3f}" for cosine in cosines)
+        pairs = ", ".join(f"{index + 1}: {text}" for index, text in zip(seen.indices, shown, strict=True))
+        yield f"  clip {number} by frame: {pairs}"
 
 
 def _number(value: float | None) -> str:

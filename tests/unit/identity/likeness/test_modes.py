@@ -100,6 +100,27 @@ def test_a_protocol_goes_by_its_name_only_with_its_own_networks() -> None:
     assert instruments_of(detector, arc.space) != vistory.PUBLISHED
 
 
+def test_a_look_by_the_rules_of_a_protocol_is_counted_and_can_be_stopped() -> None:
+    """The clip has 3 frames; the fifth look is the second of FaceSim."""
+    shots = (checked_shot(film(*[[(60, 0)]] * 3), "clips.clip_1"),)
+    request = CheckRequest(shots, mode=OpenS2V(frame((60, 0))[None]))
+    told: list[int] = []
+
+    def progress(total: int) -> Any:
+        assert total == 6
+
+        def tell(done: int) -> None:
+            told.append(done)
+            if done == 5:
+                raise InterruptedError
+
+        return tell
+
+    with pytest.raises(InterruptedError):
+        check(request, detector=DETECTOR, scorer=scorer(), progress=progress)
+    assert told == [1, 2, 3, 4, 5]
+
+
 def test_plain_looks_at_evenly_spaced_frames_and_says_how_many() -> None:
     result = checked(film(*[[(60, 0)]] * 9), mode=Plain(3))
     assert result.watched[0].indices == (0, 4, 8)

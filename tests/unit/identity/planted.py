@@ -15,7 +15,6 @@ from wan_core.identity.likeness.shots import checked_shot
 from wan_core.identity.likeness.tracking import Sighting, WatchedShot
 from wan_core.identity.recogniser import Recogniser
 from wan_core.identity.record import Attributes, Identity, Space
-from wan_core.identity.sources import Detector
 
 SPACE, OTHER_SPACE = Space("planted.bin", "ab" * 32, "planted"), Space("another.bin", "cd" * 32, "planted")
 HEIGHT_PX, WIDTH_PX, FACE_PX = 120, 240, 48
@@ -72,7 +71,6 @@ def vector_of(crop: Tensor) -> Tensor:
     return 3 * direction_at(crop[30:80, 30:80, 1].mean().item() * FULL_TURN_DEG)
 
 
-DETECTOR = Detector("planted detector", find)
 RECOGNISER = Recogniser(vector_of, SPACE, "planted")
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from tests.unit.identity.planted import (
-    DETECTOR,
     OTHER_SPACE,
     SPACE,
     Person,
     cos_deg,
     direction_at,
     film,
+    find,
     identity_at,
     scorer,
     vector_of,
@@ -42,11 +42,11 @@ def crossing(one: float, other: float, frames: int = 16) -> list[list[Person]]:
 
 def request(*clips: list[Any], cast: tuple[float, ...] = (10.0,), **changes: Any) -> CheckRequest:
     shots = tuple(checked_shot(film(*clip), f"clips.clip_{number}") for number, clip in enumerate(clips, start=1))
-    return CheckRequest(shots, tuple(map(identity_at, cast)), **changes)
+    return CheckRequest(shots, tuple(map(identity_at, cast)), detector="planted detector", **changes)
 
 
 def checked(*clips: list[Any], **changes: Any) -> CheckResult:
-    return check(request(*clips, **changes), detector=DETECTOR, scorer=scorer())
+    return check(request(*clips, **changes), find_faces=find, scorer=scorer())
 
 
 def test_one_person_in_three_clips_is_kept() -> None:
@@ -136,7 +136,7 @@ def test_an_identity_of_the_scorer_brings_its_own_vectors_and_the_report_says_so
     shots = (checked_shot(film(*still((HERE, 50))), "clips.clip_1"),)
     own = identity_at(120.0, space=SPACE, z_degrees=50.0)
     wide = Recogniser(lambda crop: torch.nn.functional.pad(vector_of(crop), (0, 504)), SPACE, "planted")
-    result = check(CheckRequest(shots, (own,)), detector=DETECTOR, scorer=scorer(wide))
+    result = check(CheckRequest(shots, (own,), detector="planted"), find_faces=find, scorer=scorer(wide))
     assert result.mean == pytest.approx(1, abs=1e-4)
     assert result.notes[0].code == "same_recogniser"
 
@@ -145,7 +145,7 @@ def test_an_identity_of_another_space_is_compared_by_its_crops_alone() -> None:
     """Its own vectors have another width, and point elsewhere."""
     shots = (checked_shot(film(*still((HERE, 50))), "clips.clip_1"),)
     other = identity_at(40.0, 60.0, z_degrees=200.0)
-    result = check(CheckRequest(shots, (other,)), detector=DETECTOR, scorer=scorer())
+    result = check(CheckRequest(shots, (other,), detector="planted"), find_faces=find, scorer=scorer())
     torch.testing.assert_close(result.cast[0].vector, direction_at(50), atol=1e-4, rtol=0)
     assert result.mean == pytest.approx(1, abs=1e-4)
     assert (OTHER_SPACE.name in describe(result), result.notes) == (False, ())
@@ -157,7 +157,11 @@ def test_an_identity_without_faces_is_refused() -> None:
     whole = type(whole)(None, nothing, nothing, torch.zeros(0, 112, 112, 3), None, torch.zeros(512, 512, 3), (), None)
     found = "character 1 without an aligned face, made of a whole picture or without a recogniser"
     with refused("characters", found, "an identity with faces that a recogniser can compare"):
-        check(CheckRequest((checked_shot(film(()), "clips.clip_1"),), (whole,)), detector=DETECTOR, scorer=scorer())
+        check(
+            CheckRequest((checked_shot(film(()), "clips.clip_1"),), (whole,), detector="planted"),
+            find_faces=find,
+            scorer=scorer(),
+        )
 
 
 @pytest.mark.parametrize("name", ["min_likeness", "min_cross_clip", "min_face_found", "warn_copy_rate"])
@@ -178,7 +182,7 @@ def test_progress_counts_the_frames_that_are_looked_at() -> None:
         totals.append(total)
         return told.append
 
-    check(request(still((HERE, 0)), still(frames=3)), detector=DETECTOR, scorer=scorer(), progress=progress)
+    check(request(still((HERE, 0)), still(frames=3)), find_faces=find, scorer=scorer(), progress=progress)
     assert (totals, told) == ([7], list(range(1, 8)))
 
 
@@ -194,7 +198,7 @@ def test_an_interrupted_check_stops_at_that_frame() -> None:
             raise Stopped
 
     with pytest.raises(Stopped):
-        check(request(still((HERE, 0))), detector=DETECTOR, scorer=scorer(), progress=lambda total: interrupt)
+        check(request(still((HERE, 0))), find_faces=find, scorer=scorer(), progress=lambda total: interrupt)
     assert next(looked) == 3
 
 
@@ -223,7 +227,7 @@ def test_the_report_says_every_number_and_what_there_is_no_data_for() -> None:
 
 def test_the_report_of_a_hostile_file_name_is_plain_text() -> None:
     odd = Recogniser(vector_of, type(SPACE)("a\n\x1b[31m\u202e.bin", "ab" * 32, "c"), "d")
-    result = check(request(still((HERE, 0))), detector=DETECTOR, scorer=scorer(odd))
+    result = check(request(still((HERE, 0))), find_faces=find, scorer=scorer(odd))
     assert re.search(r"[^\n -~]", describe(result)) is None
     assert r"scorer: a\n\x1b[31m\u202e.bin (c)" in describe(result)
 

@@ -16,7 +16,7 @@ from ..faces import face_problem
 from ..images import as_bytes, read_pictures, sample_evenly
 from ..recogniser import Recogniser
 from ..record import Space
-from ..sources import Detector
+from ..sources import Detect
 from . import opens2v
 from .cast import KnownCharacter
 from .opens2v import EmbeddedFace, FaceVectors
@@ -44,7 +44,8 @@ class Scene:
 
     watched: Sequence[WatchedShot]
     cast: Sequence[KnownCharacter]
-    detector: Detector
+    detector: str  # what finds faces, in words
+    find_faces: Detect
     scorer: Recogniser
     chip_scorer: Recogniser  # FaceSim-Cur's
     on_frame: Callable[[], None]  # is called after each frame that a protocol looks at itself
@@ -160,11 +161,11 @@ def mode_of(choice: Mapping[str, Any]) -> CheckMode:
     return ViStory() if name == "vistory" else Plain(choice.get("frames", FRAMES))
 
 
-def instruments_of(detector: Detector, space: Space) -> Instruments:
+def instruments_of(detector: str, space: Space) -> Instruments:
     """What a score was measured with, in the words of the published protocols where it is theirs."""
     pack, _, file = space.name.rpartition("/")
     recogniser = file.rpartition(".")[0] or file
-    return Instruments(detector.label, (f"{recogniser} of {pack}" if pack else recogniser,))
+    return Instruments(detector, (f"{recogniser} of {pack}" if pack else recogniser,))
 
 
 def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
@@ -172,7 +173,7 @@ def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
 
     def detect(pixels: Tensor) -> list[EmbeddedFace]:
         seen = pixels.float() / 255  # h w 3
-        faces = [face for face in scene.detector.detect(seen) if face_problem(face) is None]
+        faces = [face for face in scene.find_faces(seen) if face_problem(face) is None]
         return [EmbeddedFace(face, scene.scorer.embed_face(align_face(seen, face.points).crop).cpu()) for face in faces]
 
     return opens2v.face_vectors(as_bytes(picture), detect, lambda chip: scene.chip_scorer.embed_face(chip).cpu())

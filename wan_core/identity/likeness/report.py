@@ -25,7 +25,7 @@ def describe(result: CheckResult) -> str:
         verdict(result),
         *(f"failed: {failure.text}" for failure in result.failures),
         f"scorer: {printable(space.name)} ({space.family}), sha256 {space.sha256[:12]}; "
-        f"faces: {printable(result.detector)}",
+        f"faces: {printable(result.request.detector)}",
         *_sampling_lines(result),
         f"wanted: likeness {limits.min_likeness:.2f} in every clip, {limits.min_cross_clip:.2f} between any two, "
         f"a face in {limits.min_face_found:.0%} of the frames",

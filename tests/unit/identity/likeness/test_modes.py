@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.identity.planted import DETECTOR, RECOGNISER, cos_deg, film, find, frame, identity_at, scorer
+from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer
 from tests.unit.identity.some_inputs import refused
 from wan_core.identity import CheckRequest, CheckResult, check
 from wan_core.identity.likeness import opens2v, vistory
@@ -15,7 +15,6 @@ from wan_core.identity.likeness.modes import OpenS2V, Plain, ViStory, instrument
 from wan_core.identity.likeness.shots import checked_shot
 from wan_core.identity.recogniser import Recogniser
 from wan_core.identity.record import Space
-from wan_core.identity.sources import Detector
 
 STEP = 2 * 360 / 255  # degrees, so that FaceSim's bytes hold each shade
 TURN = [(60.0, STEP * number) for number in range(40)]  # one face that turns
@@ -23,10 +22,9 @@ TURN = [(60.0, STEP * number) for number in range(40)]  # one face that turns
 
 def checked(*clips: torch.Tensor, cast: tuple[float, ...] = (0.0,), **changes: Any) -> CheckResult:
     shots = tuple(checked_shot(clip, f"clips.clip_{number}") for number, clip in enumerate(clips, start=1))
-    parts = {"detector": DETECTOR, "scorer": scorer()} | {
-        k: changes.pop(k) for k in ("detector", "scorer") if k in changes
-    }
-    return check(CheckRequest(shots, tuple(map(identity_at, cast)), **changes), **parts)
+    used = changes.pop("scorer", None) or scorer()
+    asked = {"detector": "planted detector"} | changes
+    return check(CheckRequest(shots, tuple(map(identity_at, cast)), **asked), find_faces=find, scorer=used)
 
 
 def readings(result: CheckResult) -> dict[str, tuple[float, float | None]]:
@@ -53,8 +51,8 @@ def test_facesim_cur_is_measured_with_its_own_recogniser() -> None:
     """Which takes everybody for one person here."""
     alike = Recogniser(lambda chip: torch.ones(3), Space("alike", "0" * 64, "a"), "b")
     shots = (checked_shot(film([(60, 0)], [(60, STEP * 32)]), "clips.clip_1"),)
-    request = CheckRequest(shots, (identity_at(0.0),), mode=OpenS2V(frame((60, 0))[None]))
-    result = check(request, detector=DETECTOR, scorer=scorer(), chip_scorer=scorer(alike))
+    request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=OpenS2V(frame((60, 0))[None]))
+    result = check(request, find_faces=find, scorer=scorer(), chip_scorer=scorer(alike))
     found = readings(result)
     assert found["FaceSim-Cur of clip 1"][0] == pytest.approx(1)
     assert found["FaceSim-Arc of clip 1"][0] == pytest.approx(31 / 32, abs=1e-3)  # the last of the 32 is at 90 degrees
@@ -86,7 +84,7 @@ def test_a_protocol_goes_by_its_name_only_with_its_own_networks() -> None:
     ours = checked(film([(60, 0)]), mode=OpenS2V(frame((60, 0))[None]))
     assert {one.is_published for one in ours.readings} == {False}
     assert ours.notes[-1].code == "other_networks"
-    detector = Detector("insightface buffalo_l, det_size 320, det_thresh 0.5", find)
+    detector = "insightface buffalo_l, det_size 320, det_thresh 0.5"
     arc = Recogniser(RECOGNISER.embed_face, Space("buffalo_l/w600k_r50.onnx", "0" * 64, "iResNet"), "c")
     theirs = checked(film([(60, 0)]), mode=OpenS2V(frame((60, 0))[None]), detector=detector, scorer=scorer(arc))
     assert {one.name: one.is_published for one in theirs.readings if "clip 1" in one.name} == {
@@ -103,7 +101,7 @@ def test_a_protocol_goes_by_its_name_only_with_its_own_networks() -> None:
 def test_a_look_by_the_rules_of_a_protocol_is_counted_and_can_be_stopped() -> None:
     """The clip has 3 frames; the fifth look is the second of FaceSim."""
     shots = (checked_shot(film(*[[(60, 0)]] * 3), "clips.clip_1"),)
-    request = CheckRequest(shots, mode=OpenS2V(frame((60, 0))[None]))
+    request = CheckRequest(shots, detector="planted", mode=OpenS2V(frame((60, 0))[None]))
     told: list[int] = []
 
     def progress(total: int) -> Any:
@@ -117,7 +115,7 @@ def test_a_look_by_the_rules_of_a_protocol_is_counted_and_can_be_stopped() -> No
         return tell
 
     with pytest.raises(InterruptedError):
-        check(request, detector=DETECTOR, scorer=scorer(), progress=progress)
+        check(request, find_faces=find, scorer=scorer(), progress=progress)
     assert told == [1, 2, 3, 4, 5]
 
 

@@ -200,15 +200,16 @@ class Library:
         with self._changing("character"):
             old, content = self._current(character_id, revision)
             card = _changed(old.card, name=name, notes=notes, tags=tags, consent=consent)
-            self._require_free(card.name, character_id=character_id)
+            if name is not None:
+                self._require_free(card.name, character_id=character_id)
             self._write(replace(old, card=card), in_place_of=content)
             return self._entry(character_id)
 
     def delete(self, character_id: str) -> None:
         """Removes a character, also a damaged one, and every file beside it; raises InputError."""
-        path = self._path(character_id)
-        beside = [backup_path(path, version) for version in range(FORMAT_VERSION)]
         with self._changing("character"):
+            path = self._path(character_id)
+            beside = [backup_path(path, version) for version in range(FORMAT_VERSION)]
             if not os.path.lexists(path):
                 raise unknown_character("character")
             for one in (*beside, path):

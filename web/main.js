@@ -1,12 +1,13 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
+import { make } from "./dom.mjs";
 import { sentenceOf, showToast } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
 import { endPreviewWithResult } from "./previews.mjs";
+import { addPicker } from "./widgets/picker.mjs";
+import { locale, readTranslations, translated } from "./words.mjs";
 
-const locale = () => app.extensionManager.setting.get("Comfy.Locale");
-let translations = {};
 let dropError = () => {};
 
 /** Shows what a node of ours said when it gave up, until the next run; the page itself says only that it did. */
@@ -34,11 +35,13 @@ app.registerExtension({
     async init() {
         api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
-        translations = await api.getCustomNodesI18n();
+        document.head.append(make("link", { rel: "stylesheet", href: new URL("cast.css", import.meta.url) }));
+        await readTranslations();
     },
     nodeCreated(node) {
         if (node.comfyClass === "WanCastDecodeToVideo") endPreviewWithResult(node, app.extensionManager);
+        if (node.comfyClass === "WanCastCharacterLoad") addPicker(node);
         const { category } = node.constructor.nodeData ?? {};
-        if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs?.[node.comfyClass]);
+        if (category?.startsWith("WanCast/")) labelValues(node, translated().nodeDefs?.[node.comfyClass]);
     },
 });

@@ -12,7 +12,7 @@ let pickers = 0;
 const folded = (text) => text.normalize("NFKC").toLocaleLowerCase();
 
 /** Whether a name or a tag of the entry holds every word of the query. */
-function isFound({ name, tags }, query) {
+export function isFound({ name, tags }, query) {
     const text = folded([name, ...tags].join("\n"));
     return folded(query)
         .split(/\s+/)

@@ -1,0 +1,76 @@
+import { app } from "/scripts/app.js";
+
+import { changeGraph } from "../panels/drop.mjs";
+import { say } from "../words.mjs";
+
+const SAVE = "WanCastCharacterSave";
+const GAP_PX = 60;
+const TOAST_MS = 6000;
+
+const nameOf = (save) => save.widgets.find(({ name }) => name === "name");
+
+/** The Save node that an encoder's identity leads to already. */
+function saveNodeOf(encoder) {
+    const targets = encoder.getOutputNodes(encoder.findOutputSlot("identity")) ?? [];
+    return targets.find(({ comfyClass }) => comfyClass === SAVE);
+}
+
+/** A new Save node right of an encoder, below whatever stands there, and linked to its identity. */
+function addSaveNode(encoder) {
+    const save = LiteGraph.createNode(SAVE);
+    save.pos = [encoder.pos[0] + encoder.size[0] + GAP_PX, encoder.pos[1]];
+    changeGraph((graph) => {
+        const inTheWay = (node) => node !== save && overlap(node.getBounding(), save.getBounding());
+        const stands = () => graph.nodes.find(inTheWay);
+        graph.add(save);
+        for (let node = stands(); node; node = stands()) {
+            const [, top, , height] = node.getBounding();
+            save.pos[1] = top + height + GAP_PX;
+        }
+        encoder.connect("identity", save, "identity");
+    });
+    return save;
+}
+
+function overlap([left, top, width, height], [otherLeft, otherTop, otherWidth, otherHeight]) {
+    const across = left < otherLeft + otherWidth && otherLeft < left + width;
+    return across && top < otherTop + otherHeight && otherTop < top + height;
+}
+
+/** Says what a Save node did when it has run next. */
+function announceNextRun(save) {
+    const { onExecuted } = save;
+    save.onExecuted = function (output) {
+        save.onExecuted = onExecuted;
+        onExecuted?.call(this, output);
+        const summary = say("{name} is in the cast", { name: nameOf(save).value });
+        app.extensionManager.toast.add({ severity: "success", summary, life: TOAST_MS });
+    };
+}
+
+/** Queues the part of the graph that a node needs, and nothing else. */
+function queueOnly(node) {
+    const { workflow } = app.extensionManager;
+    return app.queuePrompt(0, 1, [workflow.nodeLocatorIdToNodeExecutionId(workflow.nodeToNodeLocatorId(node))]);
+}
+
+async function saveAsCharacter(encoder) {
+    const known = saveNodeOf(encoder);
+    const name = await app.extensionManager.dialog.prompt({
+        title: say("Save as character"),
+        message: say("Name of the character"),
+        defaultValue: known ? nameOf(known).value : "",
+    });
+    if (!name?.trim()) return;
+    const save = known ?? addSaveNode(encoder);
+    nameOf(save).value = name.trim();
+    save.title = say("Save {name}", { name: name.trim() });
+    announceNextRun(save);
+    await queueOnly(save);
+}
+
+/** The entry of IdentityEncode's menu that keeps the person in the library. */
+export const saveAsCharacterItem = (encoder) => ({
+    content: say("Save as character"),
+    callback: () => saveAsCharacter(encoder),
+});

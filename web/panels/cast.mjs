@@ -1,13 +1,12 @@
 import { cardMaker } from "../cards.mjs";
 import { make } from "../dom.mjs";
 import { library, LibraryError } from "../library.mjs";
-import { isFound } from "../widgets/picker.mjs";
+import { isFound, placeAfter } from "../widgets/picker.mjs";
 import { say } from "../words.mjs";
 import { button, deleteButton, Details } from "./details.mjs";
 import { letDrag } from "./drop.mjs";
 import { takeFiles } from "./files.mjs";
 
-const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 const CLOSED = { role: "button", tabindex: "-1", "aria-expanded": "false" };
 const NOBODY = "Nobody is here yet. Choose Save as character in the menu of an Identity Encode node, or import a file.";
 const SENTENCES = {
@@ -119,7 +118,7 @@ class CastPanel {
     }
 
     #filter() {
-        for (const entry of this.#entries) this.#card(entry).hidden = !isFound(entry, this.search.value);
+        for (const entry of this.#entries) this.#card(entry).hidden = !isFound(entry, this.search.value.trim());
         if (this.#opened) this.#opened.element.hidden = this.#card(this.#opened.entry).hidden;
         const [shown, count] = [this.#shown().length, this.#entries.length];
         const text = count ? "{shown} of {count} characters" : NOBODY;
@@ -177,8 +176,7 @@ class CastPanel {
         const place = cards.indexOf(target);
         if (place < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
         const columns = getComputedStyle(this.list).gridTemplateColumns.split(" ").length;
-        const step = { ...STEPS, ArrowUp: -columns, ArrowDown: columns }[key];
-        if (step) cards[Math.min(Math.max(place + step, 0), cards.length - 1)].focus();
+        if (/^(Arrow|Home|End)/.test(key)) cards[placeAfter(key, place, columns, cards.length)].focus();
         else if (key === "Enter" || key === " ") this.#toggle(target);
         else return;
         event.preventDefault();

@@ -1,3 +1,4 @@
+import { consentBadge } from "../cards.mjs";
 import { make } from "../dom.mjs";
 import { library } from "../library.mjs";
 import { say } from "../words.mjs";
@@ -70,7 +71,7 @@ export class Details {
 
     constructor(entry, { attempt, close }) {
         this.entry = entry;
-        this.facts = make("p", { class: "wancast-facts" }, factsOf(entry));
+        this.facts = make("p", { class: "wancast-facts" });
         const form = make("form", { class: "wancast-form" });
         for (const [name, { label, tag, attributes }] of Object.entries(FIELDS)) {
             this.#controls[name] = make(tag, { name, dir: "auto", autocomplete: "off", ...attributes });
@@ -111,7 +112,7 @@ export class Details {
     /** Takes what the library says now; what has been typed since stays. */
     follow(entry) {
         this.entry = entry;
-        this.facts.textContent = factsOf(entry);
+        this.facts.replaceChildren(factsOf(entry), " ", consentBadge(entry.consent));
         for (const [name, text] of Object.entries(textsOf(entry))) {
             const control = this.#controls[name];
             const isTyped = this.isTyped([name]);

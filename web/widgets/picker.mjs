@@ -1,176 +1,236 @@
+import { app } from "/scripts/app.js";
+
 import { cardMaker } from "../cards.mjs";
 import { make } from "../dom.mjs";
 import { library } from "../library.mjs";
 import { say } from "../words.mjs";
 
-const HEIGHT_PX = 250; // the least that shows a row of cards and a half
-const NODE_SIZE_PX = [340, 480];
-const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
-const ROWS = { ArrowUp: -1, ArrowDown: 1 };
+const LEAST_HEIGHT_PX = 250; // a row of cards and a half, below the filter and above the status
+const NODE_SIZE_PX = [360, 520];
 let pickers = 0;
 
-const folded = (text) => text.normalize("NFKC").toLocaleLowerCase();
+const folded = (text) => text.normalize("NFKC").toLowerCase();
+const idOf = (reference) => reference.split("@")[0];
 
-/** Whether a name or a tag of the entry holds every word of the query. */
+/** Whether the name or a tag of the entry holds every word of the query. */
 export function isFound({ name, tags }, query) {
     const text = folded([name, ...tags].join("\n"));
-    return folded(query)
-        .split(/\s+/)
-        .every((word) => text.includes(word));
+    return folded(query).split(/\s+/).every((word) => text.includes(word));
 }
 
-/** The list of characters in a node: `chosen` tells the reference that the node has, `choose` gives it another one. */
-class Picker {
-    #entries = [];
-    #cards = new Map(); // by the entry as JSON: what has not changed keeps its card and its picture
-    #active = -1; // the place among the cards that are shown
-    #shown = [];
+/** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
+export function placeAfter(key, place, columns, count) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const last = count - 1;
+    const wanted = { Home: 0, End: last }[key] ?? place + steps[key];
+    if (wanted >= 0 && wanted <= last) return wanted;
+    const isAboveShortRow = key === "ArrowDown" && Math.floor(place / columns) < Math.floor(last / columns);
+    return isAboveShortRow ? last : place;
+}
 
-    constructor({ chosen, choose, signal }) {
-        Object.assign(this, { chosen, choose, signal });
-        this.makeCard = cardMaker(signal);
-        this.listId = `wancast-characters-${++pickers}`;
+/** The characters as a listbox with a filter: `chosen` tells which reference is picked, `choose` takes another one. */
+class Picker {
+    #listing = { characters: [], faults: [] };
+    #failure; // why there is no list
+    #options = new Map(); // an entry as JSON -> its option: what has not changed keeps its card and its picture
+    #shown = []; // the options that the filter lets through
+    #active = -1; // which of them the keys have reached
+    #opened = new AbortController();
+
+    constructor({ chosen, choose }) {
+        this.chosen = chosen;
+        this.choose = choose;
+        this.id = `wancast-picker-${++pickers}`;
+        const hint = say("Type to find a name or a tag");
         this.filter = make("input", {
             class: "wancast-filter",
-            type: "search",
+            type: "text",
             role: "combobox",
-            placeholder: say("Type to find a name or a tag"),
-            "aria-label": say("Type to find a name or a tag"),
+            placeholder: hint,
+            "aria-label": hint,
             "aria-expanded": "true",
-            "aria-controls": this.listId,
+            "aria-controls": this.id,
             "aria-autocomplete": "list",
         });
         this.list = make("div", {
-            id: this.listId,
+            id: this.id,
             class: "wancast-cards",
             role: "listbox",
             tabindex: "0",
             "aria-label": say("Characters"),
-            "data-capture-wheel": "true",
+            "data-capture-wheel": "true", // with the focus in it, Nodes 2.0 lets the wheel scroll the list
         });
         this.status = make("div", { class: "wancast-status", role: "status", "aria-live": "polite" });
         this.element = make("div", { class: "wancast-picker" }, this.filter, this.list, this.status);
-        this.filter.addEventListener("input", () => this.#show());
-        this.list.addEventListener("click", ({ target }) => this.#pick(this.#shown.indexOf(target.closest("[role=option]"))));
+        this.filter.addEventListener("input", () => this.#find());
+        this.list.addEventListener("focus", () => this.#activate(Math.max(0, this.#active)));
+        this.list.addEventListener("click", ({ target }) => this.#pick(target.closest("[role=option]")));
         this.element.addEventListener("keydown", (event) => this.#onKey(event));
-        library.addEventListener("changed", () => this.load(), { signal });
     }
 
-    /** Fetches the list and shows it. */
-    async load() {
-        try {
-            const { characters } = await library.list();
-            this.#entries = characters;
-            this.#fill();
-        } catch (error) {
-            this.#entries = [];
-            this.#fill();
-            this.#say("wancast-warns", say("The characters cannot be listed: {reason}", { reason: error.message }));
-        }
+    /** Fetches the characters, and again whenever there is something new, until `close`. */
+    open() {
+        this.#opened = new AbortController();
+        const { signal } = this.#opened;
+        const makeCard = cardMaker(signal);
+        const seen = new IntersectionObserver(() => this.mark());
+        seen.observe(this.element);
+        signal.addEventListener("abort", () => seen.disconnect());
+        library.addEventListener("changed", () => this.#fill(makeCard), { signal });
+        return this.#fill(makeCard);
     }
 
-    /** Marks what the node has now. */
+    close() {
+        this.#opened.abort();
+        this.#options.clear();
+    }
+
+    /** Shows which character is picked. */
     mark() {
-        const [id] = this.chosen().split("@");
-        for (const card of this.list.children) card.setAttribute("aria-selected", String(card.dataset.id === id));
+        const id = idOf(this.chosen());
+        for (const option of this.list.children) option.setAttribute("aria-selected", option.dataset.character === id);
+        this.#reveal(this.#shown[this.#active] ?? this.list.querySelector("[aria-selected=true]"));
         this.#report();
     }
 
-    #fill() {
-        const cards = new Map();
-        for (const entry of this.#entries) {
-            const key = JSON.stringify(entry);
-            cards.set(key, this.#cards.get(key) ?? this.#makeOption(entry));
-        }
-        this.#cards = cards;
-        this.list.replaceChildren(...cards.values());
-        this.#show();
+    async #fill(makeCard) {
+        this.#failure = undefined;
+        this.#listing = await library.list().catch((error) => {
+            this.#failure = error.message;
+            return { characters: [], faults: [] };
+        });
+        const known = this.#options;
+        const entries = this.#listing.characters.map((entry) => [JSON.stringify(entry), entry]);
+        this.#options = new Map(entries.map(([key, entry]) => [key, known.get(key) ?? this.#makeOption(entry, makeCard)]));
+        this.list.replaceChildren(...this.#options.values());
+        this.#find();
         this.mark();
     }
 
-    #makeOption(entry) {
-        const card = this.makeCard(entry);
-        card.id = `${this.listId}-${entry.id}`;
-        card.dataset.id = entry.id;
-        card.setAttribute("role", "option");
-        return card;
+    #makeOption(entry, makeCard) {
+        const option = makeCard(entry);
+        option.id = `${this.id}-${entry.id}`;
+        option.dataset.character = entry.id;
+        option.setAttribute("role", "option");
+        return option;
     }
 
-    #show() {
-        const cards = [...this.#cards.values()];
-        this.#entries.forEach((entry, i) => (cards[i].hidden = !isFound(entry, this.filter.value)));
-        this.#shown = cards.filter((card) => !card.hidden);
-        this.#activate(this.filter.value && this.#shown.length ? 0 : -1);
+    /** Shows what the filter lets through. */
+    #find() {
+        const query = this.filter.value.trim();
+        const options = [...this.#options.values()];
+        this.#listing.characters.forEach((entry, i) => options[i].toggleAttribute("hidden", !isFound(entry, query)));
+        this.#shown = options.filter(({ hidden }) => !hidden);
+        this.#activate(query ? 0 : -1);
         this.#report();
+    }
+
+    /** Leads the keys to a card. */
+    #activate(place) {
+        this.#active = place in this.#shown ? place : -1;
+        this.list.querySelector(".wancast-active")?.classList.remove("wancast-active");
+        const option = this.#shown[place];
+        option?.classList.add("wancast-active");
+        for (const element of [this.filter, this.list]) element.setAttribute("aria-activedescendant", option?.id ?? "");
+        this.#reveal(option);
+    }
+
+    /** Scrolls the list alone: scrollIntoView would move the canvas, too. */
+    #reveal(option) {
+        if (!option) return;
+        const bottom = option.offsetTop + option.offsetHeight;
+        this.list.scrollTop = Math.min(option.offsetTop, Math.max(this.list.scrollTop, bottom - this.list.clientHeight));
+    }
+
+    #pick(option) {
+        if (!option) return;
+        this.#activate(this.#shown.indexOf(option));
+        this.choose(this.#listing.characters.find(({ id }) => id === option.dataset.character).reference);
+        this.mark();
+    }
+
+    /** Keys work in the picker alone, as the canvas would delete and move nodes; commands with Ctrl stay the page's. */
+    #onKey(event) {
+        if (event.ctrlKey || event.metaKey || event.altKey) return;
+        event.stopPropagation();
+        if (event.isComposing) return;
+        if (this.#isDone(event.key, event.target === this.filter)) event.preventDefault();
+    }
+
+    #isDone(key, isTyping) {
+        if (key === "Enter" || (key === " " && !isTyping)) this.#pick(this.#shown[this.#active]);
+        else if (key === "Escape") this.#clear();
+        else if (isTyping && key === "ArrowDown") this.list.focus({ preventScroll: true });
+        else if (!isTyping && /^(Arrow|Home|End)/.test(key)) this.#move(key);
+        else if (!isTyping && (key.length === 1 || key === "Backspace")) return this.filter.focus({ preventScroll: true });
+        else return false;
+        return true;
+    }
+
+    #clear() {
+        this.filter.value = "";
+        this.#find();
+        this.filter.focus({ preventScroll: true });
+    }
+
+    #move(key) {
+        const [first] = this.#shown;
+        const columns = this.#shown.filter(({ offsetTop }) => offsetTop === first.offsetTop).length;
+        this.#activate(placeAfter(key, this.#active, columns, this.#shown.length));
     }
 
     #report() {
-        const count = this.#entries.length;
-        const [id, pinned] = this.chosen().split("@");
-        const entry = this.#entries.find((one) => one.id === id);
-        if (id && !entry) return this.#say("wancast-warns", say("The character that this node asks for is not in this library."));
-        if (!count) return this.#say("", say("No characters yet: WanCast Character Save fills this list."));
-        if (entry && pinned && entry.reference !== this.chosen())
-            return this.#say("wancast-warns", say("{name} has changed since it was picked.", { name: entry.name }));
-        this.#say("", say("{shown} of {count} characters", { shown: this.#shown.length, count }));
-    }
-
-    #say(kind, text) {
-        this.status.className = `wancast-status ${kind}`;
+        const [text, kind] = this.#statusText();
         this.status.textContent = text;
+        this.status.classList.toggle("wancast-warns", kind === "warning");
     }
 
-    #activate(place) {
-        for (const card of this.list.querySelectorAll(".wancast-active")) card.classList.remove("wancast-active");
-        this.#active = place;
-        const card = this.#shown[place];
-        for (const element of [this.filter, this.list]) {
-            if (card) element.setAttribute("aria-activedescendant", card.id);
-            else element.removeAttribute("aria-activedescendant");
-        }
-        card?.classList.add("wancast-active");
-        card?.scrollIntoView({ block: "nearest" });
-    }
-
-    #pick(place) {
-        const card = this.#shown[place];
-        if (!card) return;
-        this.#activate(place);
-        this.choose(this.#entries.find(({ id }) => id === card.dataset.id).reference);
-        this.mark();
-    }
-
-    /** What a key does; none of them reaches the canvas, where some would delete or move nodes. */
-    #onKey(event) {
-        if (event.ctrlKey || event.metaKey) return;
-        event.stopPropagation();
+    /** What the status says, and whether it is a warning. */
+    #statusText() {
+        const { characters, faults } = this.#listing;
+        const reference = this.chosen();
+        const picked = characters.find(({ id }) => id === idOf(reference));
+        if (this.#failure) return [say("The characters cannot be listed: {reason}", { reason: this.#failure }), "warning"];
+        if (reference && !picked) return [say("The character of this node is not in the library."), "warning"];
+        if (picked && reference.includes("@") && picked.reference !== reference)
+            return [say("{name} has changed since it was picked.", picked), "warning"];
+        if (faults.length) return [say("Damaged character files: {count}", { count: faults.length }), "warning"];
+        if (!characters.length) return [say("No characters yet: WanCast Character Save fills this list.")];
+        return [say("{shown} of {count} characters", { shown: this.#shown.length, count: characters.length })];
     }
 }
 
-/** Puts the list of characters into a Load node; what is picked is the value of its input `character`. */
+/** Calls `then` after what the owner has as `name`, which may be nothing. */
+function after(owner, name, then) {
+    const before = owner[name];
+    owner[name] = function (...given) {
+        const answer = before?.apply(this, given);
+        then();
+        return answer;
+    };
+}
+
+/** Puts a picker into a Load node. Its input `character` keeps the value, and is itself among the advanced inputs. */
 export function addPicker(node) {
     const reference = node.widgets.find(({ name }) => name === "character");
-    const ended = new AbortController();
-    const choose = (value) => {
-        reference.value = value;
-        reference.callback?.(value);
-    };
-    const picker = new Picker({ chosen: () => reference.value, choose, signal: ended.signal });
+    reference.advanced = reference.options.advanced = true;
+    const picker = new Picker({
+        chosen: () => reference.value,
+        choose(value) {
+            app.canvas.emitBeforeChange(); // one step of undo
+            reference.setValue(value, { node, canvas: app.canvas });
+            app.canvas.emitAfterChange();
+        },
+    });
     const widget = node.addDOMWidget("cast", "wancast.cast", picker.element, {
         serialize: false,
         hideOnZoom: false,
-        getMinHeight: () => HEIGHT_PX,
+        getMinHeight: () => LEAST_HEIGHT_PX,
     });
     widget.serialize = false;
     node.setSize(NODE_SIZE_PX.map((least, i) => Math.max(least, node.size[i])));
-    const { onConfigure, onRemoved } = node;
-    node.onConfigure = function (data) {
-        onConfigure?.call(this, data);
-        picker.mark();
-    };
-    node.onRemoved = function () {
-        onRemoved?.call(this);
-        ended.abort();
-    };
-    picker.load();
+    after(reference, "callback", () => picker.mark());
+    after(node, "onConfigure", () => picker.mark());
+    after(node, "onAdded", () => picker.open());
+    after(node, "onRemoved", () => picker.close());
 }

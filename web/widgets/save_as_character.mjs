@@ -20,21 +20,18 @@ function addSaveNode(encoder) {
     const save = LiteGraph.createNode(SAVE);
     save.pos = [encoder.pos[0] + encoder.size[0] + GAP_PX, encoder.pos[1]];
     changeGraph((graph) => {
-        const inTheWay = (node) => node !== save && overlap(node.getBounding(), save.getBounding());
-        const stands = () => graph.nodes.find(inTheWay);
+        const inTheWay = () => graph.nodes.find((node) => overlap(node, save));
+        for (let node = inTheWay(); node; node = inTheWay()) save.pos[1] = node.pos[1] + node.size[1] + GAP_PX;
         graph.add(save);
-        for (let node = stands(); node; node = stands()) {
-            const [, top, , height] = node.getBounding();
-            save.pos[1] = top + height + GAP_PX;
-        }
         encoder.connect("identity", save, "identity");
     });
     return save;
 }
 
-function overlap([left, top, width, height], [otherLeft, otherTop, otherWidth, otherHeight]) {
-    const across = left < otherLeft + otherWidth && otherLeft < left + width;
-    return across && top < otherTop + otherHeight && otherTop < top + height;
+/** Whether two nodes cover each other, title bars included. */
+function overlap({ pos: [left, top], size: [width, height] }, { pos: [x, y], size: [w, h] }) {
+    const title = LiteGraph.NODE_TITLE_HEIGHT;
+    return left < x + w && x < left + width && top - title < y + h && y - title < top + height;
 }
 
 /** Says what a Save node did when it has run next. */

@@ -16,10 +16,12 @@ from .host import devices, saving, voices
 from .host.hot_characters import HotCharacters
 from .host.library import Library
 from .host.made_files import MadeFiles
-from .types import NarratorVoice, WanIdentity, names_its_errors
+from .types import WanIdentity, names_its_errors
 
 IF_EXISTS = ("refuse", "replace")
 COMMA = re.compile("[,\uff0c\u3001]")  # of English and of Chinese
+
+NarratorVoice = io.Custom("NARRATOR_VOICE")  # of TTS Audio Suite
 
 made_files = MadeFiles()
 

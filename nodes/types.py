@@ -17,7 +17,6 @@ from .inputs import given_inputs, require_inputs
 WanIdentity = io.Custom("WAN_IDENTITY")  # wan_core.identity.record.Identity
 WanIdAdapter = io.Custom("WAN_ID_ADAPTER")  # wan_core.adapters.adapter.Adapter
 WanAudioFeatures = io.Custom("WAN_AUDIO_FEATURES")  # wan_core.audio.tracks.TrackSet
-NarratorVoice = io.Custom("NARRATOR_VOICE")  # of TTS Audio Suite; nodes.host.voices.NarratorVoice
 
 Execute = TypeVar("Execute", bound=Callable[..., io.NodeOutput])
 

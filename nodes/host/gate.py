@@ -29,7 +29,7 @@ SECURITY_HEADERS = {
 }
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request that gets no answer: an HTTP status, a word for programs and a sentence for the user."""
 
     def __init__(self, status: int, code: str, sentence: str) -> None:
@@ -75,33 +75,35 @@ class Gate:
             try:
                 self.require_own_page(request)
                 response = await answer(request, await read_body(request, body))
-            except Refusal as refusal:
+            except RefusedError as refusal:
                 response = refusal.response()
             except UserError as error:
                 status, code = next(errors[kind] for kind in type(error).__mro__ if kind in errors)
-                response = Refusal(status, code, str(error)).response()
+                response = RefusedError(status, code, str(error)).response()
             response.headers.update(SECURITY_HEADERS)
             return response
 
         return handle
 
     def require_own_page(self, request: web.Request) -> None:
-        """Raises Refusal unless the request has our header, a host name of this computer, and nothing beside."""
+        """Raises RefusedError unless the request has our header, a host name of this computer, and nothing beside."""
         if request.headers.getall(HEADER, []) != [HEADER_VALUE]:
-            raise Refusal(403, "header", f"Only the page of WanCast may ask this; it sends {HEADER}: {HEADER_VALUE}.")
+            raise RefusedError(
+                403, "header", f"Only the page of WanCast may ask this; it sends {HEADER}: {HEADER_VALUE}."
+            )
         hosts = request.headers.getall(hdrs.HOST, [])
         if len(hosts) != 1 or not self.is_own_host(hosts[0]):
             called = quoted(hosts[0]) if hosts else "nothing"
-            raise Refusal(
+            raise RefusedError(
                 403,
                 "host",
                 f"The address in the browser calls this computer {called}, which is not its name. Use its IP address, "
                 f"or list the name in the environment variable {ALLOWED_HOSTS} before ComfyUI starts.",
             )
         if hdrs.CONTENT_TYPE in request.headers and request.content_type in FORM_TYPES:
-            raise Refusal(415, "content_type", f"A form is not taken here: found {quoted(request.content_type)}.")
+            raise RefusedError(415, "content_type", f"A form is not taken here: found {quoted(request.content_type)}.")
         if request.query_string:
-            raise Refusal(400, "field", f"Nothing is asked by a query here: found {quoted(request.query_string)}.")
+            raise RefusedError(400, "field", f"Nothing is asked by a query here: found {quoted(request.query_string)}.")
 
     def is_own_host(self, host: str) -> bool:
         """Whether a Host header means this computer: one of its names or an IP address, with or without a port."""
@@ -123,22 +125,22 @@ def is_address(text: str, *, version: int) -> bool:
 
 
 async def read_body(request: web.Request, body: BodyType | None) -> bytes:
-    """The body, counted as it comes; raises Refusal when it is not what the route takes."""
+    """The body, counted as it comes; raises RefusedError when it is not what the route takes."""
     if body is None:
         if request.body_exists:
-            raise Refusal(400, "body", "Nothing is sent along here, and this request has a body.")
+            raise RefusedError(400, "body", "Nothing is sent along here, and this request has a body.")
         return b""
     if hdrs.CONTENT_TYPE not in request.headers or request.content_type != body.content_type:
         found = quoted(request.headers.get(hdrs.CONTENT_TYPE))
-        raise Refusal(415, "content_type", f"The body is of type {found}; wanted {body.content_type}.")
+        raise RefusedError(415, "content_type", f"The body is of type {found}; wanted {body.content_type}.")
     if hdrs.CONTENT_ENCODING in request.headers:
-        raise Refusal(415, "content_type", "The body is compressed; send it as it is.")
+        raise RefusedError(415, "content_type", "The body is compressed; send it as it is.")
     content = bytearray()
     try:
         async for piece in request.content.iter_any():
             content += piece
             if len(content) > body.most_bytes:
-                raise Refusal(413, "size", f"The body has more than {body.most_bytes} bytes.")
+                raise RefusedError(413, "size", f"The body has more than {body.most_bytes} bytes.")
     except web.RequestPayloadError as error:
-        raise Refusal(400, "body", "The body breaks off, or is not sent as HTTP says.") from error
+        raise RefusedError(400, "body", "The body breaks off, or is not sent as HTTP says.") from error
     return bytes(content)

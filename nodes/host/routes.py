@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ...wan_core.errors import InputError, UserError, quoted
 from ...wan_core.identity.character import Consent, checked_day
 from ...wan_core.identity.character_file import MOST_FILE_BYTES
 from .frames import picture
-from .gate import BodyType, Gate, Refusal
+from .gate import BodyType, Gate, RefusedError
 from .hot_characters import HotCharacters
 from .library import Entry, Library
 from .library_errors import NameTaken, RevisionConflict, UnknownCharacter
@@ -35,14 +35,14 @@ CONSENT = {"by": str, "scope": str, "until": (str, type(None))}
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CharacterCall:
     """What the page sends to a route."""
 
     character_id: str  # as it stands in the address; empty where none does
     content: bytes  # the body
 
 
-Answer = Callable[[Library, Call], web.Response]
+Answer = Callable[[Library, CharacterCall], web.Response]
 
 
 def serve(library: Library, hot: HotCharacters) -> None:
@@ -62,7 +62,7 @@ def in_thread(answer: Answer, library: Library, loop: Any) -> Callable[[web.Requ
     """The answer from a thread beside the host's ``loop``, which must not wait for a disk."""
 
     async def run(request: web.Request, content: bytes) -> web.Response:
-        call = Call(request.match_info.get("id", ""), content)
+        call = CharacterCall(request.match_info.get("id", ""), content)
         return await loop.run_in_executor(None, answer, library, call)
 
     return run
@@ -71,13 +71,13 @@ def in_thread(answer: Answer, library: Library, loop: Any) -> Callable[[web.Requ
 # Answers
 
 
-def list_characters(library: Library, _: Call) -> web.Response:
+def list_characters(library: Library, _: CharacterCall) -> web.Response:
     listing = library.entries()
     faults = [{"id": fault.id, "message": fault.message} for fault in listing.faults]
     return web.json_response({"characters": list(map(entry_json, listing.entries)), "faults": faults})
 
 
-def draw_thumbnail(library: Library, call: Call) -> web.Response:
+def draw_thumbnail(library: Library, call: CharacterCall) -> web.Response:
     """The portrait, or the first aligned face where there is none, small and drawn anew."""
     identity = library.load(call.character_id, input_name="character").identity
     image, content = picture(identity.crops[0] if identity.portrait is None else identity.portrait), io.BytesIO()
@@ -86,18 +86,16 @@ def draw_thumbnail(library: Library, call: Call) -> web.Response:
     return web.Response(body=content.getvalue(), content_type="image/webp")
 
 
-def export_character(library: Library, call: Call) -> web.Response:
+def export_character(library: Library, call: CharacterCall) -> web.Response:
     return web.Response(body=library.export(call.character_id), content_type="application/octet-stream")
 
 
-def import_character(library: Library, call: Call) -> web.Response:
+def import_character(library: Library, call: CharacterCall) -> web.Response:
     return web.json_response(entry_json(library.import_file(call.content)))
 
 
-def edit_character(library: Library, call: Call) -> web.Response:
-    said = json_fields(call.content, CHANGES)
-    if "revision" not in said:
-        raise Refusal(400, "field", "A change says of which revision it is; there is no field 'revision'.")
+def edit_character(library: Library, call: CharacterCall) -> web.Response:
+    said = json_fields(call.content, CHANGES, needed=("revision",))
     entry = library.edit(
         call.character_id,
         said["revision"],
@@ -109,13 +107,13 @@ def edit_character(library: Library, call: Call) -> web.Response:
     return web.json_response(entry_json(entry))
 
 
-def delete_character(library: Library, call: Call) -> web.Response:
+def delete_character(library: Library, call: CharacterCall) -> web.Response:
     library.delete(call.character_id)
     return web.json_response({})
 
 
-def refuse_address(_: Library, call: Call) -> web.Response:
-    raise Refusal(404, "unknown", "WanCast has nothing at this address that is asked in this way.")
+def refuse_address(_: Library, call: CharacterCall) -> web.Response:
+    raise RefusedError(404, "unknown", "WanCast has nothing at this address that is asked in this way.")
 
 
 ROUTES: tuple[tuple[str, str, Answer, BodyType | None], ...] = (
@@ -153,29 +151,30 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def json_fields(content: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The object that a JSON text is; raises Refusal unless it has none but these fields, of their kinds."""
+def json_fields(content: bytes, fields: Mapping[str, Any], *, needed: Collection[str]) -> dict[str, Any]:
+    """The fields in a JSON text; raises RefusedError for another text, unknown fields, other kinds and missing ones."""
     try:
         said = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, "json", "The body is no JSON text in UTF-8.") from error
-    return checked_fields(said, fields)
+        raise RefusedError(400, "json", "The body is no JSON text in UTF-8.") from error
+    return checked_fields(said, fields, needed=needed)
 
 
-def checked_fields(said: object, fields: Mapping[str, Any]) -> dict[str, Any]:
+def checked_fields(said: object, fields: Mapping[str, Any], *, needed: Collection[str]) -> dict[str, Any]:
+    """The fields of an object; raises RefusedError for an unknown one, one of another kind, and a missing one."""
     if not isinstance(said, dict):
-        raise Refusal(400, "field", f"Wanted an object; found {quoted(said)}.")
+        raise RefusedError(400, "field", f"Wanted an object; found {quoted(said)}.")
     for name, value in said.items():
         if name not in fields:
-            raise Refusal(400, "field", f"There is no field {quoted(name)} here.")
+            raise RefusedError(400, "field", f"There is no field {quoted(name)} here.")
         if not isinstance(value, fields[name]) or isinstance(value, bool):
-            raise Refusal(400, "field", f"The field {quoted(name)} cannot be {quoted(value)}.")
+            raise RefusedError(400, "field", f"The field {quoted(name)} cannot be {quoted(value)}.")
+    if missing := sorted(set(needed) - said.keys()):
+        raise RefusedError(400, "field", f"The field {quoted(missing[0])} is missing.")
     return said
 
 
-def consent_of(said: dict[str, Any]) -> Consent:
+def consent_of(said: object) -> Consent:
     """The consent that a change records in place of the one before."""
-    given = checked_fields(said, CONSENT)
-    if missing := sorted(CONSENT.keys() - given.keys()):
-        raise Refusal(400, "field", f"A consent has the fields by, scope and until; {quoted(missing[0])} is not there.")
+    given = checked_fields(said, CONSENT, needed=CONSENT)
     return Consent(given["by"], given["scope"], checked_day(given["until"] or "", name="consent_until"))

@@ -64,9 +64,7 @@ def save(library: Library, request: SaveRequest) -> SaveResult:
 def merged(old: Character, request: SaveRequest) -> Character:
     """The old character with all that the request says."""
     card, asked = old.card, request.consent
-    consent = Consent(
-        asked.by or card.consent.by, asked.scope or card.consent.scope, asked.until or card.consent.until
-    )
+    consent = Consent(asked.by or card.consent.by, asked.scope or card.consent.scope, asked.until or card.consent.until)
     card = replace(card, notes=request.notes or card.notes, tags=request.tags or card.tags, consent=consent)
     return Character(card, request.identity, request.voice or old.voice)
 

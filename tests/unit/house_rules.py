@@ -24,10 +24,10 @@ TEST_LINES = 1.5  # per shipped line
 
 # What shipped code may import at all; the contracts of import-linter say which part of it may import what.
 STANDARD = """abc collections concurrent contextlib copy dataclasses datetime enum errno fcntl fractions functools
-hashlib importlib io itertools json logging math numbers os pickletools platform re shutil stat statistics threading
-time types typing unicodedata uuid weakref zipfile __future__"""
-OTHERS = """torch numpy einops av PIL filelock safetensors comfy comfy_api comfy_execution comfy_extras folder_paths
-latent_preview insightface librosa onnx onnxruntime"""
+hashlib importlib io ipaddress itertools json logging math numbers os pickletools platform re shutil stat statistics
+threading time types typing unicodedata uuid weakref zipfile __future__"""
+OTHERS = """torch numpy einops av PIL aiohttp filelock safetensors comfy comfy_api comfy_execution comfy_extras
+folder_paths latent_preview server insightface librosa onnx onnxruntime"""
 PACKAGES = {*STANDARD.split(), *OTHERS.split()}
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint", "open"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}

@@ -32,7 +32,7 @@ class HotCharacter:
 
     state: FileState
     character: Character
-    bytes: int
+    size_bytes: int
 
 
 class HotCharacters:
@@ -100,16 +100,16 @@ class HotCharacters:
 
     def _keep(self, character_id: str, state: FileState, character: Character) -> None:
         """Keeps a character in place of those that were used longest ago; one over the budget is not kept."""
-        size = sum(tensor.nbytes for tensor in character.tensors().values())
+        size_bytes = sum(tensor.nbytes for tensor in character.tensors().values())
         with self._lock:
             self._drop(character_id)
-            if size > self._budget_bytes:
+            if size_bytes > self._budget_bytes:
                 return
-            self._kept[character_id] = HotCharacter(state, character, size)
-            self._bytes += size
+            self._kept[character_id] = HotCharacter(state, character, size_bytes)
+            self._bytes += size_bytes
             while self._bytes > self._budget_bytes:
                 self._drop(next(iter(self._kept)))
 
     def _drop(self, character_id: str) -> None:
         kept = self._kept.pop(character_id, None)
-        self._bytes -= kept.bytes if kept else 0
+        self._bytes -= kept.size_bytes if kept else 0

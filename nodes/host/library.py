@@ -26,11 +26,11 @@ from ...wan_core.identity.character_file import (
     MOST_FILE_BYTES,
     CharacterHeader,
     format_version,
-    header_in,
     header_length,
     header_of,
     read_character,
     read_header,
+    version_of,
     write_character,
 )
 from ...wan_core.identity.character_json import CharacterFileError
@@ -56,6 +56,7 @@ REFERENCE = re.compile(r"([0-9a-f]{32})(?:@[0-9a-f]{12})?")
 LOCK_NAME = "library.lock"
 LOCK_WAIT_S = 30.0
 LOCK_POLL_S = 0.01
+NOT_RECORDED = Consent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class Library:
         *,
         notes: str = "",
         tags: tuple[str, ...] = (),
-        consent: Consent = Consent(),  # noqa: B008 - it is frozen
+        consent: Consent = NOT_RECORDED,
     ) -> Character:
         """Saves a new character; raises NameTaken, or InputError where nothing was saved."""
         now = datetime.now(timezone.utc).replace(microsecond=0)
@@ -179,10 +180,10 @@ class Library:
     ) -> Character:
         """Gives a character another identity; None leaves as it was. Raises RevisionConflict or InputError."""
         with self._changing("name"):
-            old = self._current(character_id, revision)
+            old, content = self._current(character_id, revision)
             card = _changed(old.card, notes=notes, tags=tags, consent=consent)
             character = Character(card, identity, old.voice if voice is None else voice)
-            self._write(character)
+            self._write(character, in_place_of=content)
         return character
 
     def edit(
@@ -197,10 +198,10 @@ class Library:
     ) -> Entry:
         """Changes what a person reads; None leaves as it was. Raises RevisionConflict, NameTaken or InputError."""
         with self._changing("character"):
-            old = self._current(character_id, revision)
+            old, content = self._current(character_id, revision)
             card = _changed(old.card, name=name, notes=notes, tags=tags, consent=consent)
             self._require_free(card.name, character_id=character_id)
-            self._write(replace(old, card=card))
+            self._write(replace(old, card=card), in_place_of=content)
             return self._entry(character_id)
 
     def delete(self, character_id: str) -> None:
@@ -252,8 +253,8 @@ class Library:
         """Reads no further than the header, but for version 0; raises CharacterFileError or OSError."""
         with opened(self._path(character_id)) as (file, state):
             length_field = file.read(LENGTH_BYTES)
-            header = file.read(header_length(length_field, state.bytes))
-            if format_version(header, state.bytes) == FORMAT_VERSION:
+            header = file.read(header_length(length_field, state.size_bytes))
+            if format_version(header, state.size_bytes) == FORMAT_VERSION:
                 return _entry_of(read_header(header, character_id), state)
             content = length_field + header + file.read(MOST_FILE_BYTES)
             return _entry_of(header_of(read_character(content, character_id)), state)
@@ -262,8 +263,8 @@ class Library:
         with opened(self._path(character_id)) as (file, _):
             return file.read(MOST_FILE_BYTES + 1)
 
-    def _current(self, character_id: str, revision: int) -> Character:
-        """The character to change, after a backup of a file of an earlier version; raises RevisionConflict."""
+    def _current(self, character_id: str, revision: int) -> tuple[Character, bytes]:
+        """The character to change, and the bytes of its file; raises RevisionConflict for another revision."""
         content = self._content(character_id)
         character = read_character(content, character_id)
         if character.card.revision != revision:
@@ -273,11 +274,7 @@ class Library:
                 wanted=f"one of revision {character.card.revision}",
                 fix="Look at the character again: somebody changed it meanwhile.",
             )
-        version = format_version(header_in(content), len(content))
-        if version < FORMAT_VERSION:
-            path = backup_path(self._path(character_id), version)
-            replace_file(path, content, unfinished=path + UNFINISHED)
-        return character
+        return character, content
 
     def _require_free(self, name: str, *, character_id: str) -> None:
         """Raises NameTaken where another character has the name."""
@@ -286,7 +283,8 @@ class Library:
             found = f"{quoted(name)}, which another character has"
             raise NameTaken("name", found=found, wanted="a name of its own", fix="Choose another name.")
 
-    def _write(self, character: Character) -> None:
+    def _write(self, character: Character, *, in_place_of: bytes | None = None) -> None:
+        """Writes a character's file, after a backup where it takes the place of one of an earlier version."""
         try:
             content = write_character(character)
         except CharacterFileError as error:
@@ -294,6 +292,10 @@ class Library:
             fix = "Make the identity with IdentityEncode, and give a short voice."
             raise InputError("identity", found=found, wanted="one that can be read again", fix=fix) from error
         path = self._path(character.card.id)
+        version = version_of(in_place_of) if in_place_of else FORMAT_VERSION
+        if version < FORMAT_VERSION:
+            backup = backup_path(path, version)
+            replace_file(backup, in_place_of, unfinished=backup + UNFINISHED)
         replace_file(path, content, unfinished=path + UNFINISHED)
         self._tell(character.card.id)
 
@@ -329,7 +331,7 @@ def _entry_of(header: CharacterHeader, state: FileState) -> Entry:
         age_years=median_low(ages) if ages else None,
         references=len(header.attributes),
         has_voice=header.voice_rate_hz is not None,
-        bytes=state.bytes,
+        bytes=state.size_bytes,
     )
 
 

@@ -26,7 +26,7 @@ class FileState:
     """What changes when a file gets another content."""
 
     modified_ns: int
-    bytes: int
+    size_bytes: int
     inode: int
 
 

@@ -179,9 +179,9 @@ class Character:
 
     def __post_init__(self) -> None:
         identity = self.identity
-        count = len(identity.attributes)
-        if max(count, len(identity.embeddings)) > MOST_REFERENCES:
-            found, wanted = f"{count} references", f"at most {MOST_REFERENCES}"
+        count = max(len(identity.references), len(identity.embeddings))
+        if count > MOST_REFERENCES:
+            found, wanted = f"{count} vectors", f"at most {MOST_REFERENCES}"
             raise InputError("identity", found=found, wanted=wanted, fix="Encode fewer pictures.")
         for picture in (identity.crops, identity.reference_crop, identity.portrait):
             if picture is not None:

@@ -1,7 +1,7 @@
 """The bytes of a character's file: one safetensors file with its tensors as they are, and one JSON text as metadata.
 
-The metadata of version 1 are ``format_version`` and ``character``; the tensors, all fp32, are those of ``TENSORS`` that
-the character has. The id is not in the file: it is the file's name.
+The text of version 1 is ``_json_of`` a header; the tensors, all fp32, are those of ``TENSORS`` that the character has.
+The id is not in the file: it is the file's name.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from .character_json import (
 from .record import Attributes, Identity, Space
 
 FORMAT_VERSION = 1
-VERSION_KEY, CHARACTER_KEY = "format_version", "character"
+VERSION_KEY, CHARACTER_KEY = "format_version", "wancast_character"
 MOST_FILE_BYTES = 64 * 2**20
 MOST_HEADER_BYTES = 2**18  # the longest texts and the most references take half of it
 NEEDED_TENSORS = ("references", "embeddings", "crops")
 TENSORS = (*NEEDED_TENSORS, "z", "reference_crop", "portrait", "voice")
 CARD_PARTS = ("name", "notes", "tags", "consent", "created", "revision")
-PARTS = (*CARD_PARTS, "space", "attributes", "voice", "content_sha256", "tensors_sha256")
+PARTS = (VERSION_KEY, *CARD_PARTS, "space", "attributes", "voice", "content_sha256", "tensors_sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,14 @@ class CharacterHeader:
 
 def write_character(character: Character) -> bytes:
     """The bytes of a file of the present version; raises CharacterFileError for what could not be read again."""
-    tensors = {name: tensor.detach().cpu().clone() for name, tensor in character.tensors().items()}
     text = json.dumps(_json_of(header_of(character)), ensure_ascii=False)
-    content = save(tensors, {VERSION_KEY: str(FORMAT_VERSION), CHARACTER_KEY: text})
-    if len(content) > MOST_FILE_BYTES:
-        raise CharacterFileError(f"it has {len(content)} bytes, more than {MOST_FILE_BYTES}: shorten the voice")
     with faults_of_file():
         _header_of_json(text, character.card.id)
+    tensors = {
+        name: tensor.detach().cpu().clone() for name, tensor in character.tensors().items()
+    }  # none shares memory
+    content = save(tensors, {CHARACTER_KEY: text})
+    header_in(content)
     return content
 
 
@@ -111,6 +112,7 @@ def _sha256(tensors: Mapping[str, Tensor]) -> str:
 def _json_of(header: CharacterHeader) -> dict[str, object]:
     card, consent = header.card, header.card.consent
     return {
+        VERSION_KEY: FORMAT_VERSION,
         "name": card.name,
         "notes": card.notes,
         "tags": list(card.tags),
@@ -134,21 +136,24 @@ def format_version(header: bytes, file_bytes: int) -> int:
         require_bounded_safetensors(header, file_bytes)
     except WeightFileError as error:
         raise CharacterFileError(str(error)) from None
-    said = _metadata(header).get(VERSION_KEY)
-    if said is None or not said.isascii() or not said.isdecimal() or len(said) > 9:
-        raise CharacterFileError(f"its version is {quoted(said)}, so it is no character")
-    if int(said) > FORMAT_VERSION:
+    metadata = _metadata(header)
+    if metadata.get(VERSION_KEY) == "0":
+        return 0
+    said = parsed(metadata.get(CHARACTER_KEY, "null"))
+    version = said.get(VERSION_KEY) if isinstance(said, dict) else None
+    if type(version) is not int or version < 1:
+        raise CharacterFileError("its metadata do not say the version of a character, so it is none")
+    if version > FORMAT_VERSION:
         raise CharacterFileError(
-            f"it is of version {int(said)}, and this WanCast reads versions up to {FORMAT_VERSION}; update WanCast"
+            f"it is of version {quoted(version)}, and this WanCast reads up to version {FORMAT_VERSION}: update WanCast"
         )
-    return int(said)
+    return version
 
 
 def read_header(header: bytes, character_id: str) -> CharacterHeader:
     """What a list shows, from a header that ``format_version`` says to be of version 1; raises CharacterFileError."""
-    text = members(_metadata(header), (VERSION_KEY, CHARACTER_KEY), of="metadata")[CHARACTER_KEY]
     with faults_of_file():
-        return _header_of_json(text, character_id)
+        return _header_of_json(members(_metadata(header), (CHARACTER_KEY,), of="metadata")[CHARACTER_KEY], character_id)
 
 
 def read_character(content: bytes, character_id: str) -> Character:
@@ -160,6 +165,11 @@ def read_character(content: bytes, character_id: str) -> Character:
         with faults_of_file():
             return read_version_0(_metadata(header), tensors, character_id)
     return _character_of(read_header(header, character_id), tensors)
+
+
+def version_of(content: bytes) -> int:
+    """The version of a file's bytes; raises CharacterFileError."""
+    return format_version(header_in(content), len(content))
 
 
 def header_in(content: bytes) -> bytes:

@@ -2,13 +2,17 @@ import { make } from "./dom.mjs";
 import { library } from "./library.mjs";
 import { say } from "./words.mjs";
 
-/** What a card says of the consent: a badge, or none when it is recorded and has no end. */
-export function consentBadge({ by, until }) {
-    if (!by) return make("span", { class: "wancast-badge wancast-warns" }, say("No consent"));
-    if (!until) return "";
-    const ended = until < new Date().toISOString().slice(0, 10);
-    const kind = ended ? "wancast-badge wancast-warns" : "wancast-badge";
-    return make("span", { class: kind }, say(ended ? "Consent ended {date}" : "Consent until {date}", { date: until }));
+function badge(text, title, warns = false) {
+    return make("span", { class: warns ? "wancast-badge wancast-warns" : "wancast-badge", title }, text);
+}
+
+/** What a card says of the consent; nothing when it is recorded and has no end. */
+function consentBadge({ by, until: date }) {
+    if (!by) return badge(say("No consent"), say("No consent is recorded."), true);
+    if (!date) return "";
+    if (date < new Date().toISOString().slice(0, 10))
+        return badge(say("Ended {date}", { date }), say("The consent ended on {date}.", { date }), true);
+    return badge(say("Until {date}", { date }), say("The consent holds until {date}.", { date }));
 }
 
 async function showFace(face, signal) {
@@ -29,13 +33,13 @@ export function cardMaker(signal) {
     return ({ id, name, has_voice: hasVoice, consent }) => {
         const face = make("img", { class: "wancast-face", alt: "", draggable: "false", "data-character": id });
         watch.observe(face);
-        const voice = hasVoice ? make("span", { class: "wancast-badge" }, say("Voice")) : "";
+        const voice = hasVoice ? make("span", { class: "wancast-voice" }, say("Voice")) : "";
         return make(
             "div",
             { class: "wancast-card", title: name },
-            face,
+            make("div", { class: "wancast-portrait" }, face, voice),
             make("div", { class: "wancast-name", dir: "auto" }, name),
-            make("div", { class: "wancast-badges" }, voice, consentBadge(consent)),
+            make("div", { class: "wancast-badges" }, consentBadge(consent)),
         );
     };
 }

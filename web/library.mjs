@@ -1,7 +1,7 @@
 import { api } from "/scripts/api.js";
 
 const CHARACTERS = "/wancast/characters";
-const RUN_ENDS = ["execution_success", "execution_error", "execution_interrupted"];
+const NEWS = ["execution_success", "execution_error", "execution_interrupted", "reconnected"]; // a run may have saved one
 
 /** What the server did not do: `code` in its words ("revision", "name", ...), `status` that of HTTP. */
 export class LibraryError extends Error {
@@ -9,6 +9,15 @@ export class LibraryError extends Error {
         super(message);
         Object.assign(this, { status, code });
     }
+}
+
+const folded = (text) => text.normalize("NFKC").toLowerCase();
+
+/** Whether the name or a tag of the entry holds every word of the query. */
+export function isFound({ name, tags }, query) {
+    const text = folded([name, ...tags].join("\n"));
+    const words = folded(query).split(/\s+/);
+    return words.every((word) => text.includes(word));
 }
 
 async function request(method, path, { body, type, signal } = {}) {
@@ -80,4 +89,4 @@ class Library extends EventTarget {
 }
 
 export const library = new Library();
-for (const end of RUN_ENDS) api.addEventListener(end, () => library.refresh()); // a run may have saved a character
+for (const news of NEWS) api.addEventListener(news, () => library.refresh());

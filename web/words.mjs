@@ -15,7 +15,7 @@ export const locale = () => app.extensionManager.setting.get("Comfy.Locale");
 /** What locales/ has in the page's language. */
 export const translated = () => translations[locale()] ?? {};
 
-/** An English text of ours in the page's language, as "wancast" of locales/zh/main.json has it; {name} becomes values.name. */
+/** An English text of ours as "wancast" of locales/ has it in the page's language; {name} in it becomes values.name. */
 export function say(text, values = {}) {
     return (translated().wancast?.[text] ?? text).replace(PLACE, (_, name) => values[name]);
 }

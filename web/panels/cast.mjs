@@ -1,7 +1,7 @@
 import { cardMaker } from "../cards.mjs";
 import { make } from "../dom.mjs";
-import { library, LibraryError } from "../library.mjs";
-import { isFound, placeAfter } from "../widgets/picker.mjs";
+import { isFound, library, LibraryError } from "../library.mjs";
+import { placeAfter } from "../widgets/picker.mjs";
 import { say } from "../words.mjs";
 import { button, deleteButton, Details } from "./details.mjs";
 import { letDrag } from "./drop.mjs";

@@ -1,3 +1,4 @@
+import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
 import { changeGraph } from "../panels/drop.mjs";
@@ -34,21 +35,28 @@ function overlap({ pos: [left, top], size: [width, height] }, { pos: [x, y], siz
     return left < x + w && x < left + width && top - title < y + h && y - title < top + height;
 }
 
-/** Says what a Save node did when it has run next. */
-function announceNextRun(save) {
-    const { onExecuted } = save;
-    save.onExecuted = function (output) {
-        save.onExecuted = onExecuted;
-        onExecuted?.call(this, output);
-        const summary = say("{name} is in the cast", { name: nameOf(save).value });
+/** Says that the character is saved when the next run that its Save node has a part in ends well. */
+function announceNextRun(executionId, name) {
+    const ended = new AbortController();
+    let takesPart = false;
+    const on = (event, react) => api.addEventListener(event, react, { signal: ended.signal });
+    on("execution_start", () => (takesPart = false));
+    on("execution_cached", ({ detail }) => (takesPart ||= detail.nodes.includes(executionId)));
+    on("executing", ({ detail }) => (takesPart ||= detail === executionId));
+    on("execution_error", () => takesPart && ended.abort());
+    on("execution_interrupted", () => takesPart && ended.abort());
+    on("execution_success", () => {
+        if (!takesPart) return;
+        ended.abort();
+        const summary = say("{name} is in the cast", { name });
         app.extensionManager.toast.add({ severity: "success", summary, life: TOAST_MS });
-    };
+    });
 }
 
-/** Queues the part of the graph that a node needs, and nothing else. */
-function queueOnly(node) {
+/** What the host calls a node, which may lie in a subgraph. */
+function executionIdOf(node) {
     const { workflow } = app.extensionManager;
-    return app.queuePrompt(0, 1, [workflow.nodeLocatorIdToNodeExecutionId(workflow.nodeToNodeLocatorId(node))]);
+    return workflow.nodeLocatorIdToNodeExecutionId(workflow.nodeToNodeLocatorId(node));
 }
 
 async function saveAsCharacter(encoder) {
@@ -62,8 +70,9 @@ async function saveAsCharacter(encoder) {
     const save = known ?? addSaveNode(encoder);
     nameOf(save).value = name.trim();
     save.title = say("Save {name}", { name: name.trim() });
-    announceNextRun(save);
-    await queueOnly(save);
+    const executionId = executionIdOf(save);
+    announceNextRun(executionId, name.trim());
+    await app.queuePrompt(0, 1, [executionId]); // that node and what it needs
 }
 
 /** The entry of IdentityEncode's menu that keeps the person in the library. */

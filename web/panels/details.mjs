@@ -112,7 +112,8 @@ export class Details {
     /** Takes what the library says now; what has been typed since stays. */
     follow(entry) {
         this.entry = entry;
-        this.facts.replaceChildren(factsOf(entry), " ", consentBadge(entry.consent));
+        const badge = consentBadge(entry.consent);
+        this.facts.replaceChildren(factsOf(entry), badge && make("div", { class: badge.className }, badge.title));
         for (const [name, text] of Object.entries(textsOf(entry))) {
             const control = this.#controls[name];
             const isTyped = this.isTyped([name]);

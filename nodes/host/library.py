@@ -206,9 +206,9 @@ class Library:
 
     def delete(self, character_id: str) -> None:
         """Removes a character, also a damaged one, and every file beside it; raises InputError."""
-        path = self._path(character_id)
-        beside = [backup_path(path, version) for version in range(FORMAT_VERSION)]
         with self._changing("character"):
+            path = self._path(character_id)
+            beside = [backup_path(path, version) for version in range(FORMAT_VERSION)]
             if not os.path.lexists(path):
                 raise unknown_character("character")
             for one in (*beside, path):

@@ -64,6 +64,11 @@ def decoded_to_video(graph: Graph, **inputs: Link) -> Link:
     return recipes.decoded_to_video(graph, samples=clip[0], **inputs)
 
 
+def saved_character(graph: Graph, **inputs: Link) -> Link:
+    """WanCastCharacterSave's reference to a character with the audio as its voice."""
+    return recipes.saved_character(graph, voice=inputs.pop("audio"), **inputs)
+
+
 NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "IdentityEncode": (recipes.identity, ("images",)),
     "IDLock": (identity_lock, ("model", "identity", "adapter")),
@@ -75,6 +80,8 @@ NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "HighCompressionVAEDecode": (recipes.decoded, ("samples", "vae")),
     "WanCastDecodeToVideo": (decoded_to_video, ("samples", "vae", "audio")),
     "LipSyncCheck": (recipes.lip_sync, ("frames", "audio")),
+    "WanCastCharacterSave": (saved_character, ("identity", "audio")),
+    "WanCastCharacterLoad": (recipes.loaded_character, ()),
 }
 
 

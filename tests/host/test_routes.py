@@ -141,7 +141,13 @@ def names_of(live_host: HostServer) -> dict[str, bool]:
     port = live_host.port
     own = ["localhost", f"LocalHost:{port}", f"localhost.:{port}", "127.0.0.1", f"192.168.1.7:{port}", "127.0.0.1."]
     own += ["[::1]", f"[::1]:{port}", f"[FE80::1]:{port}"]
-    foreign = ["evil.example", f"evil.example:{port}", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example"]
+    foreign = [
+        "evil.example",
+        f"evil.example:{port}",
+        "localhost.evil.example",
+        "evillocalhost",
+        "127.0.0.1.evil.example",
+    ]
     foreign += ["", ":", "localhost:", "localhost:port", "localhost:8188:1", "::1", "[127.0.0.1]", "[::1", "2130706433"]
     foreign += ["localhost\nlocalhost", "localhost@evil.example", "evil.example/localhost", "localhost ..", "0x7f.1"]
     return dict.fromkeys(own, True) | dict.fromkeys(foreign, False)
@@ -235,7 +241,9 @@ CHANGE = b'{"revision": 0, "name": "A", "notes": "n", "tags": [], "consent": {"b
     + [("tags", [1]), ("tags", [["a"] * 9]), ("tags", list(map(str, range(33))))]
     + [("consent", {"by": "a\nb", "scope": "", "until": None}), ("revision", 10**30), ("revision", -1)],
 )
-def test_a_value_that_no_character_may_have_changes_nothing(url: str, ann: dict[str, Any], field: str, value: Any) -> None:
+def test_a_value_that_no_character_may_have_changes_nothing(
+    url: str, ann: dict[str, Any], field: str, value: Any
+) -> None:
     answer = edit(url, ann["id"], **{"revision": 1, field: value})
     assert answer.fault == ((409, "revision") if field == "revision" else (400, "input")), answer
     assert listed(url)["Ann"] == ann

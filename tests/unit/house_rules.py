@@ -27,7 +27,7 @@ STANDARD = """abc collections concurrent contextlib copy dataclasses enum errno 
 importlib io itertools json logging math numbers os pickletools platform re shutil threading time types typing uuid
 weakref zipfile __future__"""
 OTHERS = """torch numpy einops av PIL comfy comfy_api comfy_execution comfy_extras folder_paths latent_preview
-insightface librosa onnx onnxruntime"""
+insightface librosa onnx onnxruntime scipy"""
 PACKAGES = {*STANDARD.split(), *OTHERS.split()}
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint", "open"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}

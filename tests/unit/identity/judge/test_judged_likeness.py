@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy
@@ -12,14 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.unit.identity.judge.real_people import (
-    CAST,
-    FRIENDS,
-    MAN_WALKS_OFF,
-    PRESIDENT,
-    as_tensor,
-    film_frames,
-)
+from tests.unit.identity.judge.real_people import CAST, FRIENDS, MAN_WALKS_OFF, PRESIDENT, as_tensor, film_frames
 from tests.unit.identity.judge.test_judged_faces import encoded
 from tests.unit.identity.judge.the_judge import SAME_COS, Judge, as_bytes
 from tests.unit.media.films import film
@@ -31,7 +25,7 @@ from wan_core.identity.likeness.verdict import Limits
 from wan_core.identity.record import Space
 from wan_core.media.source import VideoSource
 
-FRAMES = 4  # of a shot
+FRAMES = 3  # of a shot
 Change = Callable[[Tensor, Path], Tensor | VideoSource]
 
 
@@ -50,7 +44,6 @@ CHANGES: dict[str, Change] = {
     "half size": half,
     "mirrored": lambda shot, _folder: shot.flip(2),
     "a fifth brighter": lambda shot, _folder: (shot * 1.2).clamp(0, 1),
-    "all of it": lambda shot, folder: encoded_film((half(shot, folder).flip(2) * 1.2).clamp(0, 1), folder),
 }
 
 
@@ -68,7 +61,7 @@ def shots(judge: Judge) -> dict[str, Tensor]:
 
 def checked(judge: Judge, clips: Sequence[Tensor | VideoSource], identities: Sequence[Identity]) -> CheckResult:
     shots = tuple(checked_shot(clip, f"clip {number}") for number, clip in enumerate(clips, start=1))
-    request = CheckRequest(shots, tuple(identities), Limits(SAME_COS, SAME_COS), detector=judge.label)
+    request = CheckRequest(shots, tuple(identities), Limits(SAME_COS, SAME_COS), detector="MTCNN")
     return check(request, find_faces=judge.find, scorer=judge.scorer())
 
 
@@ -108,7 +101,8 @@ def test_a_stranger_in_one_of_four_clips_is_named(judge: Judge, identities: dict
 
 
 def test_a_face_is_found_until_the_film_cuts_away_from_it(judge: Judge, identities: dict[str, Identity]) -> None:
-    clip = torch.stack([picture[::2, ::2] for picture in film_frames(MAN_WALKS_OFF, 0, 200)][::8])
+    frames = islice(film_frames(MAN_WALKS_OFF, 0, 160), 0, None, 10)
+    clip = torch.stack([as_tensor(frame.resize((480, 270))) for frame in frames])
     cut = int((clip[1:] - clip[:-1]).abs().mean(dim=(1, 2, 3)).argmax()) + 1
     result = checked(judge, [clip], [identities["man"]])
     (likeness,) = result.likenesses
@@ -117,25 +111,18 @@ def test_a_face_is_found_until_the_film_cuts_away_from_it(judge: Judge, identiti
     assert [failure.code for failure in result.failures] == ["face_lost"]
 
 
-def pan() -> Iterator[Tensor]:
-    """A camera that moves to the right over five friends: the faces move to the left."""
-    photo = Image.open(FRIENDS)
-    for left in numpy.linspace(0, 120, FRAMES):
-        yield as_tensor(photo.resize((704, 512), Image.Resampling.BICUBIC, (left, 30, left + 860, 655)))
-
-
 @pytest.mark.parametrize("order", [("first friend", "second friend"), ("second friend", "first friend")])
 def test_two_of_five_people_are_followed_at_once(
     judge: Judge, identities: dict[str, Identity], order: tuple[str, str]
 ) -> None:
-    """The first sits on the right; beside her one whom dlib takes for her is nobody."""
-    result = checked(judge, [torch.stack(list(pan()))], [identities[name] for name in order])
+    """The camera moves to the right; beside the first sits one whom dlib takes for her, and who is nobody here."""
+    photo, camera = Image.open(FRIENDS), numpy.linspace(0, 120, FRAMES)
+    windows = [(left, 30, left + 860, 655) for left in camera]
+    clip = torch.stack([as_tensor(photo.resize((688, 500), Image.Resampling.BICUBIC, window)) for window in windows])
+    result = checked(judge, [clip], [identities[name] for name in order])
     assert result.passed
     for name, likeness in zip(order, result.likenesses, strict=True):
-        places = [sighting.face.centre.real for sighting in likeness.shots[0].sightings]
         left, _, right, _ = CAST[name][0].box
-        camera = numpy.linspace(0, 120, FRAMES)
-        for place, at in zip(places, camera, strict=True):
-            assert (left - at) * 704 / 860 < place < (right - at) * 704 / 860
-    assert len(result.castings[0].others) == 3
+        for sighting, at in zip(likeness.shots[0].sightings, camera, strict=True):
+            assert (left - at) * 688 / 860 < sighting.face.centre.real < (right - at) * 688 / 860
     assert [len(track.sightings) for track in result.castings[0].others] == [FRAMES] * 3

@@ -91,10 +91,6 @@ class Judge:
         vector = torch.tensor(list(self.network.compute_face_descriptor(chip)))  # 128
         return torch.nn.functional.pad(vector, (0, IDENTITY_D - len(vector)))
 
-    @property
-    def label(self) -> str:
-        return "MTCNN"
-
     def scorer(self) -> AbstractContextManager[Recogniser]:
         return nullcontext(Recogniser(self.embed_crop, Space("dlib ResNet", self.sha256, "dlib"), "dlib ResNet"))
 

@@ -20,6 +20,7 @@ from wan_core.identity.faces import Face, face_problem
 from wan_core.identity.images import Pictures
 from wan_core.identity.sources import OnDone
 
+LARGEST = FaceSelection()
 LOOKS = {f"{name}, look {number}": look for name, looks in CAST.items() for number, look in enumerate(looks, start=1)}
 
 
@@ -36,7 +37,7 @@ class MtcnnSource:
         return detect_and_align(pictures, self.judge.find, self.meant, on_picture)
 
 
-def encoded(judge: Judge, *pictures: Tensor, meant: FaceSelection = FaceSelection()) -> EncodeResult:
+def encoded(judge: Judge, *pictures: Tensor, meant: FaceSelection = LARGEST) -> EncodeResult:
     request = EncodeRequest([picture[None] for picture in pictures])
     return identity.encode(request, source=MtcnnSource(judge, meant), recogniser=judge.scorer())
 

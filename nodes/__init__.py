@@ -10,6 +10,7 @@ from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
 from .host import files, left_overs, locks
 from .id_lock import IDLock
+from .identity_check import WanCastIdentityCheck
 from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
 from .moe_parts import WanCastMoEGuider, WanCastMoEModel, WanCastMoESigmas
@@ -37,4 +38,5 @@ class WanCastExtension(ComfyExtension):
             HighCompressionVAEDecode,
             WanCastDecodeToVideo,
             LipSyncCheck,
+            WanCastIdentityCheck,
         ]

@@ -18,6 +18,7 @@ NODES = (
     "WanCastMoEModel",
     "WanCastMoESigmas",
     "WanCastDecodeToVideo",
+    "WanCastIdentityCheck",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
 IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
@@ -143,6 +144,13 @@ def lip_sync(graph: Graph, **changes: Any) -> Link:
     pictures = graph.make(tensor=[40, 64, 64, 3], fill="unit")
     inputs = {"frames": pictures, "fps": 25.0, "weights": SYNCNET, "mode": "parity", "audio": speech(graph)}
     return graph.add("LipSyncCheck", **inputs | changes)[0]
+
+
+def identity_check(graph: Graph, **changes: Any) -> Link:
+    """WanCastIdentityCheck's first output for noise that is taken for aligned faces, and the portrait's identity."""
+    inputs = {"clips.clip_1": graph.make(tensor=[3, 112, 112, 3], fill="unit"), "scorer": ENCODER}
+    inputs |= {"characters.character_1": identity(graph), "face": "aligned crop", "mode": "plain", "mode.frames": 2}
+    return graph.add("WanCastIdentityCheck", **inputs | changes)[0]
 
 
 # Our parts for stock samplers

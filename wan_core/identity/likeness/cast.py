@@ -18,9 +18,10 @@ class KnownCharacter:
     """A character as the scorer sees its references."""
 
     vector: Tensor = field(repr=False)  # d, unit: what faces are compared with
-    photo: Tensor = field(repr=False)  # d, unit: of the first reference, and
-    mirrored: Tensor = field(repr=False)  # of its mirror image, for CopyRate
+    references: Tensor = field(repr=False)  # k d, unit: of each reference
+    mirrored: Tensor = field(repr=False)  # d, unit: of the mirror image of the first reference, for CopyRate
     crop: Tensor = field(repr=False)  # 112 112 3 in [0, 1], the first reference
+    portrait: Tensor | None = field(repr=False)  # 512 512 3 in [0, 1]
     conditioned: bool  # the scorer is the recogniser that the identity was made with
 
 
@@ -37,9 +38,10 @@ def _know(number: int, identity: Identity, recogniser: Recogniser) -> KnownChara
             wanted="an identity with faces that a recogniser can compare",
             fix="In IdentityEncode choose an encoder and a way in face that finds the face.",
         )
-    conditioned = identity.space == recogniser.space
+    conditioned = identity.space is not None and identity.space.sha256 == recogniser.space.sha256
     crops = identity.crops.cpu()
     vectors = identity.references.cpu() if conditioned else embed(recogniser, crops).unit  # k d
     vector = identity.z.cpu() if conditioned and identity.z is not None else direction(list(vectors))
     mirrored = embed(recogniser, crops[:1].flip(2)).unit[0]
-    return KnownCharacter(vector, vectors[0], mirrored, crops[0], conditioned)
+    portrait = None if identity.portrait is None else identity.portrait.cpu()
+    return KnownCharacter(vector, vectors, mirrored, crops[0], portrait, conditioned)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .tracking import Sighting, Track, direction, match_above
+from .cast import KnownCharacter
+from .tracking import Sighting, Track, WatchedShot, direction, match_above, track_faces
 
 NO_LIKENESS = -1.0  # the least cosine there is
 
@@ -21,28 +22,29 @@ class CastShot:
 
 
 def cast_shot(
-    tracks: Sequence[Track], cast: Sequence[Tensor | None], frames: int, *, same_cos: float, all_expected: bool
+    watched: WatchedShot, people: Sequence[KnownCharacter | None], *, same_cos: float, all_expected: bool
 ) -> CastShot:
-    """Gives tracks to characters (unit vectors d; None: whoever is most in the picture), none to two of them.
+    """Gives the tracks of a shot to characters (None: whoever is most in the picture), none to two of them.
 
     First those that are alike, by the greatest total, over all frames, of what cosines are above ``same_cos``. With
     ``all_expected`` a character that is left gets the most prominent face that is left, alike or not: it is the one
     that is meant. At last every face that is left goes to the character that it is like and that is not in any of its
     frames already; what a character was given in this shot counts as it.
     """
+    cast = [None if known is None else known.vector for known in people]
     given: list[list[Track]] = [[] for _ in cast]
-    free = list(tracks)
+    free = list(track_faces(watched, same_cos))
     alike = [[len(track.sightings) * (_likeness(track, one, []) - same_cos) for track in free] for one in cast]
     _give(alike, free, given)
     if all_expected:
         _give([[track.prominence * (2 + _likeness(track, one, [])) for track in free] for one in cast], free, given)
     for track in sorted(free, key=lambda track: -len(track.sightings)):
         cosines = [_likeness(track, one, held) for one, held in zip(cast, given, strict=True)]
-        best = max(range(len(cast)), key=lambda index: cosines[index], default=None)
-        if best is not None and cosines[best] >= same_cos:
-            given[best].append(track)
+        if max(cosines) >= same_cos:
+            given[cosines.index(max(cosines))].append(track)
             free.remove(track)
-    return CastShot(tuple(_by_frame(held, frames) for held in given), tuple(free))
+    faces = [{face.position: face for track in held for face in track.sightings} for held in given]
+    return CastShot(tuple(tuple(map(seen.get, range(len(watched.indices)))) for seen in faces), tuple(free))
 
 
 def _give(scores: list[list[float]], free: list[Track], given: list[list[Track]]) -> None:
@@ -66,8 +68,3 @@ def _likeness(track: Track, vector: Tensor | None, held: Sequence[Track]) -> flo
     if vector is not None:
         known.append(vector)
     return max((float(track.vector @ one) for one in known), default=NO_LIKENESS)
-
-
-def _by_frame(held: Sequence[Track], frames: int) -> tuple[Sighting | None, ...]:
-    seen = {sighting.position: sighting for track in held for sighting in track.sightings}
-    return tuple(seen.get(position) for position in range(frames))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...errors import inputs_renamed
 from ..align import align_face
 from ..faces import Face, face_problem
 from ..recogniser import Recogniser, embed
@@ -80,21 +81,22 @@ def watch(
     indices: Sequence[int],
     find_faces: Detect,
     recogniser: Recogniser,
-    on_picture: Callable[[Tensor], None],
+    on_frame: Callable[[], None],
 ) -> WatchedShot:
-    """Finds and recognises all faces in some frames of a shot; ``on_picture`` is given each frame, h w 3, after that.
+    """Finds and recognises all faces in some frames of a shot; ``on_frame`` is called after each.
 
     Where a frame shows none it is looked at once more with a margin, as a face that fills it needs.
     """
     sightings, unusable = [], 0
     for position, (_, picture) in enumerate(frames_of(shot, indices)):
-        found = find_faces(picture) or detect_in_margin(picture, find_faces)
+        with inputs_renamed(images=shot.input_name):
+            found = find_faces(picture) or detect_in_margin(picture, find_faces)
         faces = [face for face in found if face_problem(face) is None]
         unusable += len(found) - len(faces)
         crops = [align_face(picture, face.points).crop for face in faces]
         vectors = embed(recogniser, torch.stack(crops)).unit if crops else ()
         sightings.append(tuple(Sighting(position, *seen) for seen in zip(faces, vectors, strict=True)))
-        on_picture(picture)
+        on_frame()
     return WatchedShot(shot, tuple(indices), tuple(sightings), unusable)
 
 

@@ -14,6 +14,7 @@ from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
 from .moe_parts import WanCastMoEGuider, WanCastMoEModel, WanCastMoESigmas
 from .moe_sampler import MoESampler
+from .prompt_check import WanCastPromptCheck
 
 
 class WanCastExtension(ComfyExtension):
@@ -37,4 +38,5 @@ class WanCastExtension(ComfyExtension):
             HighCompressionVAEDecode,
             WanCastDecodeToVideo,
             LipSyncCheck,
+            WanCastPromptCheck,
         ]

@@ -75,6 +75,7 @@ NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "HighCompressionVAEDecode": (recipes.decoded, ("samples", "vae")),
     "WanCastDecodeToVideo": (decoded_to_video, ("samples", "vae", "audio")),
     "LipSyncCheck": (recipes.lip_sync, ("frames", "audio")),
+    "WanCastPromptCheck": (recipes.prompt_check, ("identity",)),
 }
 
 

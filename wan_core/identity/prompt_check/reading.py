@@ -27,12 +27,6 @@ class Mention:
             span = span.narrowed_by(word.term.ages)
         return cls((*reversed(ages), *nouns), next((noun.term.sex for noun in nouns if noun.term.sex), None), span)
 
-    def aged(self, age: Match) -> Mention:
-        return replace(self, words=(*self.words, age), ages=self.ages.narrowed_by(age.term.ages))
-
-    def called(self, pronoun: Match) -> Mention:
-        return self if self.sex else replace(self, words=(*self.words, pronoun), sex=pronoun.term.sex)
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -65,7 +59,9 @@ def _say_age(mentions: list[Mention], age: Match, sentence: Sentence) -> None:
     """Gives an age behind a noun to the person nearest before it in the sentence, or to somebody without a name."""
     before = [index for index, mention in enumerate(mentions) if mention.words[-1].end <= age.start]
     if before and not FULL_STOP.search(sentence.prompt, mentions[before[-1]].words[-1].end, age.start):
-        mentions[before[-1]] = mentions[before[-1]].aged(age)
+        person = mentions[before[-1]]
+        ages = person.ages.narrowed_by(age.term.ages)
+        mentions[before[-1]] = replace(person, words=(*person.words, age), ages=ages)
     elif not mentions:
         mentions.append(Mention.of((), (age,)))
 
@@ -73,9 +69,9 @@ def _say_age(mentions: list[Mention], age: Match, sentence: Sentence) -> None:
 def _stand_for(mentions: list[Mention], pronoun: Match) -> None:
     """Gives the sex of a pronoun to the person that it can stand for, the nearest before it; else to somebody new."""
     fitting = [index for index, mention in enumerate(mentions) if mention.sex in (None, pronoun.term.sex)]
+    before = [index for index in fitting if mentions[index].words[0].start < pronoun.start]
     if not fitting:
         mentions.append(Mention.of((pronoun,), ()))
-        return
-    before = [index for index in fitting if mentions[index].words[0].start < pronoun.start]
-    nearest = before[-1] if before else fitting[0]
-    mentions[nearest] = mentions[nearest].called(pronoun)
+    elif mentions[nearest := (before or fitting[:1])[-1]].sex is None:
+        person = mentions[nearest]
+        mentions[nearest] = replace(person, words=(*person.words, pronoun), sex=pronoun.term.sex)

@@ -38,6 +38,11 @@ def register_model_folders() -> None:
         folder_paths.folder_names_and_paths[name] = (paths, extensions)
 
 
+def characters_folder() -> str:
+    """Where the characters are, below the user folder of the host, which it shows nobody over HTTP."""
+    return os.path.join(folder_paths.get_system_user_directory("wancast"), "characters")
+
+
 def model_files(folder: str) -> list[str]:
     """The weight files in one of the host's model folders."""
     return folder_paths.get_filename_list(folder)

@@ -23,15 +23,15 @@ ONE_USE_HELPERS = 0.05  # of all functions
 TEST_LINES = 1.5  # per shipped line
 
 # What shipped code may import at all; the contracts of import-linter say which part of it may import what.
-STANDARD = """abc collections concurrent contextlib copy dataclasses enum errno fcntl fractions functools hashlib
-importlib io itertools json logging math numbers os pickletools platform re shutil threading time types typing uuid
-weakref zipfile __future__"""
-OTHERS = """torch numpy einops av PIL comfy comfy_api comfy_execution comfy_extras folder_paths latent_preview
-insightface librosa onnx onnxruntime"""
+STANDARD = """abc collections concurrent contextlib copy dataclasses datetime enum errno fcntl fractions functools
+hashlib importlib io ipaddress itertools json logging math numbers os pickletools platform re shutil stat statistics
+threading time types typing unicodedata uuid weakref zipfile __future__"""
+OTHERS = """torch numpy einops av PIL aiohttp filelock safetensors comfy comfy_api comfy_execution comfy_extras
+folder_paths latent_preview server insightface librosa onnx onnxruntime"""
 PACKAGES = {*STANDARD.split(), *OTHERS.split()}
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint", "open"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}
-FILES_OPEN_IN = ("nodes/host/files.py", "wan_core/media/")
+FILES_OPEN_IN = ("nodes/host/files.py", "nodes/host/private_files.py", "wan_core/media/")
 
 # One letter of each word stands in brackets, so that this file does not hold what it looks for.
 MACHINE_PATH = re.compile(r"(?<![\w.:!])/(?:w[o]rk|h[o]me|Us[e]rs|r[o]ot|tm[p]|u[s]r)/|\b[A-Z]:\\\\?Us[e]rs", re.A)

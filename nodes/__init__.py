@@ -11,6 +11,7 @@ from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
 from .host import files, hot_characters, left_overs, library, locks, routes
 from .id_lock import IDLock
+from .identity_check import WanCastIdentityCheck
 from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
 from .moe_parts import WanCastMoEGuider, WanCastMoEModel, WanCastMoESigmas
@@ -47,4 +48,5 @@ class WanCastExtension(ComfyExtension):
             WanCastPromptCheck,
             WanCastCharacterSave,
             WanCastCharacterLoad,
+            WanCastIdentityCheck,
         ]

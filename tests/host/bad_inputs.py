@@ -19,6 +19,7 @@ from tests.host.recipes import (
     decoded_to_video,
     guider,
     identity,
+    identity_check,
     lip_sync,
     locked,
     model,
@@ -146,6 +147,7 @@ NODE_OF: dict[Build, str] = {
     decoded_to_video: "WanCastDecodeToVideo",
     lip_sync: "LipSyncCheck",
     prompt_check: "WanCastPromptCheck",
+    identity_check: "WanCastIdentityCheck",
 }
 
 BUILDS = tuple(NODE_OF)
@@ -153,6 +155,7 @@ BUILDS = tuple(NODE_OF)
 WAN_VAE = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)"
 ONE_GUIDER = "the guider of one model"
 FACES = "one of auto, insightface pack, mediapipe, landmarks, whole picture, aligned crop"
+FINDERS = "one of auto, insightface pack, mediapipe, aligned crop"
 UNITS, UNITS_OF_SIGMAS = "one of auto, snr_db, sigma, timestep, step", "one of auto, snr_db, sigma, timestep"
 PART = "at least one step before end_at_step"
 TEXT_EXPERT = "a WanModel of 4 blocks of width 96, 16 input channels and text of width 64"
@@ -194,6 +197,40 @@ TYPES = [  # what the nodes find themselves; a value of another kind is found fo
 
 SIZES = [
     Row(identity, "face", "by magic", "None", FACES),
+    Row(identity_check, "face", "landmarks", "None", FINDERS),
+    Row(identity_check, "mode", "by magic", "None", "one of plain, opens2v, vistory"),
+    Row(
+        identity_check,
+        "scorer",
+        {"value": "none (for Stand-In)"},
+        "'none (for Stand-In)' with face 'aligned crop'",
+        "a face recogniser",
+    ),
+    Row(
+        identity_check,
+        "characters.character_1",
+        partial(identity, face="whole picture"),
+        "character 1 without an aligned face, made of a whole picture or without a recogniser",
+        "an identity with faces that a recogniser can compare",
+        named="characters",
+    ),
+    *(
+        Row(identity_check, "clips.clip_1", {"tensor": shape, "fill": "unit"}, found, wanted)
+        for shape, found, wanted in (
+            ([112, 112, 3], "a tensor of shape (112, 112, 3)", "images as frames, height, width, channels, or a VIDEO"),
+            ([0, 112, 112, 3], "no frame", "at least one"),
+            ([1, 112, 64, 3], "64 x 112 px", "a square crop that is aligned to the ArcFace template"),
+            ([1, 20, 20, 3], "a face of 20 px", "24 px or more, better 112"),
+            ([1, 112, 112, 2], "2 channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels"),
+        )
+    ),
+    Row(
+        identity_check,
+        "clips.clip_1",
+        {"tensor": [1, 112, 112, 3], "fill": "nan"},
+        "NaN or infinite pixels",
+        "finite pixels",
+    ),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
     Row(lock, "adapter", TOO_WIDE, "an adapter for a model of width 192", "one for this model's width 96"),
     Row(moe_sample, "latent_image", CHANNELS_48, "a latent of shape [1, 48, 3, 8, 8]", VIDEO_LATENT),
@@ -278,6 +315,7 @@ FILES = [
             (adapter, "ip_layers", "wan_id_adapters"),
             (adapter, "resampler", "wan_id_adapters"),
             (lip_sync, "weights", "syncnet"),
+            (identity_check, "scorer", "face_recognition"),
         )
         for file, found, wanted in (
             ("cut_off.safetensors", f"'cut_off.safetensors', {UNREADABLE}", "a complete weight file"),

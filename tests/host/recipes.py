@@ -19,6 +19,7 @@ NODES = (
     "WanCastMoESigmas",
     "WanCastDecodeToVideo",
     "WanCastPromptCheck",
+    "WanCastIdentityCheck",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
 IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
@@ -150,6 +151,13 @@ def prompt_check(graph: Graph, **changes: Any) -> Link:
     """WanCastPromptCheck's prompt, which fits whoever it is: nobody measured the portrait's sex and age."""
     inputs = {"prompt": "A woman with blue eyes walks along a runway.", "identity": identity(graph), "mode": "warn"}
     return graph.add("WanCastPromptCheck", **inputs | changes)[0]
+
+
+def identity_check(graph: Graph, **changes: Any) -> Link:
+    """WanCastIdentityCheck's first output for noise that is taken for aligned faces, and the portrait's identity."""
+    inputs = {"clips.clip_1": graph.make(tensor=[3, 112, 112, 3], fill="unit"), "scorer": ENCODER}
+    inputs |= {"characters.character_1": identity(graph), "face": "aligned crop", "mode": "plain", "mode.frames": 2}
+    return graph.add("WanCastIdentityCheck", **inputs | changes)[0]
 
 
 # Our parts for stock samplers

@@ -21,6 +21,7 @@ from tests.host.recipes import (
     identity,
     identity_check,
     lip_sync,
+    loaded_character,
     locked,
     model,
     moe_guider,
@@ -28,6 +29,7 @@ from tests.host.recipes import (
     moe_sample,
     moe_sigmas,
     prompt_check,
+    saved_character,
 )
 
 Spec = dict[str, Any]
@@ -148,6 +150,8 @@ NODE_OF: dict[Build, str] = {
     lip_sync: "LipSyncCheck",
     prompt_check: "WanCastPromptCheck",
     identity_check: "WanCastIdentityCheck",
+    saved_character: "WanCastCharacterSave",
+    loaded_character: "WanCastCharacterLoad",
 }
 
 BUILDS = tuple(NODE_OF)
@@ -286,6 +290,36 @@ SIZES = [
         for folder in ("output", "temp")
     ),
     *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name") for prefix in ("", ".")),
+    *(
+        Row(saved_character, name, bad, found, wanted)
+        for name, bad, found, wanted in (
+            ("name", "", "0 letters", "from 1 to 64 letters"),
+            ("name", "n" * 65, "65 letters", "from 1 to 64 letters"),
+            ("name", "a\u202eb", "the letter U+202E", "text that can be printed"),
+            ("notes", "n" * 4001, "4001 letters", "at most 4000 letters"),
+            ("tags", ",".join(map(str, range(33))), "33 tags", "at most 32"),
+            ("tags", "a\0", "the letter U+0000", "text that can be printed"),
+            ("consent_by", "Ann\nBob", "the letter U+000A", "text that can be printed"),
+            ("consent_until", "31.12.2027", "'31.12.2027'", "a day as YYYY-MM-DD, or nothing"),
+            ("consent_until", "2027-02-29", "'2027-02-29'", "a day as YYYY-MM-DD, or nothing"),
+            ("transcript", "Hello.", "words without a voice", "both"),
+            ("voice", {"audio": [1, 3, 9], "rate": 48000}, "3 channels", "1 to 2"),
+            ("voice", {"audio": [2, 1, 9], "rate": 48000}, "a batch of 2 recordings", "one recording"),
+            ("voice", {"audio": [1, 1, 480_061], "rate": 8000}, "60.0 s", "a sample of at most 60 s"),
+            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "4000", "a whole number from 8000 to 192000"),
+        )
+    ),
+    *(
+        Row(loaded_character, "character", bad, found, "a character of the library")
+        for bad, found in (
+            ("", "''"),
+            ("../../secret", "'../../secret'"),
+            ("0" * 31, repr("0" * 31)),
+            (f"{'0' * 32}@", repr(f"{'0' * 32}@")),
+            ("A" * 32, repr("A" * 32)),
+        )
+    ),
+    Row(loaded_character, "character", "0" * 32, "a character that is not in the library", "one of the library"),
     Row(decoded_to_video, "filename_prefix", "\u5b57" * 67, repr("\u5b57" * 67), "names of at most 200 bytes"),
 ]
 

@@ -20,6 +20,8 @@ NODES = (
     "WanCastDecodeToVideo",
     "WanCastPromptCheck",
     "WanCastIdentityCheck",
+    "WanCastCharacterSave",
+    "WanCastCharacterLoad",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
 IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
@@ -107,6 +109,17 @@ def identity(graph: Graph, **changes: Any) -> Link:
     """IdentityEncode's identity of the portrait."""
     inputs = {"images": portrait(graph), "encoder": ENCODER, "face": "landmarks", "face__landmarks": LANDMARKS}
     return graph.add("IdentityEncode", **inputs | changes)[0]
+
+
+def saved_character(graph: Graph, **changes: Any) -> Link:
+    """WanCastCharacterSave's reference to the portrait's identity."""
+    inputs = {"identity": identity(graph), "name": "of the recipes", "if_exists": "replace"}
+    return graph.add("WanCastCharacterSave", **inputs | changes)[1]
+
+
+def loaded_character(graph: Graph, **changes: Any) -> Link:
+    """WanCastCharacterLoad's identity of the character that was saved."""
+    return graph.add("WanCastCharacterLoad", **{"character": saved_character(graph)} | changes)[0]
 
 
 def adapter(graph: Graph, **changes: Any) -> Link:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
+from devtools import client as api
 from devtools.page import Canvas
-from tests.host.live import Json
+from devtools.server import HostServer
+from tests.host import recipes
+from tests.host.live import Graph, Json
 from tests.ui.cast_page import COMBINATIONS, NAMES, PICTURES, RoutesStandIn, add_load_node, entry, references
 
 CAST = ["Anna", "Ben", "Cora of the very long name", "\u674e\u96f7", "Dan", "Eve", "Finn", "Anna Maria", "Gil", "Hana"]
 OURS = ["/extensions/WanCast/"]
+RUN_TIMEOUT_S = 120.0
+SHOW_REPORT = """() => {
+    const node = LiteGraph.createNode("PreviewAny");
+    app.graph.add(node);
+    const load = app.graph.nodes.find(({ type }) => type === "WanCastCharacterLoad");
+    load.connect(load.outputs.length - 1, node, 0);
+}"""
 IN_BOTH = pytest.mark.parametrize("canvas", COMBINATIONS[::2], ids=NAMES[::2], indirect=True)
 
 
@@ -30,36 +42,44 @@ def active(canvas: Canvas) -> str | None:
 
 
 @pytest.mark.parametrize("canvas", COMBINATIONS, ids=NAMES, indirect=True)
-def test_a_character_is_found_and_picked_by_keyboard_alone(canvas: Canvas, request: pytest.FixtureRequest) -> None:
-    characters = cast()
-    RoutesStandIn.on(canvas.page, characters)
-    canvas.page.evaluate("() => app.graph.clear()")
-    add_load_node(canvas)
+def test_what_a_run_saves_is_found_and_picked_by_keyboard_alone_and_loaded(
+    canvas: Canvas, live_host: HostServer, request: pytest.FixtureRequest
+) -> None:
+    token = uuid.uuid4().hex[:8]
+    graph = Graph()
+    graph.add("WanCastCharacterLoad", character="")
+    identity = recipes.identity(graph)
+    for name in ("Anna", "Anna Maria", "Ben"):
+        graph.add("WanCastCharacterSave", identity=identity, name=f"{name} {token}", if_exists="refuse")
+    canvas.drop("cast.json", graph.prompt)
+    api.wait(live_host.url, canvas.run(), RUN_TIMEOUT_S)
+    shown = canvas.page.locator("[role=option]:visible").filter(has_text=token)
+    shown.nth(2).wait_for()
     keys = canvas.page.keyboard
     canvas.page.get_by_role("combobox").and_(canvas.page.locator(".wancast-filter")).focus()
-    keys.type("ann")
-    assert active(canvas) == "Anna"
+    keys.type(f"ann {token}")
+    assert shown.count() == 2 and active(canvas) == f"Anna {token}"
     keys.press("ArrowDown")
     keys.press("ArrowRight")
-    assert active(canvas) == "Anna Maria"
+    assert active(canvas) == f"Anna Maria {token}"
     keys.press("Enter")
-    assert references(canvas) == [characters[7]["reference"]]
-    picked = canvas.page.locator("[aria-selected=true] .wancast-name")
-    assert picked.all_text_contents() == ["Anna Maria"]
-    assert "Anna Maria" in status(canvas) and "2" in status(canvas)
+    assert canvas.page.locator("[aria-selected=true] .wancast-name").all_text_contents() == [f"Anna Maria {token}"]
+    assert f"Anna Maria {token}" in status(canvas)
     assert status(canvas).isascii() == request.node.callspec.id.endswith("en")
-    keys.press("Escape")
-    assert canvas.page.locator("[role=option]:visible").count() == len(CAST)
-    PICTURES.mkdir(parents=True, exist_ok=True)
     canvas.screenshot(PICTURES / f"picker {request.node.callspec.id}.png")
+    canvas.page.evaluate(SHOW_REPORT)
+    entry_of_run = api.wait(live_host.url, canvas.run(), RUN_TIMEOUT_S)
+    (reports,) = [output["text"] for output in entry_of_run["outputs"].values() if "text" in output]
+    assert f"Anna Maria {token}" in reports[0]
     assert canvas.errors_about(OURS) == []
 
 
 @IN_BOTH
-def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas) -> None:
+def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas, request: pytest.FixtureRequest) -> None:
     RoutesStandIn.on(canvas.page, cast())
     canvas.page.evaluate("() => app.graph.clear()")
     add_load_node(canvas, entry(5, "")["reference"])
+    canvas.screenshot(PICTURES / f"picker grid {request.node.callspec.id}.png")
     before = canvas.page.evaluate("() => app.graph.nodes.map((node) => [...node.pos])")
     canvas.page.evaluate("() => app.canvas.selectNode(app.graph.nodes[0])")
     canvas.page.locator(".wancast-cards").focus()
@@ -70,6 +90,8 @@ def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas) -> None:
     columns = canvas.page.evaluate(
         "() => getComputedStyle(document.querySelector('.wancast-cards')).gridTemplateColumns.split(' ').length"
     )
+    heights = canvas.page.locator("[role=option]").evaluate_all("(cards) => cards.map((card) => card.offsetHeight)")
+    assert len(set(heights)) == 1  # though portraits are tall and wide
     assert columns == 3  # of ten cards, which makes the last row one of a single card
     expected = [5, 1, 1, 1, 4, 7, 10, 10, 7, 10]
     assert reached == [CAST[number - 1] for number in expected]

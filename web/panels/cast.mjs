@@ -3,24 +3,27 @@ import { make } from "../dom.mjs";
 import { isFound, library, LibraryError } from "../library.mjs";
 import { placeAfter } from "../widgets/picker.mjs";
 import { say } from "../words.mjs";
-import { button, deleteButton, Details } from "./details.mjs";
+import { button, deleteButton } from "./buttons.mjs";
+import { Details } from "./details.mjs";
 import { letDrag } from "./drop.mjs";
 import { takeFiles } from "./files.mjs";
 
 const CLOSED = { role: "button", tabindex: "-1", "aria-expanded": "false" };
-const NOBODY = "Nobody is here yet. Choose Save as character in the menu of an Identity Encode node, or import a file.";
-const SENTENCES = {
-    revision:
+
+/** What a person reads of an answer of the server, by its code; another one speaks for itself. */
+const answers = () => ({
+    revision: say(
         "This character was changed elsewhere meanwhile. What you typed is still here: save it again if it is right.",
-    name: "There is a character of this name already. Give it another one.",
-    unknown: "This character is no longer in the library.",
-};
+    ),
+    name: say("There is a character of this name already. Give it another one."),
+    unknown: say("This character is no longer in the library."),
+});
 
 /** What a person reads of an error of the library; any other error is a defect of ours and goes on. */
 function sentenceOf(error) {
     if (error instanceof TypeError) return say("The server does not answer."); // so fetch says it
     if (!(error instanceof LibraryError)) throw error;
-    return error.code in SENTENCES ? say(SENTENCES[error.code]) : error.message;
+    return answers()[error.code] ?? error.message;
 }
 
 /** All characters in the sidebar: found, dragged to the canvas, opened, taken in and handed out. */
@@ -121,8 +124,9 @@ class CastPanel {
         for (const entry of this.#entries) this.#card(entry).hidden = !isFound(entry, this.search.value.trim());
         if (this.#opened) this.#opened.element.hidden = this.#card(this.#opened.entry).hidden;
         const [shown, count] = [this.#shown().length, this.#entries.length];
-        const text = count ? "{shown} of {count} characters" : NOBODY;
-        this.count.textContent = say(text, { shown, count });
+        this.count.textContent = count
+            ? say("{shown} of {count} characters", { shown, count })
+            : say("Nobody is here yet. Save a character from the menu of an Identity Encode node, or import a file.");
     }
 
     #card({ id }) {

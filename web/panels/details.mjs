@@ -2,59 +2,35 @@ import { consentBadge } from "../cards.mjs";
 import { make } from "../dom.mjs";
 import { library } from "../library.mjs";
 import { say } from "../words.mjs";
+import { button, deleteButton } from "./buttons.mjs";
 import { addLoadNodeInView } from "./drop.mjs";
 import { download } from "./files.mjs";
 
-const FIELDS = {
-    name: { label: "Name", tag: "input", attributes: { required: "" } },
-    notes: { label: "Notes", tag: "textarea" },
-    tags: { label: "Tags, with commas between", tag: "input" },
-    by: { label: "Consent given by", tag: "input" },
-    scope: { label: "What for", tag: "textarea" },
-    until: { label: "Until", tag: "input", attributes: { type: "date" } },
-};
 const CONSENT = ["by", "scope", "until"];
 const MEBIBYTE = 2 ** 20;
 
-export const button = (text, press, attributes = {}) => {
-    const element = make("button", { type: "button", class: "wancast-button", ...attributes }, text);
-    element.addEventListener("click", press);
-    return element;
-};
-
-/** A button that asks before it deletes: "Keep", which has the focus, and Escape leave everything as it is. */
-export function deleteButton(question, remove) {
-    const place = make("div", { class: "wancast-delete" });
-    const ask = button(say("Delete"), () => {
-        place.replaceChildren(make("p", { role: "alert" }, question), keep, go);
-        keep.focus();
-    });
-    const leave = () => {
-        place.replaceChildren(ask);
-        ask.focus();
-    };
-    const keep = button(say("Keep"), leave);
-    const go = button(say("Delete for good"), remove, { class: "wancast-button wancast-warns" });
-    place.addEventListener("keydown", (event) => {
-        if (event.key !== "Escape" || !keep.isConnected) return;
-        event.stopPropagation();
-        leave();
-    });
-    place.append(ask);
-    return place;
-}
+/** What a person may write of a character: by name the label, the element and its attributes. */
+const fields = () => ({
+    name: [say("Name"), "input", { required: "" }],
+    notes: [say("Notes"), "textarea"],
+    tags: [say("Tags, with commas between"), "input"],
+    by: [say("Consent given by"), "input"],
+    scope: [say("What for"), "textarea"],
+    until: [say("Until"), "input", { type: "date" }],
+});
 
 /** What the library measured of a character, in a line. */
 function factsOf({ space, sex, age_years: age, references, revision, created, bytes }) {
     const day = created.slice(0, 10);
-    const person = [sex && say(sex), age != null && say("about {age} years", { age: Math.round(age) })];
     const facts = [
-        say("{count} reference pictures", { count: references }),
+        { female: say("female"), male: say("male") }[sex],
+        age !== null && say("about {age} years", { age }),
+        say("reference pictures: {count}", { count: references }),
         space,
-        say("revision {revision} of {day}", { revision, day }),
+        say("created {day}, revision {revision}", { day, revision }),
         `${(bytes / MEBIBYTE).toFixed(1)} MiB`,
     ];
-    return [...person, ...facts].filter(Boolean).join(" \u00b7 ");
+    return facts.filter(Boolean).join(" \u00b7 ");
 }
 
 /** The text of each field for an entry. */
@@ -73,9 +49,9 @@ export class Details {
         this.entry = entry;
         this.facts = make("p", { class: "wancast-facts" });
         const form = make("form", { class: "wancast-form" });
-        for (const [name, { label, tag, attributes }] of Object.entries(FIELDS)) {
+        for (const [name, [label, tag, attributes]] of Object.entries(fields())) {
             this.#controls[name] = make(tag, { name, dir: "auto", autocomplete: "off", ...attributes });
-            form.append(make("label", {}, say(label), this.#controls[name]));
+            form.append(make("label", {}, label, this.#controls[name]));
         }
         const save = make("button", { type: "submit", class: "wancast-button wancast-main" }, say("Save"));
         form.append(make("div", { class: "wancast-row" }, save, button(say("Close"), close)));
@@ -98,7 +74,7 @@ export class Details {
             form,
         );
         this.element.addEventListener("keydown", (event) => {
-            if (event.key !== "Escape") return;
+            if (event.key !== "Escape" || event.isComposing) return;
             event.stopPropagation();
             close();
         });
@@ -112,7 +88,8 @@ export class Details {
     /** Takes what the library says now; what has been typed since stays. */
     follow(entry) {
         this.entry = entry;
-        this.facts.replaceChildren(factsOf(entry), " ", consentBadge(entry.consent));
+        const badge = consentBadge(entry.consent);
+        this.facts.replaceChildren(factsOf(entry), badge && make("div", { class: badge.className }, badge.title));
         for (const [name, text] of Object.entries(textsOf(entry))) {
             const control = this.#controls[name];
             const isTyped = this.isTyped([name]);
@@ -123,7 +100,7 @@ export class Details {
     }
 
     /** Whether the text of a field, or of any of them, differs from what the library says. */
-    isTyped(names = Object.keys(FIELDS)) {
+    isTyped(names = Object.keys(this.#controls)) {
         return names.some((name) => this.#controls[name].value !== this.#controls[name].defaultValue);
     }
 

@@ -19,10 +19,8 @@ export function addLoadNode(reference, clientX, clientY) {
         const node = LiteGraph.createNode(LOAD);
         const [x, y] = app.clientPosToCanvasPos([clientX, clientY]);
         node.pos = [x, y + LiteGraph.NODE_TITLE_HEIGHT / 2];
+        node.widgets.find(({ name }) => name === "character").value = reference;
         graph.add(node);
-        const widget = node.widgets.find(({ name }) => name === "character");
-        widget.value = reference;
-        widget.callback?.(reference);
         app.canvas.selectItems([node]);
     });
 }

@@ -108,7 +108,6 @@ class Picker {
         }
         this.list.replaceChildren(...this.#options.values());
         this.#find();
-        this.mark();
     }
 
     #makeOption(entry, makeCard) {
@@ -126,7 +125,7 @@ class Picker {
         this.#listing.characters.forEach((entry, i) => options[i].toggleAttribute("hidden", !isFound(entry, query)));
         this.#shown = options.filter(({ hidden }) => !hidden);
         this.#activate(query ? 0 : -1);
-        this.#report();
+        this.mark();
     }
 
     /** Leads the keys to a card. */

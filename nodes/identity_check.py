@@ -101,11 +101,12 @@ class WanCastIdentityCheck(io.ComfyNode):
         presence: str = EVERY,
         **limits: float,
     ) -> io.NodeOutput:
-        finder, scoring = scorers.instruments(scorer, face or {}, mode or {})
+        detector, scoring = scorers.instruments(scorer, face or {}, mode or {})
         identities = tuple(filter(None, map((characters or {}).get, CHARACTERS)))
         with shots_of(clips) as shots:
-            request = CheckRequest(shots, identities, Limits(**limits), mode_of(mode or {}), presence == EVERY)
-            result = check(request, detector=finder.detector(), progress=devices.progress, **scoring)
+            wanted = Limits(**limits), mode_of(mode or {}), presence == EVERY
+            request = CheckRequest(shots, identities, *wanted, detector=detector.label)
+            result = check(request, find_faces=detector.detect, progress=devices.progress, **scoring)
             pictures = plot(result), sheet(result)
         numbers = result.mean, result.minimum, result.found_rate
         shown = ui.PreviewImage([picture[0] for picture in pictures])

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...wan_core.checks import require_choice
 from ...wan_core.errors import InputError, inputs_renamed, quoted
-from ...wan_core.identity import AlignedCrops, FaceSelection, Recogniser
+from ...wan_core.identity import AlignedCrops, Detector, FaceSelection, Recogniser
 from . import files
 from .faces import face_source
 from .insightface_pack import InsightfacePack
@@ -33,7 +33,7 @@ def face_finder(face: Mapping[str, Any], *, with_recogniser: bool, detection_px:
 
 def instruments(
     scorer: str, face: Mapping[str, Any], mode: Mapping[str, Any]
-) -> tuple[FaceFinder, dict[str, AbstractContextManager[Recogniser]]]:
+) -> tuple[Detector, dict[str, AbstractContextManager[Recogniser]]]:
     """What finds faces, and the recognisers by the names that the check gives them; FaceSim has a second one."""
     is_facesim = mode.get("mode") == "opens2v"
     finder = face_finder(
@@ -41,7 +41,7 @@ def instruments(
     )
     names = {"scorer": scorer} | ({"chip_scorer": mode.get("curricular") or ""} if is_facesim else {})
     inputs = {"scorer": "scorer", "chip_scorer": "curricular"}
-    return finder, {part: scorer_of(name, finder, input_name=inputs[part]) for part, name in names.items()}
+    return finder.detector(), {part: scorer_of(name, finder, input_name=inputs[part]) for part, name in names.items()}
 
 
 @contextmanager

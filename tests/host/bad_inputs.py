@@ -107,7 +107,12 @@ def wrong_values(slot: Slot) -> Iterator[tuple[Any, str]]:
 
 def with_link(graph: Graph, build: Build, slots: Iterable[Slot], slot: Slot, value: Any) -> list[Any]:
     """The recipe with a value of any kind at an input; if it belongs to a choice, that is made."""
-    beside = {one.name: one.about["default"] for one in slots if one.choice == slot.choice and "default" in one.about}
+    values = {
+        one.name: one.about.get("default", *one.about.get("options", [])[:1])
+        for one in slots
+        if one.choice == slot.choice
+    }
+    beside = {name: value for name, value in values.items() if value is not None}
     choice = beside | dict([slot.choice]) if slot.choice else {}
     name = "of_model" if build is lock and slot.name == "model" else slot.name
     return build(graph, **choice | {name: graph.make(value=value)})
@@ -222,18 +227,8 @@ SIZES = [
         Row(identity_check, "clips.clip_1", {"tensor": shape, "fill": "unit"}, found, wanted)
         for shape, found, wanted in (
             ([112, 112, 3], "a tensor of shape (112, 112, 3)", "images as frames, height, width, channels, or a VIDEO"),
-            ([0, 112, 112, 3], "no frame", "at least one"),
             ([1, 112, 64, 3], "64 x 112 px", "a square crop that is aligned to the ArcFace template"),
-            ([1, 20, 20, 3], "a face of 20 px", "24 px or more, better 112"),
-            ([1, 112, 112, 2], "2 channels", "1 (grey), 3 (RGB) or 4 (RGBA) channels"),
         )
-    ),
-    Row(
-        identity_check,
-        "clips.clip_1",
-        {"tensor": [1, 112, 112, 3], "fill": "nan"},
-        "NaN or infinite pixels",
-        "finite pixels",
     ),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
     Row(lock, "adapter", TOO_WIDE, "an adapter for a model of width 192", "one for this model's width 96"),

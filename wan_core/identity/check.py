@@ -17,7 +17,7 @@ from .likeness.tracking import WatchedShot, watch
 from .likeness.verdict import Limits, failures, remarks
 from .recogniser import Recogniser
 from .record import Identity, Space
-from .sources import Detector, OnDone
+from .sources import Detect, OnDone
 
 OTHER_NETWORKS = Note(
     "other_networks",
@@ -32,6 +32,7 @@ class CheckRequest:
     shots: tuple[Shot, ...]
     identities: tuple[Identity, ...] = ()  # none: whoever is most in the picture is compared from shot to shot
     limits: Limits = field(default_factory=Limits)
+    detector: str = field(kw_only=True)  # what finds the faces, for the report and the protocol
     mode: CheckMode = field(default_factory=Plain)  # which frames are looked at, and what is scored beside
     all_expected: bool = True  # every character in every shot; else each in those where it is recognised
 
@@ -41,7 +42,6 @@ class CheckResult:
     """How well the cast was kept."""
 
     request: CheckRequest
-    detector: str  # what found the faces
     space: Space  # of the recogniser that scored
     cast: tuple[KnownCharacter, ...]
     watched: tuple[WatchedShot, ...]  # of each shot
@@ -84,7 +84,7 @@ class CheckResult:
 def check(
     request: CheckRequest,
     *,
-    detector: Detector,
+    find_faces: Detect,
     scorer: AbstractContextManager[Recogniser],
     chip_scorer: AbstractContextManager[Recogniser] | None = None,
     progress: Callable[[int], OnDone] = lambda total: lambda done: None,
@@ -92,24 +92,29 @@ def check(
     """How alike the faces in the shots are to the characters and to each other; raises InputError for unusable input.
 
     ``scorer`` is entered for as long as faces are recognised, and with it ``chip_scorer``, which FaceSim-Cur is
-    measured with; None: the same. ``progress`` takes the number of frames and gives what is told how many are done.
+    measured with; None: the same. ``progress`` takes the number of looks at frames and gives what is told how
+    many are done.
     """
     same_cos, all_expected = request.limits.min_likeness, request.all_expected or not request.identities
     samples = [request.mode.sample(shot.frames) for shot in request.shots]
-    on_done, steps = progress(sum(map(len, samples))), count(1)
+    on_done, steps = progress(request.mode.passes * sum(map(len, samples))), count(1)
+
+    def on_frame() -> None:
+        on_done(next(steps))
+
     with scorer as recogniser, chip_scorer or nullcontext(recogniser) as chip_recogniser:
         cast = know_cast(request.identities, recogniser)
         watched = tuple(
-            watch(shot, indices, detector.detect, recogniser, lambda: on_done(next(steps)))
+            watch(shot, indices, find_faces, recogniser, on_frame)
             for shot, indices in zip(request.shots, samples, strict=True)
         )
-        readings = request.mode.read(Scene(watched, cast, detector, recogniser, chip_recogniser))
+        scene = Scene(watched, cast, request.detector, find_faces, recogniser, chip_recogniser, on_frame)
+        readings = request.mode.read(scene)
     people = cast or (None,)
     castings = tuple(cast_shot(seen, people, same_cos=same_cos, all_expected=all_expected) for seen in watched)
     likenesses = tuple(measure(castings, index, known, all_expected=all_expected) for index, known in enumerate(people))
     return CheckResult(
         request=request,
-        detector=detector.label,
         space=recogniser.space,
         cast=cast,
         watched=watched,

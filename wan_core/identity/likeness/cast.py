@@ -38,7 +38,7 @@ def _know(number: int, identity: Identity, recogniser: Recogniser) -> KnownChara
             wanted="an identity with faces that a recogniser can compare",
             fix="In IdentityEncode choose an encoder and a way in face that finds the face.",
         )
-    conditioned = identity.space == recogniser.space
+    conditioned = identity.space is not None and identity.space.sha256 == recogniser.space.sha256
     crops = identity.crops.cpu()
     vectors = identity.references.cpu() if conditioned else embed(recogniser, crops).unit  # k d
     vector = identity.z.cpu() if conditioned and identity.z is not None else direction(list(vectors))

@@ -63,6 +63,7 @@ class CharacterLikeness:
     shots: tuple[ShotLikeness, ...]
     counted: tuple[int, ...]  # frames of each shot in which it is expected; 0: it is not
     copy_rate: float | None  # 1: its faces are the reference photo, 0.5: faces of their own
+    has_character: bool  # there is somebody to compare with
 
     @property
     def cosines(self) -> list[float]:
@@ -127,8 +128,10 @@ class CharacterLikeness:
         return fit_line([(float(pair.gap), pair.cosine) for pair in self.pairs])
 
     @property
-    def to_own_mean(self) -> tuple[tuple[float | None, ...], ...]:
-        """Of each frame of each shot the cosine of its face to the direction of all of them; None: no face of it."""
+    def shown_cosines(self) -> tuple[tuple[float | None, ...], ...]:
+        """Of each frame of each shot what is drawn: to the character, without one to the direction of all faces."""
+        if self.has_character:
+            return tuple(shot.cosines for shot in self.shots)
         vectors = [vector for vector in (shot.vector for shot in self.shots) if vector is not None]
         centre = direction(vectors) if vectors else None
         return tuple(
@@ -166,7 +169,7 @@ def measure(
         if known
         else None
     )
-    return CharacterLikeness(tuple(likenesses), tuple(counted), copying)
+    return CharacterLikeness(tuple(likenesses), tuple(counted), copying, known is not None)
 
 
 def mean_of(values: Sequence[float]) -> float | None:

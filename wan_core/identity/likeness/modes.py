@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from ..faces import face_problem
 from ..images import as_bytes, read_pictures, sample_evenly
 from ..recogniser import Recogniser
 from ..record import Space
-from ..sources import Detector
+from ..sources import Detect
 from . import opens2v
 from .cast import KnownCharacter
 from .opens2v import EmbeddedFace, FaceVectors
@@ -44,15 +44,18 @@ class Scene:
 
     watched: Sequence[WatchedShot]
     cast: Sequence[KnownCharacter]
-    detector: Detector
+    detector: str  # what finds faces, in words
+    find_faces: Detect
     scorer: Recogniser
     chip_scorer: Recogniser  # FaceSim-Cur's
+    on_frame: Callable[[], None]  # is called after each frame that a protocol looks at itself
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
     """Our own measures alone."""
 
+    passes: ClassVar[int] = 1  # times that a frame is looked at
     frames: int = FRAMES  # of each shot that are looked at, evenly, at most
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class Plain:
 class OpenS2V:
     """FaceSim of OpenS2V-Eval beside our own measures."""
 
+    passes: ClassVar[int] = 2  # once by its own rules
     photo: Tensor | None = field(default=None, repr=False)  # b h w c; None: the portrait of the first character
 
     def sample(self, count: int) -> tuple[int, ...]:
@@ -90,7 +94,10 @@ class OpenS2V:
         arc, cur = (instruments_of(scene.detector, one.space) for one in (scene.scorer, scene.chip_scorer))
         sims = []
         for seen in scene.watched:
-            faces = {index: _face_vectors(picture, scene) for index, picture in frames_of(seen.shot, seen.indices)}
+            faces = {}
+            for index, picture in frames_of(seen.shot, seen.indices):
+                faces[index] = _face_vectors(picture, scene)
+                scene.on_frame()
             frames = [faces[index] for index in opens2v.frame_indices(seen.shot.frames)]
             sims.append(opens2v.face_sim(photo, frames, arc, cur))
         numbered = [(f"clip {number}", sim.arc, sim.cur) for number, sim in enumerate(sims, start=1)]
@@ -106,6 +113,8 @@ class OpenS2V:
 @dataclass(frozen=True, slots=True)
 class ViStory:
     """CIDS of ViStoryBench beside our own measures: of each shot the frame in the middle is its picture."""
+
+    passes: ClassVar[int] = 1
 
     def sample(self, count: int) -> tuple[int, ...]:
         """The frame of a shot of ``count`` that is looked at."""
@@ -152,11 +161,11 @@ def mode_of(choice: Mapping[str, Any]) -> CheckMode:
     return ViStory() if name == "vistory" else Plain(choice.get("frames", FRAMES))
 
 
-def instruments_of(detector: Detector, space: Space) -> Instruments:
+def instruments_of(detector: str, space: Space) -> Instruments:
     """What a score was measured with, in the words of the published protocols where it is theirs."""
     pack, _, file = space.name.rpartition("/")
     recogniser = file.rpartition(".")[0] or file
-    return Instruments(detector.label, (f"{recogniser} of {pack}" if pack else recogniser,))
+    return Instruments(detector, (f"{recogniser} of {pack}" if pack else recogniser,))
 
 
 def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
@@ -164,7 +173,7 @@ def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
 
     def detect(pixels: Tensor) -> list[EmbeddedFace]:
         seen = pixels.float() / 255  # h w 3
-        faces = [face for face in scene.detector.detect(seen) if face_problem(face) is None]
+        faces = [face for face in scene.find_faces(seen) if face_problem(face) is None]
         return [EmbeddedFace(face, scene.scorer.embed_face(align_face(seen, face.points).crop).cpu()) for face in faces]
 
     return opens2v.face_vectors(as_bytes(picture), detect, lambda chip: scene.chip_scorer.embed_face(chip).cpu())

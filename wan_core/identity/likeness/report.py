@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from torch import Tensor
 
@@ -25,13 +25,14 @@ def describe(result: CheckResult) -> str:
         verdict(result),
         *(f"failed: {failure.text}" for failure in result.failures),
         f"scorer: {printable(space.name)} ({space.family}), sha256 {space.sha256[:12]}; "
-        f"faces: {printable(result.detector)}",
+        f"faces: {printable(result.request.detector)}",
         *_sampling_lines(result),
         f"wanted: likeness {limits.min_likeness:.2f} in every clip, {limits.min_cross_clip:.2f} between any two, "
         f"a face in {limits.min_face_found:.0%} of the frames",
     ]
     for index, likeness in enumerate(result.likenesses):
-        lines.extend(_character_lines(name_of(index, result.cast), likeness, compared=bool(result.cast)))
+        lines.extend(_character_lines(name_of(index, result.cast), likeness))
+        lines.extend(_frame_lines(result, likeness))
     return "\n".join([*lines, *_reading_lines(result), *note_lines(result.notes)])
 
 
@@ -58,10 +59,10 @@ def _reading_lines(result: CheckResult) -> Iterator[str]:
     yield from (f"protocol: {printable(text)}" for text in dict.fromkeys(one.score.protocol for one in result.readings))
 
 
-def _character_lines(name: str, likeness: CharacterLikeness, *, compared: bool) -> Iterator[str]:
+def _character_lines(name: str, likeness: CharacterLikeness) -> Iterator[str]:
     """One character: its likeness, then how it changes from clip to clip."""
     found = f"face in {likeness.found} of {likeness.frames} frames"
-    if compared:
+    if likeness.has_character:
         yield (
             f"{name}: likeness mean {_number(likeness.mean)}, minimum {_number(likeness.minimum)}, strict mean (no "
             f"face counts 0) {_number(likeness.strict_mean)}; {found}"
@@ -83,6 +84,14 @@ def _character_lines(name: str, likeness: CharacterLikeness, *, compared: bool) 
     yield f"  by distance in clips: {gaps}; with distance {_trend(likeness.gap_trend)}"
 
 
+def _frame_lines(result: CheckResult, likeness: CharacterLikeness) -> Iterator[str]:
+    """The cosine of every frame that was looked at, by its number in the clip, counted from 1."""
+    for number, (seen, cosines) in enumerate(zip(result.watched, likeness.shown_cosines, strict=True), start=1):
+        shown = ("-" if cosine is None else f"{cosine:.3f}" for cosine in cosines)
+        pairs = ", ".join(f"{index + 1}: {text}" for index, text in zip(seen.indices, shown, strict=True))
+        yield f"  clip {number} by frame: {pairs}"
+
+
 def _number(value: float | None) -> str:
     return NO_DATA if value is None else f"{value:.3f}"
 
@@ -99,7 +108,12 @@ def plot(result: CheckResult) -> Tensor:
     sizes = [len(seen.indices) for seen in result.watched]
     places = [float(place) for place in range(1, sum(sizes) + 1)]
     curves = [
-        Curve(name_of(index, result.cast), places, _cosines(likeness, compared=bool(result.cast)), points=True)
+        Curve(
+            name_of(index, result.cast),
+            places,
+            [math.nan if cosine is None else cosine for shot in likeness.shown_cosines for cosine in shot],
+            points=True,
+        )
         for index, likeness in enumerate(result.likenesses)
     ]
     if result.cast:
@@ -113,12 +127,6 @@ def plot(result: CheckResult) -> Tensor:
         y_label="cosine to the character" if result.cast else "cosine to the person's own mean",
         marks=[Mark(f"clip {number}", float(start)) for number, start in enumerate(starts, start=1)],
     )
-
-
-def _cosines(likeness: CharacterLikeness, *, compared: bool) -> Sequence[float]:
-    """Of every frame that was looked at; NaN without a face."""
-    rows = [shot.cosines for shot in likeness.shots] if compared else likeness.to_own_mean
-    return [math.nan if cosine is None else cosine for row in rows for cosine in row]
 
 
 def sheet(result: CheckResult) -> Tensor:

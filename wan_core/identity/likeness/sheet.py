@@ -41,7 +41,7 @@ def draw_sheet(
     same_cos: float,
 ) -> Tensor:
     """A row for each character: 1 h w 3 in [0, 1]. The frames that are shown are read once more."""
-    rows = [_exhibits(likeness, with_character=bool(cast)) for likeness in likenesses]
+    rows = [_exhibits(likeness) for likeness in likenesses]
     pictures = _read(watched, [exhibit for row in rows for exhibit in row])
     sheet = []
     for index, (likeness, row) in enumerate(zip(likenesses, rows, strict=True)):
@@ -59,9 +59,9 @@ def draw_sheet(
     return contact_sheet(sheet)
 
 
-def _exhibits(likeness: CharacterLikeness, *, with_character: bool) -> list[Exhibit]:
+def _exhibits(likeness: CharacterLikeness) -> list[Exhibit]:
     """The best face, the worst, no two of them close to each other, and the middle of the frames without a face."""
-    cosines = [shot.cosines for shot in likeness.shots] if with_character else likeness.to_own_mean
+    cosines = likeness.shown_cosines
     every = [(cos, shot, position) for shot, row in enumerate(cosines) for position, cos in enumerate(row)]
     faces = sorted((cos, shot, position) for cos, shot, position in every if cos is not None)
     chosen: list[Exhibit] = []

@@ -53,7 +53,6 @@ class CharacterScore:
     cross: PublishedScore  # likeness to the photos
     own: PublishedScore  # likeness to itself between shots, the script's "self"
     copying: PublishedScore | None  # CopyRate; None: it was never found
-    crops: int  # shots in which it was found
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,79 +62,78 @@ class StoryScore:
     characters: tuple[CharacterScore, ...]  # in the order of the cast
     cross: PublishedScore
     own: PublishedScore
-    copying: PublishedScore
+    copying: PublishedScore  # over those that were found
     occm: PublishedScore  # 0..100: whether there were as many people as there should be
-    matches: tuple[tuple[int | None, ...], ...]  # of each shot the box of each expected character
 
 
-def score_story(
-    cast: Sequence[CastMember], shots: Sequence[StoryShot], instruments: Instruments = PUBLISHED
-) -> StoryScore:
-    """Cross, self, CopyRate and OCCM of a story."""
+def score_story(cast: Sequence[CastMember], shots: Sequence[StoryShot], instruments: Instruments) -> StoryScore:
+    """Cross, self, CopyRate and OCCM of a story; a shot in which nobody should be does not count."""
     protocol = instruments.protocol("ViStoryBench CIDS", RULES, PUBLISHED)
-    matches = tuple(match_boxes(cast, shot) for shot in shots)
     crops: list[list[Features]] = [[] for _ in cast]
-    for shot, boxes in zip(shots, matches, strict=True):
-        for character, box in zip(shot.expected, boxes, strict=True):
-            if box is not None:
-                crops[character].append(shot.boxes[box])
+    for shot in shots:
+        for character, box in _match_boxes(cast, shot):
+            crops[character].append(box)
     characters = tuple(_score_character(member, found, protocol) for member, found in zip(cast, crops, strict=True))
-    counts = [occm(len(shot.expected), len(shot.boxes)) for shot in shots if shot.expected]
+    counts = [_occm(len(shot.expected), len(shot.boxes)) for shot in shots if shot.expected]
     return StoryScore(
         characters=characters,
         cross=_mean_over_cast([character.cross for character in characters], protocol),
         own=_mean_over_cast([character.own for character in characters], protocol),
         copying=_mean_over_cast([character.copying for character in characters if character.copying], protocol),
         occm=_mean_score(counts, protocol, unmeasured=0.0),
-        matches=matches,
     )
 
 
-def match_boxes(cast: Sequence[CastMember], shot: StoryShot) -> tuple[int | None, ...]:
-    """The box of each expected character, None where none is left for it or what is left shows no face."""
-    if not shot.boxes:
-        return (None,) * len(shot.expected)
+# One shot
+
+
+def _match_boxes(cast: Sequence[CastMember], shot: StoryShot) -> list[tuple[int, Features]]:
+    """The expected characters that are found in a shot, as indices of the cast, each with its box."""
     scores = [[_best_likeness(box, cast[character]) for box in shot.boxes] for character in shot.expected]
-    matched = {row: box for row, box in match(scores) if shot.boxes[box]}
-    return tuple(matched.get(row) for row in range(len(shot.expected)))
+    return [(shot.expected[row], shot.boxes[column]) for row, column in match(scores) if shot.boxes[column]]
 
 
-def likeness(one: Features, other: Features) -> float | None:
+def _best_likeness(box: Features, member: CastMember) -> float:
+    return max(_likeness(box, photo) or 0.0 for photo in member.references) if box else FEATURELESS
+
+
+def _likeness(one: Features, other: Features) -> float | None:
     """The mean cosine over the recognisers that both faces have; None where they have none in common."""
     cosines = [cosine(one[name], other[name]) for name in one.keys() & other.keys()]
     return math.fsum(cosines) / len(cosines) if cosines else None
 
 
-def occm(expected: int, found: int) -> float:
-    """Onscreen character count matching of one picture, 0..100, for at least one expected person."""
+def _occm(expected: int, found: int) -> float:
+    """Onscreen character count matching, 0..100."""
     return 100 * math.exp(-abs(found - expected) / (OCCM_LEAST + expected))
 
 
+# One character
+
+
 def _score_character(member: CastMember, crops: Sequence[Features], protocol: str) -> CharacterScore:
-    to_photos = [likeness(crop, photo) for crop in crops for photo in member.references]
-    to_each_other = [likeness(one, other) for one, other in combinations(crops, 2)]
+    to_photos = [_likeness(crop, photo) for crop in crops for photo in member.references]
+    to_each_other = [_likeness(one, other) for one, other in combinations(crops, 2)]
     return CharacterScore(
         cross=_mean_score(to_photos, protocol, unmeasured=0.0),
         own=_mean_score(to_each_other, protocol, unmeasured=1.0 if crops else 0.0),
         copying=_score_copying(member, crops, protocol) if crops else None,
-        crops=len(crops),
     )
 
 
 def _score_copying(member: CastMember, crops: Sequence[Features], protocol: str) -> PublishedScore:
     """CopyRate; the script takes the photo for its own mirror image where no face is found in that, which gives 0.5."""
     photo, mirrored = member.references[0], member.mirrored or member.references[0]
-    rates = [copy_rate([(likeness(crop, photo) or 0.0, likeness(crop, mirrored) or 0.0)]) for crop in crops]
+    rates = [copy_rate([(_likeness(crop, photo) or 0.0, _likeness(crop, mirrored) or 0.0)]) for crop in crops]
     score = _mean_score(rates, protocol, unmeasured=0.0)
     return score if member.mirrored else replace(score, corrected=None)
 
 
-def _best_likeness(box: Features, member: CastMember) -> float:
-    return max(likeness(box, photo) or 0.0 for photo in member.references) if box else FEATURELESS
+# Means
 
 
 def _mean_score(values: Sequence[float | None], protocol: str, *, unmeasured: float) -> PublishedScore:
-    """The mean; the script counts what could not be compared as 0, and has a value of its own for no pair at all."""
+    """The mean; the script counts what could not be compared as 0, and has a value of its own for nothing at all."""
     measured = [value for value in values if value is not None]
     return PublishedScore(
         protocol,
@@ -145,9 +143,9 @@ def _mean_score(values: Sequence[float | None], protocol: str, *, unmeasured: fl
 
 
 def _mean_over_cast(scores: Sequence[PublishedScore], protocol: str) -> PublishedScore:
-    corrected = [score.corrected for score in scores if score.corrected is not None]
+    measured = [score.corrected for score in scores if score.corrected is not None]
     return PublishedScore(
         protocol,
         published=math.fsum(score.published for score in scores) / len(scores) if scores else 0.0,
-        corrected=math.fsum(corrected) / len(corrected) if corrected else None,
+        corrected=math.fsum(measured) / len(measured) if measured else None,
     )

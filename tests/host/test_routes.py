@@ -244,11 +244,6 @@ CHANGE = b'{"revision": 0, "name": "A", "notes": "n", "tags": [], "consent": {"b
     + [("consent", {"by": "a\nb", "scope": "", "until": None}), ("revision", 10**30), ("revision", -1)],
 )
 def test_a_value_of_no_character_changes_nothing(url: str, ann: dict[str, Any], field: str, value: Any) -> None:
-
-
-def test_a_value_that_no_character_may_have_changes_nothing(
-    url: str, ann: dict[str, Any], field: str, value: Any
-) -> None:
     answer = edit(url, ann["id"], **{"revision": 1, field: value})
     assert answer.fault == ((409, "revision") if field == "revision" else (400, "input")), answer
     assert listed(url)["Ann"] == ann

@@ -62,7 +62,11 @@ class Lexicon:
         """Every known word, in order; at one place the longest."""
         found = []
         for hit in self.pattern.finditer(prompt.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")):
-            term = _number_term(hit.lastgroup, hit[0]) if hit.lastgroup else self.terms[_spelled(hit[0])]
+            if hit.lastgroup:
+                years = age_in(hit[0])
+                term = Term(hit.lastgroup, ages=band_of(years)) if years <= OLDEST_YEARS else Term("harmless")
+            else:
+                term = self.terms[_spelled(hit[0])]
             found.append(Match(term, prompt[hit.start() : hit.end()], hit.start(), hit.end()))
         return found
 
@@ -87,13 +91,9 @@ def _spelled(text: str) -> str:
     return re.sub(r"[\s-]+", " ", text.lower())
 
 
-def _number_term(role: str, text: str) -> Term:
-    years = age_in(text)
-    return Term(role, ages=band_of(years)) if years <= OLDEST_YEARS else Term("harmless")
-
-
 def _pattern_of(word: str) -> str:
     """Where the word stands: one of Latin letters stands alone, and a space in it may be a hyphen."""
     if not LETTER.match(word):
         return re.escape(word)
-    return WORD_START + r"[\s-]+".join(map(re.escape, word.split(" "))) + WORD_END
+    spelled = r"[\s-]+".join(map(re.escape, word.split(" ")))
+    return f"{WORD_START}{spelled}{WORD_END}"

@@ -29,14 +29,14 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PromptReading:
     """What a prompt says of people; what it denies is left out."""
 
     mentions: tuple[Mention, ...]
     descriptions: tuple[tuple[Match, ...], ...]  # of faces
 
 
-def read(prompt: str, lexicon: Lexicon) -> Reading:
+def read(prompt: str, lexicon: Lexicon) -> PromptReading:
     """The people of a prompt, each with sex and ages as far as it says them, and its descriptions of faces."""
     sentence = Sentence(prompt, tuple(lexicon.find(prompt)))
     mentions: list[Mention] = []
@@ -52,7 +52,7 @@ def read(prompt: str, lexicon: Lexicon) -> Reading:
     for word in sentence.words:
         if word.term.role == "pronoun":
             _stand_for(mentions, word)
-    return Reading(tuple(mentions), tuple(sentence.descriptions()))
+    return PromptReading(tuple(mentions), tuple(sentence.descriptions()))
 
 
 def _say_age(mentions: list[Mention], age: Match, sentence: Sentence) -> None:

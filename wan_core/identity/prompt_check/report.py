@@ -8,7 +8,6 @@ from ...notes import note_lines
 from .ages import ANY_AGE
 from .checking import PromptCheck
 from .lexicon import listed
-from .reading import Mention
 
 SHOWN = 20  # people or descriptions in a report
 
@@ -28,12 +27,8 @@ def _lines(result: PromptCheck) -> Iterator[str]:
         yield "WARN: the prompt describes the face, which the portrait decides"
     else:
         yield f"OK: nothing in the prompt speaks against the identity ({result.appearance.words})"
-    yield from (f"says {listed([mention.words])}: {_claim(mention)}" for mention in result.conflicts[:SHOWN])
+    for mention in result.conflicts[:SHOWN]:
+        claims = (mention.sex, None if mention.ages == ANY_AGE else mention.ages.words)
+        yield f"says {listed([mention.words])}: {', '.join(claim for claim in claims if claim)}"
     if result.descriptions:
         yield f'describes the face: {listed(result.descriptions[:SHOWN])}; say only "a man" or "a woman"'
-
-
-def _claim(mention: Mention) -> str:
-    """What a prompt says of somebody."""
-    ages = None if mention.ages == ANY_AGE else mention.ages.words
-    return ", ".join(part for part in (mention.sex, ages) if part)

@@ -69,7 +69,8 @@ class Sentence:
         """Whether the next noun names the same person."""
         if not self.is_next(index) or self.role(index + 1) != "person":
             return False
-        return len({self.words[i].term.sex for i in (index, index + 1)} - {None}) < 2
+        sexes = {self.words[index].term.sex, self.words[index + 1].term.sex}
+        return not {"female", "male"} <= sexes
 
     def _is_seen(self, run: range) -> bool:
         """Whether a run of nouns is neither denied, nor a name for a thing, nor the owner of something."""

@@ -121,7 +121,7 @@ def check(
         castings=castings,
         likenesses=likenesses,
         readings=readings,
-        failures=tuple(failures(likenesses, watched, cast, request.limits)),
+        failures=failures(likenesses, watched, cast, request.limits),
         notes=(
             *remarks(likenesses, watched, castings, cast, request.limits),
             *([] if all(reading.is_published for reading in readings) else [OTHER_NETWORKS]),

@@ -19,13 +19,12 @@ from tests.unit.identity.judge.the_judge import SAME_COS, Judge, as_bytes
 from tests.unit.media.films import film
 from wan_core.identity import Identity
 from wan_core.identity.check import CheckRequest, CheckResult, check
-from wan_core.identity.likeness.report import plot, sheet
 from wan_core.identity.likeness.shots import checked_shot
 from wan_core.identity.likeness.verdict import Limits
 from wan_core.identity.record import Space
 from wan_core.media.source import VideoSource
 
-FRAMES = 3  # of a shot
+FRAMES = 2  # of a shot
 Change = Callable[[Tensor, Path], Tensor | VideoSource]
 
 
@@ -96,13 +95,11 @@ def test_a_stranger_in_one_of_four_clips_is_named(judge: Judge, identities: dict
     assert checked(judge, clips[:3], [identities["president"]]).passed
     without_character = checked(judge, clips, [])
     assert [failure.code for failure in without_character.failures] == ["clips_differ"]
-    for picture in (plot(result), sheet(result)):
-        assert picture.shape[0] == 1 and picture.std() > 0.1
 
 
 def test_a_face_is_found_until_the_film_cuts_away_from_it(judge: Judge, identities: dict[str, Identity]) -> None:
-    frames = islice(film_frames(MAN_WALKS_OFF, 0, 160), 0, None, 10)
-    clip = torch.stack([as_tensor(frame.resize((480, 270))) for frame in frames])
+    frames = islice(film_frames(MAN_WALKS_OFF, 0, 160), 0, None, 12)
+    clip = torch.stack([as_tensor(frame.resize((400, 224))) for frame in frames])
     cut = int((clip[1:] - clip[:-1]).abs().mean(dim=(1, 2, 3)).argmax()) + 1
     result = checked(judge, [clip], [identities["man"]])
     (likeness,) = result.likenesses
@@ -116,7 +113,7 @@ def test_two_of_five_people_are_followed_at_once(
     judge: Judge, identities: dict[str, Identity], order: tuple[str, str]
 ) -> None:
     """The camera moves to the right; beside the first sits one whom dlib takes for her, and who is nobody here."""
-    photo, camera = Image.open(FRIENDS), numpy.linspace(0, 120, FRAMES)
+    photo, camera = Image.open(FRIENDS), numpy.linspace(0, 120, 4)
     windows = [(left, 30, left + 860, 655) for left in camera]
     clip = torch.stack([as_tensor(photo.resize((688, 500), Image.Resampling.BICUBIC, window)) for window in windows])
     result = checked(judge, [clip], [identities[name] for name in order])
@@ -125,4 +122,4 @@ def test_two_of_five_people_are_followed_at_once(
         left, _, right, _ = CAST[name][0].box
         for sighting, at in zip(likeness.shots[0].sightings, camera, strict=True):
             assert (left - at) * 688 / 860 < sighting.face.centre.real < (right - at) * 688 / 860
-    assert [len(track.sightings) for track in result.castings[0].others] == [FRAMES] * 3
+    assert [len(track.sightings) for track in result.castings[0].others] == [len(camera)] * 3

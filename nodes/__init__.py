@@ -16,6 +16,7 @@ from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
 from .moe_parts import WanCastMoEGuider, WanCastMoEModel, WanCastMoESigmas
 from .moe_sampler import MoESampler
+from .prompt_check import WanCastPromptCheck
 
 
 class WanCastExtension(ComfyExtension):
@@ -47,4 +48,5 @@ class WanCastExtension(ComfyExtension):
             WanCastIdentityCheck,
             WanCastCharacterSave,
             WanCastCharacterLoad,
+            WanCastPromptCheck,
         ]

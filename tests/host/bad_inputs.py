@@ -28,6 +28,7 @@ from tests.host.recipes import (
     moe_model,
     moe_sample,
     moe_sigmas,
+    prompt_check,
     saved_character,
 )
 
@@ -125,6 +126,13 @@ def guider_of(graph: Graph, name: str) -> list[Any]:
     return guider(graph, model(graph, name))
 
 
+def woman_of_60(graph: Graph) -> list[Any]:
+    """The portrait's identity as if a network had guessed her sex and age."""
+    return graph.edit(
+        graph.edit(identity(graph), "attributes/0/sex", value="female"), "attributes/0/age_years", value=60
+    )
+
+
 def foreign_model(graph: Graph) -> list[Any]:
     return graph.add("WanCastProbeRelative", model=model(graph), network="TwoBranchWan", shapes="{}")[0]
 
@@ -145,6 +153,7 @@ NODE_OF: dict[Build, str] = {
     decoded: "HighCompressionVAEDecode",
     decoded_to_video: "WanCastDecodeToVideo",
     lip_sync: "LipSyncCheck",
+    prompt_check: "WanCastPromptCheck",
     identity_check: "WanCastIdentityCheck",
     saved_character: "WanCastCharacterSave",
     loaded_character: "WanCastCharacterLoad",
@@ -314,6 +323,19 @@ NUMBERS = [
     for fill in ("nan", "inf")
 ]
 
+PROMPTS = [
+    Row(prompt_check, "prompt", "a" * 10_001, "10001 characters", "at most 10000"),
+    Row(
+        prompt_check,
+        "identity",
+        woman_of_60,
+        "'young' (3-7) 'woman' (9-13), 'He' (16-17)",
+        "words that fit the identity: female, about 60 years (old)",
+        {"prompt": "A young woman. He waits.", "mode": "refuse"},
+        named="prompt",
+    ),
+]
+
 FILES = [
     *(
         Row(build, name, file, found, wanted)
@@ -349,4 +371,4 @@ FILES = [
     Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),
 ]
 
-ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]
+ROWS = [*TYPES, *SIZES, *NUMBERS, *PROMPTS, *FILES]

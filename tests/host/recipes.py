@@ -18,6 +18,7 @@ NODES = (
     "WanCastMoEModel",
     "WanCastMoESigmas",
     "WanCastDecodeToVideo",
+    "WanCastPromptCheck",
     "WanCastIdentityCheck",
     "WanCastCharacterSave",
     "WanCastCharacterLoad",
@@ -157,6 +158,12 @@ def lip_sync(graph: Graph, **changes: Any) -> Link:
     pictures = graph.make(tensor=[40, 64, 64, 3], fill="unit")
     inputs = {"frames": pictures, "fps": 25.0, "weights": SYNCNET, "mode": "parity", "audio": speech(graph)}
     return graph.add("LipSyncCheck", **inputs | changes)[0]
+
+
+def prompt_check(graph: Graph, **changes: Any) -> Link:
+    """WanCastPromptCheck's prompt, which fits whoever it is: nobody measured the portrait's sex and age."""
+    inputs = {"prompt": "A woman with blue eyes walks along a runway.", "identity": identity(graph), "mode": "warn"}
+    return graph.add("WanCastPromptCheck", **inputs | changes)[0]
 
 
 def identity_check(graph: Graph, **changes: Any) -> Link:

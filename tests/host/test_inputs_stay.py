@@ -82,6 +82,7 @@ NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "HighCompressionVAEDecode": (recipes.decoded, ("samples", "vae")),
     "WanCastDecodeToVideo": (decoded_to_video, ("samples", "vae", "audio")),
     "LipSyncCheck": (recipes.lip_sync, ("frames", "audio")),
+    "WanCastPromptCheck": (recipes.prompt_check, ("identity",)),
     "WanCastIdentityCheck": (recipes.identity_check, ("clips.clip_1", "characters.character_1")),
     "WanCastCharacterSave": (saved_character, ("identity", "audio")),
     "WanCastCharacterLoad": (recipes.loaded_character, ()),

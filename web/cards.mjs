@@ -7,7 +7,7 @@ function badge(text, title, warns = false) {
 }
 
 /** What a card says of the consent; nothing when it is recorded and has no end. */
-function consentBadge({ by, until: date }) {
+export function consentBadge({ by, until: date }) {
     if (!by) return badge(say("No consent"), say("No consent is recorded."), true);
     if (!date) return "";
     if (date < new Date().toISOString().slice(0, 10))

@@ -4,8 +4,11 @@ import { app } from "/scripts/app.js";
 import { make } from "./dom.mjs";
 import { sentenceOf, showToast } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
+import { castTab } from "./panels/cast.mjs";
+import { takeCards } from "./panels/drop.mjs";
 import { endPreviewWithResult } from "./previews.mjs";
 import { addPicker } from "./widgets/picker.mjs";
+import { saveAsCharacterItem } from "./widgets/save_as_character.mjs";
 import { locale, readTranslations, translated } from "./words.mjs";
 
 let dropError = () => {};
@@ -35,9 +38,15 @@ app.registerExtension({
     async init() {
         api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
-        document.head.append(make("link", { rel: "stylesheet", href: new URL("cast.css", import.meta.url) }));
+        for (const sheet of ["cast.css", "panels/cast_panel.css"])
+            document.head.append(make("link", { rel: "stylesheet", href: new URL(sheet, import.meta.url) }));
         await readTranslations();
     },
+    setup() {
+        app.extensionManager.registerSidebarTab(castTab());
+        takeCards();
+    },
+    getNodeMenuItems: (node) => (node.comfyClass === "IdentityEncode" ? [saveAsCharacterItem(node)] : []),
     nodeCreated(node) {
         if (node.comfyClass === "WanCastDecodeToVideo") endPreviewWithResult(node, app.extensionManager);
         if (node.comfyClass === "WanCastCharacterLoad") addPicker(node);

@@ -12,7 +12,7 @@ let pickers = 0;
 const idOf = (reference) => reference.split("@")[0];
 
 /** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
-function placeAfter(key, place, columns, count) {
+export function placeAfter(key, place, columns, count) {
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
     const last = count - 1;
     const wanted = { Home: 0, End: last }[key] ?? place + steps[key];

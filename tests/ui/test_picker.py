@@ -60,7 +60,7 @@ def cast() -> list[Json]:
 
 
 def status(canvas: Canvas) -> str:
-    return canvas.page.locator(".wancast-status").first.inner_text()
+    return canvas.page.locator(".wancast-status").inner_text()
 
 
 def active(canvas: Canvas) -> str | None:
@@ -149,6 +149,7 @@ def test_the_status_tells_what_is_wrong_and_the_value_stays(canvas: Canvas) -> N
     routes = RoutesStandIn.on(canvas, [])
     for characters, faults, http_status, reference, words in STATES:
         routes.characters, routes.faults, routes.status = characters, faults, http_status
+        canvas.page.evaluate("() => app.graph.clear()")
         list_again(canvas)
         add_load_node(canvas, reference)
         expect(canvas.page.locator(".wancast-status")).to_contain_text(words)

@@ -111,21 +111,16 @@ class Library:
 
     # Reading
 
-    def entries(self) -> Listing:
+    def entries(self, *, input_name: str = "character") -> Listing:
         """All characters by name, and what cannot be used; raises InputError where the folder cannot be read."""
-        with errors_in_words("character"):
+        with errors_in_words(input_name):
             listed = [self._listed(character_id) for character_id in self._ids()]
         entries = sorted((one for one in listed if isinstance(one, Entry)), key=lambda entry: name_key(entry.card.name))
         return Listing(tuple(entries), tuple(one for one in listed if isinstance(one, Fault)))
 
-    def entry(self, character_id: str) -> Entry:
-        """One character of the list; raises InputError."""
-        with errors_in_words("character"):
-            return self._entry(character_id)
-
     def find(self, name: str) -> Entry | None:
         """The character that has this name, as people compare names; raises InputError."""
-        listing = self.entries()
+        listing = self.entries(input_name="name")
         return next((one for one in listing.entries if name_key(one.card.name) == name_key(name)), None)
 
     def load(self, reference: str, *, input_name: str) -> Character:

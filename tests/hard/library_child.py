@@ -62,7 +62,7 @@ def updates(folder: str, count: int) -> Figures:
         """Each change is of the revision that the thread sees."""
         own = parts.Library(folder)
         for number in range(count):
-            revision, notes = own.entry(character_id).card.revision, f"{process} {thread} {number}"
+            revision, notes = parts.entry_of(own, character_id).card.revision, f"{process} {thread} {number}"
             try:
                 now = own.edit(character_id, revision, notes=notes).card.revision
                 answer = ["applied" if now == revision + 1 else "applied to another revision", now, notes]
@@ -88,7 +88,7 @@ def updates(folder: str, count: int) -> Figures:
     watcher.join()
     statuses = [os.waitpid(child, 0)[1] for child in children]
     applied = {revision: notes for answer, revision, notes in answers if answer == "applied"}
-    last = kept.entry(character_id).card
+    last = parts.entry_of(kept, character_id).card
     return {
         "each": count,
         "answers": len(answers),

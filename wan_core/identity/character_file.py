@@ -79,9 +79,10 @@ def write_character(character: Character) -> bytes:
     text = json.dumps(_json_of(header_of(character)), ensure_ascii=False)
     with faults_of_file():
         _header_of_json(text, character.card.id)
-    tensors = {
-        name: tensor.detach().cpu().clone() for name, tensor in character.tensors().items()
-    }  # none shares memory
+    tensors = {  # none shares memory
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in character.tensors().items()
+    }
     content = save(tensors, {CHARACTER_KEY: text})
     header_in(content)
     return content

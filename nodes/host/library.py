@@ -288,8 +288,7 @@ class Library:
             fix = "Make the identity with IdentityEncode, and give a short voice."
             raise InputError("identity", found=found, wanted="one that can be read again", fix=fix) from error
         path = self._path(character.card.id)
-        version = version_of(in_place_of) if in_place_of else FORMAT_VERSION
-        if version < FORMAT_VERSION:
+        if in_place_of is not None and (version := version_of(in_place_of)) < FORMAT_VERSION:
             backup = backup_path(path, version)
             replace_file(backup, in_place_of, unfinished=backup + UNFINISHED)
         replace_file(path, content, unfinished=path + UNFINISHED)

@@ -219,7 +219,8 @@ def test_damaged_files_are_told_and_can_be_deleted(kept: Any, tmp_path: Path) ->
     assert "it ends after 0 bytes" in listing.faults[1].message
     assert {fault.message for fault in listing.faults[2:]} == {f"The file cannot be used: {no_file}."}
     for fault in listing.faults:
-        refusal(lambda fault=fault: kept.load(fault.id, input_name="character"))
+        words = refusal(lambda fault=fault: kept.load(fault.id, input_name="character"))
+        assert words.startswith("character: found a file that cannot be used: it ")
     for index in (0, 1, 2, 4):
         kept.delete(ids[index])
     assert "cannot be used" in refusal(lambda: kept.delete(ids[3]))

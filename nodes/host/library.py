@@ -227,7 +227,10 @@ class Library:
     def _ids(self) -> list[str]:
         """The ids of all files; none where there is no folder yet."""
         require_no_link(self.folder)
-        names = sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return []
         return [found[1] for found in map(FILE.fullmatch, names) if found]
 
     def _path(self, character_id: str) -> str:

@@ -28,7 +28,7 @@ def describe(result: CheckResult) -> str:
         f"faces: {printable(result.request.detector)}",
         *_sampling_lines(result),
         f"wanted: likeness {limits.min_likeness:.2f} in every clip, {limits.min_cross_clip:.2f} between any two, "
-        f"a face in {limits.min_face_found:.0%} of the frames",
+        f"a face in {limits.min_face_found:.0%} of its frames",
     ]
     for index, likeness in enumerate(result.likenesses):
         lines.extend(_character_lines(name_of(index, result.cast), likeness))

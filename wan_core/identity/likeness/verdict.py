@@ -13,6 +13,7 @@ from .measures import CharacterLikeness
 from .tracking import WatchedShot
 
 HIGHEST = 0.99  # limit: what is alike without any difference is one picture
+GRAVEST_FIRST = ("not_seen", "another_person", "clips_differ", "face_lost")
 ANYBODY = "the person"  # who is compared from shot to shot without a character
 
 
@@ -25,7 +26,7 @@ class Limits:
 
     min_likeness: float = 0.40  # mean cosine to the character in every shot; from it on two faces are one person's
     min_cross_clip: float = 0.40  # cosine of one character in any two shots
-    min_face_found: float = 0.90  # share of frames with a face of each character
+    min_face_found: float = 0.90  # share of the frames of every shot with a face of each character
     warn_copy_rate: float = 0.90  # CopyRate from which a face may be a pasted one
 
     def __post_init__(self) -> None:
@@ -43,13 +44,14 @@ def failures(
     watched: Sequence[WatchedShot],
     cast: Sequence[KnownCharacter],
     limits: Limits,
-) -> Iterator[Note]:
+) -> tuple[Note, ...]:
     """Every reason why the check is not passed, the gravest first."""
     if not any(sightings for shot in watched for sightings in shot.sightings):
-        yield Note("no_face", "no face that can be recognised was found in any of the frames: nothing was measured")
-        return
-    for index, likeness in enumerate(likenesses):
-        yield from _failures_of(name_of(index, cast), likeness, limits)
+        text = "no face that can be recognised was found in any of the frames: nothing was measured"
+        return (Note("no_face", text),)
+    names = [name_of(index, cast) for index in range(len(likenesses))]
+    every = [note for name, one in zip(names, likenesses, strict=True) for note in _failures_of(name, one, limits)]
+    return tuple(sorted(every, key=lambda note: GRAVEST_FIRST.index(note.code)))
 
 
 def _failures_of(name: str, likeness: CharacterLikeness, limits: Limits) -> Iterator[Note]:
@@ -61,6 +63,9 @@ def _failures_of(name: str, likeness: CharacterLikeness, limits: Limits) -> Iter
         elif mean is not None and mean < limits.min_likeness:
             text = f"{name} is another person in clip {number}: likeness {mean:.3f}, wanted {limits.min_likeness:.2f}"
             yield Note("another_person", text)
+        if counted and 0 < shot.found < limits.min_face_found * counted:
+            found = f"{shot.found} of {counted} frames of clip {number} ({shot.found / counted:.0%})"
+            yield Note("face_lost", f"the face of {name} was found in {found}, wanted {limits.min_face_found:.0%}")
     if not likeness.frames:
         yield Note("not_seen", f"{name} is seen in no clip")
     worst = min(likeness.pairs, key=lambda pair: pair.cosine, default=None)
@@ -68,10 +73,6 @@ def _failures_of(name: str, likeness: CharacterLikeness, limits: Limits) -> Iter
         one, other = (index + 1 for index in worst.shots)
         text = f"{name} differs between clips {one} and {other}: likeness {worst.cosine:.3f}, wanted "
         yield Note("clips_differ", f"{text}{limits.min_cross_clip:.2f}")
-    rate = likeness.found_rate
-    if rate is not None and rate < limits.min_face_found:
-        found = f"{likeness.found} of {likeness.frames} frames ({rate:.0%})"
-        yield Note("face_lost", f"the face of {name} was found in {found}, wanted {limits.min_face_found:.0%}")
 
 
 def remarks(
@@ -80,20 +81,32 @@ def remarks(
     shots: Sequence[CastShot],
     cast: Sequence[KnownCharacter],
     limits: Limits,
-) -> Iterator[Note]:
-    """What to know beside the numbers."""
-    for index, (likeness, known) in enumerate(zip(likenesses, cast, strict=False)):
-        if known.conditioned:
-            text = f"{name_of(index, cast)} was made with the recogniser that scores it, which flatters: score with "
-            yield Note("same_recogniser", f"{text}another one")
-        if likeness.copy_rate is not None and likeness.copy_rate >= limits.warn_copy_rate:
-            text = f"the faces of {name_of(index, cast)} may be its reference photo pasted in: CopyRate "
-            yield Note("copied_face", f"{text}{likeness.copy_rate:.2f}, where 0.50 is a face of its own")
+) -> tuple[Note, ...]:
+    """What to know beside the numbers: of the characters, then of the clips."""
+    notes = [
+        note
+        for index, known in enumerate(cast)
+        for note in _remarks_on(name_of(index, cast), known, likenesses[index], limits)
+    ]
     for number, (seen, casting) in enumerate(zip(watched, shots, strict=True), start=1):
         others = {position for track in casting.others for position in track.positions}
         if others:
             text = f"clip {number} shows a face that is nobody's of the cast in {len(others)} of {len(seen.indices)}"
-            yield Note("other_faces", f"{text} frames")
+            notes.append(Note("other_faces", f"{text} frames"))
         if seen.unusable:
             text = f"{seen.unusable} faces in clip {number} are too small or turned too far to be recognised"
-            yield Note("unusable_faces", text)
+            notes.append(Note("unusable_faces", text))
+    return tuple(notes)
+
+
+def _remarks_on(name: str, known: KnownCharacter, likeness: CharacterLikeness, limits: Limits) -> Iterator[Note]:
+    if known.conditioned:
+        text = f"{name} was made with the recogniser that scores it, which flatters: score with another one"
+        yield Note("same_recogniser", text)
+    if likeness.copy_rate is not None and likeness.copy_rate >= limits.warn_copy_rate:
+        text = f"the faces of {name} may be its reference photo pasted in: CopyRate {likeness.copy_rate:.2f}"
+        yield Note("copied_face", f"{text}, where 0.50 is a face of its own")
+    below = [cosine for cosine in likeness.cosines if cosine < limits.min_likeness]
+    if below:
+        text = f"{name} is less alike than wanted in {len(below)} of {likeness.found} frames with its face"
+        yield Note("unlike_frames", f"{text}, least {min(below):.3f}")

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ..align import TEMPLATE, Points, fit_similarity, warp
 from ..faces import Face
+from ..selection import area_px2
 from .matching import cosine
 from .published import Instruments, PublishedScore
 
@@ -78,14 +79,9 @@ def face_vectors(picture: Tensor, detect: DetectAndEmbed, embed_chip: EmbedChip)
         found = detect(functional.pad(picture, (0, 0, margin_x, margin_x, margin_y, margin_y), value=GREY))
     if not found:
         return None
-    chosen = max(reversed(found), key=lambda one: _box_area(one.face))  # max takes the first of several
+    chosen = max(reversed(found), key=lambda one: area_px2(one.face.box))  # max takes the first of several
     points = tuple(point - complex(margin_x, margin_y) for point in chosen.face.points)
     return FaceVectors(chosen.embedding, embed_chip(_cut_chip(picture, points).float() / 255))
-
-
-def _box_area(face: Face) -> float:
-    left, top, right, bottom = face.box
-    return (right - left) * (bottom - top)
 
 
 def _cut_chip(picture: Tensor, points: Points) -> Tensor:

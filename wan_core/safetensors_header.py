@@ -50,12 +50,12 @@ def _parsed(header: bytes) -> dict[str, Any]:
     if not header.startswith(b"{"):
         raise WeightFileError("its header is no JSON object, so it is no safetensors file")
     try:
-        return json.loads(header.decode(), object_pairs_hook=_without_doubles)
+        return json.loads(header.decode(), object_pairs_hook=without_doubles)
     except (ValueError, RecursionError) as error:
         raise error if isinstance(error, WeightFileError) else WeightFileError("its header is no sound JSON") from None
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         raise WeightFileError("its header names something twice")

@@ -21,6 +21,8 @@ ID_ADAPTERS = "wan_id_adapters"
 SYNCNET = "syncnet"
 ONNX = ".onnx"  # recognisers come in it too
 SAFETENSORS = (".safetensors", ".sft")
+PROMPT_WORDS = os.path.join(os.path.dirname(__file__), "..", "..", "wan_core", "identity", "prompt_check")
+PROMPT_LANGUAGES = ("en", "zh")
 MOST_GROWTH = 2  # bytes of weights for a byte of the file: a file may give one weight two names
 
 
@@ -34,6 +36,11 @@ def register_model_folders() -> None:
         paths, _ = folder_paths.folder_names_and_paths[name]
         extensions = folder_paths.supported_pt_extensions | ({ONNX} if name == FACE_RECOGNITION else set())
         folder_paths.folder_names_and_paths[name] = (paths, extensions)
+
+
+def characters_folder() -> str:
+    """Where the characters are, below the user folder of the host, which it shows nobody over HTTP."""
+    return os.path.join(folder_paths.get_system_user_directory("wancast"), "characters")
 
 
 def model_files(folder: str) -> list[str]:
@@ -151,3 +158,15 @@ def content_sha256(files: Mapping[str, WeightsFile]) -> str:
     for purpose, file in files.items():
         digest.update(f"{purpose} {file.sha256}\n".encode())
     return digest.hexdigest()
+
+
+# What comes with the pack
+
+
+def prompt_words() -> list[str]:
+    """The words of each language that the check of a prompt knows."""
+    texts = []
+    for language in PROMPT_LANGUAGES:
+        with open(os.path.join(PROMPT_WORDS, f"words_{language}.txt"), encoding="utf-8") as file:
+            texts.append(file.read())
+    return texts

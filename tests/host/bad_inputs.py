@@ -21,12 +21,15 @@ from tests.host.recipes import (
     identity,
     identity_check,
     lip_sync,
+    loaded_character,
     locked,
     model,
     moe_guider,
     moe_model,
     moe_sample,
     moe_sigmas,
+    prompt_check,
+    saved_character,
 )
 
 Spec = dict[str, Any]
@@ -123,6 +126,13 @@ def guider_of(graph: Graph, name: str) -> list[Any]:
     return guider(graph, model(graph, name))
 
 
+def woman_of_60(graph: Graph) -> list[Any]:
+    """The portrait's identity as if a network had guessed her sex and age."""
+    return graph.edit(
+        graph.edit(identity(graph), "attributes/0/sex", value="female"), "attributes/0/age_years", value=60
+    )
+
+
 def foreign_model(graph: Graph) -> list[Any]:
     return graph.add("WanCastProbeRelative", model=model(graph), network="TwoBranchWan", shapes="{}")[0]
 
@@ -143,7 +153,10 @@ NODE_OF: dict[Build, str] = {
     decoded: "HighCompressionVAEDecode",
     decoded_to_video: "WanCastDecodeToVideo",
     lip_sync: "LipSyncCheck",
+    prompt_check: "WanCastPromptCheck",
     identity_check: "WanCastIdentityCheck",
+    saved_character: "WanCastCharacterSave",
+    loaded_character: "WanCastCharacterLoad",
 }
 
 BUILDS = tuple(NODE_OF)
@@ -272,12 +285,55 @@ SIZES = [
         for folder in ("output", "temp")
     ),
     *(Row(decoded_to_video, "filename_prefix", prefix, repr(prefix), "a name") for prefix in ("", ".")),
+    *(
+        Row(saved_character, name, bad, found, wanted)
+        for name, bad, found, wanted in (
+            ("name", "", "0 letters", "from 1 to 64 letters"),
+            ("name", "n" * 65, "65 letters", "from 1 to 64 letters"),
+            ("name", "a\u202eb", "the letter U+202E", "text that can be printed"),
+            ("notes", "n" * 4001, "4001 letters", "at most 4000 letters"),
+            ("tags", ",".join(map(str, range(33))), "33 tags", "at most 32"),
+            ("tags", "a\0", "the letter U+0000", "text that can be printed"),
+            ("consent_by", "Ann\nBob", "the letter U+000A", "text that can be printed"),
+            ("consent_until", "31.12.2027", "'31.12.2027'", "a day as YYYY-MM-DD, or nothing"),
+            ("consent_until", "2027-02-29", "'2027-02-29'", "a day as YYYY-MM-DD, or nothing"),
+            ("transcript", "Hello.", "words without a voice", "both"),
+            ("voice", {"audio": [1, 3, 9], "rate": 48000}, "3 channels", "1 to 2"),
+            ("voice", {"audio": [2, 1, 9], "rate": 48000}, "a batch of 2 recordings", "one recording"),
+            ("voice", {"audio": [1, 1, 480_061], "rate": 8000}, "60.0 s", "a sample of at most 60 s"),
+            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "4000", "a whole number from 8000 to 192000"),
+        )
+    ),
+    *(
+        Row(loaded_character, "character", bad, found, "a character of the library")
+        for bad, found in (
+            ("", "''"),
+            ("../../secret", "'../../secret'"),
+            ("0" * 31, repr("0" * 31)),
+            (f"{'0' * 32}@", repr(f"{'0' * 32}@")),
+            ("A" * 32, repr("A" * 32)),
+        )
+    ),
+    Row(loaded_character, "character", "0" * 32, "a character that is not in the library", "one of the library"),
     Row(decoded_to_video, "filename_prefix", "\u5b57" * 67, repr("\u5b57" * 67), "names of at most 200 bytes"),
 ]
 
 NUMBERS = [
     Row(moe_sample, "latent_image", {**NOISE, "fill": fill}, "NaN or infinite values", "finite values")
     for fill in ("nan", "inf")
+]
+
+PROMPTS = [
+    Row(prompt_check, "prompt", "a" * 10_001, "10001 characters", "at most 10000"),
+    Row(
+        prompt_check,
+        "identity",
+        woman_of_60,
+        "'young' (3-7) 'woman' (9-13), 'He' (16-17)",
+        "words that fit the identity: female, about 60 years (old)",
+        {"prompt": "A young woman. He waits.", "mode": "refuse"},
+        named="prompt",
+    ),
 ]
 
 FILES = [
@@ -315,4 +371,4 @@ FILES = [
     Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),
 ]
 
-ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]
+ROWS = [*TYPES, *SIZES, *NUMBERS, *PROMPTS, *FILES]

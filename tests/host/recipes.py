@@ -18,7 +18,10 @@ NODES = (
     "WanCastMoEModel",
     "WanCastMoESigmas",
     "WanCastDecodeToVideo",
+    "WanCastPromptCheck",
     "WanCastIdentityCheck",
+    "WanCastCharacterSave",
+    "WanCastCharacterLoad",
 )
 HIGH, LOW = "mini_t2v_high.safetensors", "mini_t2v_low.safetensors"
 IMAGE_HIGH, IMAGE_LOW = "mini_i2v_high.safetensors", "mini_i2v_low.safetensors"
@@ -108,6 +111,17 @@ def identity(graph: Graph, **changes: Any) -> Link:
     return graph.add("IdentityEncode", **inputs | changes)[0]
 
 
+def saved_character(graph: Graph, **changes: Any) -> Link:
+    """WanCastCharacterSave's reference to the portrait's identity."""
+    inputs = {"identity": identity(graph), "name": "of the recipes", "if_exists": "replace"}
+    return graph.add("WanCastCharacterSave", **inputs | changes)[1]
+
+
+def loaded_character(graph: Graph, **changes: Any) -> Link:
+    """WanCastCharacterLoad's identity of the character that was saved."""
+    return graph.add("WanCastCharacterLoad", **{"character": saved_character(graph)} | changes)[0]
+
+
 def adapter(graph: Graph, **changes: Any) -> Link:
     """WanCastAdapterLoader's adapter."""
     return graph.add("WanCastAdapterLoader", **{"ip_layers": IP_LAYERS, "resampler": RESAMPLER} | changes)[0]
@@ -144,6 +158,12 @@ def lip_sync(graph: Graph, **changes: Any) -> Link:
     pictures = graph.make(tensor=[40, 64, 64, 3], fill="unit")
     inputs = {"frames": pictures, "fps": 25.0, "weights": SYNCNET, "mode": "parity", "audio": speech(graph)}
     return graph.add("LipSyncCheck", **inputs | changes)[0]
+
+
+def prompt_check(graph: Graph, **changes: Any) -> Link:
+    """WanCastPromptCheck's prompt, which fits whoever it is: nobody measured the portrait's sex and age."""
+    inputs = {"prompt": "A woman with blue eyes walks along a runway.", "identity": identity(graph), "mode": "warn"}
+    return graph.add("WanCastPromptCheck", **inputs | changes)[0]
 
 
 def identity_check(graph: Graph, **changes: Any) -> Link:

@@ -149,7 +149,7 @@ def publish(path: str, place: NumberedFile) -> str:
         except FileExistsError:  # somebody who does not know our partials took the name meanwhile
             place = place.next()
             continue
-        _sync_folder(place.folder)
+        sync_folder(place.folder)
         return place.final
 
 
@@ -173,7 +173,7 @@ def _move_new(path: str, target: str) -> None:
         remove(path)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Waits until the names in a folder lie on the disk; Windows has no way to say so."""
     if os.name == "nt":
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -221,6 +222,10 @@ def test_the_report_says_every_number_and_what_there_is_no_data_for() -> None:
         "note: clip 1 shows a face that is nobody's of the cast in 4 of 8 frames",
     ):
         assert line in report.replace("-0.000", "0.000").splitlines()
+    assert "CP" not in report.replace("CopyRate", "")
+    one = checked(still((HERE, 10)))
+    pasted = replace(one, likenesses=(replace(one.likenesses[0], copy_paste=0.25),))
+    assert "  CP 0.250 (1: the first photo itself, -1: another photo of the person)" in describe(pasted).splitlines()
     alone = describe(checked(still((HERE, 10)), cast=()))
     assert "the person: face in 4 of 4 frames" in alone
     assert "between clips: no data, it is seen in fewer than two" in alone

@@ -1,7 +1,8 @@
 """Whether a face was pasted: it is likelier the reference photo itself than the person.
 
-``copy_rate`` is ViStoryBench's (vistorybench/bench/content/cids_evaluator.py), ``copy_paste`` is MultiID-Bench's CP
-(WithAnyone, MultiID-Bench/metrics/arcface_metric.py and eval.py).
+``copy_rate`` is ViStoryBench's (vistorybench/bench/content/cids_evaluator.py). ``copy_paste`` is MultiID-Bench's CP
+(Doby-Xu/WithAnyone, MultiID-Bench/metrics/arcface_metric.py and eval.py), whose target is one photo; here all are, and
+each face counts as a picture.
 """
 
 from __future__ import annotations
@@ -28,35 +29,24 @@ def copy_rate(cosines: Sequence[tuple[float, float]]) -> float | None:
     return math.fsum(1 / (1 + math.exp(-margin / TEMPERATURE)) for margin in margins) / len(margins)
 
 
-def copy_paste(generated: Tensor, reference: Tensor, target: Tensor) -> float:
-    """CP of one face: 1 where it is the reference photo, -1 where it is another photo of the person, the target.
+def copy_paste(faces: Sequence[Tensor], photos: Sequence[Tensor]) -> float | None:
+    """CP of a character's faces d: 1 where they are the first photo d, -1 where they are another photo of the person.
 
-    The vectors d may have any length.
+    The mean over the other photos as targets, then over the faces without outliers; None without faces or targets.
     """
-    to_target, to_reference = _angle(generated, target), _angle(generated, reference)
-    between = _angle(target, reference)
-    return 0.0 if between < LEAST else (to_target - to_reference) / between
-
-
-def copy_paste_among(generated: Tensor, photos: Sequence[Tensor]) -> float | None:
-    """CP of one face against the first photo d, averaged over the others as targets; None for one photo alone."""
     reference, *targets = photos
-    if not targets:
+    if not faces or not targets:
         return None
-    return math.fsum(copy_paste(generated, reference, target) for target in targets) / len(targets)
-
-
-def mean_without_outliers(values: Sequence[float]) -> float | None:
-    """MultiID-Bench's mean over pictures: without those over 1.5 interquartile ranges outside the quartiles.
-
-    None without values.
-    """
-    if not values:
-        return None
-    low, high = np.percentile(values, (25, 75))
+    of_faces = [math.fsum(_copy_paste(face, reference, t) for t in targets) / len(targets) for face in faces]
+    low, high = np.percentile(of_faces, (25, 75))
     margin = FENCE * (high - low)
-    kept = [value for value in values if low - margin <= value <= high + margin]
+    kept = [value for value in of_faces if low - margin <= value <= high + margin]
     return math.fsum(kept) / len(kept)
+
+
+def _copy_paste(generated: Tensor, reference: Tensor, target: Tensor) -> float:
+    between = _angle(target, reference)
+    return 0.0 if between < LEAST else (_angle(generated, target) - _angle(generated, reference)) / between
 
 
 def _angle(one: Tensor, other: Tensor) -> float:

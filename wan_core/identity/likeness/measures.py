@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .cast import KnownCharacter
 from .casting import CastShot
-from .copying import copy_rate
+from .copying import copy_paste, copy_rate
 from .matching import cosine
 from .tracking import Sighting, direction
 
@@ -63,6 +63,7 @@ class CharacterLikeness:
     shots: tuple[ShotLikeness, ...]
     counted: tuple[int, ...]  # frames of each shot in which it is expected; 0: it is not
     copy_rate: float | None  # 1: its faces are the reference photo, 0.5: faces of their own
+    copy_paste: float | None  # CP, 1: its faces are the first photo, -1: another photo; None: it has one photo alone
     has_character: bool  # there is somebody to compare with
 
     @property
@@ -164,12 +165,11 @@ def measure(
         cosines = [None if seen is None or known is None else cosine(seen.vector, known.vector) for seen in sightings]
         likenesses.append(ShotLikeness(tuple(sightings), tuple(cosines)))
     faces = [sighting.vector for sightings in shots for sighting in sightings if sighting is not None]
-    copying = (
-        copy_rate([(cosine(face, known.references[0]), cosine(face, known.mirrored)) for face in faces])
-        if known
-        else None
-    )
-    return CharacterLikeness(tuple(likenesses), tuple(counted), copying, known is not None)
+    copying = pasting = None
+    if known is not None:
+        copying = copy_rate([(cosine(face, known.references[0]), cosine(face, known.mirrored)) for face in faces])
+        pasting = copy_paste(faces, list(known.references))
+    return CharacterLikeness(tuple(likenesses), tuple(counted), copying, pasting, known is not None)
 
 
 def mean_of(values: Sequence[float]) -> float | None:

@@ -70,6 +70,8 @@ def _character_lines(name: str, likeness: CharacterLikeness) -> Iterator[str]:
         means = ", ".join(f"{number}: {_number(mean)}" for number, mean in enumerate(likeness.shot_means, start=1))
         yield f"  mean of each clip: {means}; from clip to clip {_trend(likeness.shot_trend)}"
         yield f"  CopyRate {_number(likeness.copy_rate)} (1: the reference photo itself, 0.5: a face of its own)"
+        if likeness.copy_paste is not None:
+            yield f"  CP {_number(likeness.copy_paste)} (1: the first photo itself, -1: another photo of the person)"
     else:
         yield f"{name}: {found}"
     cosines = [pair.cosine for pair in likeness.pairs]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wan_core.identity.likeness.copying import copy_paste_among, copy_rate, mean_without_outliers
+from wan_core.identity.likeness.copying import copy_paste, copy_rate
 from wan_core.identity.likeness.matching import cosine, match
 
 
@@ -36,37 +36,61 @@ def test_a_face_is_a_copy_when_it_is_the_photo_rather_than_its_mirror_image(
 
 
 def test_without_a_face_or_another_photo_nothing_is_measured() -> None:
-    assert (copy_rate([]), copy_paste_among(u(0), [u(10)]), mean_without_outliers([])) == (None, None, None)
+    assert (copy_rate([]), copy_paste([], [u(0), u(60)]), copy_paste([u(0)], [u(10)])) == (None, None, None)
 
 
 @pytest.mark.parametrize(("degrees", "wanted"), [(0, 0.9981), (15, 0.5), (30, 0), (45, -0.5), (60, -0.9981)])
 def test_copy_paste_is_1_at_the_reference_and_minus_1_at_the_target(degrees: float, wanted: float) -> None:
-    assert copy_paste_among(u(degrees), [u(0), u(60)]) == pytest.approx(wanted, abs=5e-5)
+    assert copy_paste([u(degrees)], [u(0), u(60)]) == pytest.approx(wanted, abs=5e-5)
 
 
-@pytest.mark.parametrize(("apart", "wanted"), [(0, 0.0), (1e-5, 0.0)])
-def test_copy_paste_of_long_vectors_to_a_photo_that_is_the_reference_itself_is_0(apart: float, wanted: float) -> None:
-    # the lengths must be great enough that 1e-6 beside them leaves an angle below 1e-6
-    assert copy_paste_among(u(40, 1e9), [u(0, 1e9), u(apart, 1e9)]) == wanted
+@pytest.mark.parametrize("apart", [0, 1e-5])
+def test_copy_paste_to_a_photo_that_is_the_reference_itself_is_0(apart: float) -> None:
+    # the vectors must be so long that 1e-6 beside their length leaves an angle below 1e-6
+    assert copy_paste([u(40, 1e9)], [u(0, 1e9), u(apart, 1e9)]) == 0
 
 
-def test_copy_paste_is_averaged_over_the_other_photos_as_its_script_computes_each() -> None:
+def test_copy_paste_is_the_mean_over_photos_and_faces_as_its_script_computes_each() -> None:
     draw = np.random.default_rng(0)
     for _ in range(200):
-        generated, *photos = draw.normal(size=(draw.integers(3, 6), 5)) * draw.uniform(0.1, 30)
-        wanted = []
-        for target in photos[1:]:
-            g, r, t = (x / (math.sqrt((x**2).sum()) + 1e-6) for x in (generated, photos[0], target))
-            wanted.append((math.acos(g @ t) - math.acos(g @ r)) / math.acos(t @ r))
-        found = copy_paste_among(torch.from_numpy(generated), [torch.from_numpy(photo) for photo in photos])
-        assert found == pytest.approx(sum(wanted) / len(wanted), abs=1e-9)
+        faces, photos = (draw.normal(size=(count, 5)) * draw.uniform(0.1, 30) for count in draw.integers(2, 6, size=2))
+        means = []
+        for face in faces:
+            wanted = []
+            for target in photos[1:]:
+                g, r, t = (x / (math.sqrt((x**2).sum()) + 1e-6) for x in (face, photos[0], target))
+                wanted.append((math.acos(g @ t) - math.acos(g @ r)) / math.acos(t @ r))
+            means.append(sum(wanted) / len(wanted))
+        found = copy_paste(*([torch.from_numpy(vector) for vector in vectors] for vectors in (faces, photos)))
+        assert found == pytest.approx(mean_without_outliers(means), abs=1e-9)
 
 
-def test_outliers_are_left_out_of_the_mean() -> None:
-    assert mean_without_outliers([1, 2, 3, 4, 100]) == 2.5  # quartiles 2 and 4: -1 to 7 stays
-    assert mean_without_outliers([0, 2, 4, 9]) == 3.75  # quartiles 1.5 and 5.25: 10.875 would stay too
-    assert mean_without_outliers([-1, 2, 2, 2, 5]) == 2
-    assert mean_without_outliers([0.25]) == 0.25
+def mean_without_outliers(values: list[float]) -> float:
+    """Quartiles between values are on the line between them."""
+    ordered, last = sorted(values), len(values) - 1
+    quartiles = []
+    for share in (0.25, 0.75):
+        below = int(share * last)
+        above = min(below + 1, last)
+        quartiles.append(ordered[below] + (share * last - below) * (ordered[above] - ordered[below]))
+    fence = 1.5 * (quartiles[1] - quartiles[0])
+    kept = [value for value in values if quartiles[0] - fence <= value <= quartiles[1] + fence]
+    return sum(kept) / len(kept)
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),  # copy_paste between photos at 0 and 60 degrees falls on a line: 1 to -1
+    [
+        ((-0.2, 0, 0.2, 0.4), (-0.2, 0, 0.2, 0.4)),
+        ((-0.3, -0.1, 0, 0.1, 0.6), (-0.3, -0.1, 0, 0.1)),  # 0.1 + 1.5 * 0.2 = 0.4
+        ((-0.6, -0.1, 0, 0.1, 0.3), (-0.1, 0, 0.1, 0.3)),
+        ((-0.1, 0, 0, 0, 0.1), (0, 0, 0)),
+    ],
+)
+def test_outliers_are_left_out_of_the_mean(values: tuple[float, ...], kept: tuple[float, ...]) -> None:
+    faces = [u(30 - 30 * value) for value in values]
+    assert copy_paste(faces, [u(0), u(60)]) == pytest.approx(sum(kept) / len(kept), abs=1e-4)
+    assert mean_without_outliers(list(values)) == pytest.approx(sum(kept) / len(kept))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 4), (4, 2), (3, 3), (0, 0), (2, 0), (0, 3)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -133,3 +134,13 @@ def test_a_face_that_is_the_photo_and_not_its_mirror_image_is_a_copy() -> None:
     copied = 1 / (1 + math.exp((cos_deg(12) - 1) / 0.01))
     assert measure(castings, 0, mirrored, all_expected=True).copy_rate == pytest.approx((copied + 0.5) / 2, abs=1e-4)
     assert torch.equal(mirrored.references[0], one.vector)
+
+
+def test_a_face_that_is_the_first_of_two_photos_is_a_copy() -> None:
+    one = known(direction_at(0))
+    photos = replace(one, references=torch.stack((direction_at(0), direction_at(60))))
+    for degrees, pasted in ((0, 1), (15, 0.5), (60, -1)):
+        castings = [CastShot(((sighting(0, 60, direction_at(degrees)),),), ())]
+        likeness = measure(castings, 0, photos, all_expected=True)
+        assert likeness.copy_paste == pytest.approx(pasted, abs=5e-3)
+        assert measure(castings, 0, one, all_expected=True).copy_paste is None

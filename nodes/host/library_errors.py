@@ -1,0 +1,66 @@
+"""What can go wrong with the library, in words that hold no path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import Timeout
+
+from ...wan_core.errors import InputError, quoted
+from ...wan_core.identity.character_json import CharacterFileError
+from ...wan_core.media.files import DISK_FULL
+from .private_files import NoPlainFileError
+
+
+class UnknownCharacter(InputError):
+    """There is no such character in the library."""
+
+
+class NameTaken(InputError):
+    """Another character has that name."""
+
+
+class RevisionConflict(InputError):
+    """The character was changed since it was looked at."""
+
+
+@contextmanager
+def errors_in_words(input_name: str) -> Iterator[None]:
+    """Says what went wrong with a file or the folder without a path; raises InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise unknown_character(input_name) from error
+    except CharacterFileError as error:
+        found, fix = f"a file that cannot be used: {error}", "Take a copy of it, or save the character again."
+        raise InputError(input_name, found=found, wanted="a whole file of a character", fix=fix) from error
+    except Timeout as error:
+        found, fix = "a library that another process is changing", "Try again."
+        raise InputError(input_name, found=found, wanted="one that is free", fix=fix) from error
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            found, wanted = "no room left on the disk of the library", "room for the whole character"
+            raise InputError(input_name, found=found, wanted=wanted, fix="Free space there.") from error
+        raise InputError(
+            input_name,
+            found=f"a library that cannot be used ({reason(error)})",
+            wanted="the folder __wancast/characters in the user folder of ComfyUI, to read and to write",
+            fix="Change its permissions, or start ComfyUI with another --user-directory.",
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be used, without its path."""
+    if isinstance(error, OSError) and not isinstance(error, NoPlainFileError):
+        return quoted(error.strerror)
+    return str(error)
+
+
+def unknown_character(input_name: str) -> UnknownCharacter:
+    return UnknownCharacter(
+        input_name,
+        found="a character that is not in the library",
+        wanted="one of the library",
+        fix="Pick another one, or import its file.",
+    )

@@ -83,15 +83,7 @@ class OpenS2V:
 
     def read(self, scene: Scene) -> tuple[Reading, ...]:
         """FaceSim-Arc and -Cur of each shot and their means; raises InputError without a photo of a face."""
-        portrait = scene.cast[0].portrait if scene.cast else None
-        reference = self.photo if self.photo is not None else None if portrait is None else portrait[None]
-        photo = None
-        if reference is not None:
-            with inputs_renamed(images="photo"):
-                photo = _face_vectors(read_pictures(reference).rgb[0], scene)
-        if photo is None:
-            found = "none, and no character with a portrait" if reference is None else "no face in it"
-            raise InputError("photo", found=found, wanted="a photo of the face", fix="Connect the reference photo.")
+        photo = self._photo_vectors(scene)
         arc, cur = (instruments_of(scene.detector, one.space) for one in (scene.scorer, scene.chip_scorer))
         sims = []
         for seen in scene.watched:
@@ -109,6 +101,18 @@ class OpenS2V:
             for name, *scores in (*numbered, means)
             for what, score in zip(published, scores, strict=True)
         )
+
+    def _photo_vectors(self, scene: Scene) -> FaceVectors:
+        photo, vectors = self.photo, None
+        if photo is None and scene.cast and scene.cast[0].portrait is not None:
+            photo = scene.cast[0].portrait[None]
+        if photo is not None:
+            with inputs_renamed(images="photo"):
+                vectors = _face_vectors(read_pictures(photo).rgb[0], scene)
+        if vectors is None:
+            found = "none, and no character with a portrait" if photo is None else "no face in it"
+            raise InputError("photo", found=found, wanted="a photo of the face", fix="Connect the reference photo.")
+        return vectors
 
 
 @dataclass(frozen=True, slots=True)

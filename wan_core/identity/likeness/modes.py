@@ -12,15 +12,14 @@ from torch import Tensor
 from ...checks import checked_count, require_choice
 from ...errors import InputError, inputs_renamed
 from ...notes import Note
-from ..align import align_face
-from ..faces import face_problem
+from ..faces import Face, is_finite
 from ..images import as_bytes, read_pictures, sample_evenly
 from ..recogniser import Recogniser
 from ..record import Space
 from ..sources import Detect
 from . import opens2v
 from .cast import KnownCharacter
-from .opens2v import EmbeddedFace, FaceVectors
+from .opens2v import FaceVectors
 from .published import Instruments, PublishedScore
 from .shots import frames_of
 from .tracking import WatchedShot
@@ -184,14 +183,16 @@ def protocol_notes(readings: Sequence[Reading]) -> tuple[Note, ...]:
 
 
 def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
-    """What FaceSim compares of a picture, h w 3 in [0, 1]."""
+    """What FaceSim compares of a picture, h w 3 in [0, 1]: of every face that can be cut, however small."""
 
-    def detect(pixels: Tensor) -> list[EmbeddedFace]:
-        seen = pixels.float() / 255  # h w 3
-        faces = [face for face in scene.find_faces(seen) if face_problem(face) is None]
-        return [EmbeddedFace(face, scene.scorer.embed_face(align_face(seen, face.points).crop).cpu()) for face in faces]
+    def find(pixels: Tensor) -> list[Face]:
+        faces = scene.find_faces(pixels.float() / 255)
+        return [face for face in faces if is_finite(face) and len(set(face.points)) > 1]
 
-    return opens2v.face_vectors(as_bytes(picture), detect, lambda chip: scene.chip_scorer.embed_face(chip).cpu())
+    embed_arc, embed_cur = scene.scorer.embed_face, scene.chip_scorer.embed_face
+    return opens2v.face_vectors(
+        as_bytes(picture), find, lambda crop: embed_arc(crop).cpu(), lambda crop: embed_cur(crop).cpu()
+    )
 
 
 def _mean(scores: Sequence[PublishedScore]) -> PublishedScore:

@@ -24,6 +24,7 @@ from tests.unit.identity.planted import (
 )
 from tests.unit.identity.some_inputs import refused
 from wan_core.identity import CheckRequest, CheckResult, Limits, check
+from wan_core.identity.likeness.cast import know_cast
 from wan_core.identity.likeness.report import describe, plot, sheet
 from wan_core.identity.likeness.shots import checked_shot
 from wan_core.identity.recogniser import Recogniser
@@ -150,6 +151,14 @@ def test_an_identity_of_another_space_is_compared_by_its_crops_alone() -> None:
     torch.testing.assert_close(result.cast[0].vector, direction_at(50), atol=1e-4, rtol=0)
     assert result.mean == pytest.approx(1, abs=1e-4)
     assert (OTHER_SPACE.name in describe(result), result.notes) == (False, ())
+
+
+def test_copying_is_told_by_the_first_reference_and_its_mirror_image() -> None:
+    sides = Recogniser(lambda crop: torch.stack([crop[:, :56].mean(), crop[:, 56:].mean()]), SPACE, "planted")
+    one, two = identity_at(10.0, 20.0), torch.zeros(2, 112, 112, 3)
+    two[0, :, 56:] = two[1, :, :56] = 1.0
+    (known,) = know_cast([replace(one, crops=two)], sides)
+    assert (known.references.tolist(), known.mirrored.tolist()) == ([[0, 1], [1, 0]], [1, 0])
 
 
 def test_an_identity_without_faces_is_refused() -> None:

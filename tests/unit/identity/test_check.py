@@ -268,10 +268,18 @@ def test_chart_and_sheet_are_pictures_of_what_there_is(
         assert picture.min() >= 0 and picture.max() <= 1 and picture.std() > 0
 
 
-def test_the_sheet_shows_the_reference_the_best_and_the_worst_faces_in_this_order() -> None:
+TURNS = {  # name: the degrees of each frame of each clip, and those of the cells
+    "a frame a clip": ([[0], [80], [40], [20], [60], [70]], [0, 0, 80, 70, 60, 40, 20]),
+    "no two of a clip that follow each other": ([[2 * number for number in range(40)]], [0, 0, 78, 70, 62, 54, 46]),
+}
+
+
+@pytest.mark.parametrize(("turns", "cells"), TURNS.values(), ids=TURNS)
+def test_the_sheet_shows_the_reference_the_best_and_the_worst_faces(
+    turns: list[list[float]], cells: list[float]
+) -> None:
     """Each cell shows the colour of its face in its middle."""
-    turns = [0.0, 80.0, 40.0, 20.0, 60.0, 70.0]
-    result = checked(*[still((HERE, one), frames=1) for one in turns], cast=(0.0,))
+    result = checked(*[[((HERE, one),) for one in clip] for clip in turns], cast=(0.0,))
     shown = sheet(result)[0]  # h w 3
-    degrees = [float(shown[12 + 74, 12 + 204 * cell + 96, 1]) * 360 for cell in range(7)]
-    assert degrees == pytest.approx([0, 0, 80, 70, 60, 40, 20], abs=2)
+    degrees = [float(shown[12 + 74, 12 + 204 * cell + 96, 1]) * 360 for cell in range(len(cells))]
+    assert degrees == pytest.approx(cells, abs=2)

@@ -119,7 +119,15 @@ def test_a_clip_without_a_face_fails_in_words_and_has_no_numbers(client: Client)
                 "note: the protocol was published",
             ],
         ),
-        ({"mode": "vistory"}, ["cross of character 1: 1.0000", "OCCM of the story: 100.0000", "not ViStoryBench CIDS"]),
+        (
+            {"mode": "vistory", "scorer": "recogniser of the insightface pack"},
+            [
+                "scorer: mini_pack/w600k_mini.onnx (iResNet)",
+                "cross of character 1: 1.0000",
+                "OCCM of the story: 100.0000",
+                "not ViStoryBench CIDS",
+            ],
+        ),
     ],
 )
 def test_a_protocol_is_scored_beside_and_not_under_its_name(

@@ -50,12 +50,12 @@ def test_facesim_looks_at_its_32_frames_and_compares_them_with_the_photo() -> No
 def test_facesim_cur_is_measured_with_its_own_recogniser() -> None:
     """Which takes everybody for one person here."""
     alike = Recogniser(lambda chip: torch.ones(3), Space("alike", "0" * 64, "a"), "b")
-    shots = (checked_shot(film([(60, 0)], [(60, STEP * 32)]), "clips.clip_1"),)
+    shots = (checked_shot(film([(60, 0)], [(60, STEP * 16)]), "clips.clip_1"),)
     request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=OpenS2V(frame((60, 0))[None]))
     result = check(request, find_faces=find, scorer=scorer(), chip_scorer=scorer(alike))
     found = readings(result)
     assert found["FaceSim-Cur of clip 1"][0] == pytest.approx(1)
-    assert found["FaceSim-Arc of clip 1"][0] == pytest.approx(31 / 32, abs=1e-3)  # the last of the 32 is at 90 degrees
+    assert found["FaceSim-Arc of clip 1"][0] == pytest.approx((31 + cos_deg(STEP * 16)) / 32, abs=1e-4)
 
 
 NO_PHOTOS = [(torch.zeros(1, 64, 64, 3), "no face in it"), (None, "none, and no character with a portrait")]

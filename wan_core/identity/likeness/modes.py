@@ -26,7 +26,7 @@ from .tracking import WatchedShot
 from .vistory import PUBLISHED, CastMember, CharacterScore, StoryScore, StoryShot, score_story
 
 MODES = ("plain", "opens2v", "vistory")
-FRAMES, MOST_FRAMES = 81, 1000  # of a shot that are looked at: as a rule, and at most
+MOST_FRAMES = 1000  # of a shot that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Plain:
     """Our own measures alone."""
 
     passes: ClassVar[int] = 1  # times that a frame is looked at
-    frames: int = FRAMES  # of each shot that are looked at, evenly, at most
+    frames: int = MOST_FRAMES  # of each shot that are looked at, evenly, at most
 
     def __post_init__(self) -> None:
         checked_count(self.frames, MOST_FRAMES, name="frames")
@@ -162,7 +162,7 @@ def mode_of(choice: Mapping[str, Any]) -> CheckMode:
     require_choice(name, MODES, name="mode")
     if name == "opens2v":
         return OpenS2V(choice.get("photo"))
-    return ViStory() if name == "vistory" else Plain(choice.get("frames", FRAMES))
+    return ViStory() if name == "vistory" else Plain(choice.get("frames", MOST_FRAMES))
 
 
 def instruments_of(detector: str, space: Space) -> Instruments:

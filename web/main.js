@@ -1,12 +1,16 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
+import { make } from "./dom.mjs";
 import { sentenceOf, showToast } from "./errors.mjs";
 import { labelValues } from "./labels.mjs";
+import { castTab } from "./panels/cast.mjs";
+import { takeCards } from "./panels/drop.mjs";
 import { endPreviewWithResult } from "./previews.mjs";
+import { addPicker } from "./widgets/picker.mjs";
+import { saveAsCharacterItem } from "./widgets/save_as_character.mjs";
+import { locale, readTranslations, translated } from "./words.mjs";
 
-const locale = () => app.extensionManager.setting.get("Comfy.Locale");
-let translations = {};
 let dropError = () => {};
 
 /** Shows what a node of ours said when it gave up, until the next run; the page itself says only that it did. */
@@ -34,11 +38,19 @@ app.registerExtension({
     async init() {
         api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
-        translations = await api.getCustomNodesI18n();
+        for (const sheet of ["cast.css", "panels/cast_panel.css"])
+            document.head.append(make("link", { rel: "stylesheet", href: new URL(sheet, import.meta.url) }));
+        await readTranslations();
     },
+    setup() {
+        app.extensionManager.registerSidebarTab(castTab());
+        takeCards();
+    },
+    getNodeMenuItems: (node) => (node.comfyClass === "IdentityEncode" ? [saveAsCharacterItem(node)] : []),
     nodeCreated(node) {
         if (node.comfyClass === "WanCastDecodeToVideo") endPreviewWithResult(node, app.extensionManager);
+        if (node.comfyClass === "WanCastCharacterLoad") addPicker(node);
         const { category } = node.constructor.nodeData ?? {};
-        if (category?.startsWith("WanCast/")) labelValues(node, translations[locale()]?.nodeDefs?.[node.comfyClass]);
+        if (category?.startsWith("WanCast/")) labelValues(node, translated().nodeDefs?.[node.comfyClass]);
     },
 });

@@ -6,6 +6,7 @@ A rule of one file takes its name and its text and returns complaints; a rule of
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ STANDARD = """abc collections concurrent contextlib copy dataclasses datetime en
 hashlib importlib io ipaddress itertools json logging math numbers os pickletools platform re shutil stat statistics
 threading time types typing unicodedata uuid weakref zipfile __future__"""
 OTHERS = """torch numpy einops av PIL aiohttp filelock safetensors comfy comfy_api comfy_execution comfy_extras
-folder_paths latent_preview server insightface librosa onnx onnxruntime"""
+folder_paths latent_preview server insightface librosa onnx onnxruntime scipy"""
 PACKAGES = {*STANDARD.split(), *OTHERS.split()}
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint", "open"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}
@@ -36,6 +37,13 @@ FILES_OPEN_IN = ("nodes/host/files.py", "nodes/host/private_files.py", "wan_core
 # One letter of each word stands in brackets, so that this file does not hold what it looks for.
 MACHINE_PATH = re.compile(r"(?<![\w.:!])/(?:w[o]rk|h[o]me|Us[e]rs|r[o]ot|tm[p]|u[s]r)/|\b[A-Z]:\\\\?Us[e]rs", re.A)
 REGISTRY_HOST = re.compile(r"py[p]i\.(?:org|python)|pythonh[o]sted|npmj[s]|registry\.y[a]rn|artif[a]ctory")
+# What makes markup or code of text in the page, and what the page says in the words of its language.
+MARKUP = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|srcdoc|javascript:"
+    r"|\beval\(|\bFunction\(|\bon(?!c?e\b|ly\b)[a-z]+[\"'`]?\s*[=:,]"
+)
+SAID = re.compile(r'\bsay\(\s*(?:"([^"\n]*)")?')
+PLACES = re.compile(r"\{\w+\}")
 
 Complaints = list[str]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -151,11 +159,13 @@ def lines_with(pattern: re.Pattern[str]) -> Callable[[str, str], Complaints]:
 formatter_off = lines_with(re.compile(r"# fm[t]: *(?:skip|off)"))
 machine_paths = lines_with(MACHINE_PATH)
 registry_hosts = lines_with(REGISTRY_HOST)
+made_markup = lines_with(MARKUP)
 
 SHIPPED_RULES = (unlisted_imports, banned_builtins, long_file, long_functions)
 NODE_RULES = (long_executes, many_core_names)
 PYTHON_RULES = (not_ascii, formatter_off)
 TEXT_RULES = (machine_paths, registry_hosts)
+PAGE_RULES = (made_markup,)
 
 
 # Rules of the whole tree
@@ -190,4 +200,14 @@ def many_test_lines(files: Texts) -> Complaints:
     return [f"{tests} test lines for {lines} shipped ones"] if tests > TEST_LINES * lines else []
 
 
-TREE_RULES = (repeated_classes, one_use_helpers, many_test_lines)
+def untranslated_words(files: Texts) -> Complaints:
+    """Texts of the page without their Chinese or with other places in it, and Chinese that nobody says."""
+    page = [text for name, text in files.items() if re.match(r"web/.*\.m?js$", name)]
+    said = {words for text in page for words in SAID.findall(text) if "export function say(" not in text}
+    chinese = json.loads(files["locales/zh/main.json"])["wancast"]
+    complaints = [f"{words!r} is said or translated, but not both" for words in sorted(said ^ chinese.keys())]
+    pairs = [(words, chinese[words]) for words in sorted(said & chinese.keys())]
+    return complaints + [f"{a!r} has other places" for a, b in pairs if {*PLACES.findall(a)} != {*PLACES.findall(b)}]
+
+
+TREE_RULES = (repeated_classes, one_use_helpers, many_test_lines, untranslated_words)

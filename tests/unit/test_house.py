@@ -33,12 +33,17 @@ def files_of(rule: Rule) -> Iterable[tuple[str, str]]:
         return files.items()
     if rule in house.PYTHON_RULES:
         return [(name, text) for name, text in files.items() if name.endswith(".py")]
+    if rule in house.PAGE_RULES:
+        return [(name, text) for name, text in files.items() if re.match(r"web/.*\.m?js$", name)]
     if rule in house.NODE_RULES:
         return [(name, text) for name, text in house.shipped(files).items() if Path(name).parent == Path("nodes")]
     return house.shipped(files).items()
 
 
-@pytest.mark.parametrize("rule", [*house.SHIPPED_RULES, *house.NODE_RULES, *house.PYTHON_RULES, *house.TEXT_RULES])
+FILE_RULES = [*house.SHIPPED_RULES, *house.NODE_RULES, *house.PYTHON_RULES, *house.TEXT_RULES, *house.PAGE_RULES]
+
+
+@pytest.mark.parametrize("rule", FILE_RULES)
 def test_every_file_keeps_the_rule(rule: Rule) -> None:
     files = list(files_of(rule))
     assert files
@@ -60,7 +65,7 @@ def test_every_socket_of_ours_says_what_it_takes() -> None:
 
 LINE = "    x = 1\n"
 SAMPLES: list[tuple[Rule, str, str, str]] = [  # rule, file, what it lets pass, what it sees
-    (house.unlisted_imports, "wan_core/a.py", "from ..errors import E", "def f():\n    import scipy.signal"),
+    (house.unlisted_imports, "wan_core/a.py", "from ..errors import E", "def f():\n    import sympy.core"),
     (house.unlisted_imports, "wan_core/a.py", "from torch import nn", "from urllib.request import urlopen"),
     (house.unlisted_imports, "wan_core/a.py", "from torch import nn", "from torch import *"),
     (house.banned_builtins, "nodes/a.py", "network.eval()", "x = eval('1')"),
@@ -88,6 +93,10 @@ SAMPLES: list[tuple[Rule, str, str, str]] = [  # rule, file, what it lets pass, 
     (house.machine_paths, "README.md", "https://example.org/work/shop", "cd /ho" + "me/ann/pack"),
     (house.machine_paths, ".ci/run", "#!/usr/bin/env bash", "C:\\Us" + "ers\\ann"),
     (house.registry_hosts, "README.md", "from PyPI", "https://py" + "pi.org/simple"),
+    (house.made_markup, "web/a.mjs", "a.textContent = name", "a.innerHTML = name"),
+    (house.made_markup, "web/a.mjs", "node.onExecuted = f", "a.onclick = f"),
+    (house.made_markup, "web/a.mjs", "f({ once: true })", 'make("img", { onerror: name })'),
+    (house.made_markup, "web/a.mjs", 'a.setAttribute("title", b)', 'a.setAttribute("onclick", b)'),
 ]
 
 
@@ -109,6 +118,12 @@ def test_the_rules_of_the_tree_tell_good_from_bad() -> None:
     assert house.many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n"}) == []
     assert house.many_test_lines(a | {"tests/a.py": "x\n" * 2, "tests/ui/a.js": "x\n" * 2})
     assert house.many_test_lines(a | {"web/a.mjs": "x\n" * 2, "tests/a.py": "x\n" * 6}) == []
+    chinese = {"locales/zh/main.json": '{"wancast": {"{n} of us": "{n}"}}'}
+    assert house.untranslated_words(chinese | {"web/a.mjs": 'say("{n} of us", { n })'}) == []
+    for bad in ['say("{n} of us") say("hello")', 'say("{n} of us") say(ours ? "{n} of us" : "hello")', "f()"]:
+        assert house.untranslated_words(chinese | {"web/a.mjs": bad})
+    other_places = {"locales/zh/main.json": '{"wancast": {"{n} of us": "{m}"}}', "web/a.mjs": 'say("{n} of us")'}
+    assert house.untranslated_words(other_places) == ["'{n} of us' has other places"]
 
 
 RUFF_SEES = [

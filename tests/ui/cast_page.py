@@ -1,0 +1,108 @@
+"""What the tests of the cast on the page share: a stand-in of the routes, and what a Load node shows and holds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from PIL import Image
+from playwright.sync_api import Page, Route
+
+from devtools.page import Canvas
+from tests.host.live import ROOT, Json
+
+PICTURES = ROOT / "test_out" / "ui"
+CHARACTERS = "/wancast/characters"
+COMBINATIONS = [
+    {"Comfy.VueNodes.Enabled": vue, "Comfy.Locale": language} for vue in (False, True) for language in ("en", "zh")
+]
+NAMES = [f"{'nodes 2.0' if c['Comfy.VueNodes.Enabled'] else 'classic'} {c['Comfy.Locale']}" for c in COMBINATIONS]
+
+LOAD_NODE = """([type, reference, at]) => {
+    const node = LiteGraph.createNode(type);
+    app.graph.add(node);
+    node.pos = [at, 0];
+    node.widgets.find(({ name }) => name === "character").setValue(reference, { node, canvas: app.canvas });
+}"""
+
+
+def entry(number: int, name: str, **changes: object) -> Json:
+    """What the routes would say of a character."""
+    return {
+        "id": f"{number:032x}",
+        "reference": f"{number:032x}@{number * 7919:012x}",
+        "name": name,
+        "notes": "",
+        "tags": ["lead"] if number % 3 == 0 else [],
+        "consent": {
+            "by": name if number % 4 else "",
+            "scope": "",
+            "until": (None, "2020-01-01", "2999-12-31")[number % 3],
+        },
+        "created": "2026-01-02T03:04:05Z",
+        "revision": 1,
+        "space": "ir_se50",
+        "sex": None,
+        "age_years": None,
+        "references": 1,
+        "has_voice": number % 2 == 0,
+        "bytes": 100_000,
+        **changes,
+    }
+
+
+@dataclass
+class RoutesStandIn:
+    """Answers for the routes with what a test says that the library holds, and remembers what was asked."""
+
+    characters: list[Json]
+    faults: list[Json] = field(default_factory=list)
+    status: int = 200
+    asked: list[str] = field(default_factory=list)  # "GET /ID/thumbnail"
+
+    @classmethod
+    def on(cls, page: Page, characters: Iterable[Json]) -> RoutesStandIn:
+        stand_in = cls(list(characters))
+        page.route(lambda url: CHARACTERS in urlsplit(url).path, stand_in.answer)
+        return stand_in
+
+    def answer(self, route: Route) -> None:
+        assert route.request.headers["x-wancast"] == "1"
+        place = urlsplit(route.request.url).path.split(CHARACTERS)[1]
+        self.asked.append(f"{route.request.method} {place}")
+        if place.endswith("/thumbnail"):
+            route.fulfill(body=face(int(place.split("/")[1], 16)), content_type="image/webp")
+        elif self.status != 200:
+            error = {"error": {"code": "broken", "message": "it <b>broke</b>"}}
+            route.fulfill(status=self.status, json=error)
+        else:
+            route.fulfill(json={"characters": self.characters, "faults": self.faults})
+
+    @property
+    def thumbnails(self) -> int:
+        return sum(one.endswith("/thumbnail") for one in self.asked)
+
+
+def face(number: int) -> bytes:
+    """A picture that is another one for every number, upright for every second."""
+    with Image.open(ROOT / "tests" / "data" / "portrait.png") as portrait:
+        picture = portrait.convert("HSV").resize((192, 256) if number % 2 else (256, 192))
+    hue = picture.getchannel("H").point(lambda value: (value + 37 * number) % 256)
+    content = io.BytesIO()
+    Image.merge("HSV", (hue, *picture.split()[1:])).convert("RGB").save(content, "WEBP")
+    return content.getvalue()
+
+
+def add_load_node(canvas: Canvas, reference: str = "", *, at: int = 0) -> None:
+    """Puts a Load node with the reference on the canvas, and waits until it lists characters or says why not."""
+    canvas.page.evaluate(LOAD_NODE, ["WanCastCharacterLoad", reference, at])
+    canvas.page.wait_for_function("() => [...document.querySelectorAll('.wancast-status')].every((e) => e.textContent)")
+    canvas.settle()
+
+
+def references(canvas: Canvas) -> list[str]:
+    """What the Load nodes of the graph would send."""
+    prompt = canvas.prompt().values()
+    return [node["inputs"]["character"] for node in prompt if node["class_type"] == "WanCastCharacterLoad"]

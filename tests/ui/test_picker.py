@@ -1,0 +1,240 @@
+"""The picker in the Load node: found and picked by keyboard, marked, kept, told in words, and safe from names."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from devtools import client as api
+from devtools.page import Canvas
+from devtools.server import HostServer
+from tests.host import recipes
+from tests.host.live import Graph, Json
+from tests.ui.cast_page import COMBINATIONS, NAMES, PICTURES, RoutesStandIn, add_load_node, entry, references
+
+CAST = ["Anna", "Ben", "Cora of the very long name", "\u674e\u96f7", "Dan", "Eve", "Finn", "Anna Maria", "Gil", "Hana"]
+OURS = ["/extensions/WanCast/"]
+RUN_TIMEOUT_S = 120.0
+SHOW_REPORT = """() => {
+    const node = LiteGraph.createNode("PreviewAny");
+    app.graph.add(node);
+    const load = app.graph.nodes.find(({ type }) => type === "WanCastCharacterLoad");
+    load.connect(load.outputs.length - 1, node, 0);
+}"""
+IN_BOTH = pytest.mark.parametrize("canvas", COMBINATIONS[::2], ids=NAMES[::2], indirect=True)
+
+
+def cast() -> list[Json]:
+    return [entry(number, name) for number, name in enumerate(CAST, 1)]
+
+
+def status(canvas: Canvas) -> str:
+    return canvas.page.locator(".wancast-status").first.inner_text()
+
+
+def active(canvas: Canvas) -> str | None:
+    """The name of the card that the keys have reached, by what a screen reader is told."""
+    return canvas.page.evaluate(
+        """() => document.getElementById(document.activeElement.getAttribute("aria-activedescendant"))
+            ?.querySelector(".wancast-name").textContent"""
+    )
+
+
+@pytest.mark.parametrize("canvas", COMBINATIONS, ids=NAMES, indirect=True)
+def test_what_a_run_saves_is_found_and_picked_by_keyboard_alone_and_loaded(
+    canvas: Canvas, live_host: HostServer, request: pytest.FixtureRequest
+) -> None:
+    token = uuid.uuid4().hex[:8]
+    graph = Graph()
+    graph.add("WanCastCharacterLoad", character="")
+    identity = recipes.identity(graph)
+    for name in ("Anna", "Anna Maria", "Ben"):
+        graph.add("WanCastCharacterSave", identity=identity, name=f"{name} {token}", if_exists="refuse")
+    canvas.drop("cast.json", graph.prompt)
+    api.wait(live_host.url, canvas.run(), RUN_TIMEOUT_S)
+    shown = canvas.page.locator("[role=option]:visible").filter(has_text=token)
+    shown.nth(2).wait_for()
+    keys = canvas.page.keyboard
+    canvas.page.get_by_role("combobox").and_(canvas.page.locator(".wancast-filter")).focus()
+    keys.type(f"ann {token}")
+    assert shown.count() == 2 and active(canvas) == f"Anna {token}"
+    keys.press("ArrowDown")
+    keys.press("ArrowRight")
+    assert active(canvas) == f"Anna Maria {token}"
+    keys.press("Enter")
+    assert canvas.page.locator("[aria-selected=true] .wancast-name").all_text_contents() == [f"Anna Maria {token}"]
+    assert f"Anna Maria {token}" in status(canvas)
+    assert status(canvas).isascii() == request.node.callspec.id.endswith("en")
+    canvas.screenshot(PICTURES / f"picker {request.node.callspec.id}.png")
+    canvas.page.evaluate(SHOW_REPORT)
+    entry_of_run = api.wait(live_host.url, canvas.run(), RUN_TIMEOUT_S)
+    (reports,) = [output["text"] for output in entry_of_run["outputs"].values() if "text" in output]
+    assert f"Anna Maria {token}" in reports[0]
+    assert canvas.errors_about(OURS) == []
+
+
+@IN_BOTH
+def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas, request: pytest.FixtureRequest) -> None:
+    RoutesStandIn.on(canvas.page, cast())
+    canvas.page.evaluate("() => app.graph.clear()")
+    add_load_node(canvas, entry(5, "")["reference"])
+    canvas.screenshot(PICTURES / f"picker grid {request.node.callspec.id}.png")
+    before = canvas.page.evaluate("() => app.graph.nodes.map((node) => [...node.pos])")
+    canvas.page.evaluate("() => app.canvas.selectNode(app.graph.nodes[0])")
+    canvas.page.locator(".wancast-cards").focus()
+    reached = [active(canvas)]
+    for key in ("Home", "ArrowLeft", "ArrowUp", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp", "End"):
+        canvas.page.keyboard.press(key)
+        reached.append(active(canvas))
+    columns = canvas.page.evaluate(
+        "() => getComputedStyle(document.querySelector('.wancast-cards')).gridTemplateColumns.split(' ').length"
+    )
+    heights = canvas.page.locator("[role=option]").evaluate_all("(cards) => cards.map((card) => card.offsetHeight)")
+    assert len(set(heights)) == 1  # though portraits are tall and wide
+    assert columns == 3  # of ten cards, which makes the last row one of a single card
+    expected = [5, 1, 1, 1, 4, 7, 10, 10, 7, 10]
+    assert reached == [CAST[number - 1] for number in expected]
+    for key in ("Delete", "Backspace", "Delete"):
+        canvas.page.keyboard.press(key)
+    canvas.settle()
+    assert canvas.page.evaluate("() => app.graph.nodes.map((node) => [...node.pos])") == before
+
+
+@IN_BOTH
+def test_what_is_picked_survives_undo_copies_subgraphs_and_a_saved_file(canvas: Canvas) -> None:
+    characters = cast()
+    first, second = (characters[number]["reference"] for number in (1, 4))
+    RoutesStandIn.on(canvas.page, characters)
+    canvas.page.evaluate("() => app.graph.clear()")
+    add_load_node(canvas)
+    for name in (CAST[1], CAST[4]):
+        canvas.page.get_by_role("option").filter(has_text=name).click()
+    assert references(canvas) == [second]
+    canvas.page.keyboard.press("Control+z")
+    canvas.page.wait_for_function("(one) => app.graph.nodes[0]?.widgets[0].value === one", arg=first)
+    canvas.page.evaluate(
+        """async () => {
+            app.canvas.selectNode(app.graph.nodes[0]);
+            app.canvas.copyToClipboard();
+            app.canvas.pasteFromClipboard();
+            app.graph.convertToSubgraph(new Set([app.graph.nodes[0]]));
+        }"""
+    )
+    assert references(canvas) == [first, first]
+    saved = canvas.page.evaluate("() => app.graph.serialize()")
+    assert [node["widgets_values"] for node in saved["nodes"] if node["type"] == "WanCastCharacterLoad"] == [[first]]
+    canvas.page.evaluate("(saved) => app.loadGraphData(saved)", saved)
+    canvas.settle()
+    assert references(canvas) == [first, first]
+    assert canvas.errors_about(OURS) == []
+
+
+STATES = [  # characters, faults, HTTP status, the node's reference, words of the status
+    ([], [], 200, "", "No characters yet"),
+    ([], [], 200, "f" * 32, "not in the library"),
+    (cast(), [], 200, "", "10 of 10 characters"),
+    (cast(), [], 200, "../../etc/passwd", "not in the library"),
+    (cast(), [], 200, f"{2:032x}", "Ben is picked; 10 of 10"),
+    (cast(), [], 200, f"{2:032x}@{0:012x}", "Ben has changed since it was picked"),
+    (cast(), [{"id": "9" * 32, "message": "damaged"}], 200, "", "Damaged character files: 1"),
+    ([], [], 500, "", "cannot be listed: it <b>broke</b>"),
+]
+
+
+@pytest.mark.parametrize("canvas", [{}], ids=["classic"], indirect=True)
+def test_the_status_tells_what_is_wrong_and_the_value_stays(canvas: Canvas) -> None:
+    routes = RoutesStandIn.on(canvas.page, [])
+    for characters, faults, http_status, reference, words in STATES:
+        routes.characters, routes.faults, routes.status = characters, faults, http_status
+        canvas.page.evaluate("() => app.graph.clear()")
+        canvas.page.evaluate("async () => (await import('/extensions/WanCast/library.mjs')).library.refresh()")
+        add_load_node(canvas, reference)
+        assert words in status(canvas)
+        assert references(canvas) == [reference]
+
+
+def hostile_names() -> list[str]:
+    """Three hundred names that attack a page: markup, code, templates, direction, length, and what breaks strings."""
+    seeds = [
+        "<img src=x onerror=hit(1)>",
+        "<script>hit(1)</script>",
+        '"><svg onload=hit(1)>',
+        "' autofocus onfocus='hit(1)",
+        "javascript:hit(1)",
+        "{{constructor.constructor('hit(1)')()}}",
+        "${hit(1)}",
+        "{name} {shown} {count}",
+        "@:linked | plural %{n}",
+        "<iframe srcdoc='<script>parent.hit(1)</script>'>",
+        "</div></body><h1>",
+        "&lt;b&gt;&amp;#60;",
+        "\u202egnp.exe\u2066",
+        "\u05de\u05d9\u05e8\u05d9 \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 family",
+        "Z\u0335\u0322\u0321a\u0336\u0328l\u0337g\u0338o",
+        "a\\b\"c'd`e$&$1",
+        "../../../etc/passwd",
+        "x" * 4096,
+        "__proto__",
+    ]
+    return [
+        f"{seed}{number}" if number >= len(seeds) else seed for number in range(300) for seed in [seeds[number % 20]]
+    ]
+
+
+@IN_BOTH
+def test_hostile_names_are_text_and_run_nothing(canvas: Canvas) -> None:
+    characters = [entry(i, name, tags=[name]) for i, name in enumerate(hostile_names(), 1)]
+    for character in characters:
+        character["consent"] = {"by": character["name"], "scope": character["name"], "until": character["name"]}
+    RoutesStandIn.on(canvas.page, characters)
+    dialogs: list[str] = []
+    canvas.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    canvas.page.evaluate("() => { app.graph.clear(); globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    add_load_node(canvas)
+    shown = canvas.page.locator(".wancast-name")
+    assert shown.all_text_contents() == [character["name"] for character in characters]
+    kinds = "(cards) => [...new Set(cards.flatMap((card) => [...card.querySelectorAll('*')].map((e) => e.localName)))]"
+    assert set(canvas.page.locator(".wancast-card").evaluate_all(kinds)) == {"div", "img", "span"}
+    assert shown.first.evaluate("(name) => name.offsetHeight") == shown.last.evaluate("(name) => name.offsetHeight")
+    for number in range(20):
+        canvas.page.locator(".wancast-filter").fill(characters[number]["name"])
+        canvas.page.keyboard.press("Enter")
+        assert references(canvas) == [characters[number]["reference"]]
+        assert characters[number]["name"][:40] in canvas.page.locator(".wancast-status").text_content()
+    assert canvas.page.evaluate("() => hits") == 0 and dialogs == []
+    assert canvas.errors_about(OURS) == []
+
+
+@IN_BOTH
+def test_faces_are_fetched_when_they_are_seen_and_their_blobs_let_go(canvas: Canvas) -> None:
+    routes = RoutesStandIn.on(canvas.page, [entry(number, f"P {number}") for number in range(1, 301)])
+    canvas.page.evaluate("() => app.graph.clear()")
+    add_load_node(canvas)
+    loaded = "() => [...document.querySelectorAll('.wancast-face')].filter((face) => face.naturalWidth).length"
+    canvas.page.wait_for_function(f"(count) => ({loaded})() >= count", arg=6)
+    first = routes.thumbnails
+    assert 6 <= first <= 12
+    canvas.page.locator(".wancast-cards").evaluate("(list) => { list.scrollTop = list.scrollHeight; }")
+    canvas.page.wait_for_function(f"(count) => ({loaded})() > count", arg=first)
+    canvas.settle()
+    assert routes.thumbnails <= 2 * first + 3
+    fetched = "(faces) => Promise.allSettled(faces.map(({ src }) => fetch(src)))"
+    answers = canvas.page.locator(".wancast-face[src]").evaluate_all(fetched)
+    assert {answer["status"] for answer in answers} == {"rejected"}
+
+
+@IN_BOTH
+def test_a_run_that_saved_a_character_shows_it_and_keeps_the_faces(canvas: Canvas) -> None:
+    routes = RoutesStandIn.on(canvas.page, cast()[:2])
+    canvas.page.evaluate("() => app.graph.clear()")
+    for at in (0, 500):
+        add_load_node(canvas, at=at)
+    canvas.page.wait_for_function("() => document.querySelectorAll('.wancast-face[src]').length === 4")
+    routes.characters = cast()[:3]
+    canvas.page.evaluate("() => app.api.dispatchCustomEvent('execution_success', { prompt_id: '', timestamp: 0 })")
+    canvas.page.wait_for_function("() => document.querySelectorAll('.wancast-face[src]').length === 6")
+    asked = [one for one in routes.asked if not one.endswith("/thumbnail")]
+    assert asked == ["GET ", "GET "]  # for all nodes together
+    assert routes.thumbnails == 6

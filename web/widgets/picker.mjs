@@ -1,0 +1,260 @@
+import { app } from "/scripts/app.js";
+
+import { cardMaker } from "../cards.mjs";
+import { make } from "../dom.mjs";
+import { isFound, library } from "../library.mjs";
+import { say } from "../words.mjs";
+
+const LEAST_HEIGHT_PX = 250; // a row of cards and a half, below the filter and above the status
+const NODE_SIZE_PX = [360, 520];
+let pickers = 0;
+
+const idOf = (reference) => reference.split("@")[0];
+
+/** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
+export function placeAfter(key, place, columns, count) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const last = count - 1;
+    const wanted = { Home: 0, End: last }[key] ?? place + steps[key];
+    if (wanted >= 0 && wanted <= last) return wanted;
+    const isAboveShortRow = key === "ArrowDown" && Math.floor(place / columns) < Math.floor(last / columns);
+    return isAboveShortRow ? last : place;
+}
+
+/**
+ * The characters as a listbox with a filter: `chosen` tells which reference is picked, `choose` takes another one, and
+ * `isLinked` tells whether it comes from another node.
+ */
+class Picker {
+    #listing = { characters: [], faults: [] };
+    #asked; // the promise of the list that is shown, or will be
+    #failure; // why there is no list
+    #options = new Map(); // an entry as JSON -> its option: what has not changed keeps its card and its picture
+    #shown = []; // the options that the filter lets through
+    #active = -1; // which of them the keys have reached
+    #opened = new AbortController();
+
+    constructor({ chosen, choose, isLinked }) {
+        Object.assign(this, { chosen, choose, isLinked });
+        this.id = `wancast-picker-${++pickers}`;
+        const hint = say("Type to find a name or a tag");
+        this.filter = make("input", {
+            class: "wancast-filter",
+            type: "text",
+            role: "combobox",
+            placeholder: hint,
+            "aria-label": hint,
+            "aria-expanded": "true",
+            "aria-controls": this.id,
+            "aria-autocomplete": "list",
+        });
+        this.list = make("div", {
+            id: this.id,
+            class: "wancast-cards",
+            role: "listbox",
+            tabindex: "0",
+            "aria-label": say("Characters"),
+            "data-capture-wheel": "true", // with the focus in it, Nodes 2.0 lets the wheel scroll the list
+        });
+        this.status = make("div", { class: "wancast-status", role: "status", "aria-live": "polite" });
+        this.element = make("div", { class: "wancast-picker" }, this.filter, this.list, this.status);
+        this.filter.addEventListener("input", () => this.#find());
+        this.list.addEventListener("focus", () => this.#enter());
+        this.list.addEventListener("click", ({ target }) => this.#pick(target.closest("[role=option]")));
+        this.element.addEventListener("keydown", (event) => this.#onKey(event));
+    }
+
+    /** Shows the characters, and again whenever there is something new, until `close`. */
+    open() {
+        this.#opened = new AbortController();
+        const { signal } = this.#opened;
+        const makeCard = cardMaker(signal);
+        const seen = new IntersectionObserver(() => this.mark()); // what was set while nobody saw it
+        seen.observe(this.element);
+        signal.addEventListener("abort", () => seen.disconnect());
+        library.addEventListener("changed", () => this.#fill(makeCard), { signal });
+        this.#fill(makeCard);
+    }
+
+    close() {
+        this.#opened.abort();
+        this.#asked = undefined;
+        this.#options.clear();
+    }
+
+    /** Shows which character is picked. */
+    mark() {
+        const id = this.isLinked() ? undefined : idOf(this.chosen());
+        this.element.toggleAttribute("inert", this.isLinked());
+        for (const option of this.list.children) option.setAttribute("aria-selected", option.dataset.character === id);
+        this.#reveal(this.#shown[this.#active] ?? this.list.querySelector("[aria-selected=true]"));
+        this.#report();
+    }
+
+    async #fill(makeCard) {
+        const asked = (this.#asked = library.list());
+        const [listing, failure] = await asked.then(
+            (listing) => [listing],
+            ({ message }) => [{ characters: [], faults: [] }, message],
+        );
+        if (asked !== this.#asked) return;
+        this.#listing = listing;
+        this.#failure = failure;
+        const known = this.#options;
+        this.#options = new Map();
+        for (const entry of listing.characters) {
+            const key = JSON.stringify(entry);
+            this.#options.set(key, known.get(key) ?? this.#makeOption(entry, makeCard));
+        }
+        this.list.replaceChildren(...this.#options.values());
+        this.#find();
+    }
+
+    #makeOption(entry, makeCard) {
+        const option = makeCard(entry);
+        option.id = `${this.id}-${entry.id}`;
+        option.dataset.character = entry.id;
+        option.setAttribute("role", "option");
+        return option;
+    }
+
+    /** Shows what the filter lets through. */
+    #find() {
+        const query = this.filter.value.trim();
+        const options = [...this.#options.values()];
+        this.#listing.characters.forEach((entry, i) => options[i].toggleAttribute("hidden", !isFound(entry, query)));
+        this.#shown = options.filter(({ hidden }) => !hidden);
+        this.#activate(query ? 0 : -1);
+        this.mark();
+    }
+
+    /** Leads the keys to a card. */
+    #activate(place) {
+        const option = this.#shown[place];
+        this.#active = option ? place : -1;
+        this.list.querySelector(".wancast-active")?.classList.remove("wancast-active");
+        option?.classList.add("wancast-active");
+        for (const element of [this.filter, this.list])
+            element.setAttribute("aria-activedescendant", option?.id ?? "");
+        this.#reveal(option);
+    }
+
+    /** Scrolls the list alone: scrollIntoView would move the canvas, too. */
+    #reveal(option) {
+        if (!option) return;
+        const { list } = this;
+        const bottom = option.offsetTop + option.offsetHeight;
+        list.scrollTop = Math.min(option.offsetTop, Math.max(list.scrollTop, bottom - list.clientHeight));
+    }
+
+    #pick(option) {
+        if (!option) return;
+        this.#activate(this.#shown.indexOf(option));
+        this.choose(this.#listing.characters.find(({ id }) => id === option.dataset.character).reference);
+        this.mark();
+    }
+
+    /** Keys work in the picker alone: the canvas would delete and move nodes. Those with Ctrl remain the page's. */
+    #onKey(event) {
+        if (event.ctrlKey || event.metaKey || event.altKey) return;
+        event.stopPropagation();
+        if (event.isComposing) return;
+        const act = event.target === this.filter ? this.#actOfFilter(event.key) : this.#actOfList(event.key);
+        if (!act) return;
+        event.preventDefault();
+        act();
+    }
+
+    #actOfFilter(key) {
+        const acts = {
+            Enter: () => this.#pick(this.#shown[this.#active]),
+            Escape: () => this.#clear(),
+            ArrowDown: () => this.list.focus({ preventScroll: true }),
+        };
+        return acts[key];
+    }
+
+    #actOfList(key) {
+        if (/^(Arrow|Home|End)/.test(key)) return () => this.#move(key);
+        if (key === "Enter" || key === " ") return () => this.#pick(this.#shown[this.#active]);
+        if (key === "Escape") return () => this.#clear();
+        if (key.length === 1 || key === "Backspace") this.filter.focus({ preventScroll: true }); // the key edits it
+    }
+
+    /** The keys go on where they were, or from the card that is picked, or from the first. */
+    #enter() {
+        const picked = this.#shown.findIndex((option) => option.getAttribute("aria-selected") === "true");
+        this.#activate(this.#active < 0 ? Math.max(0, picked) : this.#active);
+    }
+
+    #clear() {
+        this.filter.value = "";
+        this.#find();
+        this.filter.focus({ preventScroll: true });
+    }
+
+    #move(key) {
+        const [first] = this.#shown;
+        const columns = this.#shown.filter(({ offsetTop }) => offsetTop === first.offsetTop).length;
+        this.#activate(placeAfter(key, this.#active, columns, this.#shown.length));
+    }
+
+    #report() {
+        const [text, kind] = this.#stateInWords();
+        this.status.textContent = text;
+        this.status.classList.toggle("wancast-warns", kind === "warning");
+    }
+
+    #stateInWords() {
+        const { characters, faults } = this.#listing;
+        const reference = this.chosen();
+        const picked = characters.find(({ id }) => id === idOf(reference));
+        const counts = { shown: this.#shown.length, count: characters.length };
+        if (this.isLinked()) return [say("The connected node says which character.")];
+        if (this.#failure)
+            return [say("The characters cannot be listed: {reason}", { reason: this.#failure }), "warning"];
+        if (reference && !picked) return [say("The character of this node is not in the library."), "warning"];
+        if (picked && reference.includes("@") && picked.reference !== reference)
+            return [say("{name} has changed since it was picked.", { name: picked.name }), "warning"];
+        if (picked) return [say("{name} is picked; {shown} of {count} characters", { name: picked.name, ...counts })];
+        if (faults.length) return [say("Damaged character files: {count}", { count: faults.length }), "warning"];
+        if (!counts.count) return [say("No characters yet: WanCast Character Save fills this list.")];
+        return [say("{shown} of {count} characters", counts)];
+    }
+}
+
+/** Calls `then` after what the owner has as `name`, which may be nothing. */
+function after(owner, name, then) {
+    const before = owner[name];
+    owner[name] = function (...given) {
+        const answer = before?.apply(this, given);
+        then();
+        return answer;
+    };
+}
+
+/** Puts a picker into a Load node. Its input `character` keeps the value, and is itself among the advanced inputs. */
+export function addPicker(node) {
+    const reference = node.widgets.find(({ name }) => name === "character");
+    reference.advanced = reference.options.advanced = true;
+    const picker = new Picker({
+        chosen: () => reference.value,
+        isLinked: () => node.inputs.some(({ widget, link }) => widget?.name === "character" && link !== null),
+        choose(value) {
+            app.canvas.emitBeforeChange(); // one step of undo
+            reference.setValue(value, { node, canvas: app.canvas });
+            app.canvas.emitAfterChange();
+        },
+    });
+    const widget = node.addDOMWidget("cast", "wancast.cast", picker.element, {
+        serialize: false,
+        hideOnZoom: false,
+        getMinHeight: () => LEAST_HEIGHT_PX,
+    });
+    widget.serialize = false;
+    node.setSize(NODE_SIZE_PX.map((least, i) => Math.max(least, node.size[i])));
+    after(reference, "callback", () => picker.mark());
+    for (const change of ["onConfigure", "onConnectionsChange"]) after(node, change, () => picker.mark());
+    after(node, "onAdded", () => picker.open());
+    after(node, "onRemoved", () => picker.close());
+}

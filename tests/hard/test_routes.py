@@ -23,7 +23,6 @@ from wan_core.identity.character_file import write_character
 
 ANSWER_LIMIT_S = 1.0
 LIBRARY = Path("user", "__wancast")
-PLANTED = "f" * 32  # in the library, a link to a file outside
 
 
 def tree(base: Path) -> str:
@@ -67,11 +66,11 @@ def test_no_value_leads_a_route_out_of_the_library(
     made = take_in(url, secret.read_bytes()).json
     asked(url, random, "warm", made)
     ask(url, "GET", f"{CHARACTERS}/{made['id']}/thumbnail")
-    (live_host.base_dir / LIBRARY / "characters" / f"{PLANTED}.safetensors").symlink_to(secret)
+    (live_host.base_dir / LIBRARY / "characters" / f"{hostile.PLANTED}.safetensors").symlink_to(secret)
     before, statuses, slowest_s = tree(live_host.base_dir), Counter(), 0.0
     watch(client)
     for number in range(tried):
-        value = hostile.path(random, tmp_path) if number else PLANTED
+        value = hostile.path(random, tmp_path) if number else hostile.PLANTED
         start_s = time.monotonic()
         for answer in asked(url, random, value, made):
             assert answer.status < 500, (value, answer)

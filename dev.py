@@ -73,7 +73,7 @@ def test(options: argparse.Namespace) -> int:
 
     What follows -- goes to pytest. Exit code 77: every test was skipped, as all of gpu are without a CUDA device.
     """
-    ready = set_up(models=options.tier != "unit")
+    ready = set_up(models=options.tier != "unit", judge=options.tier in (None, "unit"))
     checks = {} if options.tier else CHECKS
     failed = [name for name, arguments in checks.items() if run(ready, ["-m", *arguments])]
     tier = TIERS.get(options.tier, EVERYWHERE)

@@ -8,7 +8,7 @@ from typing import Any
 
 Prompt = dict[str, dict[str, Any]]
 
-API_WORKFLOW = Path(__file__).parent.parent / "workflows" / "api" / "One character, two shots.json"
+API_WORKFLOWS = Path(__file__).parent.parent / "workflows" / "api"
 MINIATURE_FILES = {
     "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors": "mini_t2v_high.safetensors",
     "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors": "mini_t2v_low.safetensors",
@@ -30,14 +30,16 @@ MINIATURE_SIZES: dict[str, dict[str, Any]] = {
     "WanSoundImageToVideo": {"width": 128, "height": 128},
     "MoESampler": {"steps": 8},
     "KSampler": {"steps": 8},
+    "SolidMask": {"width": 128, "height": 128},
+    "MaskComposite": {"x": 64},  # where the right half begins
     "ImageCropV2": {"crop_region": {"x": 34, "y": 18, "width": 60, "height": 60}},
     "EmptyAudio": {"duration": 2.06},  # as long as the first shot, 33 frames at 16 fps
 }
 
 
-def shipped_workflow() -> Prompt:
-    """The API workflow that a user would run with the real weights."""
-    return json.loads(API_WORKFLOW.read_text(encoding="utf-8"))
+def shipped_workflow(name: str = "One character, two shots") -> Prompt:
+    """An API workflow that a user would run with the real weights."""
+    return json.loads((API_WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def miniature(prompt: Prompt) -> Prompt:

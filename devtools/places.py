@@ -14,7 +14,9 @@ OWN_HOST = ROOT / ".host"
 CACHE = ROOT / ".cache"
 LOGS = CACHE / "logs"
 MODELS = CACHE / "demo" / "models"
+PEOPLE = CACHE / "people"  # pictures of real people, for tests
 TOOL_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+JUDGE_REQUIREMENTS = ROOT / "tests" / "requirements-judge.txt"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 
 

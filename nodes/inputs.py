@@ -41,8 +41,9 @@ def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
 
 
 def _require(slot: io.Input, value: Any, name: str, *, as_list: bool) -> None:
-    if isinstance(slot, io.DynamicCombo.Input):
-        for beside in _inputs_of_choice(slot, {} if value is None else value, name, as_list=as_list):
+    if isinstance(slot, (io.DynamicCombo.Input, io.Autogrow.Input)):
+        inputs_within = _inputs_of_choice if isinstance(slot, io.DynamicCombo.Input) else _grown_inputs
+        for beside in inputs_within(slot, {} if value is None else value, name, as_list=as_list):
             _require(beside, value[beside.id], f"{name}.{beside.id}", as_list=as_list)
         return
     for single in _values(value, as_list=as_list):
@@ -60,6 +61,19 @@ def _inputs_of_choice(slot: io.DynamicCombo.Input, value: Any, name: str, *, as_
         )
     chosen = _values(value.get(slot.id), as_list=as_list)
     return [beside for option in slot.options if option.key in chosen for beside in option.inputs if beside.id in value]
+
+
+def _grown_inputs(slot: io.Autogrow.Input, value: Any, name: str, *, as_list: bool) -> list[io.Input]:
+    """The inputs of an Autogrow that have a value, and those that must; raises InputError for what came as a whole."""
+    if not isinstance(value, Mapping):
+        found = kind_of(next(iter(_values(value, as_list=as_list)), None))
+        fix = "Connect the inputs in it one by one."
+        raise InputError(name, found=found, wanted=f"inputs as {slot.template.names[0]}", fix=fix)
+    return [
+        one
+        for number, one in enumerate(slot.template.get_all())
+        if one.id in value and (number < slot.template.min or value[one.id] is not None)
+    ]
 
 
 def _values(value: Any, *, as_list: bool) -> list[Any]:

@@ -104,6 +104,18 @@ def require_parts(package: object, *names: str) -> None:
 
 
 @contextmanager
+def inputs_renamed(**names: str) -> Iterator[None]:
+    """Errors about inputs of these names leave the block as errors about those that a node has in their place."""
+    try:
+        yield
+    except InputError as error:
+        if error.input_name not in names:
+            raise
+        name = names[error.input_name]
+        raise InputError(name, found=error.found, wanted=error.wanted, fix=error.fix) from error
+
+
+@contextmanager
 def errors_of(node: str) -> Iterator[None]:
     """Puts a node's name into the errors that are raised in the block, unless a node in it has put in its own.
 

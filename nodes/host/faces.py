@@ -18,20 +18,24 @@ from .onnx_file import PUBLISHED_PACKS
 SOURCES = ("auto", "insightface pack", "mediapipe", "landmarks", "whole picture", "aligned crop")
 
 
-def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
+def face_source(
+    face: Mapping[str, Any], selection: FaceSelection, *, with_recogniser: bool, detection_px: int | None = None
+) -> FaceSource:
     """Who says where the face is, by the input ``face`` and those beside it; raises InputError for an unknown choice.
 
-    ``with_recogniser``: whether the recogniser of a pack is needed too.
+    ``with_recogniser``: whether the recogniser of a pack is needed too. ``detection_px``: side of the square that its
+    detector sees; None: as the package chooses.
     """
+    of_pack = {"with_recogniser": with_recogniser, "detection_px": detection_px}
     match face.get("face"):
         case "auto":
-            return _source_at_hand(selection, with_recogniser=with_recogniser)
+            return _source_at_hand(selection, of_pack)
         case "aligned crop":
             return AlignedCrops()
         case "landmarks":
             return GivenLandmarks(face.get("landmarks") or "", selection)
         case "insightface pack":
-            return InsightfacePack(face.get("pack") or "", selection, with_recogniser=with_recogniser)
+            return InsightfacePack(face.get("pack") or "", selection, **of_pack)
         case "mediapipe":
             return MediapipeLandmarker(face.get("landmarker") or "", selection)
         case "whole picture":
@@ -44,7 +48,7 @@ def face_source(face: Mapping[str, Any], selection: FaceSelection, *, with_recog
     )
 
 
-def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceSource:
+def _source_at_hand(selection: FaceSelection, of_pack: Mapping[str, Any]) -> FaceSource:
     """An insightface pack that is there, the published ones first, else the host's landmarker; else an InputError.
 
     A folder is taken for a pack by the names in it: networks that swap faces lie beside packs.
@@ -53,7 +57,7 @@ def _source_at_hand(selection: FaceSelection, *, with_recogniser: bool) -> FaceS
     found = [pack for pack in names if any(map(DETECTOR_NAME.match, names[pack]))]
     if found:
         pack = min(found, key=lambda name: (name not in PUBLISHED_PACKS, name))
-        return InsightfacePack(pack, selection, with_recogniser=with_recogniser)
+        return InsightfacePack(pack, selection, **of_pack)
     listed = files.model_files(DETECTION)
     landmarkers = [name for name in listed if any(word in name.lower() for word in LANDMARKER_WORDS)]
     if landmarkers:

@@ -21,6 +21,8 @@ ID_ADAPTERS = "wan_id_adapters"
 SYNCNET = "syncnet"
 ONNX = ".onnx"  # recognisers come in it too
 SAFETENSORS = (".safetensors", ".sft")
+PROMPT_WORDS = os.path.join(os.path.dirname(__file__), "..", "..", "wan_core", "identity", "prompt_check")
+PROMPT_LANGUAGES = ("en", "zh")
 MOST_GROWTH = 2  # bytes of weights for a byte of the file: a file may give one weight two names
 
 
@@ -156,3 +158,15 @@ def content_sha256(files: Mapping[str, WeightsFile]) -> str:
     for purpose, file in files.items():
         digest.update(f"{purpose} {file.sha256}\n".encode())
     return digest.hexdigest()
+
+
+# What comes with the pack
+
+
+def prompt_words() -> list[str]:
+    """The words of each language that the check of a prompt knows."""
+    texts = []
+    for language in PROMPT_LANGUAGES:
+        with open(os.path.join(PROMPT_WORDS, f"words_{language}.txt"), encoding="utf-8") as file:
+            texts.append(file.read())
+    return texts

@@ -20,7 +20,7 @@ from ...wan_core.identity.faces import LEAST_SCORE, Face, face_of_insightface
 from ...wan_core.identity.images import Pictures, as_bytes
 from ...wan_core.identity.onnx_graph import OnnxParams
 from ...wan_core.identity.recogniser_file import Normalisation, not_a_recogniser, require_recogniser
-from ...wan_core.identity.sources import OnDone
+from ...wan_core.identity.sources import Detector, OnDone
 from . import files, onnx_file, onnx_network
 from .onnx_file import PUBLISHED_PACKS
 
@@ -113,10 +113,14 @@ def load_insightface() -> Any:
 class InsightfacePack:
     """The networks of a pack, loaded when they are first needed: its detector, what measures faces, its recogniser."""
 
-    def __init__(self, name: str, selection: FaceSelection, *, with_recogniser: bool) -> None:
+    def __init__(
+        self, name: str, selection: FaceSelection, *, with_recogniser: bool, detection_px: int | None = None
+    ) -> None:
+        """``detection_px``: side of the square that the detector sees; None: as the package chooses."""
         self.name = name
         self.selection = selection
         self.with_recogniser = with_recogniser
+        self.detection_px = detection_px
         self.label = f"insightface pack {name}, {selection.method}"
 
     @cached_property
@@ -141,7 +145,8 @@ class InsightfacePack:
                 sess_options=onnx_network.session_options(),
                 static_shape_sessions=False,  # else it runs one of its own for each size, which cannot be ended
             )
-            analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE)
+            size = {} if self.detection_px is None else {"det_size": (self.detection_px, self.detection_px)}
+            analysis.prepare(ctx_id=0, det_thresh=LEAST_SCORE, **size)
             for network in analysis.models.values():
                 network.session = onnx_network.BoundedSession(network.model_file, input_name="pack")
         return analysis, analysis.models.pop("recognition", None)
@@ -164,7 +169,11 @@ class InsightfacePack:
             ) from error
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
-        """The selected face of each picture; insightface wants BGR bytes."""
+        """The selected face of each picture."""
+        return detect_and_align(pictures, self.detector().detect, self.selection, on_picture)
+
+    def detector(self) -> Detector:
+        """Its detector; insightface wants BGR bytes. Raises InputError when it cannot use the pack."""
         analysis, _ = self.networks
 
         def detect(picture: torch.Tensor) -> list[Face]:
@@ -172,7 +181,8 @@ class InsightfacePack:
             with self._used_by_insightface():
                 return [face_of_insightface(face) for face in analysis.get(bgr)]
 
-        return detect_and_align(pictures, detect, self.selection, on_picture)
+        size = "auto" if self.detection_px is None else f"{self.detection_px}"
+        return Detector(f"insightface {self.name}, det_size {size}, det_thresh {LEAST_SCORE:g}", detect)
 
     @contextmanager
     def recogniser(self) -> Iterator[Recogniser]:

@@ -11,7 +11,7 @@ from ...wan_core.errors import InputError, quoted
 from ...wan_core.identity import FaceSelection, FoundFaces, detect_and_align
 from ...wan_core.identity.faces import LEAST_SCORE, Face, face_of_mediapipe
 from ...wan_core.identity.images import Pictures, as_bytes
-from ...wan_core.identity.sources import OnDone
+from ...wan_core.identity.sources import Detector, OnDone
 from . import files
 
 DETECTION = "detection"  # the host's folder for its landmarker
@@ -38,7 +38,11 @@ class MediapipeLandmarker:
         self.label = f"mediapipe {file}, {selection.method}"
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
-        """The selected face of each picture; the detector for far faces looks where the near one finds none."""
+        """The selected face of each picture."""
+        return detect_and_align(pictures, self.detector().detect, self.selection, on_picture)
+
+    def detector(self) -> Detector:
+        """Its detector for far faces looks where the near one finds none; raises InputError for another file."""
         landmarker = load_landmarker(self.file)
 
         def detect(picture: torch.Tensor) -> list[Face]:
@@ -46,7 +50,7 @@ class MediapipeLandmarker:
             faces = _detect(landmarker, seen, "short") or _detect(landmarker, seen, "full")
             return [_with_angles(landmarker, face, picture.shape) for face in faces]
 
-        return detect_and_align(pictures, detect, self.selection, on_picture)
+        return Detector(f"mediapipe {self.file}", detect)
 
 
 def load_landmarker(name: str) -> Any:

@@ -111,9 +111,9 @@ class Library:
 
     # Reading
 
-    def entries(self) -> Listing:
+    def entries(self, *, input_name: str = "character") -> Listing:
         """All characters by name, and what cannot be used; raises InputError where the folder cannot be read."""
-        with errors_in_words("character"):
+        with errors_in_words(input_name):
             listed = [self._listed(character_id) for character_id in self._ids()]
         entries = sorted((one for one in listed if isinstance(one, Entry)), key=lambda entry: name_key(entry.card.name))
         return Listing(tuple(entries), tuple(one for one in listed if isinstance(one, Fault)))
@@ -125,7 +125,7 @@ class Library:
 
     def find(self, name: str) -> Entry | None:
         """The character that has this name, as people compare names; raises InputError."""
-        listing = self.entries()
+        listing = self.entries(input_name="name")
         return next((one for one in listing.entries if name_key(one.card.name) == name_key(name)), None)
 
     def load(self, reference: str, *, input_name: str) -> Character:
@@ -200,7 +200,8 @@ class Library:
         with self._changing("character"):
             old, content = self._current(character_id, revision)
             card = _changed(old.card, name=name, notes=notes, tags=tags, consent=consent)
-            self._require_free(card.name, character_id=character_id)
+            if name is not None:
+                self._require_free(card.name, character_id=character_id)
             self._write(replace(old, card=card), in_place_of=content)
             return self._entry(character_id)
 

@@ -39,6 +39,7 @@ from tests.hard import hostile  # noqa: E402
 from tests.unit.media.films import film, noise, tone  # noqa: E402
 from tests.unit.media.test_video_source import SMALL_FILES  # noqa: E402
 
+characters = pack_module("nodes.host.library")
 files, video = (pack_module(f"nodes.host.{name}") for name in ("files", "video"))
 landmarker, packs = (pack_module(f"nodes.host.{name}") for name in ("landmarker", "insightface_pack"))
 encoders, sinks = (pack_module(f"wan_core.media.{name}") for name in ("encoders", "sink"))
@@ -89,6 +90,7 @@ PATH_INPUTS: dict[str, Callable[[str], object]] = {
     "encoder": lambda value: files.checked_path(files.FACE_RECOGNITION, value, input_name="encoder"),
     "landmarker": landmarker.load_landmarker,
     "pack": packs.find_pack,
+    "character": lambda value: characters.Library(files.characters_folder()).load(value, input_name="character"),
 }
 
 

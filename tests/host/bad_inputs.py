@@ -19,6 +19,7 @@ from tests.host.recipes import (
     decoded_to_video,
     guider,
     identity,
+    identity_check,
     lip_sync,
     loaded_character,
     locked,
@@ -27,6 +28,7 @@ from tests.host.recipes import (
     moe_model,
     moe_sample,
     moe_sigmas,
+    prompt_check,
     saved_character,
 )
 
@@ -105,7 +107,12 @@ def wrong_values(slot: Slot) -> Iterator[tuple[Any, str]]:
 
 def with_link(graph: Graph, build: Build, slots: Iterable[Slot], slot: Slot, value: Any) -> list[Any]:
     """The recipe with a value of any kind at an input; if it belongs to a choice, that is made."""
-    beside = {one.name: one.about["default"] for one in slots if one.choice == slot.choice and "default" in one.about}
+    values = {
+        one.name: one.about.get("default", *one.about.get("options", [])[:1])
+        for one in slots
+        if one.choice == slot.choice
+    }
+    beside = {name: value for name, value in values.items() if value is not None}
     choice = beside | dict([slot.choice]) if slot.choice else {}
     name = "of_model" if build is lock and slot.name == "model" else slot.name
     return build(graph, **choice | {name: graph.make(value=value)})
@@ -117,6 +124,13 @@ def lock(graph: Graph, **changes: Any) -> list[Any]:
 
 def guider_of(graph: Graph, name: str) -> list[Any]:
     return guider(graph, model(graph, name))
+
+
+def woman_of_60(graph: Graph) -> list[Any]:
+    """The portrait's identity as if a network had guessed her sex and age."""
+    return graph.edit(
+        graph.edit(identity(graph), "attributes/0/sex", value="female"), "attributes/0/age_years", value=60
+    )
 
 
 def foreign_model(graph: Graph) -> list[Any]:
@@ -139,6 +153,8 @@ NODE_OF: dict[Build, str] = {
     decoded: "HighCompressionVAEDecode",
     decoded_to_video: "WanCastDecodeToVideo",
     lip_sync: "LipSyncCheck",
+    prompt_check: "WanCastPromptCheck",
+    identity_check: "WanCastIdentityCheck",
     saved_character: "WanCastCharacterSave",
     loaded_character: "WanCastCharacterLoad",
 }
@@ -148,6 +164,7 @@ BUILDS = tuple(NODE_OF)
 WAN_VAE = "a Wan2.1 VAE (16 latent channels) or a Wan2.2 VAE (48 latent channels)"
 ONE_GUIDER = "the guider of one model"
 FACES = "one of auto, insightface pack, mediapipe, landmarks, whole picture, aligned crop"
+FINDERS = "one of auto, insightface pack, mediapipe, aligned crop"
 UNITS, UNITS_OF_SIGMAS = "one of auto, snr_db, sigma, timestep, step", "one of auto, snr_db, sigma, timestep"
 PART = "at least one step before end_at_step"
 TEXT_EXPERT = "a WanModel of 4 blocks of width 96, 16 input channels and text of width 64"
@@ -189,6 +206,30 @@ TYPES = [  # what the nodes find themselves; a value of another kind is found fo
 
 SIZES = [
     Row(identity, "face", "by magic", "None", FACES),
+    Row(identity_check, "face", "landmarks", "None", FINDERS),
+    Row(identity_check, "mode", "by magic", "None", "one of plain, opens2v, vistory"),
+    Row(
+        identity_check,
+        "scorer",
+        {"value": "none (for Stand-In)"},
+        "'none (for Stand-In)' with face 'aligned crop'",
+        "a face recogniser",
+    ),
+    Row(
+        identity_check,
+        "characters.character_1",
+        partial(identity, face="whole picture"),
+        "character 1 without an aligned face, made of a whole picture or without a recogniser",
+        "an identity with faces that a recogniser can compare",
+        named="characters",
+    ),
+    *(
+        Row(identity_check, "clips.clip_1", {"tensor": shape, "fill": "unit"}, found, wanted)
+        for shape, found, wanted in (
+            ([112, 112, 3], "a tensor of shape (112, 112, 3)", "images as frames, height, width, channels, or a VIDEO"),
+            ([1, 112, 64, 3], "64 x 112 px", "a square crop that is aligned to the ArcFace template"),
+        )
+    ),
     Row(lock, "blocks", "0-99", "'0-99'", "blocks from 0 to 3, as this model has"),
     Row(lock, "adapter", TOO_WIDE, "an adapter for a model of width 192", "one for this model's width 96"),
     Row(moe_sample, "latent_image", CHANNELS_48, "a latent of shape [1, 48, 3, 8, 8]", VIDEO_LATENT),
@@ -260,7 +301,7 @@ SIZES = [
             ("voice", {"audio": [1, 3, 9], "rate": 48000}, "3 channels", "1 to 2"),
             ("voice", {"audio": [2, 1, 9], "rate": 48000}, "a batch of 2 recordings", "one recording"),
             ("voice", {"audio": [1, 1, 480_061], "rate": 8000}, "60.0 s", "a sample of at most 60 s"),
-            ("voice", {"audio": [1, 1, 9], "rate": 999}, "999 Hz", "1000 to 1000000 Hz"),
+            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "4000", "a whole number from 8000 to 192000"),
         )
     ),
     *(
@@ -282,6 +323,19 @@ NUMBERS = [
     for fill in ("nan", "inf")
 ]
 
+PROMPTS = [
+    Row(prompt_check, "prompt", "a" * 10_001, "10001 characters", "at most 10000"),
+    Row(
+        prompt_check,
+        "identity",
+        woman_of_60,
+        "'young' (3-7) 'woman' (9-13), 'He' (16-17)",
+        "words that fit the identity: female, about 60 years (old)",
+        {"prompt": "A young woman. He waits.", "mode": "refuse"},
+        named="prompt",
+    ),
+]
+
 FILES = [
     *(
         Row(build, name, file, found, wanted)
@@ -290,6 +344,7 @@ FILES = [
             (adapter, "ip_layers", "wan_id_adapters"),
             (adapter, "resampler", "wan_id_adapters"),
             (lip_sync, "weights", "syncnet"),
+            (identity_check, "scorer", "face_recognition"),
         )
         for file, found, wanted in (
             ("cut_off.safetensors", f"'cut_off.safetensors', {UNREADABLE}", "a complete weight file"),
@@ -316,4 +371,4 @@ FILES = [
     Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),
 ]
 
-ROWS = [*TYPES, *SIZES, *NUMBERS, *FILES]
+ROWS = [*TYPES, *SIZES, *NUMBERS, *PROMPTS, *FILES]

@@ -1,4 +1,4 @@
-"""A second live host, whose attention calls are those of newer hosts, for the tests that ask for both."""
+"""A second live host for the tests that ask for both: with the attention calls of newer ones, open to other sites."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tests.host.live import prepare_base
 def newer_host(
     host_dir: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFactory, boots: list[HostServer]
 ) -> Iterator[HostServer]:
-    """The host with the attention calls of newer ones."""
+    """The host with the attention calls of newer ones, with the flag that lets other sites in, and with more names."""
     base = prepare_base(tmp_path_factory.mktemp("newer_host"), models_dir)
-    with HostServer(sys.executable, host_dir, base, extra_env={"WANCAST_PROBE_NEWER_ATTENTION": "1"}) as server:
+    env = {"WANCAST_PROBE_NEWER_ATTENTION": "1", "WANCAST_ALLOWED_HOSTS": "studio.example, Other.Example."}
+    with HostServer(sys.executable, host_dir, base, extra_env=env, extra_args=["--enable-cors-header"]) as server:
         boots.append(server)
         yield server
 

@@ -20,7 +20,7 @@ from devtools.setup import link
 
 ROOT = Path(__file__).parents[2]
 PROMPT_TIMEOUT_S = 240.0
-DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+DYNAMIC_COMBO, AUTOGROW = "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3"
 
 PACKS = {
     "WanCast": ROOT,
@@ -245,9 +245,15 @@ class Slot:
 
 
 def slots_of(inputs: Json, prefix: str = "", choice: tuple[str, ...] = ()) -> Iterator[Slot]:
-    """Every input in order, those of a DynamicCombo's choices behind it."""
+    """Every input in order, those of a DynamicCombo's choices behind it, of an Autogrow the first."""
     for group in ("required", "optional"):
         for name, (kind, *about) in inputs.get(group, {}).items():
+            if kind == AUTOGROW:
+                template = about[0]["template"]
+                ((one,),) = (like.values() for like in template["input"].values() if like)
+                grown = {"required" if template["min"] else "optional": {template["names"][0]: one}}
+                yield from slots_of(grown, f"{name}.")
+                continue
             slot = Slot(prefix + name, kind, about[0] if about else {}, group == "required", choice)
             yield slot
             for option in slot.about.get("options", []) if kind == DYNAMIC_COMBO else []:

@@ -18,6 +18,8 @@ NODES = (
     "WanCastMoEModel",
     "WanCastMoESigmas",
     "WanCastDecodeToVideo",
+    "WanCastPromptCheck",
+    "WanCastIdentityCheck",
     "WanCastCharacterSave",
     "WanCastCharacterLoad",
 )
@@ -156,6 +158,19 @@ def lip_sync(graph: Graph, **changes: Any) -> Link:
     pictures = graph.make(tensor=[40, 64, 64, 3], fill="unit")
     inputs = {"frames": pictures, "fps": 25.0, "weights": SYNCNET, "mode": "parity", "audio": speech(graph)}
     return graph.add("LipSyncCheck", **inputs | changes)[0]
+
+
+def prompt_check(graph: Graph, **changes: Any) -> Link:
+    """WanCastPromptCheck's prompt, which fits whoever it is: nobody measured the portrait's sex and age."""
+    inputs = {"prompt": "A woman with blue eyes walks along a runway.", "identity": identity(graph), "mode": "warn"}
+    return graph.add("WanCastPromptCheck", **inputs | changes)[0]
+
+
+def identity_check(graph: Graph, **changes: Any) -> Link:
+    """WanCastIdentityCheck's first output for noise that is taken for aligned faces, and the portrait's identity."""
+    inputs = {"clips.clip_1": graph.make(tensor=[3, 112, 112, 3], fill="unit"), "scorer": ENCODER}
+    inputs |= {"characters.character_1": identity(graph), "face": "aligned crop", "mode": "plain", "mode.frames": 2}
+    return graph.add("WanCastIdentityCheck", **inputs | changes)[0]
 
 
 # Our parts for stock samplers

@@ -34,6 +34,8 @@ def sources(graph: Graph, *names: str) -> Sources:
         "audio_encoder": recipes.audio_encoder,
         "samples": lambda graph: graph.make(latent=[2, 16, 2, 8, 8]),
         "vae": recipes.vae21,
+        "clips.clip_1": lambda graph: graph.make(tensor=[2, 112, 112, 3], fill="unit"),
+        "characters.character_1": recipes.identity,
         "frames": lambda graph: graph.make(tensor=[30, 64, 64, 3], fill="unit"),
     }
     return {name: makers[name](graph) for name in names}
@@ -80,12 +82,14 @@ NODES: dict[str, tuple[Callable[..., Link], tuple[str, ...]]] = {
     "HighCompressionVAEDecode": (recipes.decoded, ("samples", "vae")),
     "WanCastDecodeToVideo": (decoded_to_video, ("samples", "vae", "audio")),
     "LipSyncCheck": (recipes.lip_sync, ("frames", "audio")),
+    "WanCastPromptCheck": (recipes.prompt_check, ("identity",)),
+    "WanCastIdentityCheck": (recipes.identity_check, ("clips.clip_1", "characters.character_1")),
     "WanCastCharacterSave": (saved_character, ("identity", "audio")),
     "WanCastCharacterLoad": (recipes.loaded_character, ()),
 }
 
 
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("node", [node for node, (_, names) in NODES.items() if names])
 def test_the_inputs_are_the_same_after_the_node_has_run(client: Client, node: str) -> None:
     build, names = NODES[node]
     graph = Graph()

@@ -15,7 +15,9 @@ from PIL import Image
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import Client, Graph
-from tests.host.page_calls import BYTES, CHARACTERS, JSON, Answer, Headers, ask, edit, listed, take_in, unsafe
+from tests.host.page_calls import BYTES, CHARACTERS, JSON, Headers, ask, edit, listed, take_in, unsafe
+from tests.unit.identity.some_characters import SMALL
+from wan_core.identity.character_file import write_character
 
 NOBODY = "0" * 32
 MIB = 2**20
@@ -241,9 +243,7 @@ CHANGE = b'{"revision": 0, "name": "A", "notes": "n", "tags": [], "consent": {"b
     + [("tags", [1]), ("tags", [["a"] * 9]), ("tags", list(map(str, range(33))))]
     + [("consent", {"by": "a\nb", "scope": "", "until": None}), ("revision", 10**30), ("revision", -1)],
 )
-def test_a_value_that_no_character_may_have_changes_nothing(
-    url: str, ann: dict[str, Any], field: str, value: Any
-) -> None:
+def test_a_value_of_no_character_changes_nothing(url: str, ann: dict[str, Any], field: str, value: Any) -> None:
     answer = edit(url, ann["id"], **{"revision": 1, field: value})
     assert answer.fault == ((409, "revision") if field == "revision" else (400, "input")), answer
     assert listed(url)["Ann"] == ann
@@ -264,5 +264,53 @@ def test_a_body_is_counted_as_it_comes(url: str, body: bytes, fault: tuple[int, 
     assert fault[1] is None or answer.fault == fault
 
 
-def test_one_may_add_names_of_this_computer(host_dir: Path, tmp_path: Path) -> None:
-    """Asked of a process that has no host, where the gate is as the host makes it."""
+def test_one_may_add_names_of_this_computer(live_host: HostServer, newer_host: HostServer) -> None:
+    for host in ("studio.example", "STUDIO.example.:80", "other.example:1"):
+        assert ask(newer_host.url, "GET", CHARACTERS, headers={"Host": host}).status == 200
+        assert ask(live_host.url, "GET", CHARACTERS, headers={"Host": host}).fault == (403, "host")
+
+
+# Other sites
+
+TYPES = (None, JSON, BYTES, "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain")
+SITES: dict[str, Headers] = {  # what a browser sends on their behalf
+    "a file or a sandbox": {"Origin": "null"},
+    "another site": {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"},
+    "another site in an old browser": {"Origin": "http://evil.example"},
+    "another port of this computer": {"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"},
+    "a site that took this address": {"Origin": "http://evil.example", "Host": "evil.example"},
+    "another site, to the local network": {"Origin": "http://evil.example", "Host": "192.168.1.7"},
+    "nobody": {},
+}
+
+
+@pytest.fixture(scope="module", params=["live_host", "newer_host"], ids=["as it is", "--enable-cors-header"])
+def attacked(request: pytest.FixtureRequest) -> HostServer:
+    return request.getfixturevalue(request.param)
+
+
+def test_no_other_site_changes_anything(attacked: HostServer) -> None:
+    """Each request would be done if it had the header of the page, as the last three show."""
+    url, content = attacked.url, write_character(SMALL)
+    made = take_in(url, content).json
+    change, place = json.dumps({"revision": 1, "notes": "evil"}).encode(), f"{CHARACTERS}/{made['id']}"
+    changing = (("POST", f"{CHARACTERS}/import", content), ("PATCH", place, change), ("DELETE", place, None))
+    before, done = tree(attacked.base_dir), []
+    for method, path, body in changing:
+        for kind in TYPES:
+            for site in SITES.values():
+                headers: Headers = {"X-WanCast": None, "Content-Type": kind}
+                answer = ask(url, method, path, headers=headers | site, body=body)
+                done += [(method, kind, site, answer.status)] if answer.status != 403 else []
+    assert done == []
+    assert tree(attacked.base_dir) == before
+    for (method, path, body), kind in zip(changing, (BYTES, JSON, None), strict=True):
+        assert ask(url, method, path, headers={"Content-Type": kind}, body=body).status == 200
+    assert tree(attacked.base_dir) != before
+
+
+def test_a_browser_is_not_told_that_another_site_may_send_the_header(attacked: HostServer) -> None:
+    wish = {"Origin": "http://evil.example", "Access-Control-Request-Method": "DELETE"}
+    answer = ask(attacked.url, "OPTIONS", CHARACTERS, headers=wish | {"Access-Control-Request-Headers": "x-wancast"})
+    allowed = answer.headers.get("Access-Control-Allow-Headers", "").lower()
+    assert "x-wancast" not in allowed and "*" not in allowed

@@ -28,7 +28,7 @@ STANDARD = """abc collections concurrent contextlib copy dataclasses datetime en
 hashlib importlib io ipaddress itertools json logging math numbers os pickletools platform re shutil stat statistics
 threading time types typing unicodedata uuid weakref zipfile __future__"""
 OTHERS = """torch numpy einops av PIL aiohttp filelock safetensors comfy comfy_api comfy_execution comfy_extras
-folder_paths latent_preview server insightface librosa onnx onnxruntime"""
+folder_paths latent_preview server insightface librosa onnx onnxruntime scipy"""
 PACKAGES = {*STANDARD.split(), *OTHERS.split()}
 BANNED_BUILTINS = {"eval", "exec", "compile", "__import__", "__builtins__", "print", "input", "breakpoint", "open"}
 BANNED_METHODS = {"cuda", "read_bytes", "read_text", "write_bytes", "write_text"}

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of, quoted
+from wan_core.errors import InputError, MissingDependencyError, UserError, errors_of, inputs_renamed, quoted
 from wan_core.notes import Note, note_lines
 
 
@@ -88,3 +88,13 @@ def test_a_message_and_a_note_are_one_printable_line_of_bounded_length() -> None
     assert str(UserError(foreign)) == printed
     assert note_lines([Note("code", foreign)]) == [f"note: {printed}"]
     assert len(UserError("k" * 2_000_000).text) < 2100
+
+
+def test_an_error_about_a_renamed_input_is_about_the_one_in_its_place() -> None:
+    for name, message in (
+        ("frames", "clips.clip_2: found 3; wanted 4. Do it."),
+        ("face", "face: found 3; wanted 4. Do it."),
+    ):
+        with pytest.raises(InputError) as caught, inputs_renamed(frames="clips.clip_2"):
+            raise InputError(name, found=3, wanted="4", fix="Do it.")
+        assert str(caught.value) == message

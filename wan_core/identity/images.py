@@ -181,6 +181,14 @@ def _opacity(picture: Tensor, mask: Tensor | None) -> Tensor | None:
 
 def square_crop(picture: Tensor) -> Tensor:
     """Resizes a crop that is aligned already, h w 3, to 112 112 3 with antialiasing; one of 112 px stays as it is."""
+    require_aligned_crop(picture)
+    if len(picture) == CROP_PX:
+        return picture
+    return resize(picture, [CROP_PX, CROP_PX])
+
+
+def require_aligned_crop(picture: Tensor) -> None:
+    """Raises InputError unless a picture, h w 3, can be an aligned crop."""
     height_px, width_px, _ = picture.shape
     if height_px != width_px:
         raise InputError(
@@ -190,9 +198,6 @@ def square_crop(picture: Tensor) -> Tensor:
             fix="Choose auto in face, which finds the face in the picture, or crop it so.",
         )
     require_face_size("images", width_px)
-    if width_px == CROP_PX:
-        return picture
-    return resize(picture, [CROP_PX, CROP_PX])
 
 
 def require_face_size(name: str, face_px: float) -> None:

@@ -1,7 +1,10 @@
 """The IR / IR-SE face recogniser family: any size, read from the shapes of its weights.
 
-Follows ArcFace (arXiv 1801.07698) in the key layout of facexlib's and InsightFace_Pytorch's ``Backbone``. Not in the
-shapes, and therefore fixed here: the first unit and every unit that widens have stride 2, BatchNorm eps is 1e-5.
+Follows ArcFace (arXiv 1801.07698) in two key layouts of ``Backbone``. Networks in that of facexlib and
+InsightFace_Pytorch see BGR. CurricularFace's IR-101, published in that of TFace (torchkit/backbone/model_irse.py), sees
+RGB; that layout is told by the BatchNorm behind the first convolution of a unit, and has no scale and shift at its end.
+Not in the shapes, and therefore fixed here: the first unit and every unit that widens have stride 2, BatchNorm eps is
+1e-5.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from .record import CROP_PX, IDENTITY_D
 
 # The weights that every file of this family has and that sizes are read from, and their number of axes.
 DERIVED_FROM = {"input_layer.0.weight": 4, "body.0.res_layer.1.weight": 4, "output_layer.3.weight": 2}
+ONLY_IN_TFACE = "body.0.res_layer.2.running_mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,12 @@ class IrParams:
     stem: int  # channels after the input layer
     units: tuple[IrUnitParams, ...]
     embedding_d: int  # numbers in an embedding
+    is_tface: bool  # of TFace's layout
+
+    @property
+    def channels(self) -> str:
+        """The order in which it sees red, green and blue: "RGB" or "BGR"."""
+        return "RGB" if self.is_tface else "BGR"
 
     @property
     def side(self) -> int:
@@ -53,8 +63,8 @@ class IrParams:
 
     @property
     def label(self) -> str:
-        """The name of the family and its depth, for a person."""
-        return f"{self.family}, {len(self.units)} units"
+        """The name of the family, its depth and the channels it sees, for a person."""
+        return f"{self.family}, {len(self.units)} units, {self.channels}"
 
 
 # Layers
@@ -74,9 +84,11 @@ class SqueezeExcite(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """BN-conv-PReLU-conv-BN(-SE) beside a shortcut, b c h w."""
+    """BN-conv(-BN)-PReLU-conv-BN(-SE) beside a shortcut, b c h w; the BN in the middle is TFace's."""
 
-    def __init__(self, unit: IrUnitParams, *, operations: Operations, device: str | None = None) -> None:
+    def __init__(
+        self, unit: IrUnitParams, *, is_tface: bool, operations: Operations, device: str | None = None
+    ) -> None:
         super().__init__()
         width_in, width = unit.width_in, unit.width
         self.stride = unit.stride
@@ -93,6 +105,8 @@ class ResidualUnit(nn.Module):
             operations.Conv2d(width, width, 3, unit.stride, 1, bias=False, device=device),
             operations.BatchNorm2d(width, device=device),
         )
+        if is_tface:
+            self.res_layer.insert(2, operations.BatchNorm2d(width, device=device))
         if unit.squeeze:
             self.res_layer.append(SqueezeExcite(width, unit.squeeze, operations=operations, device=device))
 
@@ -105,7 +119,7 @@ class ResidualUnit(nn.Module):
 
 
 class IrBackbone(nn.Module):
-    """Aligned faces b 3 112 112, BGR in [-1, 1] -> raw embeddings b d; layer names are those of the weight files."""
+    """Aligned faces b 3 112 112 in [-1, 1] -> raw embeddings b d; layer names are those of the weight files."""
 
     def __init__(self, params: IrParams, *, operations: Operations, device: str | None = None) -> None:
         super().__init__()
@@ -114,7 +128,12 @@ class IrBackbone(nn.Module):
             operations.BatchNorm2d(params.stem, device=device),
             nn.PReLU(params.stem, device=device),
         )
-        self.body = nn.Sequential(*(ResidualUnit(unit, operations=operations, device=device) for unit in params.units))
+        self.body = nn.Sequential(
+            *(
+                ResidualUnit(unit, is_tface=params.is_tface, operations=operations, device=device)
+                for unit in params.units
+            )
+        )
         width = params.units[-1].width
         self.output_layer = nn.ModuleDict(
             {
@@ -144,6 +163,7 @@ def derive_params(state_dict: StateDict) -> IrParams:
         stem=state_dict["input_layer.0.weight"].shape[0],
         units=tuple(_derive_unit_params(state_dict, index) for index in range(count)),
         embedding_d=state_dict["output_layer.3.weight"].shape[0],
+        is_tface=ONLY_IN_TFACE in state_dict,
     )
     width, flat = params.units[-1].width, state_dict["output_layer.3.weight"].shape[1]
     if flat != width * params.side**2:
@@ -159,6 +179,9 @@ def build_ir_backbone(state_dict: StateDict, *, operations: Operations) -> tuple
     if params.embedding_d != IDENTITY_D:
         raise _not_a_recogniser(f"embeddings of {params.embedding_d} numbers")
     found = _without_counters(state_dict)
+    if params.is_tface:
+        unscaled = {"output_layer.4.weight": torch.ones(IDENTITY_D), "output_layer.4.bias": torch.zeros(IDENTITY_D)}
+        found = unscaled | found
     wanted = _without_counters(IrBackbone(params, operations=nn, device="meta").state_dict())
     if problem := difference(found, wanted):
         raise _not_a_recogniser(f"a file {problem}")

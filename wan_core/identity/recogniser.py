@@ -47,14 +47,15 @@ def ir_recogniser(
 ) -> Iterator[Recogniser]:
     """A recogniser of the IR family while the block runs, from a file of this name and of bytes with this SHA-256.
 
-    The host says where the network runs; raises InputError for weights of another kind. It sees BGR in [-1, 1].
+    The host says where the network runs; raises InputError for weights of another kind. It sees pixels from -1 to 1, in
+    the order of channels that its label says.
     """
     network, params = build_ir_backbone(state_dict, operations=operations)
     with on_device(network) as device:
 
         def embed_face(crop: Tensor) -> Tensor:
-            bgr = crop.flip(-1).movedim(-1, 0)[None].to(device, torch.float32) * 2 - 1  # 1 3 112 112
-            return network(bgr)[0]
+            seen = crop if params.channels == "RGB" else crop.flip(-1)
+            return network(seen.movedim(-1, 0)[None].to(device, torch.float32) * 2 - 1)[0]
 
         yield Recogniser(embed_face, Space(name, sha256, params.family), params.label)
 

@@ -74,11 +74,11 @@ def select_face(faces: Sequence[Face], selection: FaceSelection, width_px: int, 
         return index if index in positions else f"no face {index}, only 0 to {len(faces) - 1}"
     if selection.method == "box":
         wanted = parse_box(selection.box)
-        overlaps = [_overlap(face.box, wanted) for face in faces]
+        overlaps = [overlap(face.box, wanted) for face in faces]
         best = max(overlaps)
         return overlaps.index(best) if best > 0 else "no face in the box"
     if selection.method == "largest":
-        return max(positions, key=lambda position: _area_px2(faces[position].box))
+        return max(positions, key=lambda position: area_px2(faces[position].box))
     middle = complex(width_px, height_px) / 2
     return min(positions, key=lambda position: abs(faces[position].centre - middle))
 
@@ -100,14 +100,14 @@ def parse_box(text: str) -> Box:
     return left, top, right, bottom
 
 
-def _overlap(one: Box, other: Box) -> float:
+def overlap(one: Box, other: Box) -> float:
     """The shared area of two boxes as a share of what they cover together."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(across, 0.0) * max(down, 0.0)
-    return shared / (_area_px2(one) + _area_px2(other) - shared) if shared else 0.0
+    return shared / (area_px2(one) + area_px2(other) - shared) if shared else 0.0
 
 
-def _area_px2(box: Box) -> float:
+def area_px2(box: Box) -> float:
     left, top, right, bottom = box
     return max(right - left, 0.0) * max(bottom - top, 0.0)

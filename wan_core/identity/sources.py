@@ -17,7 +17,8 @@ from torch.nn import functional
 from ..errors import InputError, quoted
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, is_mirrored
 from .faces import Face, face_of_points, is_profile
-from .images import Pictures, shrink_to
+from .images import Pictures, require_aligned_crop, shrink_to
+from .record import CROP_PX
 from .references import Reference, align_references, references_of_crops
 from .selection import Detections, FaceSelection, select_faces
 
@@ -35,6 +36,14 @@ class FoundFaces:
 
     detections: tuple[Detections, ...]  # of each picture; empty where nothing was looked for
     references: tuple[Reference, ...]  # the aligned faces; empty where the picture itself is meant
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """What finds every face in a picture."""
+
+    label: str  # what the report calls it
+    detect: Detect
 
 
 class FaceSource(Protocol):
@@ -80,6 +89,16 @@ class AlignedCrops:
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
         return FoundFaces((), references_of_crops(pictures))
+
+    def detector(self) -> Detector:
+        """Every picture is one face, which lies in it as in the template."""
+
+        def detect(picture: Tensor) -> list[Face]:
+            require_aligned_crop(picture)
+            scale = len(picture) / CROP_PX
+            return [face_of_points(tuple(point * scale for point in TEMPLATE))]
+
+        return Detector(self.label, detect)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ def face_at(x: float, y: float, size: float = 100.0) -> Face:
     return face_of_points(tuple(complex(x, y) + (point - 56 - 56j) * size / 112 for point in TEMPLATE))
 
 
-def ir_params(widths: Sequence[int], units: Sequence[int], *, squeezed_by: int, stem: int) -> IrParams:
+def ir_params(
+    widths: Sequence[int], units: Sequence[int], *, squeezed_by: int, stem: int, is_tface: bool = False
+) -> IrParams:
     """The sizes of a recogniser with stages of these widths; ``squeezed_by`` 0: without squeeze-and-excitation."""
     built, width_in = [], stem
     for width, count in zip(widths, units, strict=True):
@@ -39,7 +41,7 @@ def ir_params(widths: Sequence[int], units: Sequence[int], *, squeezed_by: int, 
             squeeze = width // squeezed_by if squeezed_by else 0
             built.append(IrUnitParams(width_in, width, 2 if index == 0 else 1, squeeze))
             width_in = width
-    return IrParams(stem, tuple(built), embedding_d=512)
+    return IrParams(stem, tuple(built), embedding_d=512, is_tface=is_tface)
 
 
 @contextmanager

@@ -25,13 +25,15 @@ def crops(count: int) -> Tensor:
     return noise(count, 112, 112, 3, seed=5)
 
 
+@pytest.mark.parametrize(("is_tface", "order"), [(False, (2, 1, 0)), (True, (0, 1, 2))])
 @torch.no_grad()
-def test_an_ir_network_sees_bgr_from_minus_one_to_one(network: IrBackbone) -> None:
+def test_an_ir_network_sees_the_channels_of_its_layout_from_minus_one_to_one(is_tface: bool, order: list[int]) -> None:
+    network = IrBackbone(ir_params((4, 8), (1, 1), squeezed_by=0, stem=4, is_tface=is_tface), operations=nn).eval()
     rgb = crops(1)
-    bgr = torch.stack((rgb[..., 2], rgb[..., 1], rgb[..., 0]), dim=1)  # 1 3 112 112
+    seen = torch.stack([rgb[..., channel] for channel in order], dim=1)  # 1 3 112 112
     with ir_recogniser(network.state_dict(), name="a", sha256="b") as recogniser:
         found = embed(recogniser, rgb).unit[0]
-    torch.testing.assert_close(found, torch.nn.functional.normalize(network(bgr * 2 - 1)[0], dim=0))
+    torch.testing.assert_close(found, torch.nn.functional.normalize(network(seen * 2 - 1)[0], dim=0))
 
 
 def test_the_network_runs_where_the_host_puts_it(network: IrBackbone) -> None:

@@ -67,7 +67,7 @@ def test_every_check_runs_and_every_failure_counts(
         calls.append(str(arguments[1]))
         return int(any(name.startswith(calls[-1]) for name in failing))
 
-    monkeypatch.setattr(dev, "set_up", lambda *, models: Ready(Path("python"), Path("host"), Path("models")))
+    monkeypatch.setattr(dev, "set_up", lambda **_parts: Ready(Path("python"), Path("host"), Path("models")))
     monkeypatch.setattr(dev, "run", run)
     assert bool(dev.test(dev.parse(["test"]))) == bool(failing)
     assert calls == ["ruff", "ruff", "mypy", "devtools.import_rules", "pytest"]
@@ -82,7 +82,7 @@ def test_every_check_runs_and_every_failure_counts(
 def test_a_tier_of_which_nothing_ran_has_not_passed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tier: str, code: int, said: str
 ) -> None:
-    monkeypatch.setattr(dev, "set_up", lambda *, models: Ready(Path("python"), Path("host"), Path("models")))
+    monkeypatch.setattr(dev, "set_up", lambda **_parts: Ready(Path("python"), Path("host"), Path("models")))
     monkeypatch.setattr(dev, "run", lambda *_: code)
     assert dev.test(dev.parse(["test", tier])) == code
     assert capsys.readouterr().out.startswith(said)

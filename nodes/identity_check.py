@@ -1,0 +1,203 @@
+"""WanCastIdentityCheck: is it the same person in every shot?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from comfy_api.latest import Input, InputImpl, io, ui
+
+from ..wan_core.identity.check import CheckRequest, Limits, check
+from ..wan_core.identity.likeness.modes import mode_of
+from ..wan_core.identity.likeness.report import describe, plot, sheet
+from ..wan_core.identity.likeness.shots import checked_shot
+from .host import devices, files, insightface_pack, landmarker, recognisers, scorers, video
+from .inputs import FileInput
+from .types import WanIdentity, names_its_errors
+
+CLIPS = [f"clip_{number}" for number in range(1, 21)]
+CHARACTERS = [f"character_{number}" for number in range(1, 9)]
+EVERY, SOME = "all in every clip", "some in every clip"
+
+
+@contextmanager
+def shots_of(clips: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The clips that are compared; the files of VIDEOs are open in the block, and are read picture by picture."""
+    with ExitStack() as open_files:
+        shots = []
+        for name in (name for name in CLIPS if clips.get(name) is not None):
+            clip = clips[name]
+            if isinstance(clip, InputImpl.VideoFromFile):
+                clip = open_files.enter_context(video.source_of(clip))
+            elif isinstance(clip, Input.Video):
+                clip = clip.get_components().images
+            shots.append(checked_shot(clip, f"clips.{name}"))
+        yield tuple(shots)
+
+
+class WanCastIdentityCheck(io.ComfyNode):
+    """Measures how alike the faces of several clips are to characters and to each other."""
+
+    NODE_ID = "WanCastIdentityCheck"
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id=cls.NODE_ID,
+            display_name="WanCast Identity Check",
+            category="WanCast/identity",
+            description="Measures whether the same people are in every clip: likeness to each character and from clip "
+            "to clip, faces that were lost, and faces that were pasted, with a verdict in words.",
+            search_aliases=["face similarity", "facesim", "arcface", "consistency", "identity", "opens2v", "vistory"],
+            is_output_node=True,
+            inputs=[
+                _clips_input(),
+                _characters_input(),
+                FileInput(
+                    "scorer",
+                    options=[*files.model_files(files.FACE_RECOGNITION), recognisers.OF_THE_PACK],
+                    tooltip="The face recogniser that compares, from models/face_recognition. One that the identity "
+                    "was not made with judges more fairly. The thresholds belong to it.",
+                ),
+                _face_input(),
+                _mode_input(),
+                io.Combo.Input(
+                    "presence",
+                    options=[EVERY, SOME],
+                    default=EVERY,
+                    optional=True,
+                    tooltip="Who must be there. all in every clip: each character in each clip; the largest face that "
+                    "is nobody else is taken for a missing one. some in every clip: each where it is recognised.",
+                ),
+                *_limit_inputs(),
+            ],
+            outputs=[
+                io.Boolean.Output("passed", tooltip="True when every limit is kept; the report says which is not."),
+                io.Float.Output(
+                    "mean",
+                    tooltip="Mean cosine to the character over all faces, of the character where it is least; without "
+                    "a character between clips. Nothing where nothing was measured.",
+                ),
+                io.Float.Output("minimum", tooltip="The least of these cosines."),
+                io.Float.Output("face_found", tooltip="Share of the frames with a face of the character, 0 to 1."),
+                io.String.Output("report", tooltip="The verdict, all numbers, and what to know beside them."),
+                io.Image.Output("plot", tooltip="Likeness over the frames, clip after clip."),
+                io.Image.Output(
+                    "sheet", tooltip="Of each character the reference, its best face, its worst, and where it is lost."
+                ),
+            ],
+        )
+
+    @classmethod
+    @names_its_errors
+    def execute(
+        cls,
+        clips: dict[str, Any],
+        scorer: str,
+        face: dict[str, Any] | None = None,
+        mode: dict[str, Any] | None = None,
+        characters: dict[str, Any] | None = None,
+        presence: str = EVERY,
+        **limits: float,
+    ) -> io.NodeOutput:
+        detector, scoring = scorers.instruments(scorer, face or {}, mode or {})
+        identities = tuple(filter(None, map((characters or {}).get, CHARACTERS)))
+        with shots_of(clips) as shots:
+            wanted = Limits(**limits), mode_of(mode or {}), presence == EVERY
+            request = CheckRequest(shots, identities, *wanted, detector=detector.label)
+            result = check(request, find_faces=detector.detect, progress=devices.progress, **scoring)
+            pictures = plot(result), sheet(result)
+        numbers = result.mean, result.minimum, result.found_rate
+        shown = ui.PreviewImage([picture[0] for picture in pictures])
+        return io.NodeOutput(result.passed, *numbers, describe(result), *pictures, ui=shown)
+
+
+# Inputs
+
+
+def _clips_input() -> io.Autogrow.Input:
+    clip = io.MultiType.Input(
+        "clip",
+        types=[io.Image, io.Video],
+        tooltip="The frames of one shot, or a VIDEO, in the order of the story.",
+    )
+    return io.Autogrow.Input(
+        "clips",
+        template=io.Autogrow.TemplateNames(clip, names=CLIPS, min=1),
+        tooltip="The shots that are compared with the characters and with each other.",
+    )
+
+
+def _characters_input() -> io.Autogrow.Input:
+    character = WanIdentity.Input("character", tooltip="Who should be in the clips, as IdentityEncode makes it.")
+    return io.Autogrow.Input(
+        "characters",
+        template=io.Autogrow.TemplateNames(character, names=CHARACTERS, min=0),
+        tooltip="Without any, whoever is most in the picture is compared from clip to clip.",
+    )
+
+
+def _face_input() -> io.DynamicCombo.Input:
+    pack = FileInput(
+        "pack",
+        options=insightface_pack.pack_names(),
+        tooltip="A folder of models/insightface/models with insightface's .onnx files, for example buffalo_l.",
+    )
+    landmarker_file = FileInput(
+        "landmarker",
+        options=files.model_files(landmarker.DETECTION),
+        tooltip="The weights of ComfyUI's MediaPipe face landmarker, from models/detection.",
+    )
+    inputs = {"insightface pack": [pack], "mediapipe": [landmarker_file]}
+    return io.DynamicCombo.Input(
+        "face",
+        options=[io.DynamicCombo.Option(choice, inputs.get(choice, [])) for choice in scorers.DETECTORS],
+        tooltip="What finds the faces. auto: an insightface pack if there is one, else ComfyUI's MediaPipe. aligned "
+        "crop: every frame is a square aligned face already.",
+    )
+
+
+def _mode_input() -> io.DynamicCombo.Input:
+    frames = io.Int.Input(
+        "frames", default=81, min=1, max=1000, tooltip="Frames of each clip that are looked at, evenly, at most."
+    )
+    curricular = FileInput(
+        "curricular",
+        options=files.model_files(files.FACE_RECOGNITION),
+        tooltip="CurricularFace's glint360k_curricular_face_r101_backbone.bin from models/face_recognition, for "
+        "FaceSim-Cur; FaceSim-Arc is the scorer's.",
+    )
+    photo = io.Image.Input(
+        "photo", optional=True, tooltip="The reference photo; else the portrait of the first character."
+    )
+    inputs = {"plain": [frames], "opens2v": [curricular, photo], "vistory": []}
+    return io.DynamicCombo.Input(
+        "mode",
+        options=[io.DynamicCombo.Option(mode, inputs[mode]) for mode in inputs],
+        tooltip="plain: likeness, faces found, drift. opens2v: beside it FaceSim of OpenS2V-Eval on its 32 frames. "
+        "vistory: beside it CIDS of ViStoryBench on the frame in the middle of each clip.",
+    )
+
+
+def _limit_inputs() -> list[io.Float.Input]:
+    tooltips = {
+        "min_likeness": "Least mean cosine to the character in every clip. For recognisers of the ArcFace family, as "
+        "all here are, two faces are one person's from 0.35 to 0.45 on.",
+        "min_cross_clip": "Least cosine of a character in any two clips.",
+        "min_face_found": "Least share of the frames with a face of each character.",
+        "warn_copy_rate": "CopyRate from which the report warns of a pasted face; 0.5 is a face of its own.",
+    }
+    return [
+        io.Float.Input(
+            name,
+            default=getattr(Limits(), name),
+            min=0.0,
+            max=0.99,
+            step=0.01,
+            round=0.001,
+            optional=True,
+            tooltip=tooltips[name],
+        )
+        for name in tooltips
+    ]

@@ -1,0 +1,136 @@
+"""A published protocol through the door: the frames it looks at, its numbers, and under which name they go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer
+from tests.unit.identity.some_inputs import refused
+from wan_core.identity import CheckRequest, CheckResult, check
+from wan_core.identity.likeness import opens2v, vistory
+from wan_core.identity.likeness.modes import OpenS2V, Plain, ViStory, instruments_of, mode_of
+from wan_core.identity.likeness.shots import checked_shot
+from wan_core.identity.recogniser import Recogniser
+from wan_core.identity.record import Space
+
+STEP = 2 * 360 / 255  # degrees, so that FaceSim's bytes hold each shade
+TURN = [(60.0, STEP * number) for number in range(40)]  # one face that turns
+
+
+def checked(*clips: torch.Tensor, cast: tuple[float, ...] = (0.0,), **changes: Any) -> CheckResult:
+    shots = tuple(checked_shot(clip, f"clips.clip_{number}") for number, clip in enumerate(clips, start=1))
+    used = changes.pop("scorer", None) or scorer()
+    asked = {"detector": "planted detector"} | changes
+    return check(CheckRequest(shots, tuple(map(identity_at, cast)), **asked), find_faces=find, scorer=used)
+
+
+def readings(result: CheckResult) -> dict[str, tuple[float, float | None]]:
+    return {one.name: (one.score.published, one.score.corrected) for one in result.readings}
+
+
+def test_facesim_looks_at_its_32_frames_and_compares_them_with_the_photo() -> None:
+    clips = film(*[[one] for one in TURN]), film(*[[one] for one in TURN[:20]], [])
+    result = checked(*clips, mode=OpenS2V(frame((60, 0))[None]))
+    assert [seen.indices for seen in result.watched] == [tuple(i * 39 // 31 for i in range(32)), tuple(range(21))]
+    cosines = [[cos_deg(STEP * (i * last // 31)) for i in range(32)] for last in (39, 20)]
+    cosines[1] = [cosine for i, cosine in enumerate(cosines[1]) if i * 20 // 31 < 20]  # the last frame has no face
+    published = [sum(max(c, 0) for c in row) / len(row) for row in cosines]
+    dropped = [sum(above) / len(above) for above in ([c for c in row if c > 0] for row in cosines)]
+    corrected = [sum(row) / 32 for row in cosines]
+    found = readings(result)
+    for number, arc, cur, honest in zip((1, 2), published, dropped, corrected, strict=True):
+        assert found[f"FaceSim-Arc of clip {number}"] == pytest.approx((arc, honest), abs=1e-4)
+        assert found[f"FaceSim-Cur of clip {number}"] == pytest.approx((cur, honest), abs=1e-4)
+    assert found["FaceSim-Cur of all clips"] == pytest.approx((sum(dropped) / 2, sum(corrected) / 2), abs=1e-4)
+
+
+def test_facesim_cur_is_measured_with_its_own_recogniser() -> None:
+    """Which takes everybody for one person here."""
+    alike = Recogniser(lambda chip: torch.ones(3), Space("alike", "0" * 64, "a"), "b")
+    shots = (checked_shot(film([(60, 0)], [(60, STEP * 32)]), "clips.clip_1"),)
+    request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=OpenS2V(frame((60, 0))[None]))
+    result = check(request, find_faces=find, scorer=scorer(), chip_scorer=scorer(alike))
+    found = readings(result)
+    assert found["FaceSim-Cur of clip 1"][0] == pytest.approx(1)
+    assert found["FaceSim-Arc of clip 1"][0] == pytest.approx(31 / 32, abs=1e-3)  # the last of the 32 is at 90 degrees
+
+
+NO_PHOTOS = [(torch.zeros(1, 64, 64, 3), "no face in it"), (None, "none, and no character with a portrait")]
+
+
+@pytest.mark.parametrize(("photo", "found"), NO_PHOTOS)
+def test_facesim_needs_a_photo_of_a_face(photo: torch.Tensor | None, found: str) -> None:
+    with refused("photo", found, "a photo of the face"):
+        checked(film([(60, 0)]), mode=OpenS2V(photo))
+
+
+def test_a_story_is_scored_on_the_frame_in_the_middle_of_each_shot() -> None:
+    clips = film([(60, 200)], [(60, 0), (180, 60)], [(60, 200)]), film([(60, 30), (180, 90)])
+    result = checked(*clips, cast=(0.0, 60.0), mode=ViStory())
+    assert [seen.indices for seen in result.watched] == [(1,), (0,)]
+    found = readings(result)
+    assert found["cross of character 1"][0] == pytest.approx((1 + cos_deg(30)) / 2, abs=1e-4)
+    assert found["self of character 2"][0] == pytest.approx(cos_deg(30), abs=1e-4)
+    assert found["OCCM of the story"][0] == pytest.approx(100)
+    assert found["CopyRate of the story"][0] == pytest.approx(0.5, abs=1e-3)
+    with refused("characters", "none", "at least one for vistory"):
+        checked(clips[0], cast=(), mode=ViStory())
+
+
+def test_a_protocol_goes_by_its_name_only_with_its_own_networks() -> None:
+    ours = checked(film([(60, 0)]), mode=OpenS2V(frame((60, 0))[None]))
+    assert {one.is_published for one in ours.readings} == {False}
+    assert ours.notes[-1].code == "other_networks"
+    detector = "insightface buffalo_l, det_size 320, det_thresh 0.5"
+    arc = Recogniser(RECOGNISER.embed_face, Space("buffalo_l/w600k_r50.onnx", "0" * 64, "iResNet"), "c")
+    theirs = checked(film([(60, 0)]), mode=OpenS2V(frame((60, 0))[None]), detector=detector, scorer=scorer(arc))
+    assert {one.name: one.is_published for one in theirs.readings if "clip 1" in one.name} == {
+        "FaceSim-Arc of clip 1": True,
+        "FaceSim-Cur of clip 1": False,
+    }
+    assert theirs.readings[0].score.protocol.startswith("OpenS2V-Eval FaceSim-Arc: ")
+    cur = Space("folder/glint360k_curricular_face_r101_backbone.bin", "0" * 64, "IR")
+    assert instruments_of(detector, cur) != opens2v.PUBLISHED_CUR  # a pack of that name is another recogniser
+    assert instruments_of(detector, Space(cur.name.split("/")[1], "0" * 64, "IR")) == opens2v.PUBLISHED_CUR
+    assert instruments_of(detector, arc.space) != vistory.PUBLISHED
+
+
+def test_a_look_by_the_rules_of_a_protocol_is_counted_and_can_be_stopped() -> None:
+    """The clip has 3 frames; the fifth look is the second of FaceSim."""
+    shots = (checked_shot(film(*[[(60, 0)]] * 3), "clips.clip_1"),)
+    request = CheckRequest(shots, detector="planted", mode=OpenS2V(frame((60, 0))[None]))
+    told: list[int] = []
+
+    def progress(total: int) -> Any:
+        assert total == 6
+
+        def tell(done: int) -> None:
+            told.append(done)
+            if done == 5:
+                raise InterruptedError
+
+        return tell
+
+    with pytest.raises(InterruptedError):
+        check(request, find_faces=find, scorer=scorer(), progress=progress)
+    assert told == [1, 2, 3, 4, 5]
+
+
+def test_plain_looks_at_evenly_spaced_frames_and_says_how_many() -> None:
+    result = checked(film(*[[(60, 0)]] * 9), mode=Plain(3))
+    assert result.watched[0].indices == (0, 4, 8)
+    assert result.readings == ()
+
+
+def test_the_mode_is_the_one_that_is_named_with_what_is_set_beside_it() -> None:
+    assert mode_of({"mode": "plain", "frames": 7}) == Plain(7)
+    assert mode_of({"mode": "plain"}) == Plain()
+    assert mode_of({"mode": "opens2v", "photo": TURN}).photo is TURN
+    assert mode_of({"mode": "vistory"}) == ViStory()
+    with refused("mode", "None", "one of plain, opens2v, vistory"):
+        mode_of({})
+    with refused("frames", "0", "a whole number from 1 to 1000"):
+        mode_of({"mode": "plain", "frames": 0})

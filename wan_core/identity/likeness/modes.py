@@ -1,0 +1,198 @@
+"""What is looked at and scored: our own measures alone, or a published protocol beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ...checks import checked_count, require_choice
+from ...errors import InputError, inputs_renamed
+from ...notes import Note
+from ..align import align_face
+from ..faces import face_problem
+from ..images import as_bytes, read_pictures, sample_evenly
+from ..recogniser import Recogniser
+from ..record import Space
+from ..sources import Detect
+from . import opens2v
+from .cast import KnownCharacter
+from .opens2v import EmbeddedFace, FaceVectors
+from .published import Instruments, PublishedScore
+from .shots import frames_of
+from .tracking import WatchedShot
+from .vistory import PUBLISHED, CastMember, CharacterScore, StoryScore, StoryShot, score_story
+
+MODES = ("plain", "opens2v", "vistory")
+FRAMES, MOST_FRAMES = 81, 1000  # of a shot that are looked at: as a rule, and at most
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number of a published protocol."""
+
+    name: str
+    score: PublishedScore
+    is_published: bool  # measured with the networks of the protocol, and so to be compared under its name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What a protocol scores, and what it looks with."""
+
+    watched: Sequence[WatchedShot]
+    cast: Sequence[KnownCharacter]
+    detector: str  # what finds faces, in words
+    find_faces: Detect
+    scorer: Recogniser
+    chip_scorer: Recogniser  # FaceSim-Cur's
+    on_frame: Callable[[], None]  # is called after each frame that a protocol looks at itself
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Our own measures alone."""
+
+    passes: ClassVar[int] = 1  # times that a frame is looked at
+    frames: int = FRAMES  # of each shot that are looked at, evenly, at most
+
+    def __post_init__(self) -> None:
+        checked_count(self.frames, MOST_FRAMES, name="frames")
+
+    def sample(self, count: int) -> tuple[int, ...]:
+        """The frames of a shot of ``count`` that are looked at."""
+        return sample_evenly(count, self.frames)
+
+    def read(self, scene: Scene) -> tuple[Reading, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenS2V:
+    """FaceSim of OpenS2V-Eval beside our own measures."""
+
+    passes: ClassVar[int] = 2  # once by its own rules
+    photo: Tensor | None = field(default=None, repr=False)  # b h w c; None: the portrait of the first character
+
+    def sample(self, count: int) -> tuple[int, ...]:
+        """The frames of a shot of ``count`` that are looked at, each once."""
+        return tuple(sorted(set(opens2v.frame_indices(count))))
+
+    def read(self, scene: Scene) -> tuple[Reading, ...]:
+        """FaceSim-Arc and -Cur of each shot and their means; raises InputError without a photo of a face."""
+        portrait = scene.cast[0].portrait if scene.cast else None
+        reference = self.photo if self.photo is not None else None if portrait is None else portrait[None]
+        photo = None
+        if reference is not None:
+            with inputs_renamed(images="photo"):
+                photo = _face_vectors(read_pictures(reference).rgb[0], scene)
+        if photo is None:
+            found = "none, and no character with a portrait" if reference is None else "no face in it"
+            raise InputError("photo", found=found, wanted="a photo of the face", fix="Connect the reference photo.")
+        arc, cur = (instruments_of(scene.detector, one.space) for one in (scene.scorer, scene.chip_scorer))
+        sims = []
+        for seen in scene.watched:
+            faces = {}
+            for index, picture in frames_of(seen.shot, seen.indices):
+                faces[index] = _face_vectors(picture, scene)
+                scene.on_frame()
+            frames = [faces[index] for index in opens2v.frame_indices(seen.shot.frames)]
+            sims.append(opens2v.face_sim(photo, frames, arc, cur))
+        numbered = [(f"clip {number}", sim.arc, sim.cur) for number, sim in enumerate(sims, start=1)]
+        means = ("all clips", _mean([sim.arc for sim in sims]), _mean([sim.cur for sim in sims]))
+        published = {"FaceSim-Arc": arc == opens2v.PUBLISHED_ARC, "FaceSim-Cur": cur == opens2v.PUBLISHED_CUR}
+        return tuple(
+            Reading(f"{what} of {name}", score, published[what])
+            for name, *scores in (*numbered, means)
+            for what, score in zip(published, scores, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ViStory:
+    """CIDS of ViStoryBench beside our own measures: of each shot the frame in the middle is its picture."""
+
+    passes: ClassVar[int] = 1
+
+    def sample(self, count: int) -> tuple[int, ...]:
+        """The frame of a shot of ``count`` that is looked at."""
+        return (count // 2,)
+
+    def read(self, scene: Scene) -> tuple[Reading, ...]:
+        """Cross, self, CopyRate and OCCM, every character expected in every shot; raises InputError without any."""
+        if not scene.cast:
+            fix = "Connect a character, or choose plain in mode."
+            raise InputError("characters", found="none", wanted="at least one for vistory", fix=fix)
+        name = scene.scorer.space.name
+        cast = [
+            CastMember(tuple({name: vector} for vector in known.references), {name: known.mirrored})
+            for known in scene.cast
+        ]
+        everybody = tuple(range(len(cast)))
+        shots = [
+            StoryShot(everybody, tuple({name: face.vector} for face in seen.sightings[0])) for seen in scene.watched
+        ]
+        instruments = instruments_of(scene.detector, scene.scorer.space)
+        story = score_story(cast, shots, instruments)
+        scored: dict[str, CharacterScore | StoryScore] = {
+            f"character {number}": one for number, one in enumerate(story.characters, start=1)
+        }
+        numbers = [
+            (f"{what} of {who}", score)
+            for who, one in (*scored.items(), ("the story", story))
+            for what, score in (("cross", one.cross), ("self", one.own), ("CopyRate", one.copying))
+            if score
+        ]
+        numbers.append(("OCCM of the story", story.occm))
+        return tuple(Reading(name, score, instruments == PUBLISHED) for name, score in numbers)
+
+
+CheckMode = Plain | OpenS2V | ViStory
+
+
+def mode_of(choice: Mapping[str, Any]) -> CheckMode:
+    """The mode that ``choice["mode"]`` names, with what is set beside it; raises InputError for an unknown one."""
+    name = choice.get("mode")
+    require_choice(name, MODES, name="mode")
+    if name == "opens2v":
+        return OpenS2V(choice.get("photo"))
+    return ViStory() if name == "vistory" else Plain(choice.get("frames", FRAMES))
+
+
+def instruments_of(detector: str, space: Space) -> Instruments:
+    """What a score was measured with, in the words of the published protocols where it is theirs."""
+    pack, _, file = space.name.rpartition("/")
+    recogniser = file.rpartition(".")[0] or file
+    return Instruments(detector, (f"{recogniser} of {pack}" if pack else recogniser,))
+
+
+def protocol_notes(readings: Sequence[Reading]) -> tuple[Note, ...]:
+    """That numbers are not those of the protocol where other networks made them."""
+    if all(reading.is_published for reading in readings):
+        return ()
+    text = (
+        "was published with other networks than these: compare its numbers only with others of the same protocol line"
+    )
+    return (Note("other_networks", f"the protocol {text}"),)
+
+
+def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
+    """What FaceSim compares of a picture, h w 3 in [0, 1]."""
+
+    def detect(pixels: Tensor) -> list[EmbeddedFace]:
+        seen = pixels.float() / 255  # h w 3
+        faces = [face for face in scene.find_faces(seen) if face_problem(face) is None]
+        return [EmbeddedFace(face, scene.scorer.embed_face(align_face(seen, face.points).crop).cpu()) for face in faces]
+
+    return opens2v.face_vectors(as_bytes(picture), detect, lambda chip: scene.chip_scorer.embed_face(chip).cpu())
+
+
+def _mean(scores: Sequence[PublishedScore]) -> PublishedScore:
+    return PublishedScore(
+        scores[0].protocol,
+        math.fsum(score.published for score in scores) / len(scores),
+        math.fsum(score.corrected or 0.0 for score in scores) / len(scores),
+    )

@@ -1,0 +1,99 @@
+"""The words that tell of a person, and where they stand in a prompt.
+
+The words of a language are a text of lines ``role sex ages: word, word``; an indented line goes on with the one before.
+``sex`` and ``ages`` may be left out; ``ages`` is a band or two with a hyphen between: ``young``, ``young-old``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import quoted
+from .ages import AGE_IN_NUMBERS, ANY_AGE, OLDEST_YEARS, AgeSpan, age_in, band_of, span_of_names
+
+Sex = Literal["female", "male"]
+SEXES: Mapping[str, Sex] = {"female": "female", "male": "male"}
+WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
+LETTER = re.compile(r"[a-z]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What a word says."""
+
+    role: str  # as the text of the words explains
+    sex: Sex | None = None  # None: it says nothing of it
+    ages: AgeSpan = ANY_AGE
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A word in a prompt."""
+
+    term: Term
+    text: str
+    start: int  # its first character in the prompt, from 0
+    end: int  # the character behind it
+
+    @property
+    def shown(self) -> str:
+        """The word with its first and last character, counted from 1, for a message."""
+        return f"{quoted(self.text)} ({self.start + 1}-{self.end})"
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """The words of all languages."""
+
+    terms: Mapping[str, Term]
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Lexicon:
+        """Raises ValueError for a line without a colon or with a mark that is neither a sex nor an age band."""
+        terms = {word: term for text in texts for word, term in _terms_of(text)}
+        longest_first = sorted(terms, key=len, reverse=True)
+        return cls(terms, re.compile("|".join([AGE_IN_NUMBERS, *map(_pattern_of, longest_first)]), re.IGNORECASE))
+
+    def find(self, prompt: str) -> list[Match]:
+        """Every known word, in order; at one place the longest."""
+        found = []
+        for hit in self.pattern.finditer(prompt.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")):
+            if hit.lastgroup:
+                years = age_in(hit[0])
+                term = Term(hit.lastgroup, ages=band_of(years)) if years <= OLDEST_YEARS else Term("harmless")
+            else:
+                term = self.terms[_spelled(hit[0])]
+            found.append(Match(term, prompt[hit.start() : hit.end()], hit.start(), hit.end()))
+        return found
+
+
+def listed(groups: Iterable[tuple[Match, ...]]) -> str:
+    """Words that belong together, group by group, for a message."""
+    return ", ".join(" ".join(word.shown for word in group) for group in groups)
+
+
+def _terms_of(text: str) -> Iterator[tuple[str, Term]]:
+    for line in re.sub(r"\n +", " ", text).splitlines():
+        if line and not line.startswith("#"):
+            head, words = line.split(":")
+            role, *marks = head.split()
+            sex = next((SEXES[mark] for mark in marks if mark in SEXES), None)
+            spans = [span_of_names(mark) for mark in marks if mark not in SEXES]
+            yield from ((_spelled(word.strip()), Term(role, sex, *spans)) for word in words.split(","))
+
+
+def _spelled(text: str) -> str:
+    """A word as the terms have it: in small letters, with one space for any number of spaces and hyphens."""
+    return re.sub(r"[\s-]+", " ", text.lower())
+
+
+def _pattern_of(word: str) -> str:
+    """Where the word stands: one of Latin letters stands alone, and a space in it may be a hyphen."""
+    if not LETTER.match(word):
+        return re.escape(word)
+    spelled = r"[\s-]+".join(map(re.escape, word.split(" ")))
+    return f"{WORD_START}{spelled}{WORD_END}"

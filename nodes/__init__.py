@@ -45,8 +45,8 @@ class WanCastExtension(ComfyExtension):
             HighCompressionVAEDecode,
             WanCastDecodeToVideo,
             LipSyncCheck,
-            WanCastPromptCheck,
+            WanCastIdentityCheck,
             WanCastCharacterSave,
             WanCastCharacterLoad,
-            WanCastIdentityCheck,
+            WanCastPromptCheck,
         ]

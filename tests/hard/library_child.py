@@ -1,6 +1,6 @@
-"""One attack on a library of characters, in a process of its own and without a host.
+"""Attacks on libraries of characters, in a process of its own and without a host.
 
-``library_child.py JOB FOLDER COUNT`` prints its figures, a line of JSON, at its end.
+``library_child.py FOLDER JOB=COUNT ...`` prints the figures of its jobs, a line of JSON, at its end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from tests.hard import hostile  # noqa: E402
 from tests.unit import test_library as parts  # noqa: E402
 from tests.unit.identity.some_characters import ID, file_v0  # noqa: E402
 
-JOB, FOLDER, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 PROCESSES, THREADS = 2, 4
 Figures = dict[str, Any]
 
@@ -53,16 +52,16 @@ def in_fork(work: Callable[[], None]) -> int:
 # Many writers
 
 
-def updates() -> Figures:
+def updates(folder: str, count: int) -> Figures:
     """Processes with threads that change one character at once, and readers beside them."""
-    kept = parts.Library(FOLDER)
+    kept = parts.Library(folder)
     character_id = kept.save_new("Ann", parts.person(), notes="of nobody").card.id
     reader, writer = os.pipe()
 
     def change(process: int, thread: int) -> None:
         """Each change is of the revision that the thread sees."""
-        own = parts.Library(FOLDER)
-        for number in range(COUNT):
+        own = parts.Library(folder)
+        for number in range(count):
             revision, notes = own.entry(character_id).card.revision, f"{process} {thread} {number}"
             try:
                 now = own.edit(character_id, revision, notes=notes).card.revision
@@ -91,6 +90,7 @@ def updates() -> Figures:
     applied = {revision: notes for answer, revision, notes in answers if answer == "applied"}
     last = kept.entry(character_id).card
     return {
+        "each": count,
         "answers": len(answers),
         "applied": sum(answer == "applied" for answer, _, _ in answers),
         "are_all_kept": sorted(applied) == list(range(2, last.revision + 1)) and applied[last.revision] == last.notes,
@@ -186,21 +186,21 @@ def refuse_links(*_: object, **__: object) -> None:
     raise OSError(95, "Operation not supported")
 
 
-def kills() -> Figures:
+def kills(folder: str, count: int) -> Figures:
     """Every step of a save, a change, a change of a file of version 0, and a deletion, each in a library of its own."""
     os.link = refuse_links
     died, wrong, steps_of = Counter(), [], {}
     for name, (prepare, change, is_good) in KILLED.items():
         steps: list[str] = []
-        os.makedirs(os.path.join(FOLDER, name))
-        rehearsal = parts.Library(os.path.join(FOLDER, name, "rehearsal"))
+        os.makedirs(os.path.join(folder, name))
+        rehearsal = parts.Library(os.path.join(folder, name, "rehearsal"))
         known = prepare(rehearsal)
         with killed_at(0, steps):
             change(rehearsal, known)
         steps_of[name] = len(steps)
-        chosen = sorted(Random(hostile.SEED).sample(range(1, len(steps) + 1), min(COUNT, len(steps))))
+        chosen = sorted(Random(hostile.SEED).sample(range(1, len(steps) + 1), min(count, len(steps))))
         for step in chosen:
-            kept = parts.Library(os.path.join(FOLDER, name, str(step)))
+            kept = parts.Library(os.path.join(folder, name, str(step)))
             known = prepare(kept)
 
             _, status = os.waitpid(in_fork(partial(die_at, step, partial(change, kept, known))), 0)
@@ -266,9 +266,9 @@ KILLED: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], object], Call
 # No room
 
 
-def limits() -> Figures:
+def limits(folder: str, count: int) -> Figures:
     """Saves and changes while no file may have more than so many bytes: what they say."""
-    kept = parts.Library(FOLDER)
+    kept = parts.Library(folder)
     known = prepared(kept)
     content, said = kept.export(known.card.id), Counter()
     actions = (
@@ -276,7 +276,7 @@ def limits() -> Figures:
         partial(kept.save_new, "Bea", known.identity),
         partial(kept.import_file, content),
     )
-    for limit_bytes in (number * len(content) // COUNT for number in range(COUNT)):
+    for limit_bytes in (number * len(content) // count for number in range(count)):
         reader, writer = os.pipe()
 
         def change(limit_bytes: int = limit_bytes, writer: int = writer) -> None:
@@ -295,12 +295,12 @@ def limits() -> Figures:
 # Damaged
 
 
-def damage() -> Figures:
+def damage(folder: str, count: int) -> Figures:
     """Damaged files in the library and from outside: their answers, times and memory."""
-    kept = parts.Library(FOLDER)
+    kept = parts.Library(folder)
     seeds = [kept.export(kept.save_new("Ann", parts.person(), parts.VOICE, notes="x").card.id), file_v0()]
     path, random, outcomes, times_s, start_bytes = parts.place(kept, b""), Random(hostile.SEED), Counter(), [], 0
-    for number in range(COUNT):
+    for number in range(count):
         make = random.choice((hostile.mutated, hostile.mutated_header, mutated_text, mutated_numbers))
         path.write_bytes(make(random, seeds[number % 10 == 0]))
         start_s = time.perf_counter()
@@ -309,7 +309,7 @@ def damage() -> Figures:
         times_s.append(time.perf_counter() - start_s)
         if len(listing.entries) + len(listing.faults) != 2:
             outcomes["hidden from the list"] += 1
-        if number == COUNT // 5:
+        if number == count // 5:
             start_bytes = workbench.PROCESS.memory_info().rss
     grown_mib = (workbench.PROCESS.memory_info().rss - start_bytes) / hostile.MIB
     return {"outcomes": outcomes, "slowest_s": max(times_s), "grown_mib": grown_mib}
@@ -373,5 +373,8 @@ def mutated_numbers(random: Random, content: bytes) -> bytes:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    figures = {"updates": updates, "kills": kills, "limits": limits, "damage": damage}[JOB]()
+    figures = {}
+    for job, count in (argument.split("=") for argument in sys.argv[2:]):
+        work = {"updates": updates, "kills": kills, "limits": limits, "damage": damage}[job]
+        figures[job] = work(os.path.join(sys.argv[1], job), int(count))
     sys.stdout.write("\n" + json.dumps(figures) + "\n")

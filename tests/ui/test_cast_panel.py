@@ -141,7 +141,7 @@ def save(host: HostServer, *names: str) -> None:
     indirect=True,
     scope="session",
 )
-def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path) -> None:
+def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     cast = Cast(canvas, canvas.page.evaluate("() => app.extensionManager.setting.get('Comfy.Locale')"))
     cast.empty()
     graph = Graph()
@@ -184,12 +184,7 @@ def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path) -
     cast.page.wait_for_function(
         "() => [...document.querySelectorAll('.wancast-cast .wancast-face')].every((face) => face.naturalWidth)"
     )
-    name = NAMES[
-        COMBINATIONS.index(
-            {"Comfy.VueNodes.Enabled": cast.page.evaluate("() => LiteGraph.vueNodesMode"), "Comfy.Locale": cast.locale}
-        )
-    ]
-    canvas.screenshot(PICTURES / f"cast {name}.png")
+    canvas.screenshot(PICTURES / f"cast {request.node.callspec.id}.png")
 
     # Deleted by a second press only.
     cast.button("Delete").click()

@@ -11,18 +11,13 @@ from ..notes import Note
 from .likeness.cast import KnownCharacter, know_cast
 from .likeness.casting import CastShot, cast_shot
 from .likeness.measures import CharacterLikeness, mean_of, measure
-from .likeness.modes import CheckMode, Plain, Reading, Scene
+from .likeness.modes import CheckMode, Plain, Reading, Scene, protocol_notes
 from .likeness.shots import Shot
 from .likeness.tracking import WatchedShot, watch
 from .likeness.verdict import Limits, failures, remarks
 from .recogniser import Recogniser
 from .record import Identity, Space
 from .sources import Detect, OnDone
-
-OTHER_NETWORKS = Note(
-    "other_networks",
-    "the protocol was published with other networks than these: compare its numbers only with your own of this report",
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +117,5 @@ def check(
         likenesses=likenesses,
         readings=readings,
         failures=failures(likenesses, watched, cast, request.limits),
-        notes=(
-            *remarks(likenesses, watched, castings, cast, request.limits),
-            *([] if all(reading.is_published for reading in readings) else [OTHER_NETWORKS]),
-        ),
+        notes=(*remarks(likenesses, watched, castings, cast, request.limits), *protocol_notes(readings)),
     )

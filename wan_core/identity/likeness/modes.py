@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...checks import checked_count, require_choice
 from ...errors import InputError, inputs_renamed
+from ...notes import Note
 from ..align import align_face
 from ..faces import face_problem
 from ..images import as_bytes, read_pictures, sample_evenly
@@ -166,6 +167,16 @@ def instruments_of(detector: str, space: Space) -> Instruments:
     pack, _, file = space.name.rpartition("/")
     recogniser = file.rpartition(".")[0] or file
     return Instruments(detector, (f"{recogniser} of {pack}" if pack else recogniser,))
+
+
+def protocol_notes(readings: Sequence[Reading]) -> tuple[Note, ...]:
+    """That numbers are not those of the protocol where other networks made them."""
+    if all(reading.is_published for reading in readings):
+        return ()
+    text = (
+        "was published with other networks than these: compare its numbers only with others of the same protocol line"
+    )
+    return (Note("other_networks", f"the protocol {text}"),)
 
 
 def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:

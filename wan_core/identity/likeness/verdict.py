@@ -49,9 +49,8 @@ def failures(
     if not any(sightings for shot in watched for sightings in shot.sightings):
         text = "no face that can be recognised was found in any of the frames: nothing was measured"
         return (Note("no_face", text),)
-    every = [
-        note for at, likeness in enumerate(likenesses) for note in _failures_of(name_of(at, cast), likeness, limits)
-    ]
+    names = [name_of(index, cast) for index in range(len(likenesses))]
+    every = [note for name, one in zip(names, likenesses, strict=True) for note in _failures_of(name, one, limits)]
     return tuple(sorted(every, key=lambda note: GRAVEST_FIRST.index(note.code)))
 
 
@@ -82,27 +81,32 @@ def remarks(
     shots: Sequence[CastShot],
     cast: Sequence[KnownCharacter],
     limits: Limits,
-) -> Iterator[Note]:
-    """What to know beside the numbers."""
-    for index, (likeness, known) in enumerate(zip(likenesses, cast, strict=False)):
-        if known.conditioned:
-            text = f"{name_of(index, cast)} was made with the recogniser that scores it, which flatters: score with "
-            yield Note("same_recogniser", f"{text}another one")
-        if likeness.copy_rate is not None and likeness.copy_rate >= limits.warn_copy_rate:
-            text = f"the faces of {name_of(index, cast)} may be its reference photo pasted in: CopyRate "
-            yield Note("copied_face", f"{text}{likeness.copy_rate:.2f}, where 0.50 is a face of its own")
-    for index, likeness in enumerate(likenesses):
-        below = [cosine for cosine in likeness.cosines if cosine < limits.min_likeness]
-        if below:
-            text = (
-                f"{name_of(index, cast)} is less alike than wanted in {len(below)} of {likeness.found} frames with its"
-            )
-            yield Note("unlike_frames", f"{text} face, least {min(below):.3f}")
+) -> tuple[Note, ...]:
+    """What to know beside the numbers: of the characters, then of the clips."""
+    notes = [
+        note
+        for index, known in enumerate(cast)
+        for note in _remarks_on(name_of(index, cast), known, likenesses[index], limits)
+    ]
     for number, (seen, casting) in enumerate(zip(watched, shots, strict=True), start=1):
         others = {position for track in casting.others for position in track.positions}
         if others:
             text = f"clip {number} shows a face that is nobody's of the cast in {len(others)} of {len(seen.indices)}"
-            yield Note("other_faces", f"{text} frames")
+            notes.append(Note("other_faces", f"{text} frames"))
         if seen.unusable:
             text = f"{seen.unusable} faces in clip {number} are too small or turned too far to be recognised"
-            yield Note("unusable_faces", text)
+            notes.append(Note("unusable_faces", text))
+    return tuple(notes)
+
+
+def _remarks_on(name: str, known: KnownCharacter, likeness: CharacterLikeness, limits: Limits) -> Iterator[Note]:
+    if known.conditioned:
+        text = f"{name} was made with the recogniser that scores it, which flatters: score with another one"
+        yield Note("same_recogniser", text)
+    if likeness.copy_rate is not None and likeness.copy_rate >= limits.warn_copy_rate:
+        text = f"the faces of {name} may be its reference photo pasted in: CopyRate {likeness.copy_rate:.2f}"
+        yield Note("copied_face", f"{text}, where 0.50 is a face of its own")
+    below = [cosine for cosine in likeness.cosines if cosine < limits.min_likeness]
+    if below:
+        text = f"{name} is less alike than wanted in {len(below)} of {likeness.found} frames with its face"
+        yield Note("unlike_frames", f"{text}, least {min(below):.3f}")

@@ -33,10 +33,8 @@ class Look:
     count: int = 1  # frames of a film
 
     def images(self) -> list[Image.Image]:
-        """The photo, or the frames of the film: the part with this person."""
-        if self.file.suffix == ".mp4":
-            return [frame.crop(self.box) for frame in film_frames(self.file, self.first, self.count)]
-        return [Image.open(self.file).crop(self.box)]
+        """The part with this person of the frames; a photo is a film of one."""
+        return [frame.crop(self.box) for frame in film_frames(self.file, self.first, self.count)]
 
     def picture(self) -> Tensor:
         """The first of them: h w 3 in [0, 1]."""

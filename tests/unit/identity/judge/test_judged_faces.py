@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.unit.identity.judge.real_people import CAST, FRIENDS, PORTRAIT, PRESIDENT, Look, as_tensor
+from tests.unit.identity.judge.real_people import CAST, PORTRAIT, PRESIDENT, Look, as_tensor
 from tests.unit.identity.judge.the_judge import SAME_COS, SAME_DISTANCE, Judge
 from wan_core import identity
 from wan_core.identity import EncodeRequest, EncodeResult, FaceSelection, FoundFaces, detect_and_align
@@ -20,26 +20,24 @@ from wan_core.identity.faces import Face, face_problem
 from wan_core.identity.images import Pictures
 from wan_core.identity.sources import OnDone
 
-LARGEST = FaceSelection()
 LOOKS = {f"{name}, look {number}": look for name, looks in CAST.items() for number, look in enumerate(looks, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
 class MtcnnSource:
-    """MTCNN as a source of faces."""
+    """MTCNN as a source of faces: of several the largest."""
 
     judge: Judge
-    meant: FaceSelection
 
     label = "MTCNN"
 
     def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
-        return detect_and_align(pictures, self.judge.find, self.meant, on_picture)
+        return detect_and_align(pictures, self.judge.find, FaceSelection(), on_picture)
 
 
-def encoded(judge: Judge, *pictures: Tensor, meant: FaceSelection = LARGEST) -> EncodeResult:
+def encoded(judge: Judge, *pictures: Tensor) -> EncodeResult:
     request = EncodeRequest([picture[None] for picture in pictures])
-    return identity.encode(request, source=MtcnnSource(judge, meant), recogniser=judge.scorer())
+    return identity.encode(request, source=MtcnnSource(judge), recogniser=judge.scorer())
 
 
 def face_in(judge: Judge, picture: Tensor) -> Face:
@@ -117,11 +115,3 @@ def test_photos_of_one_person_become_one_identity_and_the_same_photo_counts_once
     for look in PRESIDENT:
         assert cosine(result.identity.z, of_crop(judge, look.picture())) > SAME_COS
     assert cosine(result.identity.z, of_crop(judge, CAST["vice president"][0].picture())) < SAME_COS
-
-
-@pytest.mark.parametrize(("index", "name"), [(1, "second friend"), (4, "first friend")])
-def test_of_five_friends_the_one_is_taken_who_is_meant(judge: Judge, index: int, name: str) -> None:
-    picked = encoded(judge, as_tensor(Image.open(FRIENDS)), meant=FaceSelection("index", index=index))
-    alone = encoded(judge, CAST[name][0].picture())
-    assert len(picked.found.detections[0].faces) == 5
-    assert cosine(picked.identity.z, alone.identity.z) > 0.97

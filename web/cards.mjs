@@ -26,7 +26,7 @@ export function cardMaker(signal) {
     const watch = new IntersectionObserver((changes) => {
         for (const { target } of changes.filter(({ isIntersecting }) => isIntersecting)) {
             watch.unobserve(target);
-            showFace(target, signal).catch(() => target.classList.add("wancast-faceless"));
+            showFace(target, signal).catch(() => target.setAttribute("alt", say("No picture")));
         }
     });
     signal.addEventListener("abort", () => watch.disconnect());
@@ -42,4 +42,14 @@ export function cardMaker(signal) {
             make("div", { class: "wancast-badges" }, consentBadge(consent)),
         );
     };
+}
+
+/** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
+export function placeAfter(key, place, columns, count) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const last = count - 1;
+    const wanted = { Home: 0, End: last }[key] ?? place + steps[key];
+    if (wanted >= 0 && wanted <= last) return wanted;
+    const isAboveShortRow = key === "ArrowDown" && Math.floor(place / columns) < Math.floor(last / columns);
+    return isAboveShortRow ? last : place;
 }

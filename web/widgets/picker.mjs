@@ -1,6 +1,6 @@
 import { app } from "/scripts/app.js";
 
-import { cardMaker } from "../cards.mjs";
+import { cardMaker, placeAfter } from "../cards.mjs";
 import { make } from "../dom.mjs";
 import { isFound, library } from "../library.mjs";
 import { say } from "../words.mjs";
@@ -10,16 +10,6 @@ const NODE_SIZE_PX = [360, 520];
 let pickers = 0;
 
 const idOf = (reference) => reference.split("@")[0];
-
-/** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
-export function placeAfter(key, place, columns, count) {
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
-    const last = count - 1;
-    const wanted = { Home: 0, End: last }[key] ?? place + steps[key];
-    if (wanted >= 0 && wanted <= last) return wanted;
-    const isAboveShortRow = key === "ArrowDown" && Math.floor(place / columns) < Math.floor(last / columns);
-    return isAboveShortRow ? last : place;
-}
 
 /**
  * The characters as a listbox with a filter: `chosen` tells which reference is picked, `choose` takes another one, and

@@ -16,9 +16,18 @@ from devtools.page import Canvas
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Json
-from tests.ui.cast_page import COMBINATIONS, NAMES, PICTURES
+from tests.ui.cast_page import PICTURES
 
 OWN, NEWER = "own front end", front_end.VERSION
+LOOKS = [  # each renderer with each language, and each front end with both
+    pytest.param(page, {"Comfy.VueNodes.Enabled": vue, "Comfy.Locale": locale}, id=f"{renderer} {locale}")
+    for page, renderer, vue, locale in [
+        (OWN, "classic", False, "en"),
+        (NEWER, "classic", False, "zh"),
+        (NEWER, "nodes 2.0", True, "en"),
+        (OWN, "nodes 2.0", True, "zh"),
+    ]
+]
 OURS = ["/extensions/WanCast/"]
 RUN_TIMEOUT_MS = 120_000
 CHINESE = json.loads((ROOT / "locales" / "zh" / "main.json").read_text(encoding="utf-8"))["wancast"]
@@ -147,13 +156,7 @@ def save(host: HostServer, *names: str) -> None:
 # The way of one character
 
 
-@pytest.mark.parametrize(
-    ("live_host", "canvas"),
-    list(zip([OWN, NEWER, NEWER, OWN], COMBINATIONS, strict=True)),
-    ids=NAMES,
-    indirect=True,
-    scope="session",
-)
+@pytest.mark.parametrize(("live_host", "canvas"), LOOKS, indirect=True, scope="session")
 def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     cast = Cast(canvas, canvas.page.evaluate("() => app.extensionManager.setting.get('Comfy.Locale')"))
     cast.empty()

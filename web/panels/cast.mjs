@@ -1,8 +1,7 @@
-import { cardMaker } from "../cards.mjs";
+import { cardMaker, placeAfter } from "../cards.mjs";
 import { make } from "../dom.mjs";
 import { sentenceOf as inPageLanguage } from "../errors.mjs";
 import { isFound, library, LibraryError } from "../library.mjs";
-import { placeAfter } from "../widgets/picker.mjs";
 import { locale, say } from "../words.mjs";
 import { button, deleteButton } from "./buttons.mjs";
 import { Details } from "./details.mjs";

@@ -1,7 +1,7 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
-import { changeGraph } from "../panels/drop.mjs";
+import { changeGraph } from "../graph.mjs";
 import { say } from "../words.mjs";
 
 const SAVE = "WanCastCharacterSave";

@@ -16,7 +16,8 @@ from devtools.page import Canvas
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Json
-from tests.ui.cast_page import PICTURES
+from tests.ui.cast_page import PICTURES, RoutesStandIn, entry
+from tests.ui.test_picker import hostile_names
 
 OWN, NEWER = "own front end", front_end.VERSION
 LOOKS = [  # each renderer with each language, and each front end with both
@@ -166,15 +167,15 @@ def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, r
     canvas.drop("portrait.json", graph.prompt)
 
     # Saved from the encoder's menu: that part of the graph alone runs; a second time the same node saves.
-    sent = cast.save_as("Ana")
+    sent = cast.save_as("<img src=x>")
     (target,) = sent["partial_execution_targets"]
     assert sent["prompt"][target]["class_type"] == "WanCastCharacterSave"
-    cast.wait_for_toast("Ana")
-    cast.card("Ana").wait_for()
-    assert cast.save_as("Ana")["partial_execution_targets"] == [target]
+    cast.wait_for_toast("<img src=x>")
+    cast.card("<img src=x>").wait_for()
+    assert cast.save_as("<img src=x>")["partial_execution_targets"] == [target]
 
     # Renamed, with notes, tags and a consent that has ended; found by a tag.
-    cast.card("Ana").click()
+    cast.card("<img src=x>").click()
     texts = {"name": "Bea <b>", "notes": "one\ntwo", "tags": "lead, film", "by": "Bea", "until": "2020-01-31"}
     for field, text in texts.items():
         cast.field(field).fill(text)
@@ -345,6 +346,37 @@ def test_the_tab_opens_and_closes_again_and_again(cast: Cast, live_host: HostSer
     save(live_host, "Bob")
     assert len(cast.entries()) == 2
     expect(cast.panel.locator(".wancast-card")).to_have_count(2)
+
+
+@in_own_page
+def test_hostile_texts_stay_text(cast: Cast) -> None:
+    names = hostile_names()
+    consents = [{"by": name, "scope": name, "until": "2020-01-31"} for name in names]
+    characters = [
+        entry(number, name, notes=name, tags=[], consent=consent, space=name, sex=name, created=name)
+        for number, (name, consent) in enumerate(zip(names, consents, strict=True), 1)
+    ]
+    routes = RoutesStandIn.on(cast.canvas, characters)
+    routes.faults = [{"id": "f" * 32, "message": name} for name in names[:20]]
+    cast.page.evaluate("() => { globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    cast.entries()
+    expect(cast.panel.locator(".wancast-name")).to_have_count(len(names))
+    assert cast.panel.locator(".wancast-name").all_text_contents() == names
+    assert cast.panel.locator(".wancast-fault p").all_text_contents() == names[:20]
+    routes.status = 400
+    for place in range(0, 20, 2):
+        cast.panel.locator(".wancast-card").nth(place).click()
+        for field in ("name", "notes", "by", "scope"):
+            assert cast.field(field).input_value() == names[place]
+        details = cast.panel.locator(".wancast-details")
+        assert details.get_attribute("aria-label") == names[place]
+        details.get_by_role("button", name="Delete").click()
+        assert names[place] in (details.get_by_role("alert").text_content() or "")
+        details.get_by_role("button", name="Delete for good").click()
+        expect(cast.alert).to_contain_text("it <b>broke</b>")
+    kinds = set(cast.panel.locator("*").evaluate_all("(all) => all.map(({ localName }) => localName)"))
+    assert " ".join(sorted(kinds)) == "button div form h2 h3 img input label p section span textarea"
+    assert cast.page.evaluate("() => hits") == 0
 
 
 @in_own_page

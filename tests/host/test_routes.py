@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -153,7 +155,7 @@ def names_of(live_host: HostServer) -> dict[str, bool]:
     """What a browser may call the computer, and whether our page can be meant by it."""
     port = live_host.port
     own = ["localhost", f"LocalHost:{port}", f"localhost.:{port}", "127.0.0.1", f"192.168.1.7:{port}", "127.0.0.1."]
-    own += ["[::1]", f"[::1]:{port}", f"[FE80::1]:{port}"]
+    own += [platform.node().upper(), "[::1]", f"[::1]:{port}", f"[FE80::1]:{port}"]
     foreign = [
         "evil.example",
         f"evil.example:{port}",
@@ -230,6 +232,7 @@ REFUSED: list[tuple[str, str, Headers, bytes | None, tuple[int, str]]] = [
     ("GET", "?sort=name", {}, None, (400, "field")),
     ("GET", f"/{NOBODY}/thumbnail", {}, None, (404, "unknown")),
     ("GET", f"/{NOBODY}", {}, None, (404, "unknown")),
+    ("GET", "/%0A/x", {}, None, (404, "unknown")),
     ("PUT", "", {}, None, (404, "unknown")),
     ("DELETE", f"/{NOBODY.upper()[:-1]}A", {}, None, (400, "input")),
 ]
@@ -309,9 +312,9 @@ def test_no_other_site_changes_anything(attacked: HostServer) -> None:
     before, done = tree(attacked.base_dir), []
     for method, path, body in changing:
         for kind in TYPES:
-            for site in SITES.values():
+            for site, prefix in product(SITES.values(), ("", "/api")):
                 headers: Headers = {"X-WanCast": None, "Content-Type": kind}
-                answer = ask(url, method, path, headers=headers | site, body=body)
+                answer = ask(url, method, prefix + path, headers=headers | site, body=body)
                 done += [(method, kind, site, answer.status)] if answer.status != 403 else []
     assert done == []
     assert tree(attacked.base_dir) == before

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from comfy_api.latest import Input, InputImpl, io, ui
+from comfy_api.latest import io, ui
 
 from ..wan_core.identity.check import CheckRequest, Limits, check
-from ..wan_core.identity.likeness.modes import mode_of
+from ..wan_core.identity.likeness.modes import MOST_FRAMES, mode_of
 from ..wan_core.identity.likeness.report import describe, plot, sheet
-from ..wan_core.identity.likeness.shots import checked_shot
-from .host import devices, files, insightface_pack, landmarker, recognisers, scorers, video
+from .host import devices, files, insightface_pack, landmarker, recognisers, scorers
 from .inputs import FileInput
 from .types import WanIdentity, names_its_errors
 
 CLIPS = [f"clip_{number}" for number in range(1, 21)]
 CHARACTERS = [f"character_{number}" for number in range(1, 9)]
 EVERY, SOME = "all in every clip", "some in every clip"
-
-
-@contextmanager
-def shots_of(clips: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """The clips that are compared; the files of VIDEOs are open in the block, and are read picture by picture."""
-    with ExitStack() as open_files:
-        shots = []
-        for name in (name for name in CLIPS if clips.get(name) is not None):
-            clip = clips[name]
-            if isinstance(clip, InputImpl.VideoFromFile):
-                clip = open_files.enter_context(video.source_of(clip))
-            elif isinstance(clip, Input.Video):
-                clip = clip.get_components().images
-            shots.append(checked_shot(clip, f"clips.{name}"))
-        yield tuple(shots)
 
 
 class WanCastIdentityCheck(io.ComfyNode):
@@ -102,8 +84,8 @@ class WanCastIdentityCheck(io.ComfyNode):
         **limits: float,
     ) -> io.NodeOutput:
         detector, scoring = scorers.instruments(scorer, face or {}, mode or {})
-        identities = tuple(filter(None, map((characters or {}).get, CHARACTERS)))
-        with shots_of(clips) as shots:
+        identities = tuple(_connected(characters).values())
+        with scorers.shots_of(_connected(clips)) as shots:
             wanted = Limits(**limits), mode_of(mode or {}), presence == EVERY
             request = CheckRequest(shots, identities, *wanted, detector=detector.label)
             result = check(request, find_faces=detector.detect, progress=devices.progress, **scoring)
@@ -111,6 +93,11 @@ class WanCastIdentityCheck(io.ComfyNode):
         numbers = result.mean, result.minimum, result.found_rate
         shown = ui.PreviewImage([picture[0] for picture in pictures])
         return io.NodeOutput(result.passed, *numbers, describe(result), *pictures, ui=shown)
+
+
+def _connected(grown: dict[str, Any] | None) -> dict[str, Any]:
+    """What is connected to the inputs of an Autogrow, without links that give nothing."""
+    return {name: value for name, value in (grown or {}).items() if value is not None}
 
 
 # Inputs
@@ -160,7 +147,7 @@ def _face_input() -> io.DynamicCombo.Input:
 
 def _mode_input() -> io.DynamicCombo.Input:
     frames = io.Int.Input(
-        "frames", default=81, min=1, max=1000, tooltip="Frames of each clip that are looked at, evenly, at most."
+        "frames", default=81, min=1, max=MOST_FRAMES, tooltip="Frames of each clip that are looked at, evenly, at most."
     )
     curricular = FileInput(
         "curricular",

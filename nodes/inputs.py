@@ -63,12 +63,8 @@ def _inputs_of_choice(slot: io.DynamicCombo.Input, value: Any, name: str, *, as_
     return [beside for option in slot.options if option.key in chosen for beside in option.inputs if beside.id in value]
 
 
-def _grown_inputs(slot: io.Autogrow.Input, value: Any, name: str, *, as_list: bool) -> list[io.Input]:
-    """The inputs of an Autogrow that have a value, and those that must; raises InputError for what came as a whole."""
-    if not isinstance(value, Mapping):
-        found = kind_of(next(iter(_values(value, as_list=as_list)), None))
-        fix = "Connect the inputs in it one by one."
-        raise InputError(name, found=found, wanted=f"inputs as {slot.template.names[0]}", fix=fix)
+def _grown_inputs(slot: io.Autogrow.Input, value: Mapping[str, Any], name: str, *, as_list: bool) -> list[io.Input]:
+    """The inputs of an Autogrow that must have a value, and the others that have one."""
     return [
         one
         for number, one in enumerate(slot.template.get_all())

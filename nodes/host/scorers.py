@@ -1,15 +1,18 @@
-"""What a check of identities looks with: what finds every face of a frame, and the recogniser that compares them."""
+"""What a check of identities looks at and with: clips, what finds every face in them, and what compares the faces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
+
+from comfy_api.latest import Input, InputImpl
 
 from ...wan_core.checks import require_choice
 from ...wan_core.errors import InputError, inputs_renamed, quoted
 from ...wan_core.identity import AlignedCrops, Detector, FaceSelection, Recogniser
-from . import files
+from ...wan_core.identity.likeness.shots import Shot, checked_shot
+from . import files, video
 from .faces import face_source
 from .insightface_pack import InsightfacePack
 from .landmarker import MediapipeLandmarker
@@ -19,6 +22,23 @@ FACESIM_DETECTION_PX = 320  # side of the square that FaceSim's detector sees
 DETECTORS = ("auto", "insightface pack", "mediapipe", "aligned crop")
 
 FaceFinder = InsightfacePack | MediapipeLandmarker | AlignedCrops
+
+
+@contextmanager
+def shots_of(clips: Mapping[str, Any]) -> Iterator[tuple[Shot, ...]]:
+    """The shots of what is connected to ``clips``, by input; the files of VIDEOs are open in the block.
+
+    Raises InputError for what is no clip.
+    """
+    with ExitStack() as open_files:
+        shots = []
+        for name, clip in clips.items():
+            if isinstance(clip, InputImpl.VideoFromFile):
+                clip = open_files.enter_context(video.source_of(clip))
+            elif isinstance(clip, Input.Video):
+                clip = clip.get_components().images
+            shots.append(checked_shot(clip, f"clips.{name}"))
+        yield tuple(shots)
 
 
 def face_finder(face: Mapping[str, Any], *, with_recogniser: bool, detection_px: int | None) -> FaceFinder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from ..notes import Note
@@ -86,17 +87,13 @@ def check(
 ) -> CheckResult:
     """How alike the faces in the shots are to the characters and to each other; raises InputError for unusable input.
 
-    ``scorer`` is entered for as long as faces are recognised, and with it ``chip_scorer``, which FaceSim-Cur is
-    measured with; None: the same. ``progress`` takes the number of looks at frames and gives what is told how
-    many are done.
+    ``scorer`` is entered for as long as faces are recognised, and with it ``chip_scorer``, FaceSim-Cur's; None: the
+    same. ``progress`` takes the number of looks at frames and gives what is told how many are done.
     """
     same_cos, all_expected = request.limits.min_likeness, request.all_expected or not request.identities
     samples = [request.mode.sample(shot.frames) for shot in request.shots]
-    on_done, steps = progress(request.mode.passes * sum(map(len, samples))), count(1)
-
-    def on_frame() -> None:
-        on_done(next(steps))
-
+    looks = map(progress(request.mode.passes * sum(map(len, samples))), count(1))
+    on_frame = partial(next, looks)  # tells that one more was looked at
     with scorer as recogniser, chip_scorer or nullcontext(recogniser) as chip_recogniser:
         cast = know_cast(request.identities, recogniser)
         watched = tuple(

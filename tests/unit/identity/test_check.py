@@ -24,6 +24,7 @@ from tests.unit.identity.planted import (
 )
 from tests.unit.identity.some_inputs import refused
 from wan_core.identity import CheckRequest, CheckResult, Limits, check
+from wan_core.identity.likeness.cast import know_cast
 from wan_core.identity.likeness.report import describe, plot, sheet
 from wan_core.identity.likeness.shots import checked_shot
 from wan_core.identity.recogniser import Recogniser
@@ -152,6 +153,14 @@ def test_an_identity_of_another_space_is_compared_by_its_crops_alone() -> None:
     assert (OTHER_SPACE.name in describe(result), result.notes) == (False, ())
 
 
+def test_copying_is_told_by_the_first_reference_and_its_mirror_image() -> None:
+    sides = Recogniser(lambda crop: torch.stack([crop[:, :56].mean(), crop[:, 56:].mean()]), SPACE, "planted")
+    one, two = identity_at(10.0, 20.0), torch.zeros(2, 112, 112, 3)
+    two[0, :, 56:] = two[1, :, :56] = 1.0
+    (known,) = know_cast([replace(one, crops=two)], sides)
+    assert (known.references.tolist(), known.mirrored.tolist()) == ([[0, 1], [1, 0]], [1, 0])
+
+
 def test_an_identity_without_faces_is_refused() -> None:
     whole = identity_at(0.0)
     nothing = torch.zeros(0, 512)
@@ -259,10 +268,18 @@ def test_chart_and_sheet_are_pictures_of_what_there_is(
         assert picture.min() >= 0 and picture.max() <= 1 and picture.std() > 0
 
 
-def test_the_sheet_shows_the_reference_the_best_and_the_worst_faces_in_this_order() -> None:
+TURNS = {  # name: the degrees of each frame of each clip, and those of the cells
+    "a frame a clip": ([[0], [80], [40], [20], [60], [70]], [0, 0, 80, 70, 60, 40, 20]),
+    "no two of a clip that follow each other": ([[2 * number for number in range(40)]], [0, 0, 78, 70, 62, 54, 46]),
+}
+
+
+@pytest.mark.parametrize(("turns", "cells"), TURNS.values(), ids=TURNS)
+def test_the_sheet_shows_the_reference_the_best_and_the_worst_faces(
+    turns: list[list[float]], cells: list[float]
+) -> None:
     """Each cell shows the colour of its face in its middle."""
-    turns = [0.0, 80.0, 40.0, 20.0, 60.0, 70.0]
-    result = checked(*[still((HERE, one), frames=1) for one in turns], cast=(0.0,))
+    result = checked(*[[((HERE, one),) for one in clip] for clip in turns], cast=(0.0,))
     shown = sheet(result)[0]  # h w 3
-    degrees = [float(shown[12 + 74, 12 + 204 * cell + 96, 1]) * 360 for cell in range(7)]
-    assert degrees == pytest.approx([0, 0, 80, 70, 60, 40, 20], abs=2)
+    degrees = [float(shown[12 + 74, 12 + 204 * cell + 96, 1]) * 360 for cell in range(len(cells))]
+    assert degrees == pytest.approx(cells, abs=2)

@@ -12,22 +12,21 @@ from torch import Tensor
 from ...checks import checked_count, require_choice
 from ...errors import InputError, inputs_renamed
 from ...notes import Note
-from ..align import align_face
-from ..faces import face_problem
+from ..faces import Face, is_finite
 from ..images import as_bytes, read_pictures, sample_evenly
 from ..recogniser import Recogniser
 from ..record import Space
 from ..sources import Detect
 from . import opens2v
 from .cast import KnownCharacter
-from .opens2v import EmbeddedFace, FaceVectors
+from .opens2v import FaceVectors
 from .published import Instruments, PublishedScore
 from .shots import frames_of
 from .tracking import WatchedShot
 from .vistory import PUBLISHED, CastMember, CharacterScore, StoryScore, StoryShot, score_story
 
 MODES = ("plain", "opens2v", "vistory")
-FRAMES, MOST_FRAMES = 81, 1000  # of a shot that are looked at: as a rule, and at most
+MOST_FRAMES = 1000  # of a shot that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Plain:
     """Our own measures alone."""
 
     passes: ClassVar[int] = 1  # times that a frame is looked at
-    frames: int = FRAMES  # of each shot that are looked at, evenly, at most
+    frames: int = MOST_FRAMES  # of each shot that are looked at, evenly, at most
 
     def __post_init__(self) -> None:
         checked_count(self.frames, MOST_FRAMES, name="frames")
@@ -83,15 +82,7 @@ class OpenS2V:
 
     def read(self, scene: Scene) -> tuple[Reading, ...]:
         """FaceSim-Arc and -Cur of each shot and their means; raises InputError without a photo of a face."""
-        portrait = scene.cast[0].portrait if scene.cast else None
-        reference = self.photo if self.photo is not None else None if portrait is None else portrait[None]
-        photo = None
-        if reference is not None:
-            with inputs_renamed(images="photo"):
-                photo = _face_vectors(read_pictures(reference).rgb[0], scene)
-        if photo is None:
-            found = "none, and no character with a portrait" if reference is None else "no face in it"
-            raise InputError("photo", found=found, wanted="a photo of the face", fix="Connect the reference photo.")
+        photo = self._photo_vectors(scene)
         arc, cur = (instruments_of(scene.detector, one.space) for one in (scene.scorer, scene.chip_scorer))
         sims = []
         for seen in scene.watched:
@@ -109,6 +100,18 @@ class OpenS2V:
             for name, *scores in (*numbered, means)
             for what, score in zip(published, scores, strict=True)
         )
+
+    def _photo_vectors(self, scene: Scene) -> FaceVectors:
+        photo, vectors = self.photo, None
+        if photo is None and scene.cast and scene.cast[0].portrait is not None:
+            photo = scene.cast[0].portrait[None]
+        if photo is not None:
+            with inputs_renamed(images="photo"):
+                vectors = _face_vectors(read_pictures(photo).rgb[0], scene)
+        if vectors is None:
+            found = "none, and no character with a portrait" if photo is None else "no face in it"
+            raise InputError("photo", found=found, wanted="a photo of the face", fix="Connect the reference photo.")
+        return vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def mode_of(choice: Mapping[str, Any]) -> CheckMode:
     require_choice(name, MODES, name="mode")
     if name == "opens2v":
         return OpenS2V(choice.get("photo"))
-    return ViStory() if name == "vistory" else Plain(choice.get("frames", FRAMES))
+    return ViStory() if name == "vistory" else Plain(choice.get("frames", MOST_FRAMES))
 
 
 def instruments_of(detector: str, space: Space) -> Instruments:
@@ -180,14 +183,16 @@ def protocol_notes(readings: Sequence[Reading]) -> tuple[Note, ...]:
 
 
 def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
-    """What FaceSim compares of a picture, h w 3 in [0, 1]."""
+    """What FaceSim compares of a picture, h w 3 in [0, 1]: of every face that can be cut, however small."""
 
-    def detect(pixels: Tensor) -> list[EmbeddedFace]:
-        seen = pixels.float() / 255  # h w 3
-        faces = [face for face in scene.find_faces(seen) if face_problem(face) is None]
-        return [EmbeddedFace(face, scene.scorer.embed_face(align_face(seen, face.points).crop).cpu()) for face in faces]
+    def find(pixels: Tensor) -> list[Face]:
+        faces = scene.find_faces(pixels.float() / 255)
+        return [face for face in faces if is_finite(face) and len(set(face.points)) > 1]
 
-    return opens2v.face_vectors(as_bytes(picture), detect, lambda chip: scene.chip_scorer.embed_face(chip).cpu())
+    embed_arc, embed_cur = scene.scorer.embed_face, scene.chip_scorer.embed_face
+    return opens2v.face_vectors(
+        as_bytes(picture), find, lambda crop: embed_arc(crop).cpu(), lambda crop: embed_cur(crop).cpu()
+    )
 
 
 def _mean(scores: Sequence[PublishedScore]) -> PublishedScore:

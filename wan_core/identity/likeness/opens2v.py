@@ -1,53 +1,45 @@
 """OpenS2V-Eval FaceSim: how alike the faces of a clip are to the face of a reference photo.
 
 Follows PKU-YuanGroup/OpenS2V-Nexus, eval/get_facesim.py (arXiv 2505.20292). FaceSim-Arc compares insightface's
-embeddings of what it detected, FaceSim-Cur CurricularFace's of an aligned chip. The script means to drop zeros from
-both means, and drops them from FaceSim-Cur alone.
+embeddings of what it detected, FaceSim-Cur CurricularFace's of a face that is cut at 224 px and halved. The script
+means to drop zeros from both means, and drops them from FaceSim-Cur alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn import functional
 
 from ..align import TEMPLATE, Points, fit_similarity, warp
 from ..faces import Face
+from ..record import CROP_PX
+from ..selection import area_px2
 from .matching import cosine
 from .published import Instruments, PublishedScore
 
 FRAMES = 32  # of a clip, however long it is
-CUT_PX = 224  # of the face that is halved for CurricularFace
-CUT_TEMPLATE: Points = tuple(point * 2 for point in TEMPLATE)
 MARGIN, GREY = 0.25, 128  # of each side, around a picture in which no face was found
 
 DETECTOR = "insightface buffalo_l, det_size 320, det_thresh 0.5"
 PUBLISHED_ARC = Instruments(DETECTOR, ("w600k_r50 of buffalo_l",))
 PUBLISHED_CUR = Instruments(DETECTOR, ("glint360k_curricular_face_r101_backbone",))
-RULES = f"{FRAMES} frames, largest face, grey margin where there is none, frames without a face left out, cosines >= 0"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedFace:
-    """A face that was found in a picture, and the raw embedding of it that was made from the same picture."""
-
-    face: Face
-    embedding: Tensor  # d
+RULES = f"{FRAMES} frames, largest face, grey margin if none, frames without a face left out, negative cosines as 0"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceVectors:
     """What FaceSim compares of one picture."""
 
-    arc: Tensor  # d, the embedding of the detected face
-    cur: Tensor  # d, the embedding of the chip
+    arc: Tensor = field(repr=False)  # d, of the face as it was found
+    cur: Tensor = field(repr=False)  # d, of the face cut larger and halved
 
 
-DetectAndEmbed = Callable[[Tensor], Sequence[EmbeddedFace]]  # the faces of a picture, h w 3 RGB uint8
-EmbedChip = Callable[[Tensor], Tensor]  # 112 112 3 RGB in [0, 1] -> its embedding d
+FindFaces = Callable[[Tensor], Sequence[Face]]  # in a picture, h w 3 RGB uint8; their points are not in one place
+EmbedFace = Callable[[Tensor], Tensor]  # an aligned face, 112 112 3 RGB in [0, 1] -> its raw embedding d
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +58,37 @@ def frame_indices(count: int) -> tuple[int, ...]:
     return tuple(step * (count - 1) // (FRAMES - 1) for step in range(FRAMES))
 
 
-def face_vectors(picture: Tensor, detect: DetectAndEmbed, embed_chip: EmbedChip) -> FaceVectors | None:
+def face_vectors(
+    picture: Tensor, find_faces: FindFaces, embed_arc: EmbedFace, embed_cur: EmbedFace
+) -> FaceVectors | None:
     """The vectors of the largest face of a picture, h w 3 RGB uint8, the last of several; None where none is found.
 
-    Where it is found only with a margin, its embedding is that of the picture with the margin, the chip without.
+    Where it is found only with a margin, Arc's is cut from the picture with the margin, Cur's from that without.
     """
-    margin_x, margin_y = 0, 0
-    found = detect(picture)
+    seen, margin = picture, 0j
+    found = find_faces(seen)
     if not found:
         margin_y, margin_x = (int(side * MARGIN) for side in picture.shape[:2])
-        found = detect(functional.pad(picture, (0, 0, margin_x, margin_x, margin_y, margin_y), value=GREY))
+        margin = complex(margin_x, margin_y)
+        seen = functional.pad(picture, (0, 0, margin_x, margin_x, margin_y, margin_y), value=GREY)
+        found = find_faces(seen)
     if not found:
         return None
-    chosen = max(reversed(found), key=lambda one: _box_area(one.face))  # max takes the first of several
-    points = tuple(point - complex(margin_x, margin_y) for point in chosen.face.points)
-    return FaceVectors(chosen.embedding, embed_chip(_cut_chip(picture, points).float() / 255))
+    chosen = max(reversed(found), key=lambda face: area_px2(face.box))  # max takes the first of several
+    arc_crop = _cut_face(seen, chosen.points)  # 112 112 3
+    cur_cut = _cut_face(picture, tuple(point - margin for point in chosen.points), scale=2)  # 224 224 3
+    cur_crop = (functional.avg_pool2d(cur_cut.movedim(-1, 0), 2).movedim(0, -1) + 0.5).floor()  # 112 112 3
+    return FaceVectors(embed_arc(arc_crop / 255), embed_cur(cur_crop / 255))
 
 
-def _box_area(face: Face) -> float:
-    left, top, right, bottom = face.box
-    return (right - left) * (bottom - top)
+def _cut_face(picture: Tensor, points: Points, scale: int = 1) -> Tensor:
+    """The aligned face of a picture, h w 3 uint8, as insightface's norm_crop cuts it: a square of whole numbers.
 
-
-def _cut_chip(picture: Tensor, points: Points) -> Tensor:
-    """The aligned face of a picture, h w 3 uint8: the rounded means of 2 x 2 pixels of the cut, 112 112 3 uint8.
-
-    OpenCV 5 makes the same but for one grey level in 0.02 % of a photo's numbers; OpenCV 4, which rounds positions to
-    1/32 px, is up to two levels away and 0.06 on average.
+    OpenCV 5 gives the same but for one grey level in 0.02 % of a photo's numbers; OpenCV 4, which rounds positions to
+    1/32 px, is up to four levels away, 0.08 on average.
     """
-    to_picture = fit_similarity(points, CUT_TEMPLATE).inverse()
-    cut = warp(picture.float(), to_picture, CUT_PX).round().int()  # 224 224 3
-    return ((cut[::2, ::2] + cut[1::2, ::2] + cut[::2, 1::2] + cut[1::2, 1::2] + 2) // 4).byte()
+    to_picture = fit_similarity(points, tuple(point * scale for point in TEMPLATE)).inverse()
+    return warp(picture.float(), to_picture, CROP_PX * scale).round()
 
 
 # Numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from ...media.chart import PALETTE
 from ...media.sheet import CELL_PX, Cell, contact_sheet
 from ..draw import draw_faces
 from ..faces import Face
-from ..images import resize
+from ..images import resize, shrink_to
 from .cast import KnownCharacter
 from .measures import CharacterLikeness
 from .shots import frames_of
@@ -31,7 +31,8 @@ class Exhibit:
     words: str  # why
     shot: int  # from 0
     position: int  # among the frames of it that were looked at
-    cosine: float | None = None  # None: no face was found
+    face: Face | None = None  # None: where it was not found
+    cosine: float | None = None
 
 
 def draw_sheet(
@@ -42,45 +43,49 @@ def draw_sheet(
 ) -> Tensor:
     """A row for each character: 1 h w 3 in [0, 1]. The frames that are shown are read once more."""
     rows = [_exhibits(likeness) for likeness in likenesses]
-    pictures = _read(watched, [exhibit for row in rows for exhibit in row])
+    pictures = _read(watched, {exhibit for row in rows for exhibit in row})
     sheet = []
-    for index, (likeness, row) in enumerate(zip(likenesses, rows, strict=True)):
+    for index, row in enumerate(rows):
         cells = [Cell(cast[index].crop, name_of(index, cast), "reference")] if cast else []
         for one in row:
-            picture, frame = pictures[one.shot, one.position], watched[one.shot].indices[one.position]
-            caption = f"clip {one.shot + 1}, frame {frame + 1}"
-            seen = likeness.shots[one.shot].sightings[one.position]
-            if seen is None or one.cosine is None:
-                cells.append(Cell(picture, caption, one.words, LOST))
+            caption = f"clip {one.shot + 1}, frame {watched[one.shot].indices[one.position] + 1}"
+            if one.cosine is None:
+                cells.append(Cell(pictures[one], caption, one.words, LOST))
             else:
                 detail, colour = f"{one.words}: {one.cosine:.2f}", GOOD if one.cosine >= same_cos else BAD
-                cells.append(Cell(_cut_out(picture, seen.face), caption, detail, colour))
+                cells.append(Cell(pictures[one], caption, detail, colour))
         sheet.append(cells)
     return contact_sheet(sheet)
 
 
 def _exhibits(likeness: CharacterLikeness) -> list[Exhibit]:
     """The best face, the worst, no two of them close to each other, and the middle of the frames without a face."""
-    cosines = likeness.shown_cosines
-    every = [(cos, shot, position) for shot, row in enumerate(cosines) for position, cos in enumerate(row)]
-    faces = sorted((cos, shot, position) for cos, shot, position in every if cos is not None)
+    every = [
+        Exhibit("least alike", shot, position, None if seen is None else seen.face, cosine)
+        for shot, (cosines, of_shot) in enumerate(zip(likeness.shown_cosines, likeness.shots, strict=True))
+        for position, (cosine, seen) in enumerate(zip(cosines, of_shot.sightings, strict=True))
+    ]
+    faces = sorted((one for one in every if one.cosine is not None), key=lambda one: one.cosine or 0.0)
     chosen: list[Exhibit] = []
-    for cos, shot, position in faces[:-1]:
-        apart = len(cosines[shot]) / (2 * WORST_SHOWN)
-        if all(shot != other.shot or abs(position - other.position) >= apart for other in chosen):
-            chosen.append(Exhibit("least alike", shot, position, cos))
-    best = [Exhibit("most alike", shot, position, cos) for cos, shot, position in faces[-1:]]
-    lost = [Exhibit("no face of it", *place) for cos, *place in every if cos is None and likeness.counted[place[0]]]
+    for one in faces[:-1]:
+        apart = len(likeness.shots[one.shot].sightings) / (2 * WORST_SHOWN)
+        if all(one.shot != other.shot or abs(one.position - other.position) >= apart for other in chosen):
+            chosen.append(one)
+    best = [replace(one, words="most alike") for one in faces[-1:]]
+    lost = [replace(one, words="no face of it") for one in every if one.face is None and likeness.counted[one.shot]]
     return [*best, *chosen[:WORST_SHOWN], *lost[len(lost) // 2 :][:1]]
 
 
-def _read(watched: Sequence[WatchedShot], exhibits: Sequence[Exhibit]) -> dict[tuple[int, int], Tensor]:
-    """The pictures, h w 3, of frames of some shots."""
+def _read(watched: Sequence[WatchedShot], exhibits: Collection[Exhibit]) -> dict[Exhibit, Tensor]:
+    """What is shown of each, h w 3 of a cell's size: the square around its face, or the frame."""
     pictures = {}
     for number, seen in enumerate(watched):
-        wanted = {seen.indices[one.position]: one.position for one in exhibits if one.shot == number}
-        for index, picture in frames_of(seen.shot, list(wanted)) if wanted else ():
-            pictures[number, wanted[index]] = picture
+        here = [one for one in exhibits if one.shot == number]
+        indices = [seen.indices[one.position] for one in here]
+        for index, picture in frames_of(seen.shot, indices) if here else ():
+            for one in here:
+                if seen.indices[one.position] == index:
+                    pictures[one] = _cut_out(picture, one.face) if one.face else shrink_to(picture, CELL_PX)
     return pictures
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from torch import Tensor
@@ -34,8 +34,8 @@ OCCM_LEAST = 1e-6  # beside the number of expected people
 class CastMember:
     """A character as the photos of it show it."""
 
-    references: tuple[Features, ...]  # of each photo with a face; at least one
-    mirrored: Features  # of the mirror image of the first of these photos
+    references: tuple[Features, ...] = field(repr=False)  # of each photo with a face; at least one
+    mirrored: Features = field(repr=False)  # of the mirror image of the first of these photos
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class StoryShot:
     """The picture of one shot."""
 
     expected: tuple[int, ...]  # the characters that should be in it, as indices of the cast
-    boxes: tuple[Features, ...]  # of everything that was detected; empty where there is no picture
+    boxes: tuple[Features, ...] = field(repr=False)  # of everything that was detected; empty where there is no picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +117,19 @@ def _score_character(member: CastMember, crops: Sequence[Features], protocol: st
     return CharacterScore(
         cross=_mean_score(to_photos, protocol, unmeasured=0.0),
         own=_mean_score(to_each_other, protocol, unmeasured=1.0 if crops else 0.0),
-        copying=_score_copying(member, crops, protocol) if crops else None,
+        copying=_score_copying(member, crops, protocol),
     )
 
 
-def _score_copying(member: CastMember, crops: Sequence[Features], protocol: str) -> PublishedScore:
+def _score_copying(member: CastMember, crops: Sequence[Features], protocol: str) -> PublishedScore | None:
     """CopyRate; the script takes the photo for its own mirror image where no face is found in that, which gives 0.5."""
     photo, mirrored = member.references[0], member.mirrored or member.references[0]
-    rates = [copy_rate([(_likeness(crop, photo) or 0.0, _likeness(crop, mirrored) or 0.0)]) for crop in crops]
-    score = _mean_score(rates, protocol, unmeasured=0.0)
-    return score if member.mirrored else replace(score, corrected=None)
+    pairs = [(_likeness(crop, photo), _likeness(crop, mirrored)) for crop in crops]
+    published = copy_rate([(to_photo or 0.0, to_mirrored or 0.0) for to_photo, to_mirrored in pairs])
+    if published is None:
+        return None
+    measured = [(one, other) for one, other in pairs if one is not None and other is not None]
+    return PublishedScore(protocol, published, corrected=copy_rate(measured) if member.mirrored else None)
 
 
 # Means

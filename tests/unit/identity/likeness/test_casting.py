@@ -50,6 +50,7 @@ CASES = {  # name: frames, people, all expected, where each is found, faces of n
         0,
     ),
     "twins at once": ([[(HERE, 0), (THERE, 10)]] * 2, (0,), True, [[HERE] * 2], 1),
+    "one who flashes up": ([[(HERE, 50)]] * 7 + [[(HERE, 50), (THERE, 0)]], (0,), True, [[HERE] * 8], 1),
     "nobody": ([[], []], (0,), True, [[None, None]], 0),
     "whoever is there": ([[(HERE, 100)]] * 2, (None,), True, [[HERE] * 2], 0),
 }

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer
-from tests.unit.identity.some_inputs import refused
+from tests.unit.identity.some_inputs import face_at, refused
 from wan_core.identity import CheckRequest, CheckResult, check
+from wan_core.identity.faces import Face
 from wan_core.identity.likeness import opens2v, vistory
 from wan_core.identity.likeness.modes import OpenS2V, Plain, ViStory, instruments_of, mode_of
 from wan_core.identity.likeness.shots import checked_shot
@@ -50,12 +51,25 @@ def test_facesim_looks_at_its_32_frames_and_compares_them_with_the_photo() -> No
 def test_facesim_cur_is_measured_with_its_own_recogniser() -> None:
     """Which takes everybody for one person here."""
     alike = Recogniser(lambda chip: torch.ones(3), Space("alike", "0" * 64, "a"), "b")
-    shots = (checked_shot(film([(60, 0)], [(60, STEP * 32)]), "clips.clip_1"),)
+    shots = (checked_shot(film([(60, 0)], [(60, STEP * 16)]), "clips.clip_1"),)
     request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=OpenS2V(frame((60, 0))[None]))
     result = check(request, find_faces=find, scorer=scorer(), chip_scorer=scorer(alike))
     found = readings(result)
     assert found["FaceSim-Cur of clip 1"][0] == pytest.approx(1)
-    assert found["FaceSim-Arc of clip 1"][0] == pytest.approx(31 / 32, abs=1e-3)  # the last of the 32 is at 90 degrees
+    assert found["FaceSim-Arc of clip 1"][0] == pytest.approx((31 + cos_deg(STEP * 16)) / 32, abs=1e-4)
+
+
+CUT = [(face_at(60, 60, 11).points, 1.0), ((9 + 9j,) * 5, 0.0), ((complex("nan"), 1j, 2j, 3j, 4j), 0.0)]
+
+
+@pytest.mark.parametrize(("points", "likeness"), CUT)
+def test_facesim_counts_every_face_that_can_be_cut_however_small(points: tuple[complex, ...], likeness: float) -> None:
+    """In an empty frame, whose grey is the shade of the photo's face, something is found."""
+    shots = (checked_shot(film([]), "clips.clip_1"),)
+    request = CheckRequest(shots, detector="planted", mode=OpenS2V(frame((60, 90))[None]))
+    found = [Face((0, 0, 9, 9), points)]
+    result = check(request, find_faces=lambda picture: find(picture) or found, scorer=scorer())
+    assert readings(result)["FaceSim-Arc of clip 1"] == pytest.approx((likeness, likeness), abs=1e-3)
 
 
 NO_PHOTOS = [(torch.zeros(1, 64, 64, 3), "no face in it"), (None, "none, and no character with a portrait")]

@@ -15,7 +15,6 @@ from wan_core.identity.likeness.opens2v import (
     DETECTOR,
     PUBLISHED_ARC,
     PUBLISHED_CUR,
-    EmbeddedFace,
     FaceSim,
     FaceVectors,
     face_sim,
@@ -125,59 +124,69 @@ def points_at(centre: complex, slope: complex) -> tuple[complex, ...]:
     return tuple(centre + slope * (point - 56 - 56j) for point in TEMPLATE)
 
 
-def found_at(left: float, top: float, side: float, number: float) -> EmbeddedFace:
-    box, points = (left, top, left + side, top + side), points_at(complex(left, top) + side * (0.5 + 0.5j), side / 112)
-    return EmbeddedFace(Face(box, points), torch.tensor([number]))
+def face_at(left: float, top: float, side: float) -> Face:
+    points = points_at(complex(left, top) + side * (0.5 + 0.5j), side / 112)
+    return Face((left, top, left + side, top + side), points)
 
 
-def mean_colour(chip: Tensor) -> Tensor:
-    return chip.mean(dim=(0, 1))
+def crops_of(picture: Tensor, *found: list[Face]) -> tuple[list[Tensor], list[Tensor]]:
+    """The pictures that a detector is shown, which finds these faces one time after the other, and the two crops."""
+    shown, crops, answers = [], [], iter(found)
+
+    def find(seen: Tensor) -> list[Face]:
+        shown.append(seen)
+        return next(answers)
+
+    def embed(crop: Tensor) -> Tensor:
+        crops.append(crop)
+        return torch.tensor([float(len(crops))])
+
+    vectors = face_vectors(picture, find, embed, embed)
+    assert [None if vectors is None else (vectors.arc.item(), vectors.cur.item())] == [(1, 2) if crops else None]
+    return shown, crops
 
 
-@pytest.mark.parametrize(("sides", "chosen"), [((30, 50, 40), 1), ((50, 30, 50), 2), ((50, 50.5, 30), 1)])
-def test_the_largest_face_is_taken_and_of_equal_ones_the_last(sides: tuple[float], chosen: int) -> None:
-    faces = [found_at(10, 10, side, number) for number, side in enumerate(sides)]
-    vectors = face_vectors(picture_of(120, 100), lambda picture: faces, mean_colour)
-    assert vectors is not None and vectors.arc == chosen
-
-
-@pytest.mark.parametrize(("height_px", "width_px", "margin_y", "margin_x"), [(120, 90, 30, 22), (67, 101, 16, 25)])
-def test_without_a_face_grey_is_put_around_and_the_chip_is_cut_without_it(
-    height_px: int, width_px: int, margin_y: int, margin_x: int
-) -> None:
-    picture, seen, chips = picture_of(height_px, width_px), [], []
-
-    def detect(shown: Tensor) -> list[EmbeddedFace]:
-        seen.append(shown)
-        return [found_at(margin_x + 10, margin_y + 12, 40, 7)] if len(seen) == 2 else []
-
-    def embed(chip: Tensor) -> Tensor:
-        chips.append(chip)
-        return mean_colour(chip)
-
-    vectors = face_vectors(picture, detect, embed)
-    assert vectors is not None and vectors.arc == 7
-    padded = torch.full((height_px + 2 * margin_y, width_px + 2 * margin_x, 3), 128, dtype=torch.uint8)
-    padded[margin_y : margin_y + height_px, margin_x : margin_x + width_px] = picture
-    assert torch.equal(seen[0], picture) and torch.equal(seen[1], padded)
-    direct = face_vectors(picture, lambda shown: [found_at(10, 12, 40, 0)], embed)
-    assert direct is not None and torch.equal(chips[0], chips[1]) and torch.equal(vectors.cur, direct.cur)
-    assert face_vectors(picture, lambda shown: [], embed) is None
-
-
-@pytest.mark.parametrize("degrees", [0, 25, -70])
-@pytest.mark.parametrize("scale", [0.4, 1.3, 4.0])  # the face is larger than the cut, and reaches over the border
-def test_the_chip_is_opencvs_cut_of_224_px_halved(scale: float, degrees: float) -> None:
-    picture, chips = picture_of(300, 260), []
-    points = points_at(90 + 120j, cmath.rect(scale, math.radians(degrees)))
-    face = EmbeddedFace(Face((0, 0, 1, 1), points), torch.zeros(1))
-    face_vectors(picture, lambda shown: [face], lambda chip: chips.append(chip) or torch.zeros(1))
+def opencv_cut(picture: Tensor, points: tuple[complex, ...], scale: int) -> np.ndarray:
     rows, wanted = [], []
     for point, place in zip(points, TEMPLATE, strict=True):
         rows += [[point.real, -point.imag, 1, 0], [point.imag, point.real, 0, 1]]
-        wanted += [2 * place.real, 2 * place.imag]
+        wanted += [scale * place.real, scale * place.imag]
     a, b, x, y = np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0]
-    cut = cv2.warpAffine(picture.numpy(), np.array([[a, -b, x], [b, a, y]]), (224, 224), borderValue=0.0)
-    halved = cv2.resize(cut, (112, 112)).astype(float)
-    away = np.abs(chips[0].numpy() * 255 - halved)
-    assert away.max() <= 2.01 and away.mean() < 0.2
+    side_px = 112 * scale
+    cut = cv2.warpAffine(picture.numpy(), np.array([[a, -b, x], [b, a, y]]), (side_px, side_px), borderValue=0.0)
+    return cv2.resize(cut, (112, 112)).astype(float)
+
+
+def assert_as_opencv_cuts_them(crops: list[Tensor], arc: np.ndarray, cur: np.ndarray) -> None:
+    for crop, opencv, most in zip(crops, (arc, cur), (4, 2), strict=True):
+        away = np.abs(crop.numpy() * 255 - opencv)
+        assert away.max() <= most + 0.01 and away.mean() < 0.3
+        assert (crop * 255 - (crop * 255).round()).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("sides", "chosen"), [((30, 50, 40), 1), ((50, 30, 50), 2), ((50, 50.5, 30), 1)])
+def test_the_largest_face_is_taken_and_of_equal_ones_the_last(sides: tuple[float, ...], chosen: int) -> None:
+    picture, faces = picture_of(120, 100), [face_at(10 + 9 * number, 10, side) for number, side in enumerate(sides)]
+    for crop, alone in zip(crops_of(picture, faces)[1], crops_of(picture, [faces[chosen]])[1], strict=True):
+        assert torch.equal(crop, alone)
+
+
+@pytest.mark.parametrize(("height_px", "width_px", "margin_y", "margin_x"), [(120, 90, 30, 22), (67, 101, 16, 25)])
+def test_without_a_face_grey_is_put_around_and_only_arcs_face_is_cut_with_it(
+    height_px: int, width_px: int, margin_y: int, margin_x: int
+) -> None:
+    picture, in_margin, face = picture_of(height_px, width_px), face_at(margin_x - 9, margin_y, 40), face_at(-9, 0, 40)
+    shown, crops = crops_of(picture, [], [in_margin])
+    padded = torch.full((height_px + 2 * margin_y, width_px + 2 * margin_x, 3), 128, dtype=torch.uint8)
+    padded[margin_y : margin_y + height_px, margin_x : margin_x + width_px] = picture
+    assert torch.equal(shown[0], picture) and torch.equal(shown[1], padded)
+    assert_as_opencv_cuts_them(crops, opencv_cut(padded, in_margin.points, 1), opencv_cut(picture, face.points, 2))
+    assert crops_of(picture, [], [])[1] == []
+
+
+@pytest.mark.parametrize("degrees", [0, 25, -70])
+@pytest.mark.parametrize("scale", [0.1, 0.4, 1.3, 4.0])  # from a face of 11 px to one that reaches over the border
+def test_faces_are_cut_as_opencv_cuts_them(scale: float, degrees: float) -> None:
+    picture, points = picture_of(300, 260), points_at(90 + 120j, cmath.rect(scale, math.radians(degrees)))
+    _, crops = crops_of(picture, [Face((0, 0, 1, 1), points)])
+    assert_as_opencv_cuts_them(crops, opencv_cut(picture, points, 1), opencv_cut(picture, points, 2))

@@ -51,6 +51,10 @@ def test_people_who_cross_stay_themselves_though_their_faces_are_missed_now_and_
 
 CASES = {  # name: (position, x, degrees) of each sighting, one person or two, and the sizes of the tracks
     "a head that turns": ([(i, 60, 8 * i) for i in range(11)], [11]),
+    "a head that turns at once": ([(i, 60, 0 if i < 5 else 72) for i in range(10)], [10]),
+    "the same, somewhere else": ([(i, 60 if i < 5 else 200, 0 if i < 5 else 72) for i in range(10)], [5, 5]),
+    "a head that turns as it moves": ([(i, 30 + 30 * i, 15 * i) for i in range(10)], [10]),
+    "a look aside": ([(i, 60, 0) for i in range(3)] + [(3, 60, 72), (4, 80, -20)], [5]),
     "a stranger in the same place": ([(i, 60, 0 if i < 5 else 90) for i in range(10)], [5, 5]),
     "a stranger in another place": ([(i, 60 if i < 5 else 200, 0 if i < 5 else 90) for i in range(10)], [5, 5]),
     "the same person in another place": ([(i, 60 if i < 5 else 200, 0) for i in range(10)], [10]),

@@ -172,6 +172,9 @@ def test_faces_without_a_recogniser_in_common_count_as_0_and_are_not_measured() 
     shots: list[Shot] = [([0], [{"a": u(60)}]), ([0], [{"b": u(0)}]), ([0], [{"a": u(60), "b": u(0)}])]
     character = only(measured([([{"a": u(0)}], {"a": u(1)})], shots))
     assert scores(character.cross, character.own) == pytest.approx([1 / 3, 0.5, 2 / 3, 1])
+    rate = 1 / (1 + math.exp((math.cos(math.radians(59)) - 0.5) / 0.01))
+    assert character.copying is not None
+    assert scores(character.copying) == pytest.approx([(2 * rate + 0.5) / 3, rate])
 
 
 def test_a_photo_whose_mirror_image_shows_no_face_is_taken_for_it() -> None:

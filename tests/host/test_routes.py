@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import platform
+import socket
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,17 @@ def test_a_body_is_counted_as_it_comes(url: str, body: bytes, fault: tuple[int, 
     answer = ask(url, "POST", f"{CHARACTERS}/import", headers=headers, body=body)
     assert answer.status == fault[0]
     assert fault[1] is None or answer.fault == fault
+
+
+def test_a_body_that_breaks_off_is_no_error_of_the_host(live_host: HostServer, url: str) -> None:
+    start = live_host.log_path.stat().st_size
+    with socket.create_connection(("127.0.0.1", live_host.port), timeout=60) as connection:
+        lines = f"POST {CHARACTERS}/import HTTP/1.1", "Host: localhost", "X-WanCast: 1", f"Content-Type: {BYTES}"
+        connection.sendall("\r\n".join((*lines, "Content-Length: 99", "", "a part")).encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert ask(url, "GET", CHARACTERS).status == 200
+    assert b"Traceback" not in live_host.log_path.read_bytes()[start:]
 
 
 def test_one_may_add_names_of_this_computer(live_host: HostServer, newer_host: HostServer) -> None:

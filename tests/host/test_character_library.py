@@ -271,6 +271,7 @@ def free_place(live_host: HostServer) -> Iterator[Path]:
     """The place of the library's folder, which is free for a test."""
     place = live_host.base_dir / LIBRARY.parent
     aside = place.with_name("aside")
+    place.mkdir(parents=True, exist_ok=True)
     place.rename(aside)
     yield place
     place.rmdir() if place.is_dir() and not place.is_symlink() else place.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -78,12 +77,11 @@ def test_no_value_leads_a_route_out_of_the_library(
     watch(client)
     for number in range(tried):
         value = hostile.path(random, tmp_path) if number else hostile.PLANTED
-        start_s = time.monotonic()
         for answer in asked(url, random, value, made):
             assert answer.status < 500, (value, answer)
             assert str(live_host.base_dir).encode() not in answer.content, (value, answer)
             statuses[answer.status] += 1
-        slowest_s = max(slowest_s, (time.monotonic() - start_s) / 8)
+            slowest_s = max(slowest_s, answer.seconds)
     api.fetch(f"{url}/view?filename=portrait.png&type=input")  # which the watch must see
     touched, library = watch(client), str(live_host.base_dir / LIBRARY)
     assert {event for event, place in touched if place.startswith(library)} >= {"open", "os.rename"}
@@ -92,4 +90,5 @@ def test_no_value_leads_a_route_out_of_the_library(
     assert tree(live_host.base_dir) == before and secret.is_file()
     assert slowest_s < ANSWER_LIMIT_S
     assert statuses[200] > tried / 2  # some are good texts
-    report(f"routes: {8 * tried} requests of hostile values, {dict(statuses)} by status, nothing touched outside")
+    statuses_words = f"{dict(statuses)} by status, slowest {slowest_s:.2f} s"
+    report(f"routes: {8 * tried} requests of hostile values, {statuses_words}, nothing touched outside")

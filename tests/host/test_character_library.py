@@ -88,7 +88,7 @@ def require_narrator(narrator: Saved, recording: Saved, transcript: str, name: s
     assert {part: narrator.tree[f"/{part}"] for part in said} == said
 
 
-def test_what_needs_a_voice_waits_and_is_told_why(client: Client) -> None:
+def test_what_needs_a_voice_does_not_run_and_says_why(client: Client) -> None:
     graph = Graph()
     loader = loading(graph, save(client)[0])
     waiting = [graph.hash(loader[slot]) for slot in (2, 3, 4)]
@@ -149,6 +149,8 @@ def test_a_name_is_saved_once_refused_for_another_and_replaced_when_that_is_wish
     entry = listed(client.url)[name]
     assert (entry["revision"], entry["notes"], entry["tags"]) == (2, "second", ["a", "b"])
     assert entry["consent"] == {"by": "Ann", "scope": "", "until": "2099-01-01"}
+    save(client, name=name, consent_by="Bea", if_exists="replace")
+    assert listed(client.url)[name]["consent"] == {"by": "Bea", "scope": "", "until": None}  # nobody's date but hers
 
 
 def test_a_file_that_has_gone_is_written_again_and_only_then(client: Client, live_host: HostServer) -> None:

@@ -23,6 +23,11 @@ COMMA = re.compile("[,\uff0c\u3001]")  # of English and of Chinese
 
 NarratorVoice = io.Custom("NARRATOR_VOICE")  # of TTS Audio Suite
 
+IN_WORKFLOW = (
+    "It stands in the workflow, which ComfyUI puts into the pictures that it saves; the Cast tab writes into the "
+    "character alone."
+)
+
 made_files = MadeFiles()
 
 
@@ -60,13 +65,20 @@ class WanCastCharacterSave(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="What the voice says, word for word; some speech models need it.",
+                    tooltip=f"What the voice says, word for word; some speech models need it. {IN_WORKFLOW}",
                 ),
-                io.String.Input("notes", multiline=True, default="", optional=True, tooltip="Whatever helps you."),
+                io.String.Input(
+                    "notes", multiline=True, default="", optional=True, tooltip=f"Whatever helps you. {IN_WORKFLOW}"
+                ),
                 io.String.Input(
                     "tags", default="", optional=True, tooltip="Words to find the character by, between commas."
                 ),
-                io.String.Input("consent_by", default="", optional=True, tooltip="Who allowed the use of the face."),
+                io.String.Input(
+                    "consent_by",
+                    default="",
+                    optional=True,
+                    tooltip="Who allowed the use of the face. Giving one of the three of consent replaces all three.",
+                ),
                 io.String.Input("consent_scope", default="", optional=True, tooltip="What was allowed."),
                 io.String.Input(
                     "consent_until", default="", optional=True, tooltip="The last day of it, as YYYY-MM-DD."
@@ -146,7 +158,9 @@ class WanCastCharacterLoad(io.ComfyNode):
             outputs=[
                 WanIdentity.Output("identity", tooltip="The identity, for IDLock."),
                 io.Image.Output("preview", tooltip="The portrait; the first aligned face where there is none."),
-                io.Audio.Output("voice", tooltip="The recording of the voice. What it leads to waits without one."),
+                io.Audio.Output(
+                    "voice", tooltip="The recording of the voice. Without one, what it is linked to does not run."
+                ),
                 io.String.Output("transcript", tooltip="What the voice says, word for word."),
                 NarratorVoice.Output("narrator", tooltip="Voice and transcript, for the nodes of TTS Audio Suite."),
                 io.String.Output("report", tooltip="Whose character it is, what was allowed, and what to think of."),

@@ -123,7 +123,7 @@ ROUTES: tuple[tuple[str, str, Answer, BodyType | None], ...] = (
     ("POST", "/characters/import", import_character, FILE_BODY),
     ("PATCH", "/characters/{id}", edit_character, JSON_BODY),
     ("DELETE", "/characters/{id}", delete_character, None),
-    ("*", "/{rest:.*}", refuse_address, None),
+    ("*", "/{rest:(?s:.*)}", refuse_address, None),  # line ends too: none falls through to the host's own files
 )
 
 

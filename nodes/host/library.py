@@ -44,7 +44,6 @@ from .private_files import (
     remove_file,
     replace_file,
     require_no_link,
-    state_of,
 )
 
 ENDING = ".safetensors"
@@ -132,11 +131,6 @@ class Library:
         """What changes when the character does; raises InputError."""
         with errors_in_words(input_name), opened(self.path_of(id_in(reference, input_name=input_name))) as (_, state):
             return state
-
-    def states(self, *, input_name: str) -> tuple[tuple[str, FileState], ...]:
-        """What changes when any character does, by id; raises InputError."""
-        with errors_in_words(input_name):
-            return tuple((one, state_of(os.lstat(self.path_of(one)))) for one in self._ids())
 
     def export(self, character_id: str) -> bytes:
         """The bytes of a character's file, which is whole; raises InputError."""

@@ -333,18 +333,6 @@ def test_what_another_process_changes_is_waited_for(kept: Any, monkeypatch: pyte
     kept.save_new("Ann", person())
 
 
-def test_the_states_are_others_after_any_change(kept: Any) -> None:
-    seen = [kept.states(input_name="character")]
-    assert seen == [()]
-    ann, bea = (kept.save_new(name, person()).card.id for name in ("Ann", "Bea"))
-    for change in (lambda: None, lambda: kept.edit(ann, 1, notes="new"), lambda: kept.delete(bea)):
-        change()
-        seen.append(kept.states(input_name="character"))
-    assert kept.states(input_name="character") == seen[-1]
-    assert len(set(seen)) == len(seen)
-    assert dict(seen[-1]) == {ann: kept.state(ann, input_name="character")}
-
-
 # Hot characters
 
 

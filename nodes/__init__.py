@@ -27,8 +27,7 @@ class WanCastExtension(ComfyExtension):
         IDLock.locker = locks.ModelLocker()
         cast = library.Library(files.characters_folder())
         hot = hot_characters.HotCharacters(cast)
-        WanCastCharacterSave.library = WanCastCharacterLoad.library = cast
-        WanCastCharacterLoad.hot = hot
+        WanCastCharacterSave.library, WanCastCharacterLoad.hot = cast, hot
         routes.serve(cast, hot)
         left_overs.start_looking_for_left_overs()
 

@@ -134,8 +134,7 @@ class WanCastCharacterLoad(io.ComfyNode):
     """Takes a character out of the library."""
 
     NODE_ID = "WanCastCharacterLoad"
-    library: ClassVar[Library]  # made when the pack loads, as what keeps its characters in RAM
-    hot: ClassVar[HotCharacters]
+    hot: ClassVar[HotCharacters]  # made when the pack loads
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -171,7 +170,7 @@ class WanCastCharacterLoad(io.ComfyNode):
     def fingerprint_inputs(cls, character: str | None = None) -> str:
         """The state of the file; one that comes through a link is not known here, and pins the content itself."""
         try:
-            return repr(cls.library.state(character, input_name="character"))
+            return repr(cls.hot.state(character or "", input_name="character"))
         except InputError as error:
             return error.text
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import count
-from statistics import median_low
 
 from filelock import FileLock
 
@@ -34,7 +32,7 @@ from ...wan_core.identity.character_file import (
     write_character,
 )
 from ...wan_core.identity.character_json import CharacterFileError
-from ...wan_core.identity.record import Identity
+from ...wan_core.identity.record import Identity, usual_age_years, usual_sex
 from ...wan_core.media.files import sync_folder
 from ...wan_core.safetensors_header import LENGTH_BYTES
 from .library_errors import NameTaken, RevisionConflict, errors_in_words, reason, unknown_character
@@ -46,6 +44,7 @@ from .private_files import (
     remove_file,
     replace_file,
     require_no_link,
+    state_of,
 )
 
 ENDING = ".safetensors"
@@ -66,9 +65,9 @@ class Entry:
     card: Card
     reference: str  # what a workflow holds
     space: str | None  # the recogniser's file; None: without vectors
-    sex: str | None = field(repr=False)  # the most frequent of what was measured
-    age_years: int | None = field(repr=False)  # the median of what was measured
-    references: int
+    sex: str | None = field(repr=False)
+    age_years: int | None = field(repr=False)
+    reference_count: int
     has_voice: bool
     bytes: int  # of the file
 
@@ -133,6 +132,11 @@ class Library:
         """What changes when the character does; raises InputError."""
         with errors_in_words(input_name), opened(self.path_of(id_in(reference, input_name=input_name))) as (_, state):
             return state
+
+    def states(self, *, input_name: str) -> tuple[tuple[str, FileState], ...]:
+        """What changes when any character does, by id; raises InputError."""
+        with errors_in_words(input_name):
+            return tuple((one, state_of(os.lstat(self.path_of(one)))) for one in self._ids())
 
     def export(self, character_id: str) -> bytes:
         """The bytes of a character's file, which is whole; raises InputError."""
@@ -214,8 +218,9 @@ class Library:
 
     def import_file(self, content: bytes) -> Entry:
         """Takes in an exported character under a new id, and with a number behind a name that is taken."""
-        with self._changing("file"):
+        with errors_in_words("file", advice="Choose a file that was exported."):
             character = read_character(content, uuid.uuid4().hex)
+        with self._changing("file"):
             names = {name_key(entry.card.name) for entry in self.entries().entries}
             name = next(name for name in _numbered(character.card.name) if name_key(name) not in names)
             card = replace(character.card, name=name, revision=1)
@@ -234,7 +239,7 @@ class Library:
         return [found[1] for found in map(FILE.fullmatch, names) if found]
 
     def path_of(self, character_id: str) -> str:
-        """The path of an id; raises InputError for what is none, OSError where a link would lead elsewhere."""
+        """The path of an id's file; raises InputError for no id, OSError where a link would lead elsewhere."""
         require_id(character_id)
         require_no_link(self.folder)
         return os.path.join(self.folder, character_id + ENDING)
@@ -319,15 +324,13 @@ def backup_path(path: str, version: int) -> str:
 
 
 def _entry_of(header: CharacterHeader, state: FileState) -> Entry:
-    ages = [one.age_years for one in header.attributes if one.age_years is not None]
-    sexes = Counter(one.sex for one in header.attributes if one.sex is not None)
     return Entry(
         card=header.card,
         reference=header.reference,
         space=header.space.name if header.space else None,
-        sex=max(sexes, key=sexes.__getitem__, default=None),
-        age_years=median_low(ages) if ages else None,
-        references=len(header.attributes),
+        sex=usual_sex(header.attributes),
+        age_years=usual_age_years(header.attributes),
+        reference_count=len(header.attributes),
         has_voice=header.voice_rate_hz is not None,
         bytes=state.size_bytes,
     )

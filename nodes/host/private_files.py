@@ -40,8 +40,11 @@ def opened(path: str) -> Iterator[tuple[BinaryIO, FileState]]:
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise NoPlainFileError("it is a link, a folder or a device, and no file")
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | AS_IT_IS)) as file:
-        found = os.fstat(file.fileno())
-        yield file, FileState(found.st_mtime_ns, found.st_size, found.st_ino)
+        yield file, state_of(os.fstat(file.fileno()))
+
+
+def state_of(found: os.stat_result) -> FileState:
+    return FileState(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def replace_file(path: str, content: bytes, *, unfinished: str) -> None:

@@ -145,7 +145,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "space": entry.space,
         "sex": entry.sex,
         "age_years": entry.age_years,
-        "references": entry.references,
+        "references": entry.reference_count,
         "has_voice": entry.has_voice,
         "bytes": entry.bytes,
     }

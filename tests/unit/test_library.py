@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,7 @@ def test_a_newer_version_is_refused_untouched(kept: Any) -> None:
         lambda: kept.import_file(content),
     ):
         assert words in refusal(action)
+    assert refusal(partial(kept.import_file, content)).endswith("Choose a file that was exported.")
     assert path.read_bytes() == content
     assert names_in(kept) == [path.name]
 
@@ -329,6 +331,18 @@ def test_what_another_process_changes_is_waited_for(kept: Any, monkeypatch: pyte
         words = "name: found a library that another process is changing; wanted one that is free. Try again."
         assert refusal(lambda: Library(kept.folder).save_new("Ann", person())) == words
     kept.save_new("Ann", person())
+
+
+def test_the_states_are_others_after_any_change(kept: Any) -> None:
+    seen = [kept.states(input_name="character")]
+    assert seen == [()]
+    ann, bea = (kept.save_new(name, person()).card.id for name in ("Ann", "Bea"))
+    for change in (lambda: None, lambda: kept.edit(ann, 1, notes="new"), lambda: kept.delete(bea)):
+        change()
+        seen.append(kept.states(input_name="character"))
+    assert kept.states(input_name="character") == seen[-1]
+    assert len(set(seen)) == len(seen)
+    assert dict(seen[-1]) == {ann: kept.state(ann, input_name="character")}
 
 
 # Hot characters

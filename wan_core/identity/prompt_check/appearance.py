@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..record import Attributes
+from ..record import Attributes, usual_age_years, usual_sex
 from .ages import band_of
 from .lexicon import SEXES, Sex
 from .reading import Mention
@@ -21,11 +20,8 @@ class Appearance:
 
     @classmethod
     def of(cls, attributes: Sequence[Attributes]) -> Appearance:
-        """What most references say of the sex, none when they are split, and the (upper) median of their ages."""
-        sexes = Counter(SEXES[one.sex] for one in attributes if one.sex)
-        ages = sorted(one.age_years for one in attributes if one.age_years is not None)
-        leading = [sex for sex, count in sexes.items() if count == max(sexes.values())]
-        return cls(leading[0] if len(leading) == 1 else None, ages[len(ages) // 2] if ages else None)
+        """What the references of an identity say together."""
+        return cls(SEXES.get(usual_sex(attributes) or ""), usual_age_years(attributes))
 
     def fits(self, mention: Mention) -> bool:
         """Whether this person can be meant; what is not known or not said fits all."""

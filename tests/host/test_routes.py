@@ -210,6 +210,7 @@ REFUSED: list[tuple[str, str, Headers, bytes | None, tuple[int, str]]] = [
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, bytes(2**18 + 1), (413, "size")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": 1}', (404, "unknown")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b"[" * 100_000, (400, "json")),
+    ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": 1, "revision": 2}', (400, "json")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": ' + b"9" * 9999 + b"}", (400, "json")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, '{"name": "\u00e9"}'.encode("latin-1"), (400, "json")),
     *(

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from ..wan_core.errors import InputError
 from ..wan_core.identity.character import Consent, checked_day
 from ..wan_core.identity.character_report import describe_character
 from ..wan_core.media.files import MIB
 from .host import devices, saving, voices
-from .host.hot_characters import HotCharacters
 from .host.library import Library
+from .host.loaded_characters import LoadedCharacters
 from .host.made_files import MadeFiles
 from .types import WanIdentity, names_its_errors
 
@@ -134,8 +133,7 @@ class WanCastCharacterLoad(io.ComfyNode):
     """Takes a character out of the library."""
 
     NODE_ID = "WanCastCharacterLoad"
-    library: ClassVar[Library]  # made when the pack loads, as what keeps its characters in RAM
-    hot: ClassVar[HotCharacters]
+    loaded: ClassVar[LoadedCharacters]  # made when the pack loads
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -169,17 +167,13 @@ class WanCastCharacterLoad(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, character: str | None = None) -> str:
-        """The state of the file; one that comes through a link is not known here, and pins the content itself."""
-        try:
-            return repr(cls.library.state(character, input_name="character"))
-        except InputError as error:
-            return error.text
+        return cls.loaded.fingerprint(character)
 
     @classmethod
     @names_its_errors
     def execute(cls, character: str) -> io.NodeOutput:
-        found = cls.hot.load(character, input_name="character")
-        use = cls.hot.use()
+        found = cls.loaded.load(character)
+        use = cls.loaded.hot.use()
         kept = f"{use.characters} in RAM with {use.bytes / MIB:.1f} MiB; {use.hits} hits, {use.misses} misses"
         report = f"{describe_character(found, date.today(), asked_for=character)}\nhot characters: {kept}"
         picture = found.identity.crops[0] if found.identity.portrait is None else found.identity.portrait

@@ -14,6 +14,7 @@ from server import PromptServer
 from ...wan_core.errors import InputError, UserError, quoted
 from ...wan_core.identity.character import Consent, checked_day
 from ...wan_core.identity.character_file import MOST_FILE_BYTES
+from ...wan_core.safetensors_header import without_doubles
 from .frames import picture
 from .gate import BodyType, Gate, RefusedError
 from .hot_characters import HotCharacters
@@ -154,9 +155,9 @@ def entry_json(entry: Entry) -> dict[str, Any]:
 def json_fields(content: bytes, fields: Mapping[str, Any], *, needed: Collection[str]) -> dict[str, Any]:
     """The fields in a JSON text; raises RefusedError for another text, unknown fields, other kinds and missing ones."""
     try:
-        said = json.loads(content.decode("utf-8"))
+        said = json.loads(content.decode("utf-8"), object_pairs_hook=without_doubles)
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, "json", "The body is no JSON text in UTF-8.") from error
+        raise RefusedError(400, "json", "The body is no JSON text in UTF-8, or names a field twice.") from error
     return checked_fields(said, fields, needed=needed)
 
 

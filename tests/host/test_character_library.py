@@ -194,10 +194,12 @@ def test_a_file_that_stays_is_read_once_until_the_host_frees_memory_and_a_change
     assert gained(start) == (2, 2)
 
 
-def test_the_host_runs_the_node_again_when_its_file_is_another(client: Client, live_host: HostServer) -> None:
-    reference, report = save(client)
+@pytest.mark.parametrize("comes", ["as a value", "through a link"])
+def test_the_host_runs_the_node_again_when_its_file_is_another(client: Client, comes: str) -> None:
+    name = uuid4().hex
+    reference, report = save(client, name=name)
     graph = Graph()
-    loader = loading(graph, reference)
+    loader = loading(graph, reference if comes == "as a value" else graph.make(value=reference))
     shown = graph.save(loader[5])
 
     def loaded() -> tuple[str, bool]:
@@ -211,16 +213,18 @@ def test_the_host_runs_the_node_again_when_its_file_is_another(client: Client, l
     edit(client.url, id_of(reference), revision=1, consent={"by": "Ann", "scope": "", "until": "2020-01-01"})
     words, is_cached = loaded()
     assert "revision 2" in words and "note: the consent ended on 2020-01-01" in words and not is_cached
-    name = next(name for name, entry in listed(client.url).items() if entry["id"] == id_of(reference))
-    graph_of_other = Graph()
-    stranger = graph_of_other.add("WanCastProbeIdentity", seed=3, references=2)[0]
-    graph_of_other.hash(saving(graph_of_other, identity=stranger, name=name, if_exists="replace")[1])
-    client.run(graph_of_other)
+    assert loaded() == (words, True)
+    other = Graph()
+    stranger = other.add("WanCastProbeIdentity", seed=3, references=2)[0]
+    other.hash(saving(other, identity=stranger, name=name, if_exists="replace")[1])
+    client.run(other)
     words, is_cached = loaded()
     assert "note: it was changed after the workflow picked it: " in words and not is_cached
     ask(client.url, "DELETE", f"{CHARACTERS}/{id_of(reference)}")
-    message = client.fails(graph).message
-    assert message.startswith("WanCastCharacterLoad: character: found a character that is not in the library")
+    for _ in range(2):
+        graph.hash(loader[0])  # a node that is new to the host
+        message = client.fails(graph).message
+        assert message.startswith("WanCastCharacterLoad: character: found a character that is not in the library")
 
 
 # What is left of one that is deleted

@@ -33,35 +33,31 @@ def shots_of(clips: Mapping[str, Any]) -> Iterator[tuple[Shot, ...]]:
     with ExitStack() as open_files:
         shots = []
         for name, clip in clips.items():
+            input_name = f"clips.{name}"
             if isinstance(clip, InputImpl.VideoFromFile):
-                clip = open_files.enter_context(video.source_of(clip))
+                with inputs_renamed(frames=input_name):
+                    clip = open_files.enter_context(video.source_of(clip))
             elif isinstance(clip, Input.Video):
                 clip = clip.get_components().images
-            shots.append(checked_shot(clip, f"clips.{name}"))
+            shots.append(checked_shot(clip, input_name))
         yield tuple(shots)
-
-
-def face_finder(face: Mapping[str, Any], *, with_recogniser: bool, detection_px: int | None) -> FaceFinder:
-    """What finds faces, by the input ``face`` and those beside it; raises InputError for a choice that finds none.
-
-    ``with_recogniser``: whether the recogniser of a pack is needed too. ``detection_px``: side of the square that its
-    detector sees; None: as the package chooses.
-    """
-    require_choice(face.get("face"), DETECTORS, name="face")
-    return face_source(face, FaceSelection(), with_recogniser=with_recogniser, detection_px=detection_px)
 
 
 def instruments(
     scorer: str, face: Mapping[str, Any], mode: Mapping[str, Any]
 ) -> tuple[Detector, dict[str, AbstractContextManager[Recogniser]]]:
-    """What finds faces, and the recognisers by the names that the check gives them; FaceSim has a second one."""
+    """What finds faces, and the recognisers by the names that the check gives them; FaceSim has a second one.
+
+    ``face`` and ``mode`` are these inputs with those beside them. Raises InputError for a face that finds none.
+    """
+    require_choice(face.get("face"), DETECTORS, name="face")
     is_facesim = mode.get("mode") == "opens2v"
-    finder = face_finder(
-        face, with_recogniser=scorer == OF_THE_PACK, detection_px=FACESIM_DETECTION_PX if is_facesim else None
-    )
-    names = {"scorer": scorer} | ({"chip_scorer": mode.get("curricular") or ""} if is_facesim else {})
-    inputs = {"scorer": "scorer", "chip_scorer": "curricular"}
-    return finder.detector(), {part: scorer_of(name, finder, input_name=inputs[part]) for part, name in names.items()}
+    of_pack = {"with_recogniser": scorer == OF_THE_PACK, "detection_px": FACESIM_DETECTION_PX if is_facesim else None}
+    finder = face_source(face, FaceSelection(), **of_pack)
+    scoring = {"scorer": scorer_of(scorer, finder, input_name="scorer")}
+    if is_facesim:
+        scoring["chip_scorer"] = scorer_of(mode.get("curricular") or "", finder, input_name="curricular")
+    return finder.detector(), scoring
 
 
 @contextmanager

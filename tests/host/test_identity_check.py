@@ -142,11 +142,16 @@ def test_a_protocol_is_scored_beside_and_not_under_its_name(
     assert [one for one in words if one not in report] == []
 
 
-def test_a_film_that_cannot_be_decoded_is_named_by_its_input(client: Client, live_host: HostServer) -> None:
-    content = (live_host.base_dir / "input" / "hero.mkv").read_bytes()
-    (live_host.base_dir / "input" / "broken.mkv").write_bytes(content[: len(content) // 8])
+@pytest.mark.parametrize(("file", "found"), [("broken.mkv", "no frame"), ("speech.mkv", "a file without a picture")])
+def test_a_film_that_cannot_be_read_is_named_by_its_input(
+    client: Client, live_host: HostServer, file: str, found: str
+) -> None:
+    folder = live_host.base_dir / "input"
+    content = (folder / "hero.mkv").read_bytes()
+    (folder / "broken.mkv").write_bytes(content[: len(content) // 8])
+    (folder / "speech.mkv").write_bytes((folder / "speech.wav").read_bytes())
     graph = Graph()
-    shots = picture(graph, "hero"), graph.add("LoadVideo", file="broken.mkv")[0]
+    shots = picture(graph, "hero"), graph.add("LoadVideo", file=file)[0]
     graph.hash(check(graph, *shots)[0])
     message = client.fails(graph).message
-    assert message.startswith("WanCastIdentityCheck: clips.clip_2: found "), message
+    assert message.startswith(f"WanCastIdentityCheck: clips.clip_2: found {found}"), message

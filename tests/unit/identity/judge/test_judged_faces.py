@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -14,35 +14,15 @@ from torch import Tensor
 from tests.unit.identity.judge.real_people import CAST, PORTRAIT, PRESIDENT, Look, as_tensor
 from tests.unit.identity.judge.the_judge import SAME_COS, SAME_DISTANCE, Judge
 from wan_core import identity
-from wan_core.identity import EncodeRequest, EncodeResult, FaceSelection, FoundFaces, detect_and_align
 from wan_core.identity.align import align_face
 from wan_core.identity.faces import Face, face_problem
-from wan_core.identity.images import Pictures
-from wan_core.identity.sources import OnDone
 
 LOOKS = {f"{name}, look {number}": look for name, looks in CAST.items() for number, look in enumerate(looks, start=1)}
 
 
-@dataclass(frozen=True, slots=True)
-class MtcnnSource:
-    """MTCNN as a source of faces: of several the largest."""
-
-    judge: Judge
-
-    label = "MTCNN"
-
-    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
-        return detect_and_align(pictures, self.judge.find, FaceSelection(), on_picture)
-
-
-def encoded(judge: Judge, *pictures: Tensor) -> EncodeResult:
-    request = EncodeRequest([picture[None] for picture in pictures])
-    return identity.encode(request, source=MtcnnSource(judge), recogniser=judge.scorer())
-
-
 def face_in(judge: Judge, picture: Tensor) -> Face:
     """The only face of a picture."""
-    (face,) = judge.find(picture)
+    (face,) = judge.detect(picture)
     return face
 
 
@@ -109,7 +89,7 @@ def test_what_is_done_to_a_photo_makes_no_other_person(judge: Judge, change: Cal
 
 def test_photos_of_one_person_become_one_identity_and_the_same_photo_counts_once(judge: Judge) -> None:
     again = Image.open(PRESIDENT[1].file.with_name("32bit.png"))  # the second photo once more, with transparency
-    result = encoded(judge, *(look.picture() for look in PRESIDENT), as_tensor(again.crop(PRESIDENT[1].box)))
+    result = judge.encode(*(look.picture() for look in PRESIDENT), as_tensor(again.crop(PRESIDENT[1].box)))
     twins = [line[:8] for line in identity.describe(result).splitlines() if "which counts once" in line]
     assert len(result.identity.references) == 3 and twins in (["image 2:"], ["image 4:"])
     for look in PRESIDENT:

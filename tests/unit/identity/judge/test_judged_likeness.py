@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from tests.unit.identity.judge.real_people import CAST, FRIENDS, MAN_WALKS_OFF, PRESIDENT, as_tensor, film_frames
-from tests.unit.identity.judge.test_judged_faces import encoded
 from tests.unit.identity.judge.the_judge import SAME_COS, Judge, as_bytes
 from tests.unit.media.films import film
 from wan_core.identity import Identity
@@ -40,7 +39,7 @@ CHANGES: dict[str, Change] = {
 @pytest.fixture(scope="module")
 def identities(judge: Judge) -> dict[str, Identity]:
     """Everybody, as another recogniser's identity: the check has to score their crops itself."""
-    found = {name: encoded(judge, looks[0].picture()).identity for name, looks in CAST.items()}
+    found = {name: judge.encode(looks[0].picture()).identity for name, looks in CAST.items()}
     return {name: replace(one, space=Space("another", "00" * 32, "IR-SE")) for name, one in found.items()}
 
 
@@ -51,8 +50,8 @@ def shots(judge: Judge) -> dict[str, Tensor]:
 
 def checked(judge: Judge, clips: Sequence[Tensor | VideoSource], identities: Sequence[Identity]) -> CheckResult:
     shots = tuple(checked_shot(clip, f"clip {number}") for number, clip in enumerate(clips, start=1))
-    request = CheckRequest(shots, tuple(identities), Limits(SAME_COS, SAME_COS), detector="MTCNN")
-    return check(request, find_faces=judge.find, scorer=judge.scorer())
+    request = CheckRequest(shots, tuple(identities), Limits(SAME_COS, SAME_COS), detector=judge.label)
+    return check(request, find_faces=judge.detect, scorer=judge.scorer())
 
 
 def strangers(result: CheckResult) -> set[int]:

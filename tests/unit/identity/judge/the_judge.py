@@ -19,10 +19,13 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
-from wan_core.identity import Recogniser
+from wan_core import identity
+from wan_core.identity import EncodeRequest, EncodeResult, FaceSelection, FoundFaces, Recogniser, detect_and_align
 from wan_core.identity.align import TEMPLATE, Similarity, warp
 from wan_core.identity.faces import Face
+from wan_core.identity.images import Pictures
 from wan_core.identity.record import IDENTITY_D, Space
+from wan_core.identity.sources import OnDone
 
 SAME_DISTANCE = 0.6  # at most, between two vectors of one person: what dlib was published with
 SAME_COS = 0.91  # the same between unit vectors, as those of dlib are 1.41 long: 1 - 0.6 ** 2 / (2 * 1.41 ** 2)
@@ -49,7 +52,9 @@ def as_bytes(picture: Tensor) -> ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
-    """What others make of faces."""
+    """What others make of faces, and so a source of them."""
+
+    label = "MTCNN"
 
     mtcnn: Any
     frontal: Any  # dlib's detector
@@ -58,7 +63,7 @@ class Judge:
     sha256: str  # of the network's weights
     seen: dict[bytes, Any] = field(default_factory=dict)  # what was found in a picture: pictures come again and again
 
-    def find(self, picture: Tensor) -> list[Face]:
+    def detect(self, picture: Tensor) -> list[Face]:
         """MTCNN's faces in a picture, h w 3 in [0, 1]."""
         return self._once(as_bytes(picture), self._detect)
 
@@ -71,6 +76,9 @@ class Judge:
             for box, score, five in zip(boxes, scores, points, strict=True)
             if score >= LEAST_SCORE
         ]
+
+    def find(self, pictures: Pictures, on_picture: OnDone) -> FoundFaces:
+        return detect_and_align(pictures, self.detect, FaceSelection(), on_picture)
 
     def embed_crop(self, crop: Tensor) -> Tensor:
         """dlib's 128 numbers of a face in the ArcFace template, and zeros up to the 512 of an identity."""
@@ -93,6 +101,11 @@ class Judge:
 
     def scorer(self) -> AbstractContextManager[Recogniser]:
         return nullcontext(Recogniser(self.embed_crop, Space("dlib ResNet", self.sha256, "dlib"), "dlib ResNet"))
+
+    def encode(self, *pictures: Tensor) -> EncodeResult:
+        """What IdentityEncode would make of pictures of one person, each h w 3 in [0, 1]."""
+        request = EncodeRequest([picture[None] for picture in pictures])
+        return identity.encode(request, source=self, recogniser=self.scorer())
 
     def _once(self, pixels: ndarray, work: Callable[[ndarray], Any]) -> Any:
         key = work.__name__.encode() + numpy.array(pixels.shape).tobytes() + hashlib.sha256(pixels).digest()

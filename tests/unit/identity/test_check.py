@@ -216,6 +216,16 @@ def test_clips_and_characters_keep_the_numbers_of_their_inputs() -> None:
         check(CheckRequest(shots, (faceless(),), **asked), find_faces=find, scorer=scorer())
 
 
+def test_one_identity_that_is_connected_twice_is_refused() -> None:
+    with refused("characters.character_3", "the identity of character 1 again", "another one"):
+        request(still((HERE, 10)), cast=(10.0, 20.0, 10.0))
+
+
+def test_an_unlike_face_is_not_called_a_copy() -> None:
+    likeness = checked(still((HERE, 120)), limits=Limits(warn_copy_rate=0.4))
+    assert [note.code for note in likeness.notes] == ["unlike_frames"]
+
+
 def test_a_scorer_that_makes_no_vectors_is_named_by_its_input() -> None:
     broken = Recogniser(lambda crop: torch.full((8,), torch.nan), SPACE, "planted")
     found = "an embedding of length nan from 'planted.bin' for face 1"

@@ -160,7 +160,8 @@ class ViStory:
         ]
         everybody = tuple(range(len(cast)))
         shots = [
-            StoryShot(everybody, tuple({name: face.vector} for face in seen.sightings[0])) for seen in scene.watched
+            StoryShot(everybody, ({},) * seen.unusable + tuple({name: face.vector} for face in seen.sightings[0]))
+            for seen in scene.watched
         ]
         instruments = instruments_of(scene.detector, scene.scorer.space)
         story = score_story(cast, shots, instruments)

@@ -134,7 +134,7 @@ def _remarks_on(name: str, known: KnownCharacter, likeness: CharacterLikeness, l
     if of_photo is not None and of_photo < limits.warn_copy_rate:
         text = f"this recogniser cannot tell whether the face of {name} was pasted: CopyRate of its photo itself is"
         yield Note("copying_unknown", f"{text} {of_photo:.2f}, of a face of its own 0.50")
-    elif rate is not None and rate >= limits.warn_copy_rate:
+    elif rate is not None and rate >= limits.warn_copy_rate and (likeness.mean or 0.0) >= limits.min_likeness:
         text = f"the faces of {name} may be its reference photo pasted in: CopyRate {rate:.2f}"
         yield Note("copied_face", f"{text}, where 0.50 is a face of its own")
     below = [cosine for cosine in likeness.cosines if cosine < limits.min_likeness]

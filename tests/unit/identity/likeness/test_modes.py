@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer
+from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer, sighting
 from tests.unit.identity.some_inputs import face_at, refused
 from wan_core.identity import CheckRequest, CheckResult, check
 from wan_core.identity.faces import Face
@@ -118,6 +119,17 @@ def test_a_cast_that_a_protocol_cannot_score_is_refused_before_a_frame_is_looked
 def test_a_photo_is_one_picture() -> None:
     with refused("photo", "2 pictures", "one"):
         OpenS2V(torch.zeros(2, 8, 8, 3))
+
+
+def test_a_face_that_cannot_be_recognised_is_a_person_too_many_in_a_story() -> None:
+    def find_one_more(picture: torch.Tensor) -> list[Any]:
+        return [*find(picture), sighting(0, 200.0, torch.zeros(8), size=10.0).face]
+
+    shots = (checked_shot(film([(60, 0)]), "clips.clip_1"),)
+    request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=ViStory())
+    found = numbers(check(request, find_faces=find_one_more, scorer=scorer()))
+    assert found["OCCM of the story"][0] == pytest.approx(100 * math.exp(-1), abs=1e-3)
+    assert found["cross of character 1"][0] == pytest.approx(1)
 
 
 def test_a_protocol_goes_by_its_name_only_with_its_own_networks() -> None:

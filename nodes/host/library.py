@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import count
-from statistics import median_low
 
 from filelock import FileLock
 
 from ...wan_core.errors import InputError, quoted
+from ...wan_core.identity.appearance import Appearance
 from ...wan_core.identity.character import MOST_NAME_LETTERS, Card, Character, Consent, Voice, name_key, require_id
 from ...wan_core.identity.character_file import (
     FORMAT_VERSION,
@@ -66,8 +65,8 @@ class Entry:
     card: Card
     reference: str  # what a workflow holds
     space: str | None  # the recogniser's file; None: without vectors
-    sex: str | None = field(repr=False)  # the most frequent of what was measured
-    age_years: int | None = field(repr=False)  # the median of what was measured
+    sex: str | None = field(repr=False)  # what most references say
+    age_years: int | None = field(repr=False)  # the lower median of theirs
     references: int
     has_voice: bool
     bytes: int  # of the file
@@ -319,14 +318,13 @@ def backup_path(path: str, version: int) -> str:
 
 
 def _entry_of(header: CharacterHeader, state: FileState) -> Entry:
-    ages = [one.age_years for one in header.attributes if one.age_years is not None]
-    sexes = Counter(one.sex for one in header.attributes if one.sex is not None)
+    appearance = Appearance.of(header.attributes)
     return Entry(
         card=header.card,
         reference=header.reference,
         space=header.space.name if header.space else None,
-        sex=max(sexes, key=sexes.__getitem__, default=None),
-        age_years=median_low(ages) if ages else None,
+        sex=appearance.sex,
+        age_years=appearance.age_years,
         references=len(header.attributes),
         has_voice=header.voice_rate_hz is not None,
         bytes=state.size_bytes,

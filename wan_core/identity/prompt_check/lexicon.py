@@ -9,15 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from ...errors import quoted
+from ..appearance import SEXES, Sex
 from .ages import AGE_IN_NUMBERS, ANY_AGE, OLDEST_YEARS, AgeSpan, age_in, band_of, span_of_names
 
-Sex = Literal["female", "male"]
-SEXES: Mapping[str, Sex] = {"female": "female", "male": "male"}
 WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
-LETTER = re.compile(r"[a-z]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def _spelled(text: str) -> str:
 
 def _pattern_of(word: str) -> str:
     """Where the word stands: one of Latin letters stands alone, and a space in it may be a hyphen."""
-    if not LETTER.match(word):
+    if not word.isascii():
         return re.escape(word)
     spelled = r"[\s-]+".join(map(re.escape, word.split(" ")))
     return f"{WORD_START}{spelled}{WORD_END}"

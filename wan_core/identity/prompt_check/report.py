@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...notes import note_lines
 from .ages import ANY_AGE
-from .checking import PromptCheck
+from .checking import PromptCheck, in_words
 from .lexicon import listed
 
 SHOWN = 20  # people or descriptions in a report
@@ -22,11 +22,11 @@ def _lines(result: PromptCheck) -> Iterator[str]:
         yield "OFF: nothing was checked"
         return
     if result.conflicts:
-        yield f"CONFLICT: nobody in the prompt can be the identity ({result.appearance.words})"
+        yield f"CONFLICT: nobody in the prompt can be the identity ({in_words(result.appearance)})"
     elif result.descriptions:
         yield "WARN: the prompt describes the face, which the portrait decides"
     else:
-        yield f"OK: nothing in the prompt speaks against the identity ({result.appearance.words})"
+        yield f"OK: nothing in the prompt speaks against the identity ({in_words(result.appearance)})"
     for mention in result.conflicts[:SHOWN]:
         claims = (mention.sex, None if mention.ages == ANY_AGE else mention.ages.words)
         yield f"says {listed([mention.words])}: {', '.join(claim for claim in claims if claim)}"

@@ -80,7 +80,7 @@ def check_prompt(request: PromptCheckRequest, lexicon: Lexicon) -> PromptCheck:
     if conflicts and request.mode == "refuse":
         raise InputError(
             "prompt",
-            found=listed(mention.words for mention in conflicts),
+            found=listed([mention.words for mention in conflicts]),
             wanted=f"words that fit the identity: {in_words(appearance)}",
             fix="Change the words or the identity; mode warn lets it pass.",
         )

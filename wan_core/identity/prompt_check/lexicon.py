@@ -7,13 +7,15 @@ The words of a language are a text of lines ``role sex ages: word, word``; an in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ...errors import quoted
 from ..appearance import SEXES, Sex
 from .ages import AGE_IN_NUMBERS, ANY_AGE, OLDEST_YEARS, AgeSpan, age_in, band_of, span_of_names
 
+SHOWN = 8  # words or people in a message
 WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 
 
@@ -68,9 +70,15 @@ class Lexicon:
         return found
 
 
-def listed(groups: Iterable[tuple[Match, ...]]) -> str:
-    """Words that belong together, group by group, for a message."""
-    return ", ".join(" ".join(word.shown for word in group) for group in groups)
+def listed(groups: Sequence[tuple[Match, ...]]) -> str:
+    """Words that belong together, group by group, for a message: the first of them, and how many more there are."""
+    lines = [_first((word.shown for word in group), len(group), " ") for group in groups[:SHOWN]]
+    return _first(lines, len(groups), ", ")
+
+
+def _first(texts: Iterable[str], count: int, between: str) -> str:
+    more = [f"and {count - SHOWN} more"] if count > SHOWN else []
+    return between.join([*islice(texts, SHOWN), *more])
 
 
 def _terms_of(text: str) -> Iterator[tuple[str, Term]]:

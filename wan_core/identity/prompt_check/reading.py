@@ -52,8 +52,10 @@ def read(prompt: str, lexicon: Lexicon) -> PromptReading:
     mentions.sort(key=lambda mention: mention.words[0].start)
     said = {word for mention in mentions for word in mention.words}
     for index, word in enumerate(sentence.words):
-        is_behind = sentence.role(index - 1) in ("person", "pronoun") and sentence.is_next(index - 1)
-        if word not in said and (word.term.role == "number" or (word.term.role == "number_next" and is_behind)):
+        is_of_thing = sentence.role(index - 1) in ("article", "same") and sentence.is_next(index - 1)
+        is_age = word.term.role == "number" and not is_of_thing  # "an 80 years old house"
+        is_said = word.term.role in ("age", "number_said") and sentence.is_said_of_person(index)
+        if word not in said and (is_age or is_said):
             _say_age(mentions, word, sentence)
     return PromptReading(tuple(mentions), tuple(sentence.descriptions()))
 

@@ -219,9 +219,8 @@ SIZES = [
         identity_check,
         "characters.character_1",
         partial(identity, face="whole picture"),
-        "character 1 without an aligned face, made of a whole picture or without a recogniser",
-        "an identity with faces that a recogniser can compare",
-        named="characters",
+        "an identity without an aligned face, made of a whole picture or without a recogniser",
+        "one with faces that a recogniser can compare",
     ),
     *(
         Row(identity_check, "clips.clip_1", {"tensor": shape, "fill": "unit"}, found, wanted)
@@ -366,6 +365,14 @@ FILES = [
             (adapter, "resampler", "proj_in.weight"),
             (lip_sync, "weights", "netcnnlip.18.weight"),
         )
+    ),
+    Row(
+        identity_check,
+        "scorer",
+        "encoder_with_nan.safetensors",
+        "'encoder_with_nan.safetensors', whose 'output_layer.3.weight' holds NaN or an infinity",
+        "a file of finite weights and nothing else",
+        {"mode": "opens2v", "mode.curricular": recipes.ENCODER},
     ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
     Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),

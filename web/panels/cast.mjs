@@ -1,8 +1,8 @@
-import { cardMaker } from "../cards.mjs";
+import { cardMaker, placeAfter } from "../cards.mjs";
 import { make } from "../dom.mjs";
+import { sentenceOf as inPageLanguage } from "../errors.mjs";
 import { isFound, library, LibraryError } from "../library.mjs";
-import { placeAfter } from "../widgets/picker.mjs";
-import { say } from "../words.mjs";
+import { locale, say } from "../words.mjs";
 import { button, deleteButton } from "./buttons.mjs";
 import { Details } from "./details.mjs";
 import { letDrag } from "./drop.mjs";
@@ -23,7 +23,7 @@ const answers = () => ({
 function sentenceOf(error) {
     if (error instanceof TypeError) return say("The server does not answer."); // so fetch says it
     if (!(error instanceof LibraryError)) throw error;
-    return answers()[error.code] ?? error.message;
+    return answers()[error.code] ?? inPageLanguage(error.message, locale());
 }
 
 /** All characters in the sidebar: found, dragged to the canvas, opened, taken in and handed out. */
@@ -96,9 +96,13 @@ class CastPanel {
         this.list.replaceChildren(...cards.values());
         this.#makeCurrent(this.list.firstElementChild);
         const entry = entries.find(({ id }) => id === this.#opened?.entry.id);
-        if (!entry) return (this.#opened = null);
-        this.#opened.follow(entry);
-        this.#place(this.#opened);
+        if (entry) {
+            this.#opened.follow(entry);
+            this.#place(this.#opened);
+        } else if (this.#opened) {
+            if (this.#opened.isTyped()) this.alert.textContent = answers().unknown;
+            this.#opened = null;
+        }
     }
 
     #makeMember(entry) {
@@ -114,7 +118,7 @@ class CastPanel {
         const question = say("Delete this file for good?");
         const row = ({ id, message }) => {
             const remove = () => this.#attempt(() => library.remove(id), say("The damaged file is deleted."));
-            const sentence = make("p", { dir: "auto" }, message);
+            const sentence = make("p", { dir: "auto" }, inPageLanguage(message, locale()));
             return make("div", { class: "wancast-fault" }, sentence, deleteButton(question, remove));
         };
         return [make("h3", {}, say("Damaged files")), ...faults.map(row)];
@@ -252,6 +256,7 @@ export function castTab() {
             panel = new CastPanel();
             container.style.height = "100%";
             container.replaceChildren(panel.element);
+            library.refresh(); // of what other pages and workflows have saved meanwhile
             panel.show();
         },
         destroy() {

@@ -18,6 +18,7 @@ from itertools import count
 from filelock import FileLock
 
 from ...wan_core.errors import InputError, quoted
+from ...wan_core.identity.appearance import Appearance
 from ...wan_core.identity.character import MOST_NAME_LETTERS, Card, Character, Consent, Voice, name_key, require_id
 from ...wan_core.identity.character_file import (
     FORMAT_VERSION,
@@ -32,7 +33,7 @@ from ...wan_core.identity.character_file import (
     write_character,
 )
 from ...wan_core.identity.character_json import CharacterFileError
-from ...wan_core.identity.record import Identity, usual_age_years, usual_sex
+from ...wan_core.identity.record import Identity
 from ...wan_core.media.files import sync_folder
 from ...wan_core.safetensors_header import LENGTH_BYTES
 from .library_errors import NameTaken, RevisionConflict, errors_in_words, reason, unknown_character
@@ -64,8 +65,8 @@ class Entry:
     card: Card
     reference: str  # what a workflow holds
     space: str | None  # the recogniser's file; None: without vectors
-    sex: str | None = field(repr=False)
-    age_years: int | None = field(repr=False)
+    sex: str | None = field(repr=False)  # what most references say
+    age_years: int | None = field(repr=False)  # the lower median of theirs
     reference_count: int
     has_voice: bool
     bytes: int  # of the file
@@ -318,12 +319,13 @@ def backup_path(path: str, version: int) -> str:
 
 
 def _entry_of(header: CharacterHeader, state: FileState) -> Entry:
+    appearance = Appearance.of(header.attributes)
     return Entry(
         card=header.card,
         reference=header.reference,
         space=header.space.name if header.space else None,
-        sex=usual_sex(header.attributes),
-        age_years=usual_age_years(header.attributes),
+        sex=appearance.sex,
+        age_years=appearance.age_years,
         reference_count=len(header.attributes),
         has_voice=header.voice_rate_hz is not None,
         bytes=state.size_bytes,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -40,19 +38,6 @@ class Attributes:
     detection_score: float | None  # 0..1
     face_px: float  # side of the square of the picture that became the aligned crop
     quality: float  # 0..1: frontal, sharp, large and surely found
-
-
-def usual_sex(attributes: Sequence[Attributes]) -> str | None:
-    """What most references say, of those that say anything; None where they are split."""
-    counts = Counter(one.sex for one in attributes if one.sex is not None).most_common(2)
-    is_split = len(counts) == 2 and counts[0][1] == counts[1][1]
-    return None if is_split or not counts else counts[0][0]
-
-
-def usual_age_years(attributes: Sequence[Attributes]) -> int | None:
-    """The (upper) median of what the references say; None where none says anything."""
-    ages = sorted(one.age_years for one in attributes if one.age_years is not None)
-    return ages[len(ages) // 2] if ages else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

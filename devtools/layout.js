@@ -10,7 +10,8 @@
     for (const node of nodes) {
         const needed = node.computeSize();
         const title = pen.measureText(node.title).width + 70;
-        const shows = /^(Preview|Save|Load)(Image|Video)$/.test(node.type) ? 230 : node.type === "PreviewAny" ? 130 : 0;
+        const isPicture = /^(Preview|Save|Load)(Image|Video)$/.test(node.type);
+        const shows = isPicture ? 230 : /^(PreviewAny|WanCastCharacterLoad)$/.test(node.type) ? 130 : 0;
         node.setSize([
             Math.max(needed[0], title, Math.min(node.size[0], 380), shows ? PREVIEW_WIDTH : 0),
             Math.max(Math.min(node.size[1], 200), needed[1] + shows),

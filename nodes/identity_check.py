@@ -84,8 +84,8 @@ class WanCastIdentityCheck(io.ComfyNode):
         **limits: float,
     ) -> io.NodeOutput:
         detector, scoring = scorers.instruments(scorer, face or {}, mode or {})
-        identities = tuple(_in_order(CHARACTERS, characters or {}).values())
-        with scorers.shots_of(_in_order(CLIPS, clips)) as shots:
+        identities = tuple(_connected(characters).values())
+        with scorers.shots_of(_connected(clips)) as shots:
             wanted = Limits(**limits), mode_of(mode or {}), presence == EVERY
             request = CheckRequest(shots, identities, *wanted, detector=detector.label)
             result = check(request, find_faces=detector.detect, progress=devices.progress, **scoring)
@@ -95,9 +95,9 @@ class WanCastIdentityCheck(io.ComfyNode):
         return io.NodeOutput(result.passed, *numbers, describe(result), *pictures, ui=shown)
 
 
-def _in_order(names: list[str], grown: dict[str, Any]) -> dict[str, Any]:
-    """What is connected to the inputs of an Autogrow in their own order; the host gives it in that of the prompt."""
-    return {name: grown[name] for name in names if grown.get(name) is not None}
+def _connected(grown: dict[str, Any] | None) -> dict[str, Any]:
+    """What is connected to the inputs of an Autogrow, without links that give nothing."""
+    return {name: value for name, value in (grown or {}).items() if value is not None}
 
 
 # Inputs

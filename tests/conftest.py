@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devtools.server import HostServer
-from tests.host.live import ROOT, Client, Json, prepare_base
+from tests.host.live import ROOT, Client, Graph, Json, prepare_base
 
 LOG_TAIL_BYTES = 6000
 GPU_TIER = os.environ.get("WANCAST_GPU_TIER")  # cuda, as dev.py test gpu sets it; or cpu, its dry run
@@ -54,7 +54,15 @@ def live_host(
         boots.append(server)
         running.append(server)
         yield server
+        require_no_connection(Client(server.url))
         running.clear()
+
+
+def require_no_connection(client: Client) -> None:
+    """In the whole run, nothing in the host connected to another computer."""
+    graph = Graph()
+    node = graph.add("WanCastProbeWatch")
+    assert client.run(graph).output(node)["connected"] == []
 
 
 @pytest.fixture

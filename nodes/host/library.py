@@ -118,11 +118,6 @@ class Library:
         entries = sorted((one for one in listed if isinstance(one, Entry)), key=lambda entry: name_key(entry.card.name))
         return Listing(tuple(entries), tuple(one for one in listed if isinstance(one, Fault)))
 
-    def entry(self, character_id: str) -> Entry:
-        """One character of the list; raises InputError."""
-        with errors_in_words("character"):
-            return self._entry(character_id)
-
     def find(self, name: str) -> Entry | None:
         """The character that has this name, as people compare names; raises InputError."""
         listing = self.entries(input_name="name")
@@ -232,7 +227,10 @@ class Library:
     def _ids(self) -> list[str]:
         """The ids of all files; none where there is no folder yet."""
         require_no_link(self.folder)
-        names = sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return []
         return [found[1] for found in map(FILE.fullmatch, names) if found]
 
     def _path(self, character_id: str) -> str:
@@ -293,8 +291,7 @@ class Library:
             fix = "Make the identity with IdentityEncode, and give a short voice."
             raise InputError("identity", found=found, wanted="one that can be read again", fix=fix) from error
         path = self._path(character.card.id)
-        version = version_of(in_place_of) if in_place_of else FORMAT_VERSION
-        if version < FORMAT_VERSION:
+        if in_place_of is not None and (version := version_of(in_place_of)) < FORMAT_VERSION:
             backup = backup_path(path, version)
             replace_file(backup, in_place_of, unfinished=backup + UNFINISHED)
         replace_file(path, content, unfinished=path + UNFINISHED)

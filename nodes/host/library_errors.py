@@ -32,7 +32,7 @@ def errors_in_words(input_name: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise unknown_character(input_name) from error
-    except CharacterFileError as error:
+    except (CharacterFileError, NoPlainFileError) as error:
         found, fix = f"a file that cannot be used: {error}", "Take a copy of it, or save the character again."
         raise InputError(input_name, found=found, wanted="a whole file of a character", fix=fix) from error
     except Timeout as error:
@@ -46,15 +46,13 @@ def errors_in_words(input_name: str) -> Iterator[None]:
             input_name,
             found=f"a library that cannot be used ({reason(error)})",
             wanted="the folder __wancast/characters in the user folder of ComfyUI, to read and to write",
-            fix="Change its permissions, or start ComfyUI with another --user-directory.",
+            fix="Make it a folder with your permissions, or start ComfyUI with another --user-directory.",
         ) from error
 
 
 def reason(error: Exception) -> str:
     """Why a file cannot be used, without its path."""
-    if isinstance(error, OSError) and not isinstance(error, NoPlainFileError):
-        return quoted(error.strerror)
-    return str(error)
+    return quoted(error.strerror) if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def unknown_character(input_name: str) -> UnknownCharacter:

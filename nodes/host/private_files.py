@@ -18,7 +18,11 @@ OWNER_ONLY_FOLDER = 0o700
 
 
 class NoPlainFileError(OSError):
-    """Something that is no file: a link, a folder, a device."""
+    """A link, a folder or a device in place of a file."""
+
+
+class LinkedFolderError(OSError):
+    """A link in place of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,8 @@ def replace_file(path: str, content: bytes, *, unfinished: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except OSError:
+    finally:  # where it has the name, nothing is there any more
         remove(unfinished)
-        raise
     sync_folder(os.path.dirname(path))
 
 
@@ -72,4 +75,4 @@ def make_private_folder(path: str) -> None:
 def require_no_link(path: str) -> None:
     """Raises OSError where a link stands for a folder or for the one above it."""
     if os.path.islink(path) or os.path.islink(os.path.dirname(path)):
-        raise NoPlainFileError("it is a link to another folder")
+        raise LinkedFolderError("it is a link to another folder")

@@ -21,6 +21,7 @@ from fractions import Fraction
 from itertools import cycle
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +40,9 @@ from tests.hard import hostile  # noqa: E402
 from tests.unit.media.films import film, noise, tone  # noqa: E402
 from tests.unit.media.test_video_source import SMALL_FILES  # noqa: E402
 
-characters = pack_module("nodes.host.library")
 files, video = (pack_module(f"nodes.host.{name}") for name in ("files", "video"))
 landmarker, packs = (pack_module(f"nodes.host.{name}") for name in ("landmarker", "insightface_pack"))
+characters, record = pack_module("nodes.character_library"), pack_module("wan_core.identity.record")
 encoders, sinks = (pack_module(f"wan_core.media.{name}") for name in ("encoders", "sink"))
 TOUCHING = "open os.listdir os.scandir os.mkdir os.rename os.remove os.rmdir os.link os.symlink os.truncate"
 BOMB_LIMIT_S, BOMB_LIMIT_BYTES = 60, 4 * 2**30  # beside what the process has
@@ -74,6 +75,26 @@ def begin_video(prefix: str, *, keep: bool) -> None:
         pass
 
 
+def save_character(**words: str) -> None:
+    vectors, space = torch.eye(1, 512), record.Space("a recogniser", "ab" * 32, "IR-SE")
+    about = (record.Attributes(None, None, None, None, None, None, 112.0, 1.0),)
+    person = record.Identity(vectors[0], vectors, vectors, torch.zeros(1, 112, 112, 3), None, None, about, space)
+    inputs = {"identity": person, "name": "Ann", "if_exists": "replace"}
+    characters.WanCastCharacterSave.execute(**inputs | words)
+
+
+def open_library() -> Path:
+    """Gives the nodes a library, as the host does when it loads the pack, with a link to a file outside; its folder."""
+    folder = Path(files.characters_folder())
+    folder.mkdir(parents=True)
+    (folder / f"{hostile.PLANTED}.safetensors").symlink_to(BASE.parent / "outside" / "secret.safetensors")
+    save, load = characters.WanCastCharacterSave, characters.WanCastCharacterLoad
+    save.library = load.library = pack_module("nodes.host.library").Library(str(folder))
+    load.hot = pack_module("nodes.host.hot_characters").HotCharacters(load.library)
+    save.hidden = SimpleNamespace(unique_id="1")
+    return folder
+
+
 USES: dict[str, tuple[str, Callable[[str], None]]] = {
     ".safetensors": ("models/wan_id_adapters", use_adapter),
     ".pt": ("models/wan_id_adapters", use_adapter),
@@ -90,7 +111,11 @@ PATH_INPUTS: dict[str, Callable[[str], object]] = {
     "encoder": lambda value: files.checked_path(files.FACE_RECOGNITION, value, input_name="encoder"),
     "landmarker": landmarker.load_landmarker,
     "pack": packs.find_pack,
-    "character": lambda value: characters.Library(files.characters_folder()).load(value, input_name="character"),
+    "character": lambda value: characters.WanCastCharacterLoad.execute(character=value),
+}
+SAVED_INPUTS: dict[str, Callable[[str], object]] = {  # each waits for the disk, so they get every sixth value
+    "name": lambda value: save_character(name=value),
+    "tags": lambda value: save_character(tags=value),
 }
 
 
@@ -112,7 +137,7 @@ def tree(folder: Path) -> str:
     """A hash of the names and the bytes of everything in a folder, but for what our code may write."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
-        if not file.is_relative_to(BASE / "output") and not file.is_relative_to(BASE / "temp"):
+        if not any(file.is_relative_to(BASE / folder) for folder in ("output", "temp", "user/__wancast")):
             digest.update(os.fsencode(file) + (file.read_bytes() if file.is_file() else b""))
     return digest.hexdigest()
 
@@ -123,6 +148,7 @@ def paths() -> Figures:
     outside.mkdir()
     for name in ("secret.safetensors", "secret.onnx"):
         shutil.copy(BASE / "models" / "syncnet" / "mini_syncnet.safetensors", outside / name)
+    library = open_library()
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if is_watching and event in TOUCHING.split() and isinstance(arguments[0], (str, bytes, os.PathLike)):
@@ -136,13 +162,15 @@ def paths() -> Figures:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
             (BASE / "output" / "link").symlink_to(outside)
+            for file in [file for file in library.iterdir() if not file.is_symlink()]:  # the node lists all names
+                file.unlink()
         value = hostile.path(random, outside)
-        for name, use in PATH_INPUTS.items():
+        for name, use in (PATH_INPUTS if number % 6 else PATH_INPUTS | SAVED_INPUTS).items():
             is_watching = number > 0  # what the first use imports is no answer to the value
             found = outcome(use, value)
             is_watching = False
             outcomes[found if found in ("used", "refused") else f"{name}, {value[:80]!a}: {found}"] += 1
-    allowed = tuple(os.path.realpath(BASE / folder) for folder in ("output", "temp", "models"))
+    allowed = tuple(os.path.realpath(BASE / folder) for folder in ("output", "temp", "models", "user/__wancast"))
     own_threads = f"/proc/{os.getpid()}/task"
     escapes = [f"{event} {place!a}" for event, place in touched if not place.startswith((*allowed, own_threads))]
     return {"outcomes": outcomes, "escapes": escapes, "is_unchanged": tree(BASE.parent) == before}

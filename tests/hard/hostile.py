@@ -17,6 +17,7 @@ from tests.unit.test_torch_file import EMPTY, HALF_A_GIGABYTE, archive, saved
 SEED = 20261126
 MIB = 2**20
 LENGTH_BYTES = 8  # of a safetensors header
+PLANTED = "f" * 32  # the id of a link in the library that leads outside
 
 STEPS = ["..", ".", "", "~", "$HOME", "%2e%2e", "..\\..", "....//", "C:", "C:\\Windows", "\\\\server\\share", "link"]
 NAMES = [
@@ -49,6 +50,7 @@ NAMES += [
     "file:",
 ]
 NAMES += ["a" * 256, "a" * 4096, "\u4e2d" * 90, "mini_syncnet.safetensors", "secret.safetensors", "secret.onnx"]
+NAMES += [PLANTED, f"{PLANTED}@{'0' * 12}", f"{PLANTED}.safetensors"]
 EDGES = [0, -1, 1, 2**31, 2**63, 10**19, 1e308, "", "\ud800", "F32", "X9", None, True, [], {}, [2**40, 0], [[1]]]
 
 

@@ -33,6 +33,7 @@ from tests.unit import test_library as parts  # noqa: E402
 from tests.unit.identity.some_characters import ID, file_v0  # noqa: E402
 
 PROCESSES, THREADS = 2, 4
+NOBODY = 65534
 Figures = dict[str, Any]
 
 
@@ -62,7 +63,7 @@ def updates(folder: str, count: int) -> Figures:
         """Each change is of the revision that the thread sees."""
         own = parts.Library(folder)
         for number in range(count):
-            revision, notes = own.entry(character_id).card.revision, f"{process} {thread} {number}"
+            revision, notes = parts.entry_of(own, character_id).card.revision, f"{process} {thread} {number}"
             try:
                 now = own.edit(character_id, revision, notes=notes).card.revision
                 answer = ["applied" if now == revision + 1 else "applied to another revision", now, notes]
@@ -88,7 +89,7 @@ def updates(folder: str, count: int) -> Figures:
     watcher.join()
     statuses = [os.waitpid(child, 0)[1] for child in children]
     applied = {revision: notes for answer, revision, notes in answers if answer == "applied"}
-    last = kept.entry(character_id).card
+    last = parts.entry_of(kept, character_id).card
     return {
         "each": count,
         "answers": len(answers),
@@ -292,6 +293,34 @@ def limits(folder: str, count: int) -> Figures:
     return {"said": said, "is_unchanged": is_unchanged}
 
 
+def read_only(folder: str, count: int) -> Figures:
+    """Changes by somebody who may only read the folder; where root may write everywhere, by nobody."""
+    kept = parts.Library(os.path.join(folder, "characters"))
+    known = prepared(kept)
+    content, path = kept.export(known.card.id), os.path.join(kept.folder, f"{known.card.id}.safetensors")
+    for place, mode in ((path, 0o644), (kept.folder, 0o555), (folder, 0o755)):
+        os.chmod(place, mode)
+    reader, writer = os.pipe()
+
+    def change() -> None:
+        os.chdir(folder)  # nobody may not come through the folders above
+        own = parts.Library("characters")
+        if os.geteuid() == 0:
+            os.seteuid(NOBODY)
+        edit, save = partial(own.edit, known.card.id, 1, notes="new"), partial(own.save_new, "Bea", known.identity)
+        for action in (edit, save, partial(own.delete, known.card.id)):
+            os.write(writer, outcome(action, lambda error: error.found).encode() + b"\n")
+        os.write(writer, f"{len(own.entries().entries)} listed\n".encode())
+
+    os.waitpid(in_fork(change), 0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read().splitlines()
+    os.chmod(kept.folder, 0o700)
+    is_unchanged = parts.names_in(kept) == [os.path.basename(path)] and kept.export(known.card.id) == content
+    return {"said": said, "is_unchanged": is_unchanged}
+
+
 # Damaged
 
 
@@ -375,6 +404,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     figures = {}
     for job, count in (argument.split("=") for argument in sys.argv[2:]):
-        work = {"updates": updates, "kills": kills, "limits": limits, "damage": damage}[job]
+        work = {"updates": updates, "kills": kills, "limits": limits, "read_only": read_only, "damage": damage}[job]
         figures[job] = work(os.path.join(sys.argv[1], job), int(count))
     sys.stdout.write("\n" + json.dumps(figures) + "\n")

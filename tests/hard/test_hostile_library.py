@@ -13,7 +13,13 @@ import pytest
 from tests.hard.conftest import PERCENT
 from tests.host.live import ROOT
 
-JOBS = {"updates": (50, 4), "kills": (100, 4), "limits": (10, 10), "damage": (2000, 100)}  # full counts, and least
+JOBS = {
+    "updates": (50, 4),
+    "kills": (100, 4),
+    "limits": (10, 10),
+    "read_only": (1, 1),
+    "damage": (2000, 100),
+}  # full, least
 SLOWEST_S = 1.0
 GROWTH_MIB = 64.0
 SHOWN = 20  # faults in a message
@@ -64,6 +70,12 @@ def test_a_disk_without_room_leaves_the_old_characters(figures: dict[str, Any], 
     assert sum(found["said"].values()) == 30
     assert found["is_unchanged"]
     report("library: 3 changes at each of 10 limits of a file's size, all refused, nothing left")
+
+
+def test_a_folder_that_may_only_be_read_is_told_and_stays(figures: dict[str, Any]) -> None:
+    found = figures["read_only"]
+    assert found["said"] == ["a library that cannot be used ('Permission denied')"] * 3 + ["1 listed"]
+    assert found["is_unchanged"]
 
 
 def test_a_damaged_character_is_refused_by_a_sentence_or_read(

@@ -197,8 +197,7 @@ def test_the_chinese_labels_tell_what_the_node_has(object_info: Json, node: str)
 
 
 def test_categories_and_sockets_have_chinese_words(object_info: Json) -> None:
-    words = locale_file("main")
-    del words["settingsCategories"]
+    words = {group: locale_file("main")[group] for group in ("nodeCategories", "dataTypes")}
     assert word_complaints((object_info[node] for node in NODES), words) == []
 
 

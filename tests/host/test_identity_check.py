@@ -68,8 +68,8 @@ def values(client: Client, graph: Graph, node: Node) -> Iterator[Any]:
 
 def test_frames_and_a_film_of_one_person_are_one_person_and_the_node_shows_it(client: Client) -> None:
     graph = Graph()
-    shots = picture(graph, "hero"), graph.add("LoadVideo", file="hero.mkv")[0]
-    made = graph.add("CreateVideo", images=shots[0], fps=16.0)[0]
+    shots = graph.add("LoadVideo", file="hero.mkv")[0], picture(graph, "hero")
+    made = graph.add("CreateVideo", images=shots[1], fps=16.0)[0]
     node = check(graph, *shots, made, cast=(person(graph, 1),))
     given = graph.prompt[node.id]["inputs"]
     graph.prompt[node.id]["inputs"] = dict(reversed(given.items()))  # the clips keep their numbers
@@ -81,7 +81,7 @@ def test_frames_and_a_film_of_one_person_are_one_person_and_the_node_shows_it(cl
     assert minimum == pytest.approx(1, abs=1e-4)
     for words in (
         "passed: character 1 kept in 3 clips",
-        "clip 2: 3 of 5 frames looked at, faces in 3 of them",
+        "clip 1: 3 of 5 frames looked at, faces in 3 of them",
         "note: character 1 was made with the recogniser that scores it",
         "between clips: mean 1.000, minimum 1.000 of 3 pairs",
     ):

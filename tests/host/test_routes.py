@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -133,6 +134,16 @@ def test_to_read_changes_nothing(live_host: HostServer, url: str, ann: dict[str,
         for path in ("", f"/{ann['id']}/thumbnail", f"/{ann['id']}/export", f"/{NOBODY}/export", "/import", "/x"):
             ask(url, method, CHARACTERS + path)
     assert tree(live_host.base_dir) == before
+
+
+def test_the_host_itself_hands_no_character_out(url: str, ann: dict[str, Any]) -> None:
+    folder, file = "__wancast/characters", f"{ann['id']}.safetensors"
+    paths = [f"/view?filename={file}&type={kind}&subfolder=../user/{folder}" for kind in ("output", "input", "temp")]
+    paths += [f"/userdata/{quote(f'{start}{folder}/{file}', safe='')}" for start in ("", "../", "default/../../")]
+    paths += [f"/userdata?dir={start}{folder}&recurse=true&full_info=true" for start in ("", "../")]
+    for path in paths:
+        answer = ask(url, "GET", path, headers={"comfy-user": "__wancast"})
+        assert answer.status >= 400 or ann["id"].encode() not in answer.content, answer
 
 
 # Whom they answer

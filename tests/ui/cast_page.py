@@ -8,17 +8,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from PIL import Image
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Route
 
 from devtools.page import Canvas
 from tests.host.live import ROOT, Json
 
 PICTURES = ROOT / "test_out" / "ui"
 CHARACTERS = "/wancast/characters"
-COMBINATIONS = [
-    {"Comfy.VueNodes.Enabled": vue, "Comfy.Locale": language} for vue in (False, True) for language in ("en", "zh")
-]
-NAMES = [f"{'nodes 2.0' if c['Comfy.VueNodes.Enabled'] else 'classic'} {c['Comfy.Locale']}" for c in COMBINATIONS]
+RENDERERS = ["classic", "nodes 2.0"]
 
 LOAD_NODE = """([type, reference, at]) => {
     const node = LiteGraph.createNode(type);
@@ -63,9 +60,11 @@ class RoutesStandIn:
     asked: list[str] = field(default_factory=list)  # "GET /ID/thumbnail"
 
     @classmethod
-    def on(cls, page: Page, characters: Iterable[Json]) -> RoutesStandIn:
+    def on(cls, canvas: Canvas, characters: Iterable[Json]) -> RoutesStandIn:
         stand_in = cls(list(characters))
-        page.route(lambda url: CHARACTERS in urlsplit(url).path, stand_in.answer)
+        canvas.page.route(lambda url: CHARACTERS in urlsplit(url).path, stand_in.answer)
+        list_again(canvas)
+        stand_in.asked.clear()
         return stand_in
 
     def answer(self, route: Route) -> None:
@@ -93,6 +92,24 @@ def face(number: int) -> bytes:
     content = io.BytesIO()
     Image.merge("HSV", (hue, *picture.split()[1:])).convert("RGB").save(content, "WEBP")
     return content.getvalue()
+
+
+def start_over(canvas: Canvas, renderer: str) -> None:
+    """Empties the canvas of a tab that tests share, and draws it in the other way if it has to."""
+    canvas.page.unroute_all()
+    canvas.page.evaluate(
+        """async (isVue) => {
+            app.graph.clear();
+            await app.extensionManager.setting.set("Comfy.VueNodes.Enabled", isVue);
+        }""",
+        renderer == "nodes 2.0",
+    )
+    canvas.settle()
+
+
+def list_again(canvas: Canvas) -> None:
+    """Lets the page ask again for the characters that it knows already."""
+    canvas.page.evaluate("async () => (await import('/extensions/WanCast/library.mjs')).library.refresh()")
 
 
 def add_load_node(canvas: Canvas, reference: str = "", *, at: int = 0) -> None:

@@ -132,6 +132,7 @@ RUFF_SEES = [
     ("TID251", "nodes/host/files.py", "import os as o\no.system('ls')"),
     ("TID251", "nodes/host/files.py", "from os import posix_spawn"),
     ("TID251", "nodes/a.py", "from urllib.request import urlopen"),
+    ("TID251", "nodes/host/a.py", "import aiohttp\naiohttp.ClientSession()"),
     ("TID251", "nodes/a.py", "import sys\ncomfy = sys.modules['comfy']"),
     ("TID251", "nodes/a.py", "import torch as t\nt.load('a.pt')"),
     ("TID251", "nodes/a.py", "import torch\ntorch.hub.load('a', 'b')"),

@@ -62,7 +62,7 @@ class CastPanel {
         });
         takeFiles(this.element, (files) => this.#import(files));
         this.list.addEventListener("click", ({ target }) => this.#toggle(target.closest(".wancast-card")));
-        this.list.addEventListener("keydown", (event) => this.#onKey(event));
+        this.element.addEventListener("keydown", (event) => this.#onKey(event));
         this.list.addEventListener("focusin", ({ target }) => this.#makeCurrent(target.closest(".wancast-card")));
         library.addEventListener("changed", () => this.show(), { signal: this.#closing.signal });
     }
@@ -121,9 +121,11 @@ class CastPanel {
     }
 
     #filter() {
-        for (const entry of this.#entries) this.#card(entry).hidden = !isFound(entry, this.search.value.trim());
+        const query = this.search.value.trim();
+        const cards = [...this.#cards.values()];
+        this.#entries.forEach((entry, i) => cards[i].toggleAttribute("hidden", !isFound(entry, query)));
         if (this.#opened) this.#opened.element.hidden = this.#card(this.#opened.entry).hidden;
-        const [shown, count] = [this.#shown().length, this.#entries.length];
+        const [shown, count] = [this.#shown().length, cards.length];
         this.count.textContent = count
             ? say("{shown} of {count} characters", { shown, count })
             : say("Nobody is here yet. Save a character from the menu of an Identity Encode node, or import a file.");
@@ -134,7 +136,7 @@ class CastPanel {
     }
 
     #shown() {
-        return [...this.list.querySelectorAll("[data-id]:not([hidden])")];
+        return [...this.#cards.values()].filter(({ hidden }) => !hidden);
     }
 
     // Opening and closing
@@ -174,17 +176,20 @@ class CastPanel {
 
     // Keys and focus
 
+    /** Keys work in the panel alone, as Escape would leave a subgraph of the page; with Ctrl they are the page's. */
     #onKey(event) {
-        const { key, target } = event;
-        const cards = this.#shown();
-        const place = cards.indexOf(target);
-        if (place < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
-        const columns = getComputedStyle(this.list).gridTemplateColumns.split(" ").length;
-        if (/^(Arrow|Home|End)/.test(key)) cards[placeAfter(key, place, columns, cards.length)].focus();
-        else if (key === "Enter" || key === " ") this.#toggle(target);
-        else return;
-        event.preventDefault();
+        if (event.ctrlKey || event.metaKey || event.altKey) return;
         event.stopPropagation();
+        const cards = this.#shown();
+        if (cards.includes(event.target) && this.#isDone(event.key, event.target, cards)) event.preventDefault();
+    }
+
+    #isDone(key, card, cards) {
+        const columns = getComputedStyle(this.list).gridTemplateColumns.split(" ").length;
+        if (/^(Arrow|Home|End)/.test(key)) cards[placeAfter(key, cards.indexOf(card), columns, cards.length)].focus();
+        else if (key === "Enter" || key === " ") this.#toggle(card);
+        else return false;
+        return true;
     }
 
     /** Makes a card the one that Tab reaches. */

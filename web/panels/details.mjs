@@ -74,9 +74,7 @@ export class Details {
             form,
         );
         this.element.addEventListener("keydown", (event) => {
-            if (event.key !== "Escape" || event.isComposing) return;
-            event.stopPropagation();
-            close();
+            if (event.key === "Escape" && !event.isComposing) close();
         });
         form.addEventListener("submit", (event) => {
             event.preventDefault();

@@ -30,7 +30,6 @@ export function takeFiles(element, take) {
         mark(false);
         if (!hasFiles(event)) return;
         event.preventDefault();
-        event.stopPropagation();
         take([...event.dataTransfer.files]);
     });
 }

@@ -49,7 +49,8 @@ function announceNextRun(executionId, name) {
         if (!takesPart) return;
         ended.abort();
         const summary = say("{name} is in the cast", { name });
-        app.extensionManager.toast.add({ severity: "success", summary, life: TOAST_MS });
+        const detail = say("Its notes, tags and consent are written in the sidebar, under Cast.");
+        app.extensionManager.toast.add({ severity: "success", summary, detail, life: TOAST_MS });
     });
 }
 

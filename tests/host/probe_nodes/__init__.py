@@ -17,7 +17,7 @@ import torch
 from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import ComfyExtension, io
 
-from . import foreign, identity, memory, moe, newer_attention, video
+from . import foreign, identity, memory, moe, newer_attention, video, watch
 from .probe import Probe
 
 PATCHER_PARTS = (
@@ -219,7 +219,7 @@ class WanCastProbeHash(Probe):
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        places = (globals(), *map(vars, (moe, memory, video, identity, foreign, newer_attention)))
+        places = (globals(), *map(vars, (moe, memory, video, identity, foreign, newer_attention, watch)))
         return [node for place in places for name, node in place.items() if name.startswith("WanCastProbe")]
 
 

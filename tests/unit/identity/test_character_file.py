@@ -81,6 +81,16 @@ def test_a_character_comes_back_bit_for_bit(character: Character) -> None:
     assert write_character(found) == content
 
 
+def test_it_does_not_matter_how_the_tensors_lie_in_memory() -> None:
+    crops = WHOLE.identity.crops.movedim(-1, 1).contiguous().movedim(1, -1)
+    sound = WHOLE.voice.waveform.T.contiguous().T
+    assert not crops.is_contiguous() and not sound.is_contiguous()
+    scattered = replace(
+        WHOLE, identity=replace(WHOLE.identity, crops=crops), voice=replace(WHOLE.voice, waveform=sound)
+    )
+    assert write_character(scattered) == write_character(WHOLE)
+
+
 def test_the_id_is_that_of_the_files_name() -> None:
     content = write_character(WHOLE)
     assert ID.encode() not in content

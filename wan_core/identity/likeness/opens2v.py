@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn import functional
@@ -27,15 +27,15 @@ MARGIN, GREY = 0.25, 128  # of each side, around a picture in which no face was 
 DETECTOR = "insightface buffalo_l, det_size 320, det_thresh 0.5"
 PUBLISHED_ARC = Instruments(DETECTOR, ("w600k_r50 of buffalo_l",))
 PUBLISHED_CUR = Instruments(DETECTOR, ("glint360k_curricular_face_r101_backbone",))
-RULES = f"{FRAMES} frames, largest face, grey margin where there is none, frames without a face left out, cosines >= 0"
+RULES = f"{FRAMES} frames, largest face, grey margin if none, frames without a face left out, negative cosines as 0"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceVectors:
     """What FaceSim compares of one picture."""
 
-    arc: Tensor  # d, of the face as it was found
-    cur: Tensor  # d, of the face cut larger and halved
+    arc: Tensor = field(repr=False)  # d, of the face as it was found
+    cur: Tensor = field(repr=False)  # d, of the face cut larger and halved
 
 
 FindFaces = Callable[[Tensor], Sequence[Face]]  # in a picture, h w 3 RGB uint8; their points are not in one place

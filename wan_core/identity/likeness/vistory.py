@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from torch import Tensor
@@ -34,8 +34,8 @@ OCCM_LEAST = 1e-6  # beside the number of expected people
 class CastMember:
     """A character as the photos of it show it."""
 
-    references: tuple[Features, ...]  # of each photo with a face; at least one
-    mirrored: Features  # of the mirror image of the first of these photos
+    references: tuple[Features, ...] = field(repr=False)  # of each photo with a face; at least one
+    mirrored: Features = field(repr=False)  # of the mirror image of the first of these photos
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class StoryShot:
     """The picture of one shot."""
 
     expected: tuple[int, ...]  # the characters that should be in it, as indices of the cast
-    boxes: tuple[Features, ...]  # of everything that was detected; empty where there is no picture
+    boxes: tuple[Features, ...] = field(repr=False)  # of everything that was detected; empty where there is no picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,13 @@ def _say_age(mentions: list[Mention], age: Match, sentence: Sentence) -> None:
 
 
 def _stand_for(mentions: list[Mention], pronoun: Match) -> None:
-    """Gives the sex of a pronoun to the person that it can stand for, the nearest before it; else to somebody new."""
-    fitting = [index for index, mention in enumerate(mentions) if mention.sex in (None, pronoun.term.sex)]
-    before = [index for index in fitting if mentions[index].words[0].start < pronoun.start]
-    if not fitting:
+    """Gives a pronoun to a person of its sex before it, else to the nearest of unknown sex, else to somebody new."""
+    before = [index for index, mention in enumerate(mentions) if mention.words[0].start < pronoun.start]
+    if any(mentions[index].sex == pronoun.term.sex for index in before):
+        return
+    unknown = [index for index in before if mentions[index].sex is None]
+    if unknown:
+        person = mentions[unknown[-1]]
+        mentions[unknown[-1]] = replace(person, words=(*person.words, pronoun), sex=pronoun.term.sex)
+    else:
         mentions.append(Mention.of((pronoun,), ()))
-    elif mentions[nearest := (before or fitting[:1])[-1]].sex is None:
-        person = mentions[nearest]
-        mentions[nearest] = replace(person, words=(*person.words, pronoun), sex=pronoun.term.sex)

@@ -12,6 +12,7 @@ from wan_core.errors import InputError
 from wan_core.identity.prompt_check import Lexicon, PromptCheckRequest, check_prompt, describe
 from wan_core.identity.prompt_check.ages import BANDS, band_of
 from wan_core.identity.prompt_check.checking import LONGEST_PROMPT
+from wan_core.identity.prompt_check.reading import read
 
 
 def test_the_report_names_the_words_and_their_places() -> None:
@@ -27,6 +28,22 @@ def test_the_report_names_the_words_and_their_places() -> None:
     assert describe(checked("A woman waits.", "f25")) == (
         "OK: nothing in the prompt speaks against the identity (female, about 25 years (young))"
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "people"),
+    [
+        ("She has a child on her arm.", ["child: None", "She: female"]),
+        ("A child and her mother.", ["child her: female", "mother: female"]),
+        ("A man greets a doctor; his coat is wet, she nods.", ["man: male", "doctor she: female"]),
+        ("An old man sits. The man smiles at a man.", ["old man: male", "man: male"]),
+        ("A female doctor, 60 years old, and a boy.", ["female doctor 60 years old: female", "boy: male"]),
+        ("He walks. He smiles.", ["He: male"]),
+    ],
+)
+def test_a_pronoun_an_age_and_a_second_name_belong_to_one_person(prompt: str, people: list[str]) -> None:
+    mentions = read(prompt, LEXICON).mentions
+    assert [f"{' '.join(word.text for word in one.words)}: {one.sex}" for one in mentions] == people
 
 
 @pytest.mark.parametrize(("about", "code"), [("?", "unknown_person"), ("?25", "unknown_sex"), ("f?", "unknown_age")])

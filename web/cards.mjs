@@ -81,6 +81,10 @@ export class CardGrid {
         return [...this.#entries.keys()].filter(({ hidden }) => !hidden);
     }
 
+    get count() {
+        return this.#entries.size;
+    }
+
     entryOf(card) {
         return this.#entries.get(card);
     }

@@ -172,7 +172,6 @@ RACE = """async () => {  // an edit while a list that was asked for before it is
     const { fetchApi } = app.api;
     const answers = [];
     const asked = () => new Promise((done) => answers.push((body) => done(new Response(JSON.stringify(body)))));
-    await library.refresh();
     await library.list();
     app.api.fetchApi = asked;
     const refreshed = library.refresh();

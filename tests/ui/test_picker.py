@@ -38,6 +38,8 @@ SEEN = """(list) => {
     const { offsetTop: top, offsetHeight: height } = list.querySelector(".wancast-active");
     return top >= list.scrollTop && top + height <= list.scrollTop + list.clientHeight;
 }"""
+COMPOSED_ENTER = """(filter) => filter.dispatchEvent(
+    new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true }))"""
 KINDS = "(elements) => [...new Set(elements.map(({ localName }) => localName))]"
 OWN = "own front end"
 in_english = pytest.mark.parametrize("tab", ["en"], indirect=True)
@@ -131,6 +133,8 @@ def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas, request: pytest.Fi
     assert columns == 3  # of ten cards, which makes the last row one of a single card
     expected = [5, 1, 1, 1, 4, 7, 10, 10, 7, 10]
     assert reached == [CAST[number - 1] for number in expected]
+    canvas.page.locator(".wancast-filter").evaluate(COMPOSED_ENTER)
+    assert references(canvas) == [entry(5, "")["reference"]]  # Enter took a word of the input method, and picked nobody
     for key in ("Delete", "Backspace", "Delete"):
         canvas.page.keyboard.press(key)
     canvas.settle()
@@ -148,6 +152,13 @@ STATES = [  # characters, faults, HTTP status, the node's reference, words of th
     ([], [], 500, "", "cannot be listed: it <b>broke</b>", True),
 ]
 
+LINK = """() => {
+    const [load] = app.graph.nodes;
+    const text = LiteGraph.createNode("PrimitiveString");
+    app.graph.add(text);
+    text.connect(0, load, load.inputs.findIndex(({ name }) => name === "character"));
+}"""
+
 
 @in_own_page
 @in_english
@@ -164,6 +175,8 @@ def test_the_status_tells_what_is_wrong_and_the_value_stays(canvas: Canvas) -> N
         expect(shown).to_contain_text(words)
         colours[warns].add(shown.evaluate("(status) => getComputedStyle(status).color"))
         assert references(canvas) == [reference]
+    canvas.page.evaluate(LINK)
+    expect(canvas.page.locator(".wancast-picker[inert] .wancast-status")).to_contain_text("The connected node says")
     assert [len(found) for found in colours.values()] == [1, 1] and colours[False] != colours[True]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..wan_core.identity.check import CheckRequest, Limits, check
-from ..wan_core.identity.likeness.modes import MOST_FRAMES, mode_of
-from ..wan_core.identity.likeness.report import describe, plot, sheet
+from ..wan_core.identity.check_report import describe, plot, sheet
+from ..wan_core.identity.likeness.modes import MOST_FRAMES
 from .host import devices, files, insightface_pack, landmarker, recognisers, scorers
 from .inputs import FileInput
 from .types import WanIdentity, names_its_errors
@@ -83,16 +83,40 @@ class WanCastIdentityCheck(io.ComfyNode):
         presence: str = EVERY,
         **limits: float,
     ) -> io.NodeOutput:
-        detector, scoring = scorers.instruments(scorer, face or {}, mode or {})
-        identities = tuple(_connected(characters).values())
+        tools = scorers.scoring_tools(scorer, face or {}, mode or {})
         with scorers.shots_of(_connected(clips)) as shots:
-            wanted = Limits(**limits), mode_of(mode or {}), presence == EVERY
-            request = CheckRequest(shots, identities, *wanted, detector=detector.label)
-            result = check(request, find_faces=detector.detect, progress=devices.progress, **scoring)
-            pictures = plot(result), sheet(result)
-        numbers = result.mean, result.minimum, result.found_rate
-        shown = ui.PreviewImage([picture[0] for picture in pictures])
-        return io.NodeOutput(result.passed, *numbers, describe(result), *pictures, ui=shown)
+            request = _request_of(shots, _connected(characters), Limits(**limits), mode or {}, presence, tools)
+            found = check(
+                request,
+                find_faces=tools.detector.detect,
+                scorer=tools.scorer,
+                chip_scorer=tools.chip_scorer,
+                progress=devices.progress,
+            )
+            chart, contact_sheet = plot(found), sheet(found)
+        numbers = found.passed, found.mean, found.minimum, found.found_rate
+        shown = ui.PreviewImage([chart[0], contact_sheet[0]])
+        return io.NodeOutput(*numbers, describe(found), chart, contact_sheet, ui=shown)
+
+
+def _request_of(
+    shots: tuple[Any, ...],
+    characters: dict[str, Any],
+    limits: Limits,
+    mode: dict[str, Any],
+    presence: str,
+    tools: scorers.ScoringTools,
+) -> CheckRequest:
+    """What is checked, as the inputs say it."""
+    return CheckRequest(
+        shots=shots,
+        identities=tuple(characters.values()),
+        inputs=tuple(f"characters.{name}" for name in characters),
+        limits=limits,
+        mode=scorers.mode_of(mode),
+        all_expected=presence == EVERY,
+        detector=tools.detector.label,
+    )
 
 
 def _connected(grown: dict[str, Any] | None) -> dict[str, Any]:
@@ -158,10 +182,10 @@ def _mode_input() -> io.DynamicCombo.Input:
     photo = io.Image.Input(
         "photo", optional=True, tooltip="The reference photo; else the portrait of the first character."
     )
-    inputs = {"plain": [frames], "opens2v": [curricular, photo], "vistory": []}
+    inputs = {"plain": [frames], "opens2v": [curricular, photo]}
     return io.DynamicCombo.Input(
         "mode",
-        options=[io.DynamicCombo.Option(mode, inputs[mode]) for mode in inputs],
+        options=[io.DynamicCombo.Option(mode, inputs.get(mode, [])) for mode in scorers.MODES],
         tooltip="plain: likeness, faces found, drift. opens2v: beside it FaceSim of OpenS2V-Eval on its 32 frames. "
         "vistory: beside it CIDS of ViStoryBench on the frame in the middle of each clip.",
     )
@@ -169,10 +193,11 @@ def _mode_input() -> io.DynamicCombo.Input:
 
 def _limit_inputs() -> list[io.Float.Input]:
     tooltips = {
-        "min_likeness": "Least mean cosine to the character in every clip. For recognisers of the ArcFace family, as "
-        "all here are, two faces are one person's from 0.35 to 0.45 on.",
+        "min_likeness": "Least cosine to the character, on average of every clip and in most of its frames. For "
+        "recognisers of the ArcFace family, as all here are, two faces are one person's from 0.35 to 0.45 on.",
         "min_cross_clip": "Least cosine of a character in any two clips.",
-        "min_face_found": "Least share of the frames with a face of each character.",
+        "min_face_found": "Least share of the frames of every clip with the face of each character, and with one that "
+        "is as alike as wanted.",
         "warn_copy_rate": "CopyRate from which the report warns of a pasted face; 0.5 is a face of its own.",
     }
     return [
@@ -180,7 +205,7 @@ def _limit_inputs() -> list[io.Float.Input]:
             name,
             default=getattr(Limits(), name),
             min=0.0,
-            max=0.99,
+            max=0.99 if name in ("min_likeness", "min_cross_clip") else 1.0,
             step=0.01,
             round=0.001,
             optional=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import Input, InputImpl
@@ -11,6 +12,7 @@ from comfy_api.latest import Input, InputImpl
 from ...wan_core.checks import require_choice
 from ...wan_core.errors import InputError, inputs_renamed, quoted
 from ...wan_core.identity import AlignedCrops, Detector, FaceSelection, Recogniser
+from ...wan_core.identity.likeness.modes import CheckMode, OpenS2V, Plain, ViStory
 from ...wan_core.identity.likeness.shots import Shot, checked_shot
 from . import files, video
 from .faces import face_source
@@ -19,6 +21,7 @@ from .landmarker import MediapipeLandmarker
 from .recognisers import NO_RECOGNISER, OF_THE_PACK, recogniser_of
 
 FACESIM_DETECTION_PX = 320  # side of the square that FaceSim's detector sees
+MODES = ("plain", "opens2v", "vistory")
 DETECTORS = ("auto", "insightface pack", "mediapipe", "aligned crop")
 
 FaceFinder = InsightfacePack | MediapipeLandmarker | AlignedCrops
@@ -33,35 +36,48 @@ def shots_of(clips: Mapping[str, Any]) -> Iterator[tuple[Shot, ...]]:
     with ExitStack() as open_files:
         shots = []
         for name, clip in clips.items():
+            input_name = f"clips.{name}"
             if isinstance(clip, InputImpl.VideoFromFile):
-                clip = open_files.enter_context(video.source_of(clip))
+                with inputs_renamed(frames=input_name):
+                    clip = open_files.enter_context(video.source_of(clip))
             elif isinstance(clip, Input.Video):
                 clip = clip.get_components().images
-            shots.append(checked_shot(clip, f"clips.{name}"))
+            shots.append(checked_shot(clip, input_name))
         yield tuple(shots)
 
 
-def face_finder(face: Mapping[str, Any], *, with_recogniser: bool, detection_px: int | None) -> FaceFinder:
-    """What finds faces, by the input ``face`` and those beside it; raises InputError for a choice that finds none.
+@dataclass(frozen=True, slots=True)
+class ScoringTools:
+    """What faces are found and compared with."""
 
-    ``with_recogniser``: whether the recogniser of a pack is needed too. ``detection_px``: side of the square that its
-    detector sees; None: as the package chooses.
+    detector: Detector
+    scorer: AbstractContextManager[Recogniser]
+    chip_scorer: AbstractContextManager[Recogniser] | None  # FaceSim-Cur's
+
+
+def scoring_tools(scorer: str, face: Mapping[str, Any], mode: Mapping[str, Any]) -> ScoringTools:
+    """The tools of a choice of recogniser, of a face and of a mode, these two with what is set beside them.
+
+    Raises InputError for a face that finds none.
     """
     require_choice(face.get("face"), DETECTORS, name="face")
-    return face_source(face, FaceSelection(), with_recogniser=with_recogniser, detection_px=detection_px)
-
-
-def instruments(
-    scorer: str, face: Mapping[str, Any], mode: Mapping[str, Any]
-) -> tuple[Detector, dict[str, AbstractContextManager[Recogniser]]]:
-    """What finds faces, and the recognisers by the names that the check gives them; FaceSim has a second one."""
     is_facesim = mode.get("mode") == "opens2v"
-    finder = face_finder(
-        face, with_recogniser=scorer == OF_THE_PACK, detection_px=FACESIM_DETECTION_PX if is_facesim else None
+    of_pack = {"with_recogniser": scorer == OF_THE_PACK, "detection_px": FACESIM_DETECTION_PX if is_facesim else None}
+    finder = face_source(face, FaceSelection(), **of_pack)
+    return ScoringTools(
+        detector=finder.detector(),
+        scorer=scorer_of(scorer, finder, input_name="scorer"),
+        chip_scorer=scorer_of(mode.get("curricular") or "", finder, input_name="curricular") if is_facesim else None,
     )
-    names = {"scorer": scorer} | ({"chip_scorer": mode.get("curricular") or ""} if is_facesim else {})
-    inputs = {"scorer": "scorer", "chip_scorer": "curricular"}
-    return finder.detector(), {part: scorer_of(name, finder, input_name=inputs[part]) for part, name in names.items()}
+
+
+def mode_of(choice: Mapping[str, Any]) -> CheckMode:
+    """The mode that ``choice["mode"]`` names, with what is set beside it; raises InputError for an unknown one."""
+    name = choice.get("mode")
+    require_choice(name, MODES, name="mode")
+    if name == "opens2v":
+        return OpenS2V(choice.get("photo"))
+    return ViStory() if name == "vistory" else Plain(choice["frames"])
 
 
 @contextmanager
@@ -74,5 +90,7 @@ def scorer_of(name: str, finder: FaceFinder, *, input_name: str) -> Iterator[Rec
             wanted="a face recogniser",
             fix=f"Choose a file of models/{files.FACE_RECOGNITION}, or 'insightface pack' in face.",
         )
-    with inputs_renamed(encoder=input_name), recogniser_of(name, finder) as recogniser:
+    with ExitStack() as loaded:
+        with inputs_renamed(encoder=input_name):
+            recogniser = loaded.enter_context(recogniser_of(name, finder))
         yield recogniser

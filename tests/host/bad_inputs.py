@@ -219,9 +219,8 @@ SIZES = [
         identity_check,
         "characters.character_1",
         partial(identity, face="whole picture"),
-        "character 1 without an aligned face, made of a whole picture or without a recogniser",
-        "an identity with faces that a recogniser can compare",
-        named="characters",
+        "an identity without an aligned face, made of a whole picture or without a recogniser",
+        "one with faces that a recogniser can compare",
     ),
     *(
         Row(identity_check, "clips.clip_1", {"tensor": shape, "fill": "unit"}, found, wanted)
@@ -288,7 +287,7 @@ SIZES = [
     *(
         Row(saved_character, name, bad, found, wanted)
         for name, bad, found, wanted in (
-            ("name", "", "0 letters", "from 1 to 64 letters"),
+            ("name", "", "nothing that can be seen", "from 1 to 64 letters"),
             ("name", "n" * 65, "65 letters", "from 1 to 64 letters"),
             ("name", "a\u202eb", "the letter U+202E", "text that can be printed"),
             ("notes", "n" * 4001, "4001 letters", "at most 4000 letters"),
@@ -301,7 +300,7 @@ SIZES = [
             ("voice", {"audio": [1, 3, 9], "rate": 48000}, "3 channels", "1 to 2"),
             ("voice", {"audio": [2, 1, 9], "rate": 48000}, "a batch of 2 recordings", "one recording"),
             ("voice", {"audio": [1, 1, 480_061], "rate": 8000}, "60.0 s", "a sample of at most 60 s"),
-            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "4000", "a whole number from 8000 to 192000"),
+            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "a rate of 4000 Hz", "8000 to 192000 Hz"),
         )
     ),
     *(
@@ -366,6 +365,14 @@ FILES = [
             (adapter, "resampler", "proj_in.weight"),
             (lip_sync, "weights", "netcnnlip.18.weight"),
         )
+    ),
+    Row(
+        identity_check,
+        "scorer",
+        "encoder_with_nan.safetensors",
+        "'encoder_with_nan.safetensors', whose 'output_layer.3.weight' holds NaN or an infinity",
+        "a file of finite weights and nothing else",
+        {"mode": "opens2v", "mode.curricular": recipes.ENCODER},
     ),
     Row(adapter, "resampler", recipes.IP_LAYERS, "IP layers of Lynx", "a resampler of Lynx"),
     Row(lip_sync, "weights", {"value": "unlisted.pth"}, "'unlisted.pth'", "a weight file in models/syncnet"),

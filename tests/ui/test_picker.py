@@ -37,6 +37,7 @@ SEEN = """(list) => {
     const { offsetTop: top, offsetHeight: height } = list.querySelector(".wancast-active");
     return top >= list.scrollTop && top + height <= list.scrollTop + list.clientHeight;
 }"""
+KINDS = "(elements) => [...new Set(elements.map(({ localName }) => localName))]"
 OWN = "own front end"
 in_english = pytest.mark.parametrize("tab", ["en"], indirect=True)
 in_chinese_too = pytest.mark.parametrize("tab", ["en", "zh"], indirect=True)
@@ -223,28 +224,53 @@ def hostile_names() -> list[str]:
     ]
 
 
-@in_own_page
-@in_english
-def test_hostile_names_are_text_and_run_nothing(canvas: Canvas) -> None:
-    characters = [entry(i, name, tags=[name]) for i, name in enumerate(hostile_names(), 1)]
+@pytest.fixture
+def hostile(canvas: Canvas) -> Iterator[list[Json]]:
+    """Three hundred characters of which every text attacks; none of them may run anything."""
+    characters = [entry(i, name, tags=[name], notes=name) for i, name in enumerate(hostile_names(), 1)]
     for character in characters:
         character["consent"] = {"by": character["name"], "scope": character["name"], "until": character["name"]}
     RoutesStandIn.on(canvas, characters)
     dialogs: list[str] = []
     canvas.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    canvas.page.evaluate("() => { app.graph.clear(); globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    canvas.page.evaluate("() => { globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    yield characters
+    assert canvas.page.evaluate("() => hits") == 0 and dialogs == []
+
+
+@in_own_page
+@in_english
+def test_hostile_names_are_text_in_the_picker(canvas: Canvas, hostile: list[Json]) -> None:
     add_load_node(canvas)
     shown = canvas.page.locator(".wancast-name")
-    assert shown.all_text_contents() == [character["name"] for character in characters]
-    kinds = "(cards) => [...new Set(cards.flatMap((card) => [...card.querySelectorAll('*')].map((e) => e.localName)))]"
-    assert set(canvas.page.locator(".wancast-card").evaluate_all(kinds)) == {"div", "img", "span"}
+    assert shown.all_text_contents() == [character["name"] for character in hostile]
+    assert set(canvas.page.locator(".wancast-card *").evaluate_all(KINDS)) == {"div", "img", "span"}
     assert shown.first.evaluate("(name) => name.offsetHeight") == shown.last.evaluate("(name) => name.offsetHeight")
     for number in (0, 2, 7, 12, 18):
-        canvas.page.locator(".wancast-filter").fill(characters[number]["name"])
+        canvas.page.locator(".wancast-filter").fill(hostile[number]["name"])
         canvas.page.keyboard.press("Enter")
-        assert references(canvas) == [characters[number]["reference"]]
-        assert characters[number]["name"][:40] in canvas.page.locator(".wancast-status").text_content()
-    assert canvas.page.evaluate("() => hits") == 0 and dialogs == []
+        assert references(canvas) == [hostile[number]["reference"]]
+        assert hostile[number]["name"][:40] in canvas.page.locator(".wancast-status").text_content()
+
+
+@in_own_page
+@in_english
+@pytest.mark.parametrize("canvas", ["classic"], indirect=True)
+def test_hostile_names_are_text_in_the_sidebar(canvas: Canvas, hostile: list[Json]) -> None:
+    toggle = "() => app.extensionManager.command.execute('Workspace.ToggleSidebarTab.wancast.cast')"
+    canvas.page.evaluate(toggle)
+    panel = canvas.page.locator(".wancast-cast")
+    expect(panel.locator(".wancast-name").last).to_have_text(hostile[-1]["name"])
+    assert panel.locator(".wancast-name").all_text_contents() == [character["name"] for character in hostile]
+    for number in (0, 1, 2, 9, 10, 18):
+        panel.locator(".wancast-card").nth(number).click()
+        panel.get_by_role("button", name="Delete", exact=True).click()
+        assert hostile[number]["name"] in panel.locator(".wancast-details").text_content()
+        assert panel.locator(".wancast-details [name=notes]").input_value() == hostile[number]["name"]
+        kinds = {"div", "img", "span", "section", "form", "label", "input", "textarea", "button", "p"}
+        assert set(panel.locator(".wancast-cards *").evaluate_all(KINDS)) <= kinds
+        panel.get_by_role("button", name="Close").click()
+    canvas.page.evaluate(toggle)
 
 
 @in_own_page

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import count
 
+from ..errors import InputError, inputs_renamed
 from ..notes import Note
-from .likeness.cast import KnownCharacter, know_cast
 from .likeness.casting import CastShot, cast_shot
-from .likeness.measures import CharacterLikeness, mean_of, measure
-from .likeness.modes import CheckMode, Plain, Reading, Scene, protocol_notes
-from .likeness.shots import Shot
+from .likeness.known import KnownCharacter, know
+from .likeness.matching import mean_of
+from .likeness.measures import CharacterLikeness, measure
+from .likeness.modes import CheckMode, Plain, ProtocolScore, Scene, protocol_notes
+from .likeness.shots import Shot, label_of
 from .likeness.tracking import WatchedShot, watch
 from .likeness.verdict import Limits, failures, remarks
 from .recogniser import Recogniser
@@ -23,14 +23,31 @@ from .sources import Detect, OnDone
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckRequest:
-    """The shots, who should be in them, and what is wanted of them."""
+    """The shots, who should be in them, and what is wanted; raises InputError for a cast that the mode cannot score."""
 
     shots: tuple[Shot, ...]
     identities: tuple[Identity, ...] = ()  # none: whoever is most in the picture is compared from shot to shot
     limits: Limits = field(default_factory=Limits)
-    detector: str = field(kw_only=True)  # what finds the faces, for the report and the protocol
     mode: CheckMode = field(default_factory=Plain)  # which frames are looked at, and what is scored beside
     all_expected: bool = True  # every character in every shot; else each in those where it is recognised
+    detector: str = field(kw_only=True)  # what finds the faces, for the report and the protocol
+    inputs: tuple[str, ...] = field(default=(), kw_only=True)  # of the identities; empty: characters.character_1 ...
+
+    def __post_init__(self) -> None:
+        self.mode.require_cast(len(self.identities), all_expected=self.all_expected)
+        contents: dict[str, str] = {}  # of each identity the input that it came through
+        for name, identity in self.cast:
+            content = identity.content_sha256
+            if content in contents:
+                found = f"the identity of {label_of(contents[content])} again"
+                raise InputError(name, found=found, wanted="another one", fix="Connect every character once.")
+            contents[content] = name
+
+    @property
+    def cast(self) -> tuple[tuple[str, Identity], ...]:
+        """The identities with the inputs that they came through."""
+        names = self.inputs or tuple(f"characters.character_{n}" for n in range(1, len(self.identities) + 1))
+        return tuple(zip(names, self.identities, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +60,7 @@ class CheckResult:
     watched: tuple[WatchedShot, ...]  # of each shot
     castings: tuple[CastShot, ...]  # of each shot
     likenesses: tuple[CharacterLikeness, ...]  # of each character; of one person without characters
-    readings: tuple[Reading, ...]  # of a published protocol
+    scores: tuple[ProtocolScore, ...]  # of a published protocol
     failures: tuple[Note, ...]  # why it is not passed, the gravest first
     notes: tuple[Note, ...]
 
@@ -77,6 +94,18 @@ class CheckResult:
         return [pair.cosine for likeness in self.likenesses for pair in likeness.pairs]
 
 
+class Looks:
+    """Counts the frames that were looked at, and tells how many."""
+
+    def __init__(self, on_done: OnDone) -> None:
+        self._on_done = on_done
+        self._done = 0
+
+    def one_more(self) -> None:
+        self._done += 1
+        self._on_done(self._done)
+
+
 def check(
     request: CheckRequest,
     *,
@@ -92,27 +121,23 @@ def check(
     """
     same_cos, all_expected = request.limits.min_likeness, request.all_expected or not request.identities
     samples = [request.mode.sample(shot.frames) for shot in request.shots]
-    looks = map(progress(request.mode.passes * sum(map(len, samples))), count(1))
-    on_frame = partial(next, looks)  # tells that one more was looked at
-    with scorer as recogniser, chip_scorer or nullcontext(recogniser) as chip_recogniser:
-        cast = know_cast(request.identities, recogniser)
-        watched = tuple(
-            watch(shot, indices, find_faces, recogniser, on_frame)
-            for shot, indices in zip(request.shots, samples, strict=True)
-        )
-        scene = Scene(watched, cast, request.detector, find_faces, recogniser, chip_recogniser, on_frame)
-        readings = request.mode.read(scene)
+    on_frame = Looks(progress(request.mode.passes * sum(map(len, samples)))).one_more
+    with scorer as eye, chip_scorer or nullcontext(eye) as chip_eye, inputs_renamed(encoder="scorer"):
+        cast = tuple(know(identity, name, eye) for name, identity in request.cast)
+        seen = zip(request.shots, samples, strict=True)
+        watched = tuple(watch(shot, indices, find_faces, eye, on_frame) for shot, indices in seen)
+        scores = request.mode.score(Scene(watched, cast, request.detector, find_faces, eye, chip_eye, on_frame))
     people = cast or (None,)
     castings = tuple(cast_shot(seen, people, same_cos=same_cos, all_expected=all_expected) for seen in watched)
     likenesses = tuple(measure(castings, index, known, all_expected=all_expected) for index, known in enumerate(people))
     return CheckResult(
         request=request,
-        space=recogniser.space,
+        space=eye.space,
         cast=cast,
         watched=watched,
         castings=castings,
         likenesses=likenesses,
-        readings=readings,
+        scores=scores,
         failures=failures(likenesses, watched, cast, request.limits),
-        notes=(*remarks(likenesses, watched, castings, cast, request.limits), *protocol_notes(readings)),
+        notes=(*remarks(likenesses, watched, castings, cast, request.limits), *protocol_notes(scores)),
     )

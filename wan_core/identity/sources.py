@@ -66,9 +66,12 @@ def detect_and_align(pictures: Pictures, detect: Detect, selection: FaceSelectio
     return select_and_align(pictures, found, selection)
 
 
-def detect_in_margin(picture: Tensor, detect: Detect) -> list[Face]:
-    """The faces that a detector finds with grey around a picture: one that fills the picture is too large for it."""
-    seen = shrink_to(picture, LARGEST_IN_MARGIN_PX)
+def detect_in_margin(picture: Tensor, detect: Detect, longest_px: int = LARGEST_IN_MARGIN_PX) -> list[Face]:
+    """The faces that a detector finds with grey around a picture: one that fills the picture is too large for it.
+
+    A picture whose longer side is longer is shrunk to ``longest_px`` first.
+    """
+    seen = shrink_to(picture, longest_px)
     scale = max(seen.shape[:2]) / max(picture.shape[:2])
     margin_px = round(max(seen.shape[:2]) * MARGIN)
     padded = functional.pad(seen, (0, 0, *(margin_px,) * 4), value=GREY)

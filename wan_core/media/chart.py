@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy
 import torch
@@ -15,6 +16,7 @@ SUPERSAMPLING = 2  # everything is drawn this many times too large, then reduced
 PALETTE = ("#0b6fb8", "#d1571b", "#1f8a5b", "#8a4fb0", "#b58900", "#5b6770")
 BACKGROUND, GRID, AXIS, TEXT, FAINT_TEXT = "#fcfcfb", "#e6e6e2", "#8c8f93", "#1d2126", "#5d636a"
 TITLE_PX, LABEL_PX, LINE_PX, DOT_RADIUS_PX = 17, 12, 1.8, 3.0
+LABELS_SHARE = 0.1  # of the height of the curves, for the labels of marks above them
 
 Point = tuple[float, float]
 
@@ -27,6 +29,7 @@ class Curve:
     x: Sequence[float]
     y: Sequence[float]  # as many as x; NaN leaves a gap
     points: bool = False  # draw a dot on every sample
+    faint: bool = False  # grey, whatever the colours of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +176,17 @@ def _draw_words(area: PlotArea, curves: Sequence[Curve], title: str, x_label: st
     area.text((16, 38), y_label, FAINT_TEXT, LABEL_PX, "la")
     area.text(((area.left + area.right) / 2, area.bottom + 26), x_label, FAINT_TEXT, LABEL_PX, "ma")
     right = area.right
-    for index in reversed(range(len(curves))):
-        right -= _text_width_px(curves[index].label, LABEL_PX)
-        area.text((right, 38), curves[index].label, TEXT, LABEL_PX, "la")
-        area.line([(right - 24, 45), (right - 6, 45)], _colour_of(index), 3)
+    for curve, colour in reversed(list(zip(curves, _colours_of(curves), strict=True))):
+        right -= _text_width_px(curve.label, LABEL_PX)
+        area.text((right, 38), curve.label, TEXT, LABEL_PX, "la")
+        area.line([(right - 24, 45), (right - 6, 45)], colour, 3)
         right -= 42
 
 
-def _colour_of(index: int) -> str:
-    """The colour of the chart's index-th curve."""
-    return PALETTE[index % len(PALETTE)]
+def _colours_of(curves: Sequence[Curve]) -> list[str]:
+    """The colour of each curve; a faint one takes none from the others."""
+    palette = cycle(PALETTE)
+    return [AXIS if curve.faint else next(palette) for curve in curves]
 
 
 # Chart
@@ -197,19 +201,25 @@ def line_chart(
     marks: Sequence[Mark] = (),
     width_px: int = 960,
     height_px: int = 360,
+    labels_above: bool = False,
 ) -> Tensor:
-    """Draws curves over one pair of axes and returns the picture as an IMAGE: 1 h w 3 in [0, 1]."""
+    """Draws curves over one pair of axes and returns the picture as an IMAGE: 1 h w 3 in [0, 1].
+
+    ``labels_above``: the curves keep below the labels of the marks.
+    """
     x_range = _value_range([float(x) for curve in curves for x in curve.x] + [mark.x for mark in marks], margin=0.0)
     y_range = _value_range([float(y) for curve in curves for y in curve.y], margin=0.06)
     x_ticks = nice_ticks(*x_range, at_most=max(3, width_px // 80))
+    if labels_above:
+        y_range = (y_range[0], y_range[1] + LABELS_SHARE * (y_range[1] - y_range[0]))
     y_ticks = nice_ticks(*y_range, at_most=max(3, height_px // 50))
     number_px = max(_text_width_px(tick_text(value, _spacing(y_ticks)), LABEL_PX) for value in y_ticks)
     image = Image.new("RGB", (width_px * SUPERSAMPLING, height_px * SUPERSAMPLING), BACKGROUND)
     left, top, right, bottom = 20 + number_px, 64, width_px - 24, height_px - 50
     area = PlotArea(ImageDraw.Draw(image), left, top, right, bottom, x_range, y_range)
     _draw_axes(area, x_ticks, y_ticks)
-    for index, curve in enumerate(curves):
-        _draw_curve(area, curve, _colour_of(index))
+    for curve, colour in zip(curves, _colours_of(curves), strict=True):
+        _draw_curve(area, curve, colour)
     _draw_marks(area, marks)
     _draw_words(area, curves, title, x_label, y_label, width_px)
     pixels = numpy.asarray(image.resize((width_px, height_px), Image.Resampling.BOX), dtype=numpy.float32)  # h w 3

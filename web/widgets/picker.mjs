@@ -168,7 +168,8 @@ class Picker {
     /** The keys go on where they were, or from the card that is picked, or from the first. */
     #enter() {
         const [first] = this.grid.shown;
-        this.#activate(this.#active ?? (this.#pickedOption()?.hidden === false ? this.#pickedOption() : first));
+        const picked = this.#pickedOption();
+        this.#activate(this.#active ?? (picked && !picked.hidden ? picked : first));
     }
 
     #clear() {

@@ -66,3 +66,22 @@ def test_ticks_are_round_inside_and_not_too_many(low: float, high: float, at_mos
     assert 1 <= len(ticks) <= at_most
     assert all(low - 1e-6 * step <= tick <= high + 1e-6 * step for tick in ticks)
     assert all(float(tick_text(tick, step)) == pytest.approx(tick, abs=step / 100) for tick in ticks)
+
+
+def test_a_faint_curve_is_grey_and_takes_no_colour_from_the_next() -> None:
+    faint, curve = Curve("limit", [0, 1], [2.0, 2.0], faint=True), Curve("a", [0, 1], [0.0, 1.0])
+    first, last, alone = (
+        line_chart(curves, title="t", x_label="x", y_label="y") for curves in ([faint, curve], [curve, faint], [faint])
+    )
+    assert torch.equal(blue_columns(first), blue_columns(last)) and blue_columns(first).any()
+    assert not blue_columns(alone).any()
+
+
+def test_curves_keep_below_the_labels_of_marks_where_that_is_asked_for() -> None:
+    """The label of a mark covers the curve's highest line otherwise."""
+    curve, marks = Curve("a", [0, 1, 2], [1.0, 1.0, 0.0]), (Mark("a long label of a mark", 0.0),)
+    covered, free = (
+        blue_columns(line_chart([curve], title="t", x_label="x", y_label="y", marks=marks, labels_above=above))
+        for above in (False, True)
+    )
+    assert free.sum() > covered.sum() + 20

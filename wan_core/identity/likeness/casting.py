@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .cast import KnownCharacter
-from .tracking import Sighting, Track, WatchedShot, direction, match_above, track_faces
+from .known import KnownCharacter
+from .matching import direction, match_above
+from .tracking import Sighting, Track, WatchedShot, track_faces
 
 NO_LIKENESS = -1.0  # the least cosine there is
 

@@ -9,11 +9,11 @@ from itertools import combinations
 
 from torch import Tensor
 
-from .cast import KnownCharacter
 from .casting import CastShot
 from .copying import copy_paste, copy_rate
-from .matching import cosine
-from .tracking import Sighting, direction
+from .known import KnownCharacter
+from .matching import cosine, direction, mean_of
+from .tracking import Sighting
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +63,7 @@ class CharacterLikeness:
     shots: tuple[ShotLikeness, ...]
     counted: tuple[int, ...]  # frames of each shot in which it is expected; 0: it is not
     copy_rate: float | None  # 1: its faces are the reference photo, 0.5: faces of their own
+    copy_rate_of_photo: float | None  # CopyRate of the reference photo itself: no face of this recogniser has more
     copy_paste: float | None  # CP, 1: its faces are the first photo, -1: another photo; None: it has one photo alone
     has_character: bool  # there is somebody to compare with
 
@@ -165,15 +166,19 @@ def measure(
         cosines = [None if seen is None or known is None else cosine(seen.vector, known.vector) for seen in sightings]
         likenesses.append(ShotLikeness(tuple(sightings), tuple(cosines)))
     faces = [sighting.vector for sightings in shots for sighting in sightings if sighting is not None]
-    copying = pasting = None
+    copying = ceiling = pasting = None
     if known is not None:
+        ceiling = copy_rate([(1.0, cosine(known.references[0], known.mirrored))])
         copying = copy_rate([(cosine(face, known.references[0]), cosine(face, known.mirrored)) for face in faces])
         pasting = copy_paste(faces, list(known.references))
-    return CharacterLikeness(tuple(likenesses), tuple(counted), copying, pasting, known is not None)
-
-
-def mean_of(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+    return CharacterLikeness(
+        shots=tuple(likenesses),
+        counted=tuple(counted),
+        copy_rate=copying,
+        copy_rate_of_photo=ceiling,
+        copy_paste=pasting,
+        has_character=known is not None,
+    )
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> Trend | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from ...checks import checked_count, require_choice
+from ...checks import checked_count
 from ...errors import InputError, inputs_renamed
 from ...notes import Note
 from ..faces import Face, is_finite
@@ -18,19 +17,23 @@ from ..recogniser import Recogniser
 from ..record import Space
 from ..sources import Detect
 from . import opens2v
-from .cast import KnownCharacter
+from .known import KnownCharacter
+from .matching import mean_of
 from .opens2v import FaceVectors
 from .published import Instruments, PublishedScore
 from .shots import frames_of
 from .tracking import WatchedShot
 from .vistory import PUBLISHED, CastMember, CharacterScore, StoryScore, StoryShot, score_story
 
-MODES = ("plain", "opens2v", "vistory")
+OTHER_NETWORKS = Note(
+    "other_networks",
+    "the protocol was published with other networks: compare its numbers only with others of the same protocol line",
+)
 MOST_FRAMES = 1000  # of a shot that are looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ProtocolScore:
     """One number of a published protocol."""
 
     name: str
@@ -65,7 +68,10 @@ class Plain:
         """The frames of a shot of ``count`` that are looked at."""
         return sample_evenly(count, self.frames)
 
-    def read(self, scene: Scene) -> tuple[Reading, ...]:
+    def require_cast(self, count: int, *, all_expected: bool) -> None:
+        """Every cast can be measured."""
+
+    def score(self, scene: Scene) -> tuple[ProtocolScore, ...]:
         return ()
 
 
@@ -74,13 +80,26 @@ class OpenS2V:
     """FaceSim of OpenS2V-Eval beside our own measures."""
 
     passes: ClassVar[int] = 2  # once by its own rules
-    photo: Tensor | None = field(default=None, repr=False)  # b h w c; None: the portrait of the first character
+    photo: Tensor | None = field(default=None, repr=False)  # 1 h w c; None: the portrait of the only character
+
+    def __post_init__(self) -> None:
+        if self.photo is not None and len(self.photo) != 1:
+            fix = "Pick one with Get Image from Batch."
+            raise InputError("photo", found=f"{len(self.photo)} pictures", wanted="one", fix=fix)
 
     def sample(self, count: int) -> tuple[int, ...]:
         """The frames of a shot of ``count`` that are looked at, each once."""
         return tuple(sorted(set(opens2v.frame_indices(count))))
 
-    def read(self, scene: Scene) -> tuple[Reading, ...]:
+    def require_cast(self, count: int, *, all_expected: bool) -> None:
+        """Raises InputError unless it is clear whom the faces are compared with."""
+        if self.photo is None and count != 1:
+            found = f"no photo, and {count} characters"
+            raise InputError(
+                "photo", found=found, wanted="a photo, or one character", fix="Connect the reference photo."
+            )
+
+    def score(self, scene: Scene) -> tuple[ProtocolScore, ...]:
         """FaceSim-Arc and -Cur of each shot and their means; raises InputError without a photo of a face."""
         photo = self._photo_vectors(scene)
         arc, cur = (instruments_of(scene.detector, one.space) for one in (scene.scorer, scene.chip_scorer))
@@ -93,23 +112,22 @@ class OpenS2V:
             frames = [faces[index] for index in opens2v.frame_indices(seen.shot.frames)]
             sims.append(opens2v.face_sim(photo, frames, arc, cur))
         numbered = [(f"clip {number}", sim.arc, sim.cur) for number, sim in enumerate(sims, start=1)]
-        means = ("all clips", _mean([sim.arc for sim in sims]), _mean([sim.cur for sim in sims]))
+        means = ("all clips", _mean_score([sim.arc for sim in sims]), _mean_score([sim.cur for sim in sims]))
         published = {"FaceSim-Arc": arc == opens2v.PUBLISHED_ARC, "FaceSim-Cur": cur == opens2v.PUBLISHED_CUR}
         return tuple(
-            Reading(f"{what} of {name}", score, published[what])
+            ProtocolScore(f"{what} of {name}", score, published[what])
             for name, *scores in (*numbered, means)
             for what, score in zip(published, scores, strict=True)
         )
 
     def _photo_vectors(self, scene: Scene) -> FaceVectors:
-        photo, vectors = self.photo, None
-        if photo is None and scene.cast and scene.cast[0].portrait is not None:
+        photo = self.photo
+        if photo is None and scene.cast[0].portrait is not None:
             photo = scene.cast[0].portrait[None]
-        if photo is not None:
-            with inputs_renamed(images="photo"):
-                vectors = _face_vectors(read_pictures(photo).rgb[0], scene)
+        with inputs_renamed(images="photo"):
+            vectors = None if photo is None else _face_vectors(read_pictures(photo).rgb[0], scene)
         if vectors is None:
-            found = "none, and no character with a portrait" if photo is None else "no face in it"
+            found = "no photo, and a character without a portrait" if photo is None else "no face in it"
             raise InputError("photo", found=found, wanted="a photo of the face", fix="Connect the reference photo.")
         return vectors
 
@@ -124,11 +142,17 @@ class ViStory:
         """The frame of a shot of ``count`` that is looked at."""
         return (count // 2,)
 
-    def read(self, scene: Scene) -> tuple[Reading, ...]:
-        """Cross, self, CopyRate and OCCM, every character expected in every shot; raises InputError without any."""
-        if not scene.cast:
-            fix = "Connect a character, or choose plain in mode."
+    def require_cast(self, count: int, *, all_expected: bool) -> None:
+        """Raises InputError unless there are characters, and all are expected in every shot."""
+        fix = "Or choose plain in mode."
+        if not count:
             raise InputError("characters", found="none", wanted="at least one for vistory", fix=fix)
+        if not all_expected:
+            found = "characters that need not be in every clip"
+            raise InputError("presence", found=found, wanted="all in every clip for vistory", fix=fix)
+
+    def score(self, scene: Scene) -> tuple[ProtocolScore, ...]:
+        """Cross, self, CopyRate and OCCM."""
         name = scene.scorer.space.name
         cast = [
             CastMember(tuple({name: vector} for vector in known.references), {name: known.mirrored})
@@ -136,7 +160,8 @@ class ViStory:
         ]
         everybody = tuple(range(len(cast)))
         shots = [
-            StoryShot(everybody, tuple({name: face.vector} for face in seen.sightings[0])) for seen in scene.watched
+            StoryShot(everybody, ({},) * seen.unusable + tuple({name: face.vector} for face in seen.sightings[0]))
+            for seen in scene.watched
         ]
         instruments = instruments_of(scene.detector, scene.scorer.space)
         story = score_story(cast, shots, instruments)
@@ -150,19 +175,10 @@ class ViStory:
             if score
         ]
         numbers.append(("OCCM of the story", story.occm))
-        return tuple(Reading(name, score, instruments == PUBLISHED) for name, score in numbers)
+        return tuple(ProtocolScore(name, score, instruments == PUBLISHED) for name, score in numbers)
 
 
 CheckMode = Plain | OpenS2V | ViStory
-
-
-def mode_of(choice: Mapping[str, Any]) -> CheckMode:
-    """The mode that ``choice["mode"]`` names, with what is set beside it; raises InputError for an unknown one."""
-    name = choice.get("mode")
-    require_choice(name, MODES, name="mode")
-    if name == "opens2v":
-        return OpenS2V(choice.get("photo"))
-    return ViStory() if name == "vistory" else Plain(choice.get("frames", MOST_FRAMES))
 
 
 def instruments_of(detector: str, space: Space) -> Instruments:
@@ -172,9 +188,9 @@ def instruments_of(detector: str, space: Space) -> Instruments:
     return Instruments(detector, (f"{recogniser} of {pack}" if pack else recogniser,))
 
 
-def protocol_notes(readings: Sequence[Reading]) -> tuple[Note, ...]:
+def protocol_notes(scores: Sequence[ProtocolScore]) -> tuple[Note, ...]:
     """That numbers are not those of the protocol where other networks made them."""
-    if all(reading.is_published for reading in readings):
+    if all(reading.is_published for reading in scores):
         return ()
     text = (
         "was published with other networks than these: compare its numbers only with others of the same protocol line"
@@ -195,9 +211,6 @@ def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:
     )
 
 
-def _mean(scores: Sequence[PublishedScore]) -> PublishedScore:
-    return PublishedScore(
-        scores[0].protocol,
-        math.fsum(score.published for score in scores) / len(scores),
-        math.fsum(score.corrected or 0.0 for score in scores) / len(scores),
-    )
+def _mean_score(scores: Sequence[PublishedScore]) -> PublishedScore:
+    corrected = [score.corrected for score in scores if score.corrected is not None]
+    return PublishedScore(scores[0].protocol, mean_of([score.published for score in scores]) or 0.0, mean_of(corrected))

@@ -7,7 +7,6 @@ means to drop zeros from both means, and drops them from FaceSim-Cur alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ from ..align import TEMPLATE, Points, fit_similarity, warp
 from ..faces import Face
 from ..record import CROP_PX
 from ..selection import area_px2
-from .matching import cosine
+from .matching import cosine, mean_of
 from .published import Instruments, PublishedScore
 
 FRAMES = 32  # of a clip, however long it is
@@ -107,8 +106,8 @@ def face_sim(
     cur_protocol = cur.protocol("OpenS2V-Eval FaceSim-Cur", f"{RULES}, 0 left out", PUBLISHED_CUR)
     above_zero = [value for value in _at_least_zero(curs) if value != 0]
     return FaceSim(
-        arc=PublishedScore(arc_protocol, published=_mean(_at_least_zero(arcs)), corrected=_strict_mean(arcs)),
-        cur=PublishedScore(cur_protocol, published=_mean(above_zero), corrected=_strict_mean(curs)),
+        arc=PublishedScore(arc_protocol, published=mean_of(_at_least_zero(arcs)) or 0.0, corrected=_strict_mean(arcs)),
+        cur=PublishedScore(cur_protocol, published=mean_of(above_zero) or 0.0, corrected=_strict_mean(curs)),
     )
 
 
@@ -117,8 +116,4 @@ def _at_least_zero(cosines: Sequence[float | None]) -> list[float]:
 
 
 def _strict_mean(cosines: Sequence[float | None]) -> float:
-    return _mean([value or 0.0 for value in cosines])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else 0.0
+    return mean_of([value or 0.0 for value in cosines]) or 0.0

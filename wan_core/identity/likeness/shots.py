@@ -24,6 +24,16 @@ class Shot:
     white: float  # the largest value of a pixel; black is 0
     frames: int
 
+    @property
+    def label(self) -> str:
+        """What a person calls it: "clip 3" of clips.clip_3."""
+        return label_of(self.input_name)
+
+
+def label_of(input_name: str) -> str:
+    """The words for one of several inputs of a kind: its own name with its number."""
+    return input_name.rpartition(".")[2].replace("_", " ")
+
 
 def checked_shot(clip: object, input_name: str) -> Shot:
     """The shot of an IMAGE batch, f h w c in [0, 1], or of an open film; raises InputError for what is neither."""

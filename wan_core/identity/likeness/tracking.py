@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...errors import inputs_renamed
 from ..align import align_face
@@ -15,7 +14,7 @@ from ..faces import Face, face_problem
 from ..recogniser import Recogniser, embed
 from ..selection import area_px2, overlap
 from ..sources import Detect, detect_in_margin
-from .matching import match
+from .matching import direction, match_above
 from .shots import Shot, frames_of
 
 LEAST_AFFINITY = 0.5  # of a face to a track that it continues
@@ -63,19 +62,6 @@ class Track:
         return sum(area_px2(sighting.face.box) for sighting in self.sightings)
 
 
-def direction(vectors: Sequence[Tensor]) -> Tensor:
-    """The normalised mean of unit vectors d, summed in fp64 and given in fp32."""
-    return functional.normalize(torch.stack(list(vectors)).double().sum(dim=0), dim=0).float()
-
-
-def match_above(scores: Sequence[Sequence[float]], least: float) -> tuple[tuple[int, int], ...]:
-    """Pairs (row, column) of the greatest total of what scores are above ``least``; none of what is not above it."""
-    if not scores or not scores[0]:
-        return ()
-    above = [[max(score - least, 0.0) for score in row] for row in scores]
-    return tuple((row, column) for row, column in match(above) if above[row][column] > 0)
-
-
 def watch(
     shot: Shot,
     indices: Sequence[int],
@@ -85,12 +71,12 @@ def watch(
 ) -> WatchedShot:
     """Finds and recognises all faces in some frames of a shot; ``on_frame`` is called after each.
 
-    Where a frame shows none it is looked at once more with a margin, as a face that fills it needs.
+    Where a frame shows none it is looked at once more at half its size in a margin, as a face that fills it needs.
     """
     sightings, unusable = [], 0
     for position, (_, picture) in enumerate(frames_of(shot, indices)):
         with inputs_renamed(images=shot.input_name):
-            found = find_faces(picture) or detect_in_margin(picture, find_faces)
+            found = find_faces(picture) or detect_in_margin(picture, find_faces, max(picture.shape[:2]) // 2)
         faces = [face for face in found if face_problem(face) is None]
         unusable += len(found) - len(faces)
         crops = [align_face(picture, face.points).crop for face in faces]

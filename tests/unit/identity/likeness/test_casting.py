@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from tests.unit.identity.planted import direction_at, sighting, watched
-from wan_core.identity.likeness.cast import KnownCharacter
 from wan_core.identity.likeness.casting import CastShot, cast_shot
+from wan_core.identity.likeness.known import KnownCharacter
 from wan_core.identity.likeness.tracking import track_faces
 
 SAME_COS = 0.4
 
 
 def known(vector: Tensor) -> KnownCharacter:
-    return KnownCharacter(vector, vector[None], vector, torch.zeros(112, 112, 3), None, conditioned=False)
+    return KnownCharacter(
+        "character 1", vector, vector[None], vector, torch.zeros(112, 112, 3), None, conditioned=False
+    )
 
 
 def cast(frames: list[list[tuple[float, float]]], *people: float | None, all_expected: bool = True) -> CastShot:

@@ -129,7 +129,7 @@ def test_a_character_is_expected_where_it_is_seen_and_where_nobody_is() -> None:
 
 def test_a_face_that_is_the_photo_and_not_its_mirror_image_is_a_copy() -> None:
     one = known(direction_at(0))
-    mirrored = type(one)(one.vector, one.references, direction_at(12), one.crop, None, conditioned=False)
+    mirrored = type(one)(one.label, one.vector, one.references, direction_at(12), one.crop, None, conditioned=False)
     castings = [CastShot(((sighting(0, 60, direction_at(0)), sighting(1, 60, direction_at(6))),), ())]
     copied = 1 / (1 + math.exp((cos_deg(12) - 1) / 0.01))
     assert measure(castings, 0, mirrored, all_expected=True).copy_rate == pytest.approx((copied + 0.5) / 2, abs=1e-4)

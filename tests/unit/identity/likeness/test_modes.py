@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
-from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer
+from tests.unit.identity.planted import RECOGNISER, cos_deg, film, find, frame, identity_at, scorer, sighting
 from tests.unit.identity.some_inputs import face_at, refused
 from wan_core.identity import CheckRequest, CheckResult, check
 from wan_core.identity.faces import Face
 from wan_core.identity.likeness import opens2v, vistory
-from wan_core.identity.likeness.modes import OpenS2V, Plain, ViStory, instruments_of, mode_of
+from wan_core.identity.likeness.modes import OpenS2V, Plain, ViStory, instruments_of
 from wan_core.identity.likeness.shots import checked_shot
 from wan_core.identity.recogniser import Recogniser
 from wan_core.identity.record import Space
@@ -28,8 +29,8 @@ def checked(*clips: torch.Tensor, cast: tuple[float, ...] = (0.0,), **changes: A
     return check(CheckRequest(shots, tuple(map(identity_at, cast)), **asked), find_faces=find, scorer=used)
 
 
-def readings(result: CheckResult) -> dict[str, tuple[float, float | None]]:
-    return {one.name: (one.score.published, one.score.corrected) for one in result.readings}
+def numbers(result: CheckResult) -> dict[str, tuple[float, float | None]]:
+    return {one.name: (one.score.published, one.score.corrected) for one in result.scores}
 
 
 def test_facesim_looks_at_its_32_frames_and_compares_them_with_the_photo() -> None:
@@ -41,7 +42,7 @@ def test_facesim_looks_at_its_32_frames_and_compares_them_with_the_photo() -> No
     published = [sum(max(c, 0) for c in row) / len(row) for row in cosines]
     dropped = [sum(above) / len(above) for above in ([c for c in row if c > 0] for row in cosines)]
     corrected = [sum(row) / 32 for row in cosines]
-    found = readings(result)
+    found = numbers(result)
     for number, arc, cur, honest in zip((1, 2), published, dropped, corrected, strict=True):
         assert found[f"FaceSim-Arc of clip {number}"] == pytest.approx((arc, honest), abs=1e-4)
         assert found[f"FaceSim-Cur of clip {number}"] == pytest.approx((cur, honest), abs=1e-4)
@@ -54,7 +55,7 @@ def test_facesim_cur_is_measured_with_its_own_recogniser() -> None:
     shots = (checked_shot(film([(60, 0)], [(60, STEP * 16)]), "clips.clip_1"),)
     request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=OpenS2V(frame((60, 0))[None]))
     result = check(request, find_faces=find, scorer=scorer(), chip_scorer=scorer(alike))
-    found = readings(result)
+    found = numbers(result)
     assert found["FaceSim-Cur of clip 1"][0] == pytest.approx(1)
     assert found["FaceSim-Arc of clip 1"][0] == pytest.approx((31 + cos_deg(STEP * 16)) / 32, abs=1e-4)
 
@@ -69,10 +70,10 @@ def test_facesim_counts_every_face_that_can_be_cut_however_small(points: tuple[c
     request = CheckRequest(shots, detector="planted", mode=OpenS2V(frame((60, 90))[None]))
     found = [Face((0, 0, 9, 9), points)]
     result = check(request, find_faces=lambda picture: find(picture) or found, scorer=scorer())
-    assert readings(result)["FaceSim-Arc of clip 1"] == pytest.approx((likeness, likeness), abs=1e-3)
+    assert numbers(result)["FaceSim-Arc of clip 1"] == pytest.approx((likeness, likeness), abs=1e-3)
 
 
-NO_PHOTOS = [(torch.zeros(1, 64, 64, 3), "no face in it"), (None, "none, and no character with a portrait")]
+NO_PHOTOS = [(torch.zeros(1, 64, 64, 3), "no face in it"), (None, "no photo, and a character without a portrait")]
 
 
 @pytest.mark.parametrize(("photo", "found"), NO_PHOTOS)
@@ -85,27 +86,64 @@ def test_a_story_is_scored_on_the_frame_in_the_middle_of_each_shot() -> None:
     clips = film([(60, 200)], [(60, 0), (180, 60)], [(60, 200)]), film([(60, 30), (180, 90)])
     result = checked(*clips, cast=(0.0, 60.0), mode=ViStory())
     assert [seen.indices for seen in result.watched] == [(1,), (0,)]
-    found = readings(result)
+    found = numbers(result)
     assert found["cross of character 1"][0] == pytest.approx((1 + cos_deg(30)) / 2, abs=1e-4)
     assert found["self of character 2"][0] == pytest.approx(cos_deg(30), abs=1e-4)
     assert found["OCCM of the story"][0] == pytest.approx(100)
     assert found["CopyRate of the story"][0] == pytest.approx(0.5, abs=1e-3)
-    with refused("characters", "none", "at least one for vistory"):
-        checked(clips[0], cast=(), mode=ViStory())
+
+
+REFUSED = [
+    (ViStory(), (), True, "characters", "none", "at least one for vistory"),
+    (
+        ViStory(),
+        (0.0, 60.0),
+        False,
+        "presence",
+        "characters that need not be in every clip",
+        "all in every clip for vistory",
+    ),
+    (OpenS2V(), (), True, "photo", "no photo, and 0 characters", "a photo, or one character"),
+    (OpenS2V(), (0.0, 60.0), True, "photo", "no photo, and 2 characters", "a photo, or one character"),
+]
+
+
+@pytest.mark.parametrize(("mode", "cast", "all_expected", "name", "found", "wanted"), REFUSED)
+def test_a_cast_that_a_protocol_cannot_score_is_refused_before_a_frame_is_looked_at(
+    mode: Any, cast: tuple[float, ...], all_expected: bool, name: str, found: str, wanted: str
+) -> None:
+    with refused(name, found, wanted):
+        CheckRequest((), tuple(map(identity_at, cast)), mode=mode, all_expected=all_expected, detector="planted")
+
+
+def test_a_photo_is_one_picture() -> None:
+    with refused("photo", "2 pictures", "one"):
+        OpenS2V(torch.zeros(2, 8, 8, 3))
+
+
+def test_a_face_that_cannot_be_recognised_is_a_person_too_many_in_a_story() -> None:
+    def find_one_more(picture: torch.Tensor) -> list[Any]:
+        return [*find(picture), sighting(0, 200.0, torch.zeros(8), size=10.0).face]
+
+    shots = (checked_shot(film([(60, 0)]), "clips.clip_1"),)
+    request = CheckRequest(shots, (identity_at(0.0),), detector="planted", mode=ViStory())
+    found = numbers(check(request, find_faces=find_one_more, scorer=scorer()))
+    assert found["OCCM of the story"][0] == pytest.approx(100 * math.exp(-1), abs=1e-3)
+    assert found["cross of character 1"][0] == pytest.approx(1)
 
 
 def test_a_protocol_goes_by_its_name_only_with_its_own_networks() -> None:
     ours = checked(film([(60, 0)]), mode=OpenS2V(frame((60, 0))[None]))
-    assert {one.is_published for one in ours.readings} == {False}
+    assert {one.is_published for one in ours.scores} == {False}
     assert ours.notes[-1].code == "other_networks"
     detector = "insightface buffalo_l, det_size 320, det_thresh 0.5"
     arc = Recogniser(RECOGNISER.embed_face, Space("buffalo_l/w600k_r50.onnx", "0" * 64, "iResNet"), "c")
     theirs = checked(film([(60, 0)]), mode=OpenS2V(frame((60, 0))[None]), detector=detector, scorer=scorer(arc))
-    assert {one.name: one.is_published for one in theirs.readings if "clip 1" in one.name} == {
+    assert {one.name: one.is_published for one in theirs.scores if "clip 1" in one.name} == {
         "FaceSim-Arc of clip 1": True,
         "FaceSim-Cur of clip 1": False,
     }
-    assert theirs.readings[0].score.protocol.startswith("OpenS2V-Eval FaceSim-Arc: ")
+    assert theirs.scores[0].score.protocol.startswith("OpenS2V-Eval FaceSim-Arc: ")
     cur = Space("folder/glint360k_curricular_face_r101_backbone.bin", "0" * 64, "IR")
     assert instruments_of(detector, cur) != opens2v.PUBLISHED_CUR  # a pack of that name is another recogniser
     assert instruments_of(detector, Space(cur.name.split("/")[1], "0" * 64, "IR")) == opens2v.PUBLISHED_CUR
@@ -136,15 +174,4 @@ def test_a_look_by_the_rules_of_a_protocol_is_counted_and_can_be_stopped() -> No
 def test_plain_looks_at_evenly_spaced_frames_and_says_how_many() -> None:
     result = checked(film(*[[(60, 0)]] * 9), mode=Plain(3))
     assert result.watched[0].indices == (0, 4, 8)
-    assert result.readings == ()
-
-
-def test_the_mode_is_the_one_that_is_named_with_what_is_set_beside_it() -> None:
-    assert mode_of({"mode": "plain", "frames": 7}) == Plain(7)
-    assert mode_of({"mode": "plain"}) == Plain()
-    assert mode_of({"mode": "opens2v", "photo": TURN}).photo is TURN
-    assert mode_of({"mode": "vistory"}) == ViStory()
-    with refused("mode", "None", "one of plain, opens2v, vistory"):
-        mode_of({})
-    with refused("frames", "0", "a whole number from 1 to 1000"):
-        mode_of({"mode": "plain", "frames": 0})
+    assert result.scores == ()

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from tests.unit.identity.planted import RECOGNISER, direction_at, film, find, sighting, watched
 from tests.unit.identity.some_inputs import refused
+from wan_core.identity.likeness.matching import direction, match_above
 from wan_core.identity.likeness.shots import checked_shot
-from wan_core.identity.likeness.tracking import MOST_GAP, direction, match_above, track_faces, watch
+from wan_core.identity.likeness.tracking import MOST_GAP, track_faces, watch
 from wan_core.identity.recogniser import Recogniser
 from wan_core.identity.record import Space
 from wan_core.identity.sources import AlignedCrops
@@ -111,10 +112,10 @@ def test_a_face_that_cannot_be_aligned_is_counted_and_left_out() -> None:
 
 def test_a_face_that_fills_the_frame_is_found_with_a_margin_in_the_pixels_of_the_frame() -> None:
     big = sighting(0, 32, direction_at(0), size=64.0).face
-    moved = [tuple(point + 32 + 32j for point in big.points)]
+    moved = [tuple(point / 2 + 16 + 16j for point in big.points)]
 
     def only_in_margin(picture: Tensor) -> list:
-        return [big.__class__((0, 0, 1, 1), moved[0])] if picture.shape[0] == 128 else []
+        return [big.__class__((0, 0, 1, 1), moved[0])] if picture.mean() < 1 else []
 
     seen = watch(checked_shot(torch.ones(1, 64, 64, 3), "clips.clip_1"), [0], only_in_margin, RECOGNISER, lambda: None)
     ((face,),) = seen.sightings

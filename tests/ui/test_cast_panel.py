@@ -16,8 +16,7 @@ from devtools.page import Canvas
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Json
-from tests.ui.cast_page import PICTURES, RoutesStandIn, entry
-from tests.ui.test_picker import hostile_names
+from tests.ui.cast_page import PICTURES, RoutesStandIn, entry, hostile_names
 
 OWN, NEWER = "own front end", front_end.VERSION
 LOOKS = [  # each renderer with each language, and each front end with both

@@ -311,6 +311,14 @@ def test_what_was_typed_outlives_refusals(cast: Cast, live_host: HostServer) -> 
     cast.field("notes").fill("lost")
     cast.page.evaluate(f"async (id) => {{ await {LIBRARY}.remove(id); }}", ann["id"])
     expect(cast.alert).to_contain_text("no longer in the library")
+    expect(cast.field("notes")).to_have_value("lost")
+    cast.field("notes").press("Escape")
+    expect(cast.search).to_be_focused()
+    cast.card("Bob").click()
+    cast.field("notes").fill("not wanted")
+    cast.button("Delete").click()
+    cast.button("Delete for good").click()
+    expect(cast.panel.locator(".wancast-details, .wancast-card")).to_have_count(0)
 
 
 @in_own_page

@@ -9,7 +9,7 @@ from .audio_features import AudioFeatures
 from .character_library import WanCastCharacterLoad, WanCastCharacterSave
 from .decode_to_video import WanCastDecodeToVideo
 from .high_compression_vae_decode import HighCompressionVAEDecode
-from .host import files, hot_characters, left_overs, library, locks, routes
+from .host import files, hot_characters, left_overs, library, loaded_characters, locks, routes
 from .id_lock import IDLock
 from .identity_check import WanCastIdentityCheck
 from .identity_encode import IdentityEncode
@@ -27,8 +27,7 @@ class WanCastExtension(ComfyExtension):
         IDLock.locker = locks.ModelLocker()
         cast = library.Library(files.characters_folder())
         hot = hot_characters.HotCharacters(cast)
-        WanCastCharacterSave.library = WanCastCharacterLoad.library = cast
-        WanCastCharacterLoad.hot = hot
+        WanCastCharacterSave.library, WanCastCharacterLoad.loaded = cast, loaded_characters.LoadedCharacters(hot)
         routes.serve(cast, hot)
         left_overs.start_looking_for_left_overs()
 

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from ..wan_core.errors import InputError
 from ..wan_core.identity.character import Consent, checked_day
 from ..wan_core.identity.character_report import describe_character
 from ..wan_core.media.files import MIB
 from .host import devices, saving, voices
-from .host.hot_characters import HotCharacters
 from .host.library import Library
+from .host.loaded_characters import LoadedCharacters
 from .host.made_files import MadeFiles
 from .types import WanIdentity, names_its_errors
 
@@ -22,6 +21,11 @@ IF_EXISTS = ("refuse", "replace")
 COMMA = re.compile("[,\uff0c\u3001]")  # of English and of Chinese
 
 NarratorVoice = io.Custom("NARRATOR_VOICE")  # of TTS Audio Suite
+
+IN_WORKFLOW = (
+    "It stands in the workflow, which ComfyUI puts into the pictures that it saves; the Cast tab writes into the "
+    "character alone."
+)
 
 made_files = MadeFiles()
 
@@ -60,13 +64,20 @@ class WanCastCharacterSave(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="What the voice says, word for word; some speech models need it.",
+                    tooltip=f"What the voice says, word for word; some speech models need it. {IN_WORKFLOW}",
                 ),
-                io.String.Input("notes", multiline=True, default="", optional=True, tooltip="Whatever helps you."),
+                io.String.Input(
+                    "notes", multiline=True, default="", optional=True, tooltip=f"Whatever helps you. {IN_WORKFLOW}"
+                ),
                 io.String.Input(
                     "tags", default="", optional=True, tooltip="Words to find the character by, between commas."
                 ),
-                io.String.Input("consent_by", default="", optional=True, tooltip="Who allowed the use of the face."),
+                io.String.Input(
+                    "consent_by",
+                    default="",
+                    optional=True,
+                    tooltip="Who allowed the use of the face. Giving one of the three of consent replaces all three.",
+                ),
                 io.String.Input("consent_scope", default="", optional=True, tooltip="What was allowed."),
                 io.String.Input(
                     "consent_until", default="", optional=True, tooltip="The last day of it, as YYYY-MM-DD."
@@ -122,8 +133,7 @@ class WanCastCharacterLoad(io.ComfyNode):
     """Takes a character out of the library."""
 
     NODE_ID = "WanCastCharacterLoad"
-    library: ClassVar[Library]  # made when the pack loads, as what keeps its characters in RAM
-    hot: ClassVar[HotCharacters]
+    loaded: ClassVar[LoadedCharacters]  # made when the pack loads
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -146,7 +156,9 @@ class WanCastCharacterLoad(io.ComfyNode):
             outputs=[
                 WanIdentity.Output("identity", tooltip="The identity, for IDLock."),
                 io.Image.Output("preview", tooltip="The portrait; the first aligned face where there is none."),
-                io.Audio.Output("voice", tooltip="The recording of the voice. What it leads to waits without one."),
+                io.Audio.Output(
+                    "voice", tooltip="The recording of the voice. Without one, what it is linked to does not run."
+                ),
                 io.String.Output("transcript", tooltip="What the voice says, word for word."),
                 NarratorVoice.Output("narrator", tooltip="Voice and transcript, for the nodes of TTS Audio Suite."),
                 io.String.Output("report", tooltip="Whose character it is, what was allowed, and what to think of."),
@@ -155,17 +167,13 @@ class WanCastCharacterLoad(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, character: str | None = None) -> str:
-        """The state of the file; one that comes through a link is not known here, and pins the content itself."""
-        try:
-            return repr(cls.library.state(character, input_name="character"))
-        except InputError as error:
-            return error.text
+        return cls.loaded.fingerprint(character)
 
     @classmethod
     @names_its_errors
     def execute(cls, character: str) -> io.NodeOutput:
-        found = cls.hot.load(character, input_name="character")
-        use = cls.hot.use()
+        found = cls.loaded.load(character)
+        use = cls.loaded.hot.use()
         kept = f"{use.characters} in RAM with {use.bytes / MIB:.1f} MiB; {use.hits} hits, {use.misses} misses"
         report = f"{describe_character(found, date.today(), asked_for=character)}\nhot characters: {kept}"
         picture = found.identity.crops[0] if found.identity.portrait is None else found.identity.portrait

@@ -6,7 +6,6 @@ from comfy_api.latest import io
 
 from ..wan_core.identity.prompt_check import (
     PROMPT_MODES,
-    Lexicon,
     PromptCheckRequest,
     PromptMode,
     check_prompt,
@@ -55,5 +54,5 @@ class WanCastPromptCheck(io.ComfyNode):
     @classmethod
     @names_its_errors
     def execute(cls, prompt: str, identity: Identity, mode: PromptMode) -> io.NodeOutput:
-        result = check_prompt(PromptCheckRequest(prompt, identity.attributes, mode), Lexicon.of(files.prompt_words()))
+        result = check_prompt(PromptCheckRequest(prompt, identity.attributes, mode), files.prompt_lexicon())
         return io.NodeOutput(prompt, result.ok, describe(result))

@@ -38,12 +38,13 @@ class Library extends EventTarget {
         return this.#listing;
     }
 
-    /** Asks the server again, if anybody has asked before. */
+    /** Asks the server again, if anybody has asked before; what is asked for meanwhile is newer, and stays. */
     async refresh() {
-        if (!this.#listing) return;
-        const known = JSON.stringify(await this.#listing.catch(() => null));
+        const before = this.#listing;
+        if (!before) return;
         const listing = this.#fetchList();
-        if (JSON.stringify(await listing.catch(() => null)) === known) return;
+        const [known, found] = (await Promise.allSettled([before, listing])).map(({ value }) => JSON.stringify(value));
+        if (this.#listing !== before || known === found) return;
         this.#listing = listing;
         this.dispatchEvent(new Event("changed"));
     }

@@ -38,8 +38,7 @@ app.registerExtension({
     async init() {
         api.addEventListener("execution_start", () => dropError());
         api.addEventListener("execution_error", showError);
-        for (const sheet of ["cast.css", "panels/cast_panel.css"])
-            document.head.append(make("link", { rel: "stylesheet", href: new URL(sheet, import.meta.url) }));
+        document.head.append(make("link", { rel: "stylesheet", href: new URL("cast.css", import.meta.url) }));
         await readTranslations();
     },
     setup() {

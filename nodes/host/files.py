@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import comfy.utils
 import folder_paths
 
 from ...wan_core.errors import InputError, quoted
+from ...wan_core.identity.prompt_check import Lexicon
 from ...wan_core.safetensors_header import LENGTH_BYTES, header_bytes, require_bounded_safetensors
 from ...wan_core.torch_file import MORE_THAN_WEIGHTS, require_bounded_torch_file
 from ...wan_core.weights import MOST_WEIGHTS, SCALES, StateDict, WeightFileError, fault_of, require_plain_name, shown
@@ -163,10 +165,11 @@ def content_sha256(files: Mapping[str, WeightsFile]) -> str:
 # What comes with the pack
 
 
-def prompt_words() -> list[str]:
-    """The words of each language that the check of a prompt knows."""
+@functools.cache
+def prompt_lexicon() -> Lexicon:
+    """The words of each language that the check of a prompt knows; read when they are first asked for."""
     texts = []
     for language in PROMPT_LANGUAGES:
         with open(os.path.join(PROMPT_WORDS, f"words_{language}.txt"), encoding="utf-8") as file:
             texts.append(file.read())
-    return texts
+    return Lexicon.of(texts)

@@ -49,17 +49,21 @@ class HotCharacters:
         self._bytes = self._hits = self._misses = 0
         library.watch(self.forget)
 
+    def state(self, reference: str, *, input_name: str) -> FileState:
+        """As ``Library.state``."""
+        return self._library.state(reference, input_name=input_name)
+
     def load(self, reference: str, *, input_name: str) -> Character:
         """As ``Library.load``."""
         character_id = id_in(reference, input_name=input_name)
         try:
-            state = self._library.state(reference, input_name=input_name)
+            state = self.state(reference, input_name=input_name)
             kept = self._found(character_id, state)
             if kept is not None:
                 return kept
             character = self._library.load(reference, input_name=input_name)
             self._keep(character_id, state, character)
-            if self._library.state(reference, input_name=input_name) != state:  # changed or deleted meanwhile
+            if self.state(reference, input_name=input_name) != state:  # changed or deleted meanwhile
                 self.forget(character_id)
         except InputError:
             self.forget(character_id)

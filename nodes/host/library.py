@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import count
-from statistics import median_low
 
 from filelock import FileLock
 
 from ...wan_core.errors import InputError, quoted
+from ...wan_core.identity.appearance import Appearance
 from ...wan_core.identity.character import MOST_NAME_LETTERS, Card, Character, Consent, Voice, name_key, require_id
 from ...wan_core.identity.character_file import (
     FORMAT_VERSION,
@@ -66,9 +65,9 @@ class Entry:
     card: Card
     reference: str  # what a workflow holds
     space: str | None  # the recogniser's file; None: without vectors
-    sex: str | None = field(repr=False)  # the most frequent of what was measured
-    age_years: int | None = field(repr=False)  # the median of what was measured
-    references: int
+    sex: str | None = field(repr=False)  # what most references say
+    age_years: int | None = field(repr=False)  # the lower median of theirs
+    reference_count: int
     has_voice: bool
     bytes: int  # of the file
 
@@ -131,7 +130,7 @@ class Library:
 
     def state(self, reference: str, *, input_name: str) -> FileState:
         """What changes when the character does; raises InputError."""
-        with errors_in_words(input_name), opened(self._path(id_in(reference, input_name=input_name))) as (_, state):
+        with errors_in_words(input_name), opened(self.path_of(id_in(reference, input_name=input_name))) as (_, state):
             return state
 
     def export(self, character_id: str) -> bytes:
@@ -203,7 +202,7 @@ class Library:
     def delete(self, character_id: str) -> None:
         """Removes a character, also a damaged one, and every file beside it; raises InputError."""
         with self._changing("character"):
-            path = self._path(character_id)
+            path = self.path_of(character_id)
             beside = [backup_path(path, version) for version in range(FORMAT_VERSION)]
             if not os.path.lexists(path):
                 raise unknown_character("character")
@@ -214,8 +213,9 @@ class Library:
 
     def import_file(self, content: bytes) -> Entry:
         """Takes in an exported character under a new id, and with a number behind a name that is taken."""
-        with self._changing("file"):
+        with errors_in_words("file", advice="Choose a file that was exported."):
             character = read_character(content, uuid.uuid4().hex)
+        with self._changing("file"):
             names = {name_key(entry.card.name) for entry in self.entries().entries}
             name = next(name for name in _numbered(character.card.name) if name_key(name) not in names)
             card = replace(character.card, name=name, revision=1)
@@ -233,8 +233,8 @@ class Library:
             return []
         return [found[1] for found in map(FILE.fullmatch, names) if found]
 
-    def _path(self, character_id: str) -> str:
-        """The path of an id; raises InputError for what is none, OSError where a link would lead elsewhere."""
+    def path_of(self, character_id: str) -> str:
+        """The path of an id's file; raises InputError for no id, OSError where a link would lead elsewhere."""
         require_id(character_id)
         require_no_link(self.folder)
         return os.path.join(self.folder, character_id + ENDING)
@@ -250,7 +250,7 @@ class Library:
 
     def _entry(self, character_id: str) -> Entry:
         """Reads no further than the header, but for version 0; raises CharacterFileError or OSError."""
-        with opened(self._path(character_id)) as (file, state):
+        with opened(self.path_of(character_id)) as (file, state):
             length_field = file.read(LENGTH_BYTES)
             header = file.read(header_length(length_field, state.size_bytes))
             if format_version(header, state.size_bytes) == FORMAT_VERSION:
@@ -259,7 +259,7 @@ class Library:
             return _entry_of(header_of(read_character(content, character_id)), state)
 
     def _content(self, character_id: str) -> bytes:
-        with opened(self._path(character_id)) as (file, _):
+        with opened(self.path_of(character_id)) as (file, _):
             return file.read(MOST_FILE_BYTES + 1)
 
     def _current(self, character_id: str, revision: int) -> tuple[Character, bytes]:
@@ -290,7 +290,7 @@ class Library:
             found = f"a character that cannot be saved ({error})"
             fix = "Make the identity with IdentityEncode, and give a short voice."
             raise InputError("identity", found=found, wanted="one that can be read again", fix=fix) from error
-        path = self._path(character.card.id)
+        path = self.path_of(character.card.id)
         if in_place_of is not None and (version := version_of(in_place_of)) < FORMAT_VERSION:
             backup = backup_path(path, version)
             replace_file(backup, in_place_of, unfinished=backup + UNFINISHED)
@@ -319,15 +319,14 @@ def backup_path(path: str, version: int) -> str:
 
 
 def _entry_of(header: CharacterHeader, state: FileState) -> Entry:
-    ages = [one.age_years for one in header.attributes if one.age_years is not None]
-    sexes = Counter(one.sex for one in header.attributes if one.sex is not None)
+    appearance = Appearance.of(header.attributes)
     return Entry(
         card=header.card,
         reference=header.reference,
         space=header.space.name if header.space else None,
-        sex=max(sexes, key=sexes.__getitem__, default=None),
-        age_years=median_low(ages) if ages else None,
-        references=len(header.attributes),
+        sex=appearance.sex,
+        age_years=appearance.age_years,
+        reference_count=len(header.attributes),
         has_voice=header.voice_rate_hz is not None,
         bytes=state.size_bytes,
     )

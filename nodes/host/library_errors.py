@@ -12,6 +12,8 @@ from ...wan_core.identity.character_json import CharacterFileError
 from ...wan_core.media.files import DISK_FULL
 from .private_files import NoPlainFileError
 
+IN_LIBRARY = "Delete it, and import an exported copy or save the character again."
+
 
 class UnknownCharacter(InputError):
     """There is no such character in the library."""
@@ -26,15 +28,18 @@ class RevisionConflict(InputError):
 
 
 @contextmanager
-def errors_in_words(input_name: str) -> Iterator[None]:
-    """Says what went wrong with a file or the folder without a path; raises InputError."""
+def errors_in_words(input_name: str, *, advice: str = IN_LIBRARY) -> Iterator[None]:
+    """Says what went wrong with a file or the folder without a path; raises InputError.
+
+    ``advice``: what to do about a file that cannot be used.
+    """
     try:
         yield
     except FileNotFoundError as error:
         raise unknown_character(input_name) from error
     except (CharacterFileError, NoPlainFileError) as error:
-        found, fix = f"a file that cannot be used: {error}", "Take a copy of it, or save the character again."
-        raise InputError(input_name, found=found, wanted="a whole file of a character", fix=fix) from error
+        found, wanted = f"a file that cannot be used: {error}", "a whole file of a character"
+        raise InputError(input_name, found=found, wanted=wanted, fix=advice) from error
     except Timeout as error:
         found, fix = "a library that another process is changing", "Try again."
         raise InputError(input_name, found=found, wanted="one that is free", fix=fix) from error

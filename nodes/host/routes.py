@@ -14,6 +14,7 @@ from server import PromptServer
 from ...wan_core.errors import InputError, UserError, quoted
 from ...wan_core.identity.character import Consent, checked_day
 from ...wan_core.identity.character_file import MOST_FILE_BYTES
+from ...wan_core.safetensors_header import without_doubles
 from .frames import picture
 from .gate import BodyType, Gate, RefusedError
 from .hot_characters import HotCharacters
@@ -123,7 +124,7 @@ ROUTES: tuple[tuple[str, str, Answer, BodyType | None], ...] = (
     ("POST", "/characters/import", import_character, FILE_BODY),
     ("PATCH", "/characters/{id}", edit_character, JSON_BODY),
     ("DELETE", "/characters/{id}", delete_character, None),
-    ("*", "/{rest:.*}", refuse_address, None),
+    ("*", "/{rest:(?s:.*)}", refuse_address, None),  # line ends too: none falls through to the host's own files
 )
 
 
@@ -145,7 +146,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "space": entry.space,
         "sex": entry.sex,
         "age_years": entry.age_years,
-        "references": entry.references,
+        "references": entry.reference_count,
         "has_voice": entry.has_voice,
         "bytes": entry.bytes,
     }
@@ -154,9 +155,9 @@ def entry_json(entry: Entry) -> dict[str, Any]:
 def json_fields(content: bytes, fields: Mapping[str, Any], *, needed: Collection[str]) -> dict[str, Any]:
     """The fields in a JSON text; raises RefusedError for another text, unknown fields, other kinds and missing ones."""
     try:
-        said = json.loads(content.decode("utf-8"))
+        said = json.loads(content.decode("utf-8"), object_pairs_hook=without_doubles)
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, "json", "The body is no JSON text in UTF-8.") from error
+        raise RefusedError(400, "json", "The body is no JSON text in UTF-8, or names a field twice.") from error
     return checked_fields(said, fields, needed=needed)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 
 from ...wan_core.errors import InputError, quoted
 from ...wan_core.identity.character import MOST_NAME_LETTERS, Character, Consent, Voice, checked_line
 from ...wan_core.identity.character_file import header_of
 from ...wan_core.identity.record import Identity
-from .library import ENDING, Library
+from .library import NOT_RECORDED, Library
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +62,13 @@ def save(library: Library, request: SaveRequest) -> SaveResult:
 
 def merged(old: Character, request: SaveRequest) -> Character:
     """The old character with all that the request says."""
-    card, asked = old.card, request.consent
-    consent = Consent(asked.by or card.consent.by, asked.scope or card.consent.scope, asked.until or card.consent.until)
+    card = old.card
+    consent = (
+        card.consent if request.consent == NOT_RECORDED else request.consent
+    )  # one statement, kept or replaced whole
     card = replace(card, notes=request.notes or card.notes, tags=request.tags or card.tags, consent=consent)
     return Character(card, request.identity, request.voice or old.voice)
 
 
 def result_of(library: Library, character: Character, fate: str) -> SaveResult:
-    return SaveResult(character, fate, os.path.join(library.folder, character.card.id + ENDING))
+    return SaveResult(character, fate, library.path_of(character.card.id))

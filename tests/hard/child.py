@@ -89,8 +89,9 @@ def open_library() -> Path:
     folder.mkdir(parents=True)
     (folder / f"{hostile.PLANTED}.safetensors").symlink_to(BASE.parent / "outside" / "secret.safetensors")
     save, load = characters.WanCastCharacterSave, characters.WanCastCharacterLoad
-    save.library = load.library = pack_module("nodes.host.library").Library(str(folder))
-    load.hot = pack_module("nodes.host.hot_characters").HotCharacters(load.library)
+    save.library = pack_module("nodes.host.library").Library(str(folder))
+    hot = pack_module("nodes.host.hot_characters").HotCharacters(save.library)
+    load.loaded = pack_module("nodes.host.loaded_characters").LoadedCharacters(hot)
     save.hidden = SimpleNamespace(unique_id="1")
     return folder
 

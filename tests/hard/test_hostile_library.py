@@ -20,7 +20,7 @@ JOBS = {
     "read_only": (1, 1),
     "damage": (2000, 100),
 }  # full, least
-SLOWEST_S = 1.0
+SLOWEST_S = 1.0  # of a processor
 GROWTH_MIB = 64.0
 SHOWN = 20  # faults in a message
 

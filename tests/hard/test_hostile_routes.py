@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from posixpath import normpath
 from random import Random
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from tests.unit.identity.some_characters import SMALL
 from wan_core.identity.character_file import write_character
 
 ANSWER_LIMIT_S = 1.0
+LONGEST_ADDRESS = 8000  # of a longer one the host's server reads no more than that it is too long
 LIBRARY = Path("user", "__wancast")
 
 
@@ -39,15 +41,18 @@ def watch(client: Client) -> list[tuple[str, str]]:
     return [(event, place) for event, place in client.run(graph).output(node)["touched"]]
 
 
-def in_address(random: Random, value: str) -> str:
-    """The value as a part of an address, percent-encoded once or twice, or as it is where that can be sent."""
-    encoded = quote(value.encode("utf-8", "surrogatepass"), safe=random.choice(("", "", "/.~:@*")))
-    return quote(encoded) if random.random() < 0.2 else encoded
+def address(random: Random, value: str) -> str:
+    """Where the value stands for an id: percent-encoded once or twice, or as it is where it stays in our addresses."""
+    raw = value.encode("utf-8", "surrogatepass")
+    encoded = quote(raw, safe=random.choice(("", "", "/~:@*")))
+    if not normpath(f"{CHARACTERS}/{encoded}").startswith(CHARACTERS):
+        encoded = quote(raw, safe="")
+    return f"{CHARACTERS}/{quote(encoded) if random.random() < 0.2 else encoded}"[:LONGEST_ADDRESS]
 
 
 def asked(url: str, random: Random, value: str, made: dict[str, str]) -> list[Answer]:
     """The value where an id stands in an address, and in each field that the user may fill."""
-    place, change = f"{CHARACTERS}/{in_address(random, value)}", json.dumps({"revision": 1}).encode()
+    place, change = address(random, value), json.dumps({"revision": 1}).encode()
     answers = [ask(url, "GET", f"{place}/{part}") for part in ("thumbnail", "export")]
     answers += [ask(url, "DELETE", place), ask(url, "PATCH", place, headers={"Content-Type": JSON}, body=change)]
     consent = {"by": value, "scope": value, "until": value}
@@ -57,6 +62,7 @@ def asked(url: str, random: Random, value: str, made: dict[str, str]) -> list[An
     return answers
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a link needs rights there; would prove what the routes touch")
 @pytest.mark.timeout(1200)
 def test_no_value_leads_a_route_out_of_the_library(
     live_host: HostServer, client: Client, tmp_path: Path, count: Callable[..., int], report: Callable[[str], None]
@@ -71,12 +77,11 @@ def test_no_value_leads_a_route_out_of_the_library(
     watch(client)
     for number in range(tried):
         value = hostile.path(random, tmp_path) if number else hostile.PLANTED
-        start_s = time.monotonic()
         for answer in asked(url, random, value, made):
             assert answer.status < 500, (value, answer)
             assert str(live_host.base_dir).encode() not in answer.content, (value, answer)
             statuses[answer.status] += 1
-        slowest_s = max(slowest_s, (time.monotonic() - start_s) / 8)
+            slowest_s = max(slowest_s, answer.seconds)
     api.fetch(f"{url}/view?filename=portrait.png&type=input")  # which the watch must see
     touched, library = watch(client), str(live_host.base_dir / LIBRARY)
     assert {event for event, place in touched if place.startswith(library)} >= {"open", "os.rename"}
@@ -85,4 +90,5 @@ def test_no_value_leads_a_route_out_of_the_library(
     assert tree(live_host.base_dir) == before and secret.is_file()
     assert slowest_s < ANSWER_LIMIT_S
     assert statuses[200] > tried / 2  # some are good texts
-    report(f"routes: {8 * tried} requests of hostile values, {dict(statuses)} by status, nothing touched outside")
+    statuses_words = f"{dict(statuses)} by status, slowest {slowest_s:.2f} s"
+    report(f"routes: {8 * tried} requests of hostile values, {statuses_words}, nothing touched outside")

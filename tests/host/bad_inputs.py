@@ -287,7 +287,7 @@ SIZES = [
     *(
         Row(saved_character, name, bad, found, wanted)
         for name, bad, found, wanted in (
-            ("name", "", "0 letters", "from 1 to 64 letters"),
+            ("name", "", "nothing that can be seen", "from 1 to 64 letters"),
             ("name", "n" * 65, "65 letters", "from 1 to 64 letters"),
             ("name", "a\u202eb", "the letter U+202E", "text that can be printed"),
             ("notes", "n" * 4001, "4001 letters", "at most 4000 letters"),
@@ -300,7 +300,7 @@ SIZES = [
             ("voice", {"audio": [1, 3, 9], "rate": 48000}, "3 channels", "1 to 2"),
             ("voice", {"audio": [2, 1, 9], "rate": 48000}, "a batch of 2 recordings", "one recording"),
             ("voice", {"audio": [1, 1, 480_061], "rate": 8000}, "60.0 s", "a sample of at most 60 s"),
-            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "4000", "a whole number from 8000 to 192000"),
+            ("voice", {"audio": [1, 1, 9], "rate": 4000}, "a rate of 4000 Hz", "8000 to 192000 Hz"),
         )
     ),
     *(

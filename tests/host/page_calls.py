@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     content: bytes
+    seconds: float
 
     @property
     def json(self) -> Any:
@@ -48,6 +50,7 @@ def ask(url: str, method: str, path: str, *, headers: Headers | None = None, bod
     """
     every = {"Host": urlsplit(url).netloc, "X-WanCast": "1"} | (headers or {})
     every |= {} if body is None or "Transfer-Encoding" in every else {"Content-Length": str(len(body))}
+    start_s = time.monotonic()
     with closing(HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)) as connection:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in every.items():
@@ -55,7 +58,8 @@ def ask(url: str, method: str, path: str, *, headers: Headers | None = None, bod
                 connection.putheader(name, one)
         connection.endheaders(body)
         response = connection.getresponse()
-        return Answer(response.status, dict(response.headers), response.read())
+        content = response.read()
+        return Answer(response.status, dict(response.headers), content, time.monotonic() - start_s)
 
 
 def listed(url: str) -> dict[str, dict[str, Any]]:

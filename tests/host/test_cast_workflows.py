@@ -46,4 +46,4 @@ def test_a_workflow_of_saved_characters_ends_with_a_verdict(
     assert len(run.entry["outputs"][check]["images"]) == 2  # the plot and the sheet
     (report,) = (node for node, about in graph.prompt.items() if about["inputs"].get("source") == [check, 4])
     (text,) = run.entry["outputs"][report]["text"]
-    assert text.startswith("not passed"), text  # random networks paint noise, in which no face is found
+    assert "no face" in text.splitlines()[0], text  # random networks paint noise

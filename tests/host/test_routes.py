@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
+import socket
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -153,7 +156,7 @@ def names_of(live_host: HostServer) -> dict[str, bool]:
     """What a browser may call the computer, and whether our page can be meant by it."""
     port = live_host.port
     own = ["localhost", f"LocalHost:{port}", f"localhost.:{port}", "127.0.0.1", f"192.168.1.7:{port}", "127.0.0.1."]
-    own += ["[::1]", f"[::1]:{port}", f"[FE80::1]:{port}"]
+    own += [platform.node().upper(), "[::1]", f"[::1]:{port}", f"[FE80::1]:{port}"]
     foreign = [
         "evil.example",
         f"evil.example:{port}",
@@ -207,6 +210,7 @@ REFUSED: list[tuple[str, str, Headers, bytes | None, tuple[int, str]]] = [
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, bytes(2**18 + 1), (413, "size")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": 1}', (404, "unknown")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b"[" * 100_000, (400, "json")),
+    ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": 1, "revision": 2}', (400, "json")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": ' + b"9" * 9999 + b"}", (400, "json")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, '{"name": "\u00e9"}'.encode("latin-1"), (400, "json")),
     *(
@@ -230,6 +234,7 @@ REFUSED: list[tuple[str, str, Headers, bytes | None, tuple[int, str]]] = [
     ("GET", "?sort=name", {}, None, (400, "field")),
     ("GET", f"/{NOBODY}/thumbnail", {}, None, (404, "unknown")),
     ("GET", f"/{NOBODY}", {}, None, (404, "unknown")),
+    ("GET", "/%0A/x", {}, None, (404, "unknown")),
     ("PUT", "", {}, None, (404, "unknown")),
     ("DELETE", f"/{NOBODY.upper()[:-1]}A", {}, None, (400, "input")),
 ]
@@ -275,6 +280,17 @@ def test_a_body_is_counted_as_it_comes(url: str, body: bytes, fault: tuple[int, 
     assert fault[1] is None or answer.fault == fault
 
 
+def test_a_body_that_breaks_off_is_no_error_of_the_host(live_host: HostServer, url: str) -> None:
+    start = live_host.log_path.stat().st_size
+    with socket.create_connection(("127.0.0.1", live_host.port), timeout=60) as connection:
+        lines = f"POST {CHARACTERS}/import HTTP/1.1", "Host: localhost", "X-WanCast: 1", f"Content-Type: {BYTES}"
+        connection.sendall("\r\n".join((*lines, "Content-Length: 99", "", "a part")).encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert ask(url, "GET", CHARACTERS).status == 200
+    assert b"Traceback" not in live_host.log_path.read_bytes()[start:]
+
+
 def test_one_may_add_names_of_this_computer(live_host: HostServer, newer_host: HostServer) -> None:
     for host in ("studio.example", "STUDIO.example.:80", "other.example:1"):
         assert ask(newer_host.url, "GET", CHARACTERS, headers={"Host": host}).status == 200
@@ -307,12 +323,11 @@ def test_no_other_site_changes_anything(attacked: HostServer) -> None:
     change, place = json.dumps({"revision": 1, "notes": "evil"}).encode(), f"{CHARACTERS}/{made['id']}"
     changing = (("POST", f"{CHARACTERS}/import", content), ("PATCH", place, change), ("DELETE", place, None))
     before, done = tree(attacked.base_dir), []
-    for method, path, body in changing:
-        for kind in TYPES:
-            for site in SITES.values():
-                headers: Headers = {"X-WanCast": None, "Content-Type": kind}
-                answer = ask(url, method, path, headers=headers | site, body=body)
-                done += [(method, kind, site, answer.status)] if answer.status != 403 else []
+    requests = product(changing, TYPES, SITES.values())
+    for ((method, path, body), kind, site), prefix in zip(requests, cycle(("", "/api")), strict=False):
+        headers: Headers = {"X-WanCast": None, "Content-Type": kind}
+        answer = ask(url, method, prefix + path, headers=headers | site, body=body)
+        done += [(method, kind, site, answer.status)] if answer.status != 403 else []
     assert done == []
     assert tree(attacked.base_dir) == before
     for (method, path, body), kind in zip(changing, (BYTES, JSON, None), strict=True):

@@ -16,6 +16,13 @@ from tests.host.live import ROOT, Json
 PICTURES = ROOT / "test_out" / "ui"
 CHARACTERS = "/wancast/characters"
 RENDERERS = ["classic", "nodes 2.0"]
+LANGUAGES = ["en", "zh"]
+COMBINATIONS = [
+    {"Comfy.VueNodes.Enabled": renderer == "nodes 2.0", "Comfy.Locale": language}
+    for renderer in RENDERERS
+    for language in LANGUAGES
+]
+NAMES = [f"{renderer} {language}" for renderer in RENDERERS for language in LANGUAGES]
 
 LOAD_NODE = """([type, reference, at]) => {
     const node = LiteGraph.createNode(type);
@@ -120,6 +127,7 @@ def add_load_node(canvas: Canvas, reference: str = "", *, at: int = 0) -> None:
 
 
 def references(canvas: Canvas) -> list[str]:
-    """What the Load nodes of the graph would send."""
-    prompt = canvas.prompt().values()
-    return [node["inputs"]["character"] for node in prompt if node["class_type"] == "WanCastCharacterLoad"]
+    """What the Load nodes of the graph would send, which is nothing else."""
+    nodes = [node for node in canvas.prompt().values() if node["class_type"] == "WanCastCharacterLoad"]
+    assert all(node["inputs"].keys() == {"character"} for node in nodes)
+    return [node["inputs"]["character"] for node in nodes]

@@ -16,13 +16,36 @@ from devtools.page import Canvas
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Json
-from tests.ui.cast_page import COMBINATIONS, NAMES, PICTURES
+from tests.ui.cast_page import PICTURES, RoutesStandIn, entry
+from tests.ui.test_picker import hostile_names
 
 OWN, NEWER = "own front end", front_end.VERSION
+LOOKS = [  # each renderer with each language, and each front end with both
+    pytest.param(page, {"Comfy.VueNodes.Enabled": vue, "Comfy.Locale": locale}, id=f"{renderer} {locale}")
+    for page, renderer, vue, locale in [
+        (OWN, "classic", False, "en"),
+        (NEWER, "classic", False, "zh"),
+        (NEWER, "nodes 2.0", True, "en"),
+        (OWN, "nodes 2.0", True, "zh"),
+    ]
+]
 OURS = ["/extensions/WanCast/"]
 RUN_TIMEOUT_MS = 120_000
 CHINESE = json.loads((ROOT / "locales" / "zh" / "main.json").read_text(encoding="utf-8"))["wancast"]
+ANOTHER_TAB = """() => {
+    const render = (container) => container.replaceChildren("another");
+    app.extensionManager.registerSidebarTab({ id: "another", icon: "", title: "Another", type: "custom", render });
+    return app.extensionManager.command.execute("Workspace.ToggleSidebarTab.another");
+}"""
 LIBRARY = "(await import('/extensions/WanCast/library.mjs')).library"
+LISTENERS = f"""async () => {{
+    const library = {LIBRARY};
+    const asked = [];
+    library.list = () => (asked.push(1), new Promise(() => {{}}));
+    library.dispatchEvent(new Event("changed"));
+    delete library.list;
+    return asked.length;
+}}"""
 TOGGLE = "() => app.extensionManager.command.execute('Workspace.ToggleSidebarTab.wancast.cast')"
 NODES = """(type) => app.canvas.graph.nodes.filter((node) => node.type === type).map((node) => ({
     id: String(node.id),
@@ -85,10 +108,10 @@ class Cast:
 
     def empty(self) -> None:
         """Nobody is in the library, nothing on the canvas, and the tab is open."""
-        forget = (
-            f"async () => {{ for (const {{ id }} of (await {LIBRARY}.list()).characters) await {LIBRARY}.remove(id); }}"
-        )
-        self.page.evaluate(forget)
+        self.page.unroute_all()
+        ids = [character["id"] for character in self.entries()]
+        forget = f"async (ids) => {{ for (const id of ids) await {LIBRARY}.remove(id); }}"
+        self.page.evaluate(forget, ids)
         self.page.evaluate("() => app.graph.clear()")
         if not self.panel.count():
             self.page.evaluate(TOGGLE)
@@ -134,13 +157,7 @@ def save(host: HostServer, *names: str) -> None:
 # The way of one character
 
 
-@pytest.mark.parametrize(
-    ("live_host", "canvas"),
-    list(zip([OWN, NEWER, NEWER, OWN], COMBINATIONS, strict=True)),
-    ids=NAMES,
-    indirect=True,
-    scope="session",
-)
+@pytest.mark.parametrize(("live_host", "canvas"), LOOKS, indirect=True, scope="session")
 def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     cast = Cast(canvas, canvas.page.evaluate("() => app.extensionManager.setting.get('Comfy.Locale')"))
     cast.empty()
@@ -150,15 +167,15 @@ def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, r
     canvas.drop("portrait.json", graph.prompt)
 
     # Saved from the encoder's menu: that part of the graph alone runs; a second time the same node saves.
-    sent = cast.save_as("Ana")
+    sent = cast.save_as("<img src=x>")
     (target,) = sent["partial_execution_targets"]
     assert sent["prompt"][target]["class_type"] == "WanCastCharacterSave"
-    cast.wait_for_toast("Ana")
-    cast.card("Ana").wait_for()
-    assert cast.save_as("Ana")["partial_execution_targets"] == [target]
+    cast.wait_for_toast("<img src=x>")
+    cast.card("<img src=x>").wait_for()
+    assert cast.save_as("<img src=x>")["partial_execution_targets"] == [target]
 
     # Renamed, with notes, tags and a consent that has ended; found by a tag.
-    cast.card("Ana").click()
+    cast.card("<img src=x>").click()
     texts = {"name": "Bea <b>", "notes": "one\ntwo", "tags": "lead, film", "by": "Bea", "until": "2020-01-31"}
     for field, text in texts.items():
         cast.field(field).fill(text)
@@ -186,6 +203,14 @@ def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, r
     )
     canvas.screenshot(PICTURES / f"cast {request.node.callspec.id}.png")
 
+    # What is no character does not come in, and it is said in the page's language.
+    (tmp_path / "strange.safetensors").write_bytes(b"nothing")
+    with cast.page.expect_file_chooser() as chooser:
+        cast.button("Import").click()
+    chooser.value.set_files(tmp_path / "strange.safetensors")
+    expect(cast.alert).to_contain_text("strange.safetensors: ")
+    assert cast.alert.inner_text().isascii() == (cast.locale == "en")
+
     # Deleted by a second press only.
     cast.button("Delete").click()
     assert len(cast.entries()) == 2
@@ -195,19 +220,22 @@ def test_a_character_from_the_graph_to_its_end(canvas: Canvas, tmp_path: Path, r
 
     # Dropped on a canvas that is moved and zoomed, where it can be undone; then inside a subgraph.
     cast.page.evaluate(VIEW, [0.6, 900, 300])
+    before = [(node["id"], node["title"]) for node in canvas.nodes()]
     cast.drag(left["name"], 1300, 800)
     (node,) = cast.nodes("WanCastCharacterLoad")
     assert node["character"] == left["reference"]
     assert [abs(at - wanted) < 12 for at, wanted in zip(node["place"], (1300, 800), strict=True)] == [True, True]
     cast.page.keyboard.press("Control+z")
     cast.page.wait_for_function("() => app.graph.nodes.every(({ type }) => type !== 'WanCastCharacterLoad')")
+    assert [(node["id"], node["title"]) for node in canvas.nodes()] == before
     instance = cast.page.evaluate(INTO_SUBGRAPH)
     cast.page.evaluate(VIEW, [0.8, 700, 200])
     canvas.settle()
     assert cast.save_as(left["name"])["partial_execution_targets"][0].startswith(f"{instance}:")
-    cast.search.press("Escape")  # which elsewhere leaves a subgraph
+    cast.card(left["name"]).press("Escape")  # which elsewhere leaves a subgraph
     cast.drag(left["name"], 1300, 900)
     assert [node["character"] for node in cast.nodes("WanCastCharacterLoad")] == [left["reference"]]
+    assert len(canvas.nodes()) == 1  # nothing came into the outer graph
     assert canvas.errors_about(OURS) == []
 
 
@@ -227,7 +255,6 @@ def cast(tab: Canvas) -> Iterator[Cast]:
     cast = Cast(tab)
     cast.empty()
     yield cast
-    tab.page.unroute_all()
     assert [error for error in tab.errors_about(OURS) if error.startswith("page error")] == []
 
 
@@ -281,6 +308,10 @@ def test_what_was_typed_outlives_refusals(cast: Cast, live_host: HostServer) -> 
     cast.card("Ann").wait_for()
     ann = cast.entries()[0]
     assert [ann["name"], ann["notes"], ann["tags"]] == ["Ann", "mine", ["elsewhere"]]
+    cast.card("Ann").click()
+    cast.field("notes").fill("lost")
+    cast.page.evaluate(f"async (id) => {{ await {LIBRARY}.remove(id); }}", ann["id"])
+    expect(cast.alert).to_contain_text("no longer in the library")
 
 
 @in_own_page
@@ -307,6 +338,56 @@ def test_the_tab_opens_and_closes_again_and_again(cast: Cast, live_host: HostSer
     for open_tabs in (0, 1, 0, 1):
         cast.page.evaluate(TOGGLE)
         expect(cast.panel).to_have_count(open_tabs)
+    cast.page.evaluate(ANOTHER_TAB)  # which takes the panel's place in the page
+    cast.page.evaluate(TOGGLE)
+    expect(cast.card("Ana")).to_be_visible()
+    assert cast.page.evaluate(LISTENERS) == 1
     save(live_host, "Bob")
     assert len(cast.entries()) == 2
     expect(cast.panel.locator(".wancast-card")).to_have_count(2)
+
+
+@in_own_page
+def test_hostile_texts_stay_text(cast: Cast) -> None:
+    names = hostile_names()
+    consents = [{"by": name, "scope": name, "until": "2020-01-31"} for name in names]
+    characters = [
+        entry(number, name, notes=name, tags=[], consent=consent, space=name, sex=name, created=name)
+        for number, (name, consent) in enumerate(zip(names, consents, strict=True), 1)
+    ]
+    routes = RoutesStandIn.on(cast.canvas, characters)
+    routes.faults = [{"id": "f" * 32, "message": name} for name in names[:20]]
+    cast.page.evaluate("() => { globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    cast.entries()
+    expect(cast.panel.locator(".wancast-name")).to_have_count(len(names))
+    assert cast.panel.locator(".wancast-name").all_text_contents() == names
+    assert cast.panel.locator(".wancast-fault p").all_text_contents() == names[:20]
+    routes.status = 400
+    for place in range(0, 20, 2):
+        cast.panel.locator(".wancast-card").nth(place).click()
+        for field in ("name", "notes", "by", "scope"):
+            assert cast.field(field).input_value() == names[place]
+        details = cast.panel.locator(".wancast-details")
+        assert details.get_attribute("aria-label") == names[place]
+        details.get_by_role("button", name="Delete").click()
+        assert names[place] in (details.get_by_role("alert").text_content() or "")
+        details.get_by_role("button", name="Delete for good").click()
+        expect(cast.alert).to_contain_text("it <b>broke</b>")
+    kinds = set(cast.panel.locator("*").evaluate_all("(all) => all.map(({ localName }) => localName)"))
+    assert " ".join(sorted(kinds)) == "button div form h2 h3 img input label p section span textarea"
+    assert cast.page.evaluate("() => hits") == 0
+
+
+@in_own_page
+def test_a_refused_run_is_not_announced_by_a_later_one(cast: Cast) -> None:
+    cast.page.evaluate("() => app.graph.add(LiteGraph.createNode('IdentityEncode'))")
+    cast.page.evaluate(VIEW, [1, 700, 300])
+    cast.canvas.settle()
+    with cast.page.expect_response(lambda answer: answer.url.endswith("/prompt")) as response:
+        (target,) = cast.save_as("Eve")["partial_execution_targets"]
+    assert response.value.status == 400  # it has no pictures
+    cast.canvas.settle()
+    for event, detail in [("execution_start", {}), ("executing", target), ("execution_success", {})]:
+        cast.page.evaluate("([event, detail]) => app.api.dispatchCustomEvent(event, detail)", [event, detail])
+    cast.canvas.settle()
+    expect(cast.page.get_by_text("Eve is in the cast")).to_have_count(0)

@@ -33,6 +33,11 @@ SHOW_REPORT = """() => {
     const load = app.graph.nodes.find(({ type }) => type === "WanCastCharacterLoad");
     load.connect(load.outputs.length - 1, node, 0);
 }"""
+SEEN = """(list) => {
+    const { offsetTop: top, offsetHeight: height } = list.querySelector(".wancast-active");
+    return top >= list.scrollTop && top + height <= list.scrollTop + list.clientHeight;
+}"""
+KINDS = "(elements) => [...new Set(elements.map(({ localName }) => localName))]"
 OWN = "own front end"
 in_english = pytest.mark.parametrize("tab", ["en"], indirect=True)
 in_chinese_too = pytest.mark.parametrize("tab", ["en", "zh"], indirect=True)
@@ -60,7 +65,7 @@ def cast() -> list[Json]:
 
 
 def status(canvas: Canvas) -> str:
-    return canvas.page.locator(".wancast-status").first.inner_text()
+    return canvas.page.locator(".wancast-status").inner_text()
 
 
 def active(canvas: Canvas) -> str | None:
@@ -116,6 +121,7 @@ def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas, request: pytest.Fi
     for key in ("Home", "ArrowLeft", "ArrowUp", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp", "End"):
         canvas.page.keyboard.press(key)
         reached.append(active(canvas))
+    assert canvas.page.locator(".wancast-cards").evaluate(SEEN)
     columns = canvas.page.evaluate(
         "() => getComputedStyle(document.querySelector('.wancast-cards')).gridTemplateColumns.split(' ').length"
     )
@@ -130,15 +136,15 @@ def test_keys_move_in_the_grid_and_stay_in_it(canvas: Canvas, request: pytest.Fi
     assert canvas.page.evaluate("() => app.graph.nodes.map((node) => [...node.pos])") == before
 
 
-STATES = [  # characters, faults, HTTP status, the node's reference, words of the status
-    ([], [], 200, "", "No characters yet"),
-    ([], [], 200, "f" * 32, "not in the library"),
-    (cast(), [], 200, "", "10 of 10 characters"),
-    (cast(), [], 200, "../../etc/passwd", "not in the library"),
-    (cast(), [], 200, f"{2:032x}", "Ben is picked; 10 of 10"),
-    (cast(), [], 200, f"{2:032x}@{0:012x}", "Ben has changed since it was picked"),
-    (cast(), [{"id": "9" * 32, "message": "damaged"}], 200, "", "Damaged character files: 1"),
-    ([], [], 500, "", "cannot be listed: it <b>broke</b>"),
+STATES = [  # characters, faults, HTTP status, the node's reference, words of the status, whether it warns
+    ([], [], 200, "", "No characters yet", False),
+    ([], [], 200, "f" * 32, "not in the library", True),
+    (cast(), [], 200, "", "10 of 10 characters", False),
+    (cast(), [], 200, "../../etc/passwd", "not in the library", True),
+    (cast(), [], 200, f"{2:032x}", "Ben is picked; 10 of 10", False),
+    (cast(), [], 200, f"{2:032x}@{0:012x}", "Ben has changed since it was picked", True),
+    (cast(), [{"id": "9" * 32, "message": "damaged"}], 200, "", "Damaged character files: 1", True),
+    ([], [], 500, "", "cannot be listed: it <b>broke</b>", True),
 ]
 
 
@@ -147,12 +153,46 @@ STATES = [  # characters, faults, HTTP status, the node's reference, words of th
 @pytest.mark.parametrize("canvas", ["classic"], indirect=True)
 def test_the_status_tells_what_is_wrong_and_the_value_stays(canvas: Canvas) -> None:
     routes = RoutesStandIn.on(canvas, [])
-    for characters, faults, http_status, reference, words in STATES:
+    colours: dict[bool, set[str]] = {False: set(), True: set()}
+    for characters, faults, http_status, reference, words, warns in STATES:
         routes.characters, routes.faults, routes.status = characters, faults, http_status
+        canvas.page.evaluate("() => app.graph.clear()")
         list_again(canvas)
         add_load_node(canvas, reference)
-        expect(canvas.page.locator(".wancast-status")).to_contain_text(words)
+        shown = canvas.page.locator(".wancast-status")
+        expect(shown).to_contain_text(words)
+        colours[warns].add(shown.evaluate("(status) => getComputedStyle(status).color"))
         assert references(canvas) == [reference]
+    assert [len(found) for found in colours.values()] == [1, 1] and colours[False] != colours[True]
+
+
+RACE = """async () => {  // an edit while a list that was asked for before it is still on its way
+    const { library } = await import("/extensions/WanCast/library.mjs");
+    const { fetchApi } = app.api;
+    const answers = [];
+    const asked = () => new Promise((done) => answers.push((body) => done(new Response(JSON.stringify(body)))));
+    await library.refresh();
+    await library.list();
+    app.api.fetchApi = asked;
+    const refreshed = library.refresh();
+    const edited = library.edit({ id: "0", revision: 1 }, {});
+    answers[1]({});
+    await edited;
+    const listed = library.list();
+    answers[2]({ characters: ["new"] });
+    answers[0]({ characters: ["old"] });
+    await Promise.all([refreshed, listed]);
+    app.api.fetchApi = fetchApi;
+    return (await library.list()).characters;
+}"""
+
+
+@in_own_page
+@in_english
+@pytest.mark.parametrize("canvas", ["classic"], indirect=True)
+def test_a_list_from_before_an_edit_does_not_come_back(canvas: Canvas) -> None:
+    assert canvas.page.evaluate(RACE) == ["new"]
+    list_again(canvas)
 
 
 def hostile_names() -> list[str]:
@@ -184,28 +224,53 @@ def hostile_names() -> list[str]:
     ]
 
 
-@in_own_page
-@in_english
-def test_hostile_names_are_text_and_run_nothing(canvas: Canvas) -> None:
-    characters = [entry(i, name, tags=[name]) for i, name in enumerate(hostile_names(), 1)]
+@pytest.fixture
+def hostile(canvas: Canvas) -> Iterator[list[Json]]:
+    """Three hundred characters of which every text attacks; none of them may run anything."""
+    characters = [entry(i, name, tags=[name], notes=name) for i, name in enumerate(hostile_names(), 1)]
     for character in characters:
         character["consent"] = {"by": character["name"], "scope": character["name"], "until": character["name"]}
     RoutesStandIn.on(canvas, characters)
     dialogs: list[str] = []
     canvas.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    canvas.page.evaluate("() => { app.graph.clear(); globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    canvas.page.evaluate("() => { globalThis.hits = 0; globalThis.hit = () => hits++; }")
+    yield characters
+    assert canvas.page.evaluate("() => hits") == 0 and dialogs == []
+
+
+@in_own_page
+@in_english
+def test_hostile_names_are_text_in_the_picker(canvas: Canvas, hostile: list[Json]) -> None:
     add_load_node(canvas)
     shown = canvas.page.locator(".wancast-name")
-    assert shown.all_text_contents() == [character["name"] for character in characters]
-    kinds = "(cards) => [...new Set(cards.flatMap((card) => [...card.querySelectorAll('*')].map((e) => e.localName)))]"
-    assert set(canvas.page.locator(".wancast-card").evaluate_all(kinds)) == {"div", "img", "span"}
+    assert shown.all_text_contents() == [character["name"] for character in hostile]
+    assert set(canvas.page.locator(".wancast-card *").evaluate_all(KINDS)) == {"div", "img", "span"}
     assert shown.first.evaluate("(name) => name.offsetHeight") == shown.last.evaluate("(name) => name.offsetHeight")
     for number in (0, 2, 7, 12, 18):
-        canvas.page.locator(".wancast-filter").fill(characters[number]["name"])
+        canvas.page.locator(".wancast-filter").fill(hostile[number]["name"])
         canvas.page.keyboard.press("Enter")
-        assert references(canvas) == [characters[number]["reference"]]
-        assert characters[number]["name"][:40] in canvas.page.locator(".wancast-status").text_content()
-    assert canvas.page.evaluate("() => hits") == 0 and dialogs == []
+        assert references(canvas) == [hostile[number]["reference"]]
+        assert hostile[number]["name"][:40] in canvas.page.locator(".wancast-status").text_content()
+
+
+@in_own_page
+@in_english
+@pytest.mark.parametrize("canvas", ["classic"], indirect=True)
+def test_hostile_names_are_text_in_the_sidebar(canvas: Canvas, hostile: list[Json]) -> None:
+    toggle = "() => app.extensionManager.command.execute('Workspace.ToggleSidebarTab.wancast.cast')"
+    canvas.page.evaluate(toggle)
+    panel = canvas.page.locator(".wancast-cast")
+    expect(panel.locator(".wancast-name").last).to_have_text(hostile[-1]["name"])
+    assert panel.locator(".wancast-name").all_text_contents() == [character["name"] for character in hostile]
+    for number in (0, 1, 2, 9, 10, 18):
+        panel.locator(".wancast-card").nth(number).click()
+        panel.get_by_role("button", name="Delete", exact=True).click()
+        assert hostile[number]["name"] in panel.locator(".wancast-details").text_content()
+        assert panel.locator(".wancast-details [name=notes]").input_value() == hostile[number]["name"]
+        kinds = {"div", "img", "span", "section", "form", "label", "input", "textarea", "button", "p"}
+        assert set(panel.locator(".wancast-cards *").evaluate_all(KINDS)) <= kinds
+        panel.get_by_role("button", name="Close").click()
+    canvas.page.evaluate(toggle)
 
 
 @in_own_page
@@ -247,9 +312,10 @@ def test_what_is_picked_survives_undo_copies_subgraphs_and_a_saved_file(canvas: 
     RoutesStandIn.on(canvas, characters)
     add_load_node(canvas)
     for name in (CAST[1], CAST[4]):
-        canvas.page.get_by_role("option").filter(has_text=name).click()
+        canvas.page.locator(".wancast-filter").fill(name)
+        canvas.page.keyboard.press("Enter")
     assert references(canvas) == [second]
-    canvas.page.keyboard.press("Control+z")
+    canvas.page.locator(".wancast-cards").press("Control+z")
     canvas.page.wait_for_function("(one) => app.graph.nodes[0]?.widgets[0].value === one", arg=first)
     canvas.page.evaluate(
         """async () => {

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,7 @@ def test_a_newer_version_is_refused_untouched(kept: Any) -> None:
         lambda: kept.import_file(content),
     ):
         assert words in refusal(action)
+    assert refusal(partial(kept.import_file, content)).endswith("Choose a file that was exported.")
     assert path.read_bytes() == content
     assert names_in(kept) == [path.name]
 
@@ -232,14 +234,14 @@ def test_damaged_files_are_told_and_can_be_deleted(kept: Any, tmp_path: Path) ->
     ["", "../x", "a" * 31, "A" * 32, f"{ID}.safetensors", f"{ID}@", f"{ID}@{'a' * 11}", f"{ID}\n", ID + "\0", 7],
 )
 def test_what_is_no_reference_never_comes_near_a_path(kept: Any, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Library, "_path", lambda *_: pytest.fail("a path was made"))
+    monkeypatch.setattr(Library, "path_of", lambda *_: pytest.fail("a path was made"))
     words = f"face: found {errors.quoted(value)}; wanted a character of the library. Pick one in the node."
     assert refusal(lambda: kept.load(value, input_name="face")) == words
     assert refusal(lambda: kept.state(value, input_name="face")) == words
 
 
 def test_only_an_id_becomes_a_path(kept: Any) -> None:
-    for action in (kept.export, kept.delete, lambda value: kept.edit(value, 1), kept._path):
+    for action in (kept.export, kept.delete, lambda value: kept.edit(value, 1), kept.path_of):
         assert "wanted a character's id" in refusal(lambda action=action: action("../" * 4 + "x"))
 
 
@@ -349,7 +351,7 @@ def test_a_hot_character_is_read_once(kept: Any) -> None:
         lambda kept, character_id: kept.edit(character_id, 1, notes="new"),
         lambda kept, character_id: kept.replace(character_id, 1, person(2)),
         lambda kept, character_id: Library(kept.folder).edit(character_id, 1, notes="new"),  # as another process
-        lambda kept, character_id: os.utime(kept._path(character_id), ns=(1, 1)),
+        lambda kept, character_id: os.utime(kept.path_of(character_id), ns=(1, 1)),
     ],
 )
 def test_a_changed_file_is_read_again(kept: Any, change: Callable[[Any, str], object]) -> None:

@@ -23,13 +23,16 @@ MOST_REVISIONS = 2**53 - 1  # a page counts no further
 MOST_REFERENCES = 16
 MOST_CHANNELS = 2
 MOST_VOICE_S = 60
+MIB = 2**20
+MOST_VOICE_BYTES = 24 * MIB  # a minute of two channels at 48 kHz takes 22
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 192_000
 PICTURE_TOLERANCE = 1e-3  # of numbers from 0 to 1 that were interpolated
 REFERENCE_DIGITS = 12  # of the content's SHA-256
 
 ID = re.compile(r"[0-9a-f]{32}")
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-IN_PROSE = "\n\t\u200c\u200d"  # line ends, tabs, and the joiners of Persian, Hindi and emoji
+JOINERS = "\u200c\u200d"  # of Persian, Hindi and emoji
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that show nothing
 
 
 # Texts
@@ -37,20 +40,22 @@ IN_PROSE = "\n\t\u200c\u200d"  # line ends, tabs, and the joiners of Persian, Hi
 
 def checked_line(text: object, most: int, *, name: str, least: int = 0) -> str:
     """One printable line in NFC, without spaces around it; raises InputError for other text and other lengths."""
-    return _checked_text(text, range(least, most + 1), "", name)
+    return _checked_text(text, range(least, most + 1), JOINERS, name)
 
 
 def checked_prose(text: object, *, name: str) -> str:
     """Printable text in NFC, which may have line ends; raises InputError for other text and for more of it."""
-    return _checked_text(text, range(MOST_PROSE_LETTERS + 1), IN_PROSE, name)
+    return _checked_text(text, range(MOST_PROSE_LETTERS + 1), JOINERS + "\n\t", name)
 
 
 def _checked_text(text: object, lengths: range, allowed: str, name: str) -> str:
     require_text(text, name=name)
-    plain = unicodedata.normalize("NFC", str(text).replace("\r\n", "\n")).strip()
-    if len(plain) not in lengths:
+    plain = unicodedata.normalize("NFC", str(text).replace("\r\n", "\n").replace("\r", "\n")).strip()
+    is_unseen = lengths.start > 0 and not any(map(_is_seen, plain))
+    if is_unseen or len(plain) not in lengths:
         wanted = f"{'from 1 to' if lengths.start else 'at most'} {lengths.stop - 1} letters"
-        raise InputError(name, found=f"{len(plain)} letters", wanted=wanted, fix="Write another text.")
+        found = "nothing that can be seen" if is_unseen else f"{len(plain)} letters"
+        raise InputError(name, found=found, wanted=wanted, fix="Write another text.")
     strange = [letter for letter in plain if not _is_plain(letter) and letter not in allowed]
     if strange:
         found = f"the letter U+{ord(strange[0]):04X}"
@@ -61,6 +66,11 @@ def _checked_text(text: object, lengths: range, allowed: str, name: str) -> str:
 def _is_plain(letter: str) -> bool:
     """Whether it can be printed; the wide space of Chinese can."""
     return letter.isprintable() or unicodedata.category(letter) == "Zs"
+
+
+def _is_seen(letter: str) -> bool:
+    """Whether it shows something by itself: letters, numbers, signs and punctuation, but for the blank ones."""
+    return unicodedata.category(letter)[0] in "LNPS" and letter not in BLANK
 
 
 def checked_day(text: object, *, name: str) -> date | None:
@@ -75,8 +85,9 @@ def checked_day(text: object, *, name: str) -> date | None:
 
 
 def name_key(name: str) -> str:
-    """What two names share that people take for the same: canonical caseless matching of Unicode, 3.13 D145."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    """What two names share that people take for the same: Unicode's canonical caseless form, D145, without joiners."""
+    unjoined = "".join(letter for letter in name if letter not in JOINERS)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", unjoined).casefold())
 
 
 def reference_of(character_id: str, content_sha256: str) -> str:
@@ -154,19 +165,24 @@ class Voice:
         sound = self.waveform
         if not is_plain_tensor(sound) or sound.dtype != torch.float32 or sound.ndim != 2:
             raise _bad_voice("no waveform of channels and samples in fp32", "one")
-        checked_count(self.rate_hz, HIGHEST_RATE_HZ, name="voice", least=LOWEST_RATE_HZ)
+        if type(self.rate_hz) is not int or not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
+            raise _bad_voice(f"a rate of {quoted(self.rate_hz)} Hz", f"{LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz")
         channels, samples = sound.shape
         if not 1 <= channels <= MOST_CHANNELS:
             raise _bad_voice(f"{channels} channels", f"1 to {MOST_CHANNELS}")
         if not 1 <= samples <= MOST_VOICE_S * self.rate_hz:
             raise _bad_voice(f"{samples / self.rate_hz:.1f} s", f"a sample of at most {MOST_VOICE_S} s")
+        if sound.nbytes > MOST_VOICE_BYTES:
+            raise _bad_voice(f"{sound.nbytes / MIB:.0f} MiB of samples", f"at most {MOST_VOICE_BYTES // MIB} MiB")
         if not sound.isfinite().all():
             raise _bad_voice("NaN or an infinity", "finite numbers")
         object.__setattr__(self, "transcript", checked_prose(self.transcript, name="transcript"))
 
 
 def _bad_voice(found: str, wanted: str) -> InputError:
-    return InputError("voice", found=found, wanted=wanted, fix="Give a short recording of the voice.")
+    return InputError(
+        "voice", found=found, wanted=wanted, fix="Give a short recording of the voice, at 48 kHz or less."
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

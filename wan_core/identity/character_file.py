@@ -1,6 +1,6 @@
 """The bytes of a character's file: one safetensors file with its tensors as they are, and one JSON text as metadata.
 
-The text of version 1 is ``_json_of`` a header; the tensors, all fp32, are those of ``TENSORS`` that the character has.
+The text of version 1 is ``_json_of`` a header; the tensors, all fp32, are those of ``Character.tensors``.
 The id is not in the file: it is the file's name.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ..checks import checked_count
 from ..errors import quoted
 from ..safetensors_header import LENGTH_BYTES, METADATA, header_bytes, require_bounded_safetensors
-from ..weights import WeightFileError, shown
+from ..weights import WeightFileError
 from .character import (
     HIGHEST_RATE_HZ,
     LOWEST_RATE_HZ,
@@ -38,6 +38,7 @@ from .character_json import (
     members,
     moment_of,
     parsed,
+    require_names,
     sha256_of,
     space_of,
 )
@@ -46,9 +47,9 @@ from .record import Attributes, Identity, Space
 FORMAT_VERSION = 1
 VERSION_KEY, CHARACTER_KEY = "format_version", "wancast_character"
 MOST_FILE_BYTES = 64 * 2**20
-MOST_HEADER_BYTES = 2**18  # the longest texts and the most references take half of it
+MOST_HEADER_BYTES = 2**18  # the longest texts and the most references take three quarters of it
 NEEDED_TENSORS = ("references", "embeddings", "crops")
-TENSORS = (*NEEDED_TENSORS, "z", "reference_crop", "portrait", "voice")
+FURTHER_TENSORS = ("z", "reference_crop", "portrait", "voice")
 CARD_PARTS = ("name", "notes", "tags", "consent", "created", "revision")
 PARTS = (VERSION_KEY, *CARD_PARTS, "space", "attributes", "voice", "content_sha256", "tensors_sha256")
 
@@ -76,15 +77,14 @@ class CharacterHeader:
 
 def write_character(character: Character) -> bytes:
     """The bytes of a file of the present version; raises CharacterFileError for what could not be read again."""
-    text = json.dumps(_json_of(header_of(character)), ensure_ascii=False)
-    with faults_of_file():
-        _header_of_json(text, character.card.id)
+    header = header_of(character)
     tensors = {  # none shares memory
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in character.tensors().items()
     }
-    content = save(tensors, {CHARACTER_KEY: text})
-    header_in(content)
+    content = save(tensors, {CHARACTER_KEY: json.dumps(_json_of(header))})
+    if read_header(header_in(content), character.card.id) != header:
+        raise CharacterFileError("its texts and numbers do not come back as they are")
     return content
 
 
@@ -143,7 +143,7 @@ def format_version(header: bytes, file_bytes: int) -> int:
     said = parsed(metadata.get(CHARACTER_KEY, "null"))
     version = said.get(VERSION_KEY) if isinstance(said, dict) else None
     if type(version) is not int or version < 1:
-        raise CharacterFileError("its metadata do not say the version of a character, so it is none")
+        raise CharacterFileError("its metadata do not say the version of a character, so it is no character of WanCast")
     if version > FORMAT_VERSION:
         raise CharacterFileError(
             f"it is of version {quoted(version)}, and this WanCast reads up to version {FORMAT_VERSION}: update WanCast"
@@ -230,9 +230,7 @@ def _header_of_json(text: str, character_id: str) -> CharacterHeader:
 
 def _character_of(header: CharacterHeader, tensors: dict[str, Tensor]) -> Character:
     """The character that a header of version 1 and the tensors are; raises CharacterFileError."""
-    strange = sorted((tensors.keys() - set(TENSORS)) | (set(NEEDED_TENSORS) - tensors.keys()))
-    if strange:
-        raise CharacterFileError(f"it lacks, or has beside what belongs there, the tensors {shown(strange)}")
+    require_names(tensors, NEEDED_TENSORS, of="tensors", also=FURTHER_TENSORS)
     if ("voice" in tensors) != (header.voice_rate_hz is not None):
         raise CharacterFileError("it has a voice without its rate, or a rate without a voice")
     if any(tensor.dtype != torch.float32 for tensor in tensors.values()):

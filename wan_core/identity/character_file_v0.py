@@ -10,9 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..weights import shown
 from .character import Card, Character, Consent
-from .character_json import CharacterFileError, attributes_of, members, moment_of, parsed, space_of
+from .character_json import CharacterFileError, attributes_of, members, moment_of, parsed, require_names, space_of
 from .record import Attributes, Identity
 
 TENSORS = ("z_mean", "z_refs", "crop112", "ref256", "standin512")  # fp32 twice, then u8
@@ -33,8 +32,7 @@ UNKNOWN_FAMILY = "unknown"  # of the recogniser's network: an adapter that wants
 def read_version_0(metadata: Mapping[str, str], tensors: Mapping[str, Tensor], character_id: str) -> Character:
     """The character of a file of version 0; raises CharacterFileError, or InputError for what none may have."""
     said = members(metadata, METADATA_PARTS, of="metadata")
-    if strange := sorted(tensors.keys() ^ set(TENSORS)):
-        raise CharacterFileError(f"it lacks, or has beside what belongs there, the tensors {shown(strange)}")
+    require_names(tensors, TENSORS, of="tensors")
     pictures = [_unit_range(tensors[name]) for name in ("crop112", "ref256", "standin512")]
     measured = parsed(said["attributes"])
     if not isinstance(measured, list):

@@ -49,9 +49,17 @@ def members(value: object, names: Collection[str], *, of: str) -> dict[str, Any]
     """The JSON object with exactly these members; raises CharacterFileError for anything else."""
     if not isinstance(value, dict):
         raise CharacterFileError(f"its {of} is {quoted(value)} and not an object")
-    if strange := sorted(value.keys() ^ set(names)):
-        raise CharacterFileError(f"its {of} lacks, or has beside what belongs there, {shown(strange)}")
+    require_names(value, names, of=of)
     return value
+
+
+def require_names(found: Collection[str], wanted: Collection[str], *, of: str, also: Collection[str] = ()) -> None:
+    """Raises CharacterFileError unless these are the wanted names, with or without those that may be there also."""
+    missing, unknown = set(wanted) - set(found), set(found) - set(wanted) - set(also)
+    if missing or unknown:
+        faults = {"lacks": sorted(missing), "has the unknown": sorted(unknown)}
+        words = " and ".join(f"{fault} {shown(names)}" for fault, names in faults.items() if names)
+        raise CharacterFileError(f"in its {of} it {words}")
 
 
 def sha256_of(value: object, *, of: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from ..errors import quoted
 from ..notes import Note, note_lines
 from .character import Card, Character, Consent, Voice
 from .record import Space
@@ -31,7 +32,7 @@ def character_notes(character: Character, today: date, *, asked_for: str) -> tup
 def _consent_notes(card: Card, today: date) -> Iterator[Note]:
     consent = card.consent
     if not consent.by:
-        yield Note("consent_not_recorded", "no consent is recorded; write down who allowed what, and until when.")
+        yield Note("consent_not_recorded", "nobody is recorded who consents; write down who allowed what, until when.")
     if consent.until is not None and consent.until < today:
         yield Note("consent_ended", f"the consent ended on {consent.until}; ask again, or delete the character.")
 
@@ -57,6 +58,5 @@ def _voice_words(voice: Voice | None) -> str:
 
 
 def _consent_words(consent: Consent) -> str:
-    if not consent.by:
-        return "not recorded"
-    return f"by {consent.by}, " + (f"until {consent.until}" if consent.until else "without an end")
+    parts = {"by": consent.by, "for": consent.scope and quoted(consent.scope), "until": consent.until}
+    return ", ".join(f"{word} {part}" for word, part in parts.items() if part) or "not recorded"

@@ -1,8 +1,8 @@
-import { cardMaker } from "../cards.mjs";
+import { CardGrid, cardMaker } from "../cards.mjs";
 import { make } from "../dom.mjs";
-import { isFound, library, LibraryError } from "../library.mjs";
-import { placeAfter } from "../widgets/picker.mjs";
-import { say } from "../words.mjs";
+import { sentenceOf as inPageLanguage } from "../errors.mjs";
+import { library, LibraryError } from "../library.mjs";
+import { locale, say } from "../words.mjs";
 import { button, deleteButton } from "./buttons.mjs";
 import { Details } from "./details.mjs";
 import { letDrag } from "./drop.mjs";
@@ -23,15 +23,13 @@ const answers = () => ({
 function sentenceOf(error) {
     if (error instanceof TypeError) return say("The server does not answer."); // so fetch says it
     if (!(error instanceof LibraryError)) throw error;
-    return answers()[error.code] ?? error.message;
+    return answers()[error.code] ?? inPageLanguage(error.message, locale());
 }
 
 /** All characters in the sidebar: found, dragged to the canvas, opened, taken in and handed out. */
 class CastPanel {
     #closing = new AbortController();
     #makeCard = cardMaker(this.#closing.signal);
-    #entries = [];
-    #cards = new Map(); // by the entry as JSON: what has not changed keeps its card and its picture
     #opened = null; // the details of one of them
 
     constructor() {
@@ -43,6 +41,7 @@ class CastPanel {
         this.said = make("p", { class: "wancast-said", role: "status" });
         this.count = make("p", { class: "wancast-status", role: "status" });
         this.list = make("div", { class: "wancast-cards" });
+        this.grid = new CardGrid(this.list);
         this.faults = make("div", { class: "wancast-faults" });
         this.element = make(
             "div",
@@ -70,7 +69,9 @@ class CastPanel {
     /** Lists what the library has now; an opened card stays open with what was typed. */
     async show() {
         try {
-            const { characters, faults } = await library.list();
+            const asked = library.list();
+            const { characters, faults } = await asked;
+            if (asked !== library.list()) return; // there is a newer list
             this.#keepFocus(() => {
                 this.#fill(characters);
                 this.faults.replaceChildren(...this.#faultRows(faults));
@@ -86,24 +87,20 @@ class CastPanel {
     }
 
     #fill(entries) {
-        const cards = new Map();
-        for (const entry of entries) {
-            const key = JSON.stringify(entry);
-            cards.set(key, this.#cards.get(key) ?? this.#makeMember(entry));
-        }
-        this.#cards = cards;
-        this.#entries = entries;
-        this.list.replaceChildren(...cards.values());
+        this.grid.fill(entries, (entry) => this.#makeMember(entry));
         this.#makeCurrent(this.list.firstElementChild);
         const entry = entries.find(({ id }) => id === this.#opened?.entry.id);
-        if (!entry) return (this.#opened = null);
-        this.#opened.follow(entry);
-        this.#place(this.#opened);
+        if (entry) {
+            this.#opened.follow(entry);
+            this.#place(this.#opened);
+        } else if (this.#opened) {
+            if (this.#opened.isTyped()) this.alert.textContent = answers().unknown;
+            this.#opened = null;
+        }
     }
 
     #makeMember(entry) {
         const card = this.#makeCard(entry);
-        card.dataset.id = entry.id;
         for (const [name, value] of Object.entries(CLOSED)) card.setAttribute(name, value);
         letDrag(card, entry.reference);
         return card;
@@ -114,42 +111,33 @@ class CastPanel {
         const question = say("Delete this file for good?");
         const row = ({ id, message }) => {
             const remove = () => this.#attempt(() => library.remove(id), say("The damaged file is deleted."));
-            const sentence = make("p", { dir: "auto" }, message);
+            const sentence = make("p", { dir: "auto" }, inPageLanguage(message, locale()));
             return make("div", { class: "wancast-fault" }, sentence, deleteButton(question, remove));
         };
         return [make("h3", {}, say("Damaged files")), ...faults.map(row)];
     }
 
     #filter() {
-        const query = this.search.value.trim();
-        const cards = [...this.#cards.values()];
-        this.#entries.forEach((entry, i) => cards[i].toggleAttribute("hidden", !isFound(entry, query)));
-        if (this.#opened) this.#opened.element.hidden = this.#card(this.#opened.entry).hidden;
-        const [shown, count] = [this.#shown().length, cards.length];
+        this.grid.filter(this.search.value.trim());
+        if (this.#opened) this.#opened.element.hidden = this.grid.cardOf(this.#opened.entry.id).hidden;
+        const [shown, count] = [this.grid.shown.length, this.grid.count];
         this.count.textContent = count
             ? say("{shown} of {count} characters", { shown, count })
             : say("Nobody is here yet. Save a character from the menu of an Identity Encode node, or import a file.");
-    }
-
-    #card({ id }) {
-        return this.list.querySelector(`[data-id="${CSS.escape(id)}"]`);
-    }
-
-    #shown() {
-        return [...this.#cards.values()].filter(({ hidden }) => !hidden);
     }
 
     // Opening and closing
 
     #toggle(card) {
         if (!card) return;
-        const isOpen = this.#opened?.entry.id === card.dataset.id;
+        const entry = this.grid.entryOf(card);
+        const isOpen = this.#opened?.entry.id === entry.id;
         if (!isOpen && this.#opened?.isTyped()) {
             this.alert.textContent = say("Save or close {name} first.", this.#opened.entry);
             return;
         }
         this.#close();
-        if (!isOpen) this.#open(this.#entries.find(({ id }) => id === card.dataset.id));
+        if (!isOpen) this.#open(entry);
     }
 
     #open(entry) {
@@ -160,14 +148,15 @@ class CastPanel {
     }
 
     #place({ entry, element }) {
-        const card = this.#card(entry);
+        const card = this.grid.cardOf(entry.id);
         card.setAttribute("aria-expanded", "true");
+        this.#makeCurrent(card);
         card.after(element);
     }
 
     #close() {
         if (!this.#opened) return;
-        const card = this.#card(this.#opened.entry);
+        const card = this.grid.cardOf(this.#opened.entry.id);
         this.#opened.element.remove();
         this.#opened = null;
         card.setAttribute("aria-expanded", "false");
@@ -180,13 +169,11 @@ class CastPanel {
     #onKey(event) {
         if (event.ctrlKey || event.metaKey || event.altKey) return;
         event.stopPropagation();
-        const cards = this.#shown();
-        if (cards.includes(event.target) && this.#isDone(event.key, event.target, cards)) event.preventDefault();
+        if (this.grid.entryOf(event.target) && this.#isDone(event.key, event.target)) event.preventDefault();
     }
 
-    #isDone(key, card, cards) {
-        const columns = getComputedStyle(this.list).gridTemplateColumns.split(" ").length;
-        if (/^(Arrow|Home|End)/.test(key)) cards[placeAfter(key, cards.indexOf(card), columns, cards.length)].focus();
+    #isDone(key, card) {
+        if (/^(Arrow|Home|End)/.test(key)) this.grid.cardAfter(key, card).focus();
         else if (key === "Enter" || key === " ") this.#toggle(card);
         else return false;
         return true;
@@ -203,10 +190,11 @@ class CastPanel {
     #keepFocus(redraw) {
         const focused = document.activeElement;
         const isOurs = this.element.contains(focused);
+        const id = this.grid.entryOf(focused)?.id;
         redraw();
         if (!isOurs) return;
         const isKept = this.element.contains(focused);
-        (isKept ? focused : (this.#card({ id: focused.dataset.id ?? "" }) ?? this.search)).focus();
+        (isKept ? focused : (this.grid.cardOf(id) ?? this.search)).focus();
     }
 
     // What may fail
@@ -252,6 +240,7 @@ export function castTab() {
             panel = new CastPanel();
             container.style.height = "100%";
             container.replaceChildren(panel.element);
+            library.refresh(); // of what other pages and workflows have saved meanwhile
             panel.show();
         },
         destroy() {

@@ -1,9 +1,9 @@
 import { consentBadge } from "../cards.mjs";
 import { make } from "../dom.mjs";
+import { addLoadNodeInView } from "../graph.mjs";
 import { library } from "../library.mjs";
 import { say } from "../words.mjs";
 import { button, deleteButton } from "./buttons.mjs";
-import { addLoadNodeInView } from "./drop.mjs";
 import { download } from "./files.mjs";
 
 const CONSENT = ["by", "scope", "until"];

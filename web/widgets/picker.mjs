@@ -1,8 +1,9 @@
 import { app } from "/scripts/app.js";
 
-import { cardMaker } from "../cards.mjs";
+import { CardGrid, cardMaker } from "../cards.mjs";
 import { make } from "../dom.mjs";
-import { isFound, library } from "../library.mjs";
+import { changeGraph } from "../graph.mjs";
+import { library } from "../library.mjs";
 import { say } from "../words.mjs";
 
 const LEAST_HEIGHT_PX = 250; // a row of cards and a half, below the filter and above the status
@@ -10,16 +11,6 @@ const NODE_SIZE_PX = [360, 520];
 let pickers = 0;
 
 const idOf = (reference) => reference.split("@")[0];
-
-/** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
-export function placeAfter(key, place, columns, count) {
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
-    const last = count - 1;
-    const wanted = { Home: 0, End: last }[key] ?? place + steps[key];
-    if (wanted >= 0 && wanted <= last) return wanted;
-    const isAboveShortRow = key === "ArrowDown" && Math.floor(place / columns) < Math.floor(last / columns);
-    return isAboveShortRow ? last : place;
-}
 
 /**
  * The characters as a listbox with a filter: `chosen` tells which reference is picked, `choose` takes another one, and
@@ -29,9 +20,7 @@ class Picker {
     #listing = { characters: [], faults: [] };
     #asked; // the promise of the list that is shown, or will be
     #failure; // why there is no list
-    #options = new Map(); // an entry as JSON -> its option: what has not changed keeps its card and its picture
-    #shown = []; // the options that the filter lets through
-    #active = -1; // which of them the keys have reached
+    #active; // the option that the keys have reached
     #opened = new AbortController();
 
     constructor({ chosen, choose, isLinked }) {
@@ -56,6 +45,7 @@ class Picker {
             "aria-label": say("Characters"),
             "data-capture-wheel": "true", // with the focus in it, Nodes 2.0 lets the wheel scroll the list
         });
+        this.grid = new CardGrid(this.list);
         this.status = make("div", { class: "wancast-status", role: "status", "aria-live": "polite" });
         this.element = make("div", { class: "wancast-picker" }, this.filter, this.list, this.status);
         this.filter.addEventListener("input", () => this.#find());
@@ -66,6 +56,7 @@ class Picker {
 
     /** Shows the characters, and again whenever there is something new, until `close`. */
     open() {
+        this.close(); // the page may add a node again
         this.#opened = new AbortController();
         const { signal } = this.#opened;
         const makeCard = cardMaker(signal);
@@ -79,15 +70,15 @@ class Picker {
     close() {
         this.#opened.abort();
         this.#asked = undefined;
-        this.#options.clear();
+        this.grid.fill([]);
     }
 
     /** Shows which character is picked. */
     mark() {
-        const id = this.isLinked() ? undefined : idOf(this.chosen());
+        const picked = this.#pickedOption();
         this.element.toggleAttribute("inert", this.isLinked());
-        for (const option of this.list.children) option.setAttribute("aria-selected", option.dataset.character === id);
-        this.#reveal(this.#shown[this.#active] ?? this.list.querySelector("[aria-selected=true]"));
+        for (const option of this.list.children) option.setAttribute("aria-selected", option === picked);
+        this.#reveal(this.#active ?? picked);
         this.#report();
     }
 
@@ -100,39 +91,32 @@ class Picker {
         if (asked !== this.#asked) return;
         this.#listing = listing;
         this.#failure = failure;
-        const known = this.#options;
-        this.#options = new Map();
-        for (const entry of listing.characters) {
-            const key = JSON.stringify(entry);
-            this.#options.set(key, known.get(key) ?? this.#makeOption(entry, makeCard));
-        }
-        this.list.replaceChildren(...this.#options.values());
+        this.grid.fill(listing.characters, (entry) => this.#makeOption(makeCard(entry), entry));
         this.#find();
     }
 
-    #makeOption(entry, makeCard) {
-        const option = makeCard(entry);
-        option.id = `${this.id}-${entry.id}`;
-        option.dataset.character = entry.id;
-        option.setAttribute("role", "option");
-        return option;
+    #makeOption(card, { id }) {
+        card.id = `${this.id}-${id}`;
+        card.setAttribute("role", "option");
+        return card;
+    }
+
+    #pickedOption() {
+        return this.isLinked() ? undefined : this.grid.cardOf(idOf(this.chosen()));
     }
 
     /** Shows what the filter lets through. */
     #find() {
         const query = this.filter.value.trim();
-        const options = [...this.#options.values()];
-        this.#listing.characters.forEach((entry, i) => options[i].toggleAttribute("hidden", !isFound(entry, query)));
-        this.#shown = options.filter(({ hidden }) => !hidden);
-        this.#activate(query ? 0 : -1);
+        this.grid.filter(query);
+        this.#activate(query ? this.grid.shown[0] : undefined);
         this.mark();
     }
 
-    /** Leads the keys to a card. */
-    #activate(place) {
-        const option = this.#shown[place];
-        this.#active = option ? place : -1;
-        this.list.querySelector(".wancast-active")?.classList.remove("wancast-active");
+    /** Leads the keys to a card, or to none. */
+    #activate(option) {
+        this.#active?.classList.remove("wancast-active");
+        this.#active = option;
         option?.classList.add("wancast-active");
         for (const element of [this.filter, this.list])
             element.setAttribute("aria-activedescendant", option?.id ?? "");
@@ -149,8 +133,8 @@ class Picker {
 
     #pick(option) {
         if (!option) return;
-        this.#activate(this.#shown.indexOf(option));
-        this.choose(this.#listing.characters.find(({ id }) => id === option.dataset.character).reference);
+        this.#activate(option);
+        this.choose(this.grid.entryOf(option).reference);
         this.mark();
     }
 
@@ -167,7 +151,7 @@ class Picker {
 
     #actOfFilter(key) {
         const acts = {
-            Enter: () => this.#pick(this.#shown[this.#active]),
+            Enter: () => this.#pick(this.#active),
             Escape: () => this.#clear(),
             ArrowDown: () => this.list.focus({ preventScroll: true }),
         };
@@ -175,28 +159,23 @@ class Picker {
     }
 
     #actOfList(key) {
-        if (/^(Arrow|Home|End)/.test(key)) return () => this.#move(key);
-        if (key === "Enter" || key === " ") return () => this.#pick(this.#shown[this.#active]);
+        if (/^(Arrow|Home|End)/.test(key)) return () => this.#activate(this.grid.cardAfter(key, this.#active));
+        if (key === "Enter" || key === " ") return () => this.#pick(this.#active);
         if (key === "Escape") return () => this.#clear();
         if (key.length === 1 || key === "Backspace") this.filter.focus({ preventScroll: true }); // the key edits it
     }
 
     /** The keys go on where they were, or from the card that is picked, or from the first. */
     #enter() {
-        const picked = this.#shown.findIndex((option) => option.getAttribute("aria-selected") === "true");
-        this.#activate(this.#active < 0 ? Math.max(0, picked) : this.#active);
+        const [first] = this.grid.shown;
+        const picked = this.#pickedOption();
+        this.#activate(this.#active ?? (picked && !picked.hidden ? picked : first));
     }
 
     #clear() {
         this.filter.value = "";
         this.#find();
         this.filter.focus({ preventScroll: true });
-    }
-
-    #move(key) {
-        const [first] = this.#shown;
-        const columns = this.#shown.filter(({ offsetTop }) => offsetTop === first.offsetTop).length;
-        this.#activate(placeAfter(key, this.#active, columns, this.#shown.length));
     }
 
     #report() {
@@ -209,7 +188,7 @@ class Picker {
         const { characters, faults } = this.#listing;
         const reference = this.chosen();
         const picked = characters.find(({ id }) => id === idOf(reference));
-        const counts = { shown: this.#shown.length, count: characters.length };
+        const counts = { shown: this.grid.shown.length, count: characters.length };
         if (this.isLinked()) return [say("The connected node says which character.")];
         if (this.#failure)
             return [say("The characters cannot be listed: {reason}", { reason: this.#failure }), "warning"];
@@ -240,11 +219,7 @@ export function addPicker(node) {
     const picker = new Picker({
         chosen: () => reference.value,
         isLinked: () => node.inputs.some(({ widget, link }) => widget?.name === "character" && link !== null),
-        choose(value) {
-            app.canvas.emitBeforeChange(); // one step of undo
-            reference.setValue(value, { node, canvas: app.canvas });
-            app.canvas.emitAfterChange();
-        },
+        choose: (value) => changeGraph(() => reference.setValue(value, { node, canvas: app.canvas })),
     });
     const widget = node.addDOMWidget("cast", "wancast.cast", picker.element, {
         serialize: false,

@@ -1,12 +1,13 @@
 import { api } from "/scripts/api.js";
 import { app } from "/scripts/app.js";
 
-import { changeGraph } from "../panels/drop.mjs";
+import { changeGraph } from "../graph.mjs";
 import { say } from "../words.mjs";
 
 const SAVE = "WanCastCharacterSave";
 const GAP_PX = 60;
 const TOAST_MS = 6000;
+const waits = new WeakMap(); // a Save node -> what ends the wait for its run
 
 const nameOf = (save) => save.widgets.find(({ name }) => name === "name");
 
@@ -35,16 +36,17 @@ function overlap({ pos: [left, top], size: [width, height] }, { pos: [x, y], siz
     return left < x + w && x < left + width && top - title < y + h && y - title < top + height;
 }
 
-/** Says that the character is saved when the next run that its Save node has a part in ends well. */
-function announceNextRun(executionId, name) {
-    const ended = new AbortController();
+/**
+ * Says that the character is saved when the next run that its Save node has a part in ends well. `ended` ends the wait,
+ * as does a queue that is empty again: then the run was taken off it.
+ */
+function announceNextRun(executionId, name, ended) {
     let takesPart = false;
     const on = (event, react) => api.addEventListener(event, react, { signal: ended.signal });
+    on("status", ({ detail }) => detail?.exec_info.queue_remaining === 0 && ended.abort());
     on("execution_start", () => (takesPart = false));
     on("execution_cached", ({ detail }) => (takesPart ||= detail.nodes.includes(executionId)));
     on("executing", ({ detail }) => (takesPart ||= detail === executionId));
-    on("execution_error", () => takesPart && ended.abort());
-    on("execution_interrupted", () => takesPart && ended.abort());
     on("execution_success", () => {
         if (!takesPart) return;
         ended.abort();
@@ -72,8 +74,10 @@ async function saveAsCharacter(encoder) {
     nameOf(save).value = name.trim();
     save.title = say("Save {name}", { name: name.trim() });
     const executionId = executionIdOf(save);
-    announceNextRun(executionId, name.trim());
-    await app.queuePrompt(0, 1, [executionId]); // that node and what it needs
+    waits.get(save)?.abort();
+    waits.set(save, new AbortController());
+    announceNextRun(executionId, name.trim(), waits.get(save));
+    if (!(await app.queuePrompt(0, 1, [executionId]))) waits.get(save).abort(); // that node alone and what it needs
 }
 
 /** The entry of IdentityEncode's menu that keeps the person in the library. */

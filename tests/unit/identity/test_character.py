@@ -23,6 +23,7 @@ from wan_core.identity.character import (
 )
 from wan_core.identity.record import Attributes
 
+UNSEEN = "nothing that can be seen"
 PRINTED = "text that can be printed"
 LONG = "a" * (MOST_PROSE_LETTERS + 1)
 LONG_WORDS = f"{len(LONG)} letters"
@@ -31,18 +32,20 @@ LONG_WORDS = f"{len(LONG)} letters"
 @pytest.mark.parametrize(
     ("changes", "input_name", "found", "wanted"),
     [
-        ({"name": ""}, "name", "0 letters", "from 1 to 64 letters"),
-        ({"name": " \u3000\n"}, "name", "0 letters", "from 1 to 64 letters"),
+        ({"name": ""}, "name", UNSEEN, "from 1 to 64 letters"),
+        ({"name": " \u3000\n"}, "name", UNSEEN, "from 1 to 64 letters"),
+        ({"name": "\u3164\u2800\uffa0\u115f"}, "name", UNSEEN, "from 1 to 64 letters"),
+        ({"name": "\u0301\u200d\ufe0f"}, "name", UNSEEN, "from 1 to 64 letters"),
         ({"name": "a" * 65}, "name", "65 letters", "from 1 to 64 letters"),
         ({"name": 7}, "name", "7", "text"),
         ({"name": "a\ud800"}, "name", "'a\\ud800'", "text"),
         ({"name": "a\nb"}, "name", "the letter U+000A", PRINTED),
         ({"name": "a\0b"}, "name", "the letter U+0000", PRINTED),
         ({"name": "gpj\u202e.exe"}, "name", "the letter U+202E", PRINTED),
-        ({"name": "a\u200db"}, "name", "the letter U+200D", PRINTED),
+        ({"name": "a\u200bb"}, "name", "the letter U+200B", PRINTED),
         ({"notes": LONG}, "notes", LONG_WORDS, f"at most {MOST_PROSE_LETTERS} letters"),
         ({"notes": "a\u2066b"}, "notes", "the letter U+2066", PRINTED),
-        ({"tags": ("a", "")}, "tags", "0 letters", "from 1 to 32 letters"),
+        ({"tags": ("a", "")}, "tags", UNSEEN, "from 1 to 32 letters"),
         ({"tags": tuple(map(str, range(33)))}, "tags", "33 tags", "at most 32"),
         ({"tags": ("a\tb",)}, "tags", "the letter U+0009", PRINTED),
         ({"id": "../../etc"}, "character", "'../../etc'", "a character's id"),
@@ -84,8 +87,8 @@ def test_a_day_may_be_left_open() -> None:
 
 def test_texts_are_kept_in_one_form() -> None:
     decomposed = unicodedata.normalize("NFD", "\u00c5sa\u3000\uac00")
-    card = replace(CARD, name=f" {decomposed} ", notes="a\r\nb\tc\u200dd", tags=("Hero", " hero", "b"))
-    assert (card.name, card.notes, card.tags) == ("\u00c5sa\u3000\uac00", "a\nb\tc\u200dd", ("Hero", "b"))
+    card = replace(CARD, name=f" {decomposed} ", notes="a\r\nb\rb\tc\u200dd", tags=("Hero", " hero", "b"))
+    assert (card.name, card.notes, card.tags) == ("\u00c5sa\u3000\uac00", "a\nb\nb\tc\u200dd", ("Hero", "b"))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,7 @@ def test_texts_are_kept_in_one_form() -> None:
         ("Stra\u00dfe", "STRASSE", True),
         ("\u00e9", "e\u0301", True),
         ("\u03b1\u0345\u0301", "\u03b1\u0301\u0345", True),  # marks whose order their lower case would keep
+        ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\u0639\u0644\u06cc\u0631\u0636\u0627", True),  # a joiner
         ("Ann", "Anna", False),
         ("\u5b89", "\u6848", False),
     ],
@@ -117,8 +121,10 @@ SOUND = torch.zeros(1, 16_000)
         (torch.zeros(1, 0), 16_000, "0.0 s", "a sample of at most 60 s"),
         (torch.zeros(1, 60 * 8000 + 1), 8000, "60.0 s", "a sample of at most 60 s"),
         (SOUND * float("nan"), 16_000, "NaN or an infinity", "finite numbers"),
-        (SOUND, 7999, "7999", "a whole number from 8000 to 192000"),
-        (SOUND, 16_000.0, "16000.0", "a whole number from 8000 to 192000"),
+        (torch.zeros(2, 60 * 96_000), 96_000, "44 MiB of samples", "at most 24 MiB"),
+        (SOUND, 7999, "a rate of 7999 Hz", "8000 to 192000 Hz"),
+        (SOUND, 384_000, "a rate of 384000 Hz", "8000 to 192000 Hz"),
+        (SOUND, 16_000.0, "a rate of 16000.0 Hz", "8000 to 192000 Hz"),
     ],
 )
 def test_a_voice_is_a_short_sound(waveform: Any, rate_hz: Any, found: str, wanted: str) -> None:

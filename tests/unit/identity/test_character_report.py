@@ -47,7 +47,7 @@ def test_the_report_tells_what_there_is_and_what_there_is_not() -> None:
         "name: Ann \u5b89, revision 3, created 2026-11-26",
         f"encoder: encoder.safetensors (IR-SE), sha256 {'ab' * 6}; references: 2",
         "voice: 0.1 s at 48000 Hz, with its transcript",
-        "consent: by Ann Example, until 2027-12-31",
+        "consent: by Ann Example, for 'this film', until 2027-12-31",
     ]
     silent = Voice(WHOLE.voice.waveform, 48_000, "")
     assert "without a transcript" in describe_character(replace(WHOLE, voice=silent), LAST_DAY, asked_for=CARD.id)
@@ -56,5 +56,5 @@ def test_the_report_tells_what_there_is_and_what_there_is_not() -> None:
         "no recogniser: the character has no vectors, and Stand-In can use it; references: 0",
         "voice: none",
         "consent: not recorded",
-        "note: no consent is recorded; write down who allowed what, and until when.",
+        "note: nobody is recorded who consents; write down who allowed what, until when.",
     ]

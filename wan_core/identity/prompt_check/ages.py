@@ -69,9 +69,11 @@ _WORDS = rf"(?:(?:{'|'.join(TENS)})(?:[\s-](?:{'|'.join(UNITS)}))?|{'|'.join((*T
 _VALUE = rf"(?<![A-Za-z0-9])(?:\d{{1,3}}|{_WORDS})"
 _DECADE = rf"(?:his|her|their|the)\s(?:early\s|mid[\s-]|late\s)?(?:{'|'.join(DECADES)}|[2-9]0'?s)"
 _CHINESE = rf"(?:\d{{1,3}}|[{CHINESE_DIGITS}{CHINESE_TWO}{TEN}{HUNDRED}]{{1,4}}){ODD}?{YEARS_OF_AGE}"
-# An age that a noun follows, and one that is said of a noun: "a 30-year-old woman", "a woman aged 30".
+# An age that a noun follows, a number that only "is" makes an age, and an age anywhere behind its person:
+# "a 30-year-old woman", "she is 30", "a woman on a horse, aged 30".
 AGE_IN_NUMBERS = (
     rf"(?P<number_before>{_VALUE}[\s-]?year[\s-]?old(?![a-z])|{_CHINESE}{OF})|"
+    r"(?P<number_said>(?<=\bis\s)\d{1,2}(?=[.,;!?]|$|\sand\s))|"
     rf"(?P<number>{_VALUE}\s?(?:years|yrs?)[\s-]old(?![a-z])|{_VALUE}\s?y/?o(?![a-z])|\baged?\s{_VALUE}(?![a-z])"
     rf"|\bin\s{_DECADE}(?![a-z])|{_CHINESE})"
 )

@@ -9,8 +9,9 @@ from typing import Literal
 from ...checks import require_choice, require_text
 from ...errors import InputError
 from ...notes import Note
+from ..appearance import Appearance
 from ..record import Attributes
-from .appearance import Appearance
+from .ages import band_of
 from .lexicon import Lexicon, Match, listed
 from .reading import Mention, read
 
@@ -72,18 +73,32 @@ def check_prompt(request: PromptCheckRequest, lexicon: Lexicon) -> PromptCheck:
     if request.mode == "off":
         return PromptCheck("OFF", appearance, (), (), ())
     reading = read(request.prompt, lexicon)
-    has_conflict = bool(reading.mentions) and not any(map(appearance.fits, reading.mentions))
-    conflicts = reading.mentions if has_conflict else ()
+    is_possible = not reading.mentions or any(can_be(appearance, mention) for mention in reading.mentions)
+    conflicts = () if is_possible else reading.mentions
     verdict: Verdict = "CONFLICT" if conflicts else "WARN" if reading.descriptions else "OK"
     result = PromptCheck(verdict, appearance, conflicts, reading.descriptions, _notes(appearance))
     if conflicts and request.mode == "refuse":
         raise InputError(
             "prompt",
-            found=listed(mention.words for mention in conflicts),
-            wanted=f"words that fit the identity: {appearance.words}",
+            found=listed([mention.words for mention in conflicts]),
+            wanted=f"words that fit the identity: {in_words(appearance)}",
             fix="Change the words or the identity; mode warn lets it pass.",
         )
     return result
+
+
+def can_be(appearance: Appearance, mention: Mention) -> bool:
+    """Whether the person can be meant; what is not known or not said fits all."""
+    if None not in (mention.sex, appearance.sex) and mention.sex != appearance.sex:
+        return False
+    return appearance.age_years is None or mention.ages.is_near(band_of(appearance.age_years))
+
+
+def in_words(appearance: Appearance) -> str:
+    """What is known of the person, for a message."""
+    years = appearance.age_years
+    age = None if years is None else f"about {years} years ({band_of(years).words})"
+    return ", ".join(part for part in (appearance.sex, age) if part) or "nothing is known of sex and age"
 
 
 def _notes(appearance: Appearance) -> tuple[Note, ...]:

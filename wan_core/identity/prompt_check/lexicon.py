@@ -7,17 +7,16 @@ The words of a language are a text of lines ``role sex ages: word, word``; an in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
 
 from ...errors import quoted
+from ..appearance import SEXES, Sex
 from .ages import AGE_IN_NUMBERS, ANY_AGE, OLDEST_YEARS, AgeSpan, age_in, band_of, span_of_names
 
-Sex = Literal["female", "male"]
-SEXES: Mapping[str, Sex] = {"female": "female", "male": "male"}
+SHOWN = 8  # words or people in a message
 WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
-LETTER = re.compile(r"[a-z]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +70,15 @@ class Lexicon:
         return found
 
 
-def listed(groups: Iterable[tuple[Match, ...]]) -> str:
-    """Words that belong together, group by group, for a message."""
-    return ", ".join(" ".join(word.shown for word in group) for group in groups)
+def listed(groups: Sequence[tuple[Match, ...]]) -> str:
+    """Words that belong together, group by group, for a message: the first of them, and how many more there are."""
+    lines = [_first((word.shown for word in group), len(group), " ") for group in groups[:SHOWN]]
+    return _first(lines, len(groups), ", ")
+
+
+def _first(texts: Iterable[str], count: int, between: str) -> str:
+    more = [f"and {count - SHOWN} more"] if count > SHOWN else []
+    return between.join([*islice(texts, SHOWN), *more])
 
 
 def _terms_of(text: str) -> Iterator[tuple[str, Term]]:
@@ -93,7 +98,7 @@ def _spelled(text: str) -> str:
 
 def _pattern_of(word: str) -> str:
     """Where the word stands: one of Latin letters stands alone, and a space in it may be a hyphen."""
-    if not LETTER.match(word):
+    if not word.isascii():
         return re.escape(word)
     spelled = r"[\s-]+".join(map(re.escape, word.split(" ")))
     return f"{WORD_START}{spelled}{WORD_END}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from ..appearance import Sex
 from .ages import ANY_AGE, AgeSpan
-from .lexicon import Lexicon, Match, Sex
+from .lexicon import Lexicon, Match
 from .sentence import FULL_STOP, Sentence
 
 
@@ -45,13 +46,17 @@ def read(prompt: str, lexicon: Lexicon) -> PromptReading:
         is_definite = sentence.role(run[0] - 1) == "same" and sentence.is_next(run[0] - 1)
         if not (is_definite and any(mention.sex == earlier.sex for earlier in mentions)):  # "an old man ... the man"
             mentions.append(mention)
-    said = {word for mention in mentions for word in mention.words}
-    for word in sentence.words:
-        if word.term.role == "number" and word not in said:
-            _say_age(mentions, word, sentence)
     for word in sentence.words:
         if word.term.role == "pronoun":
             _stand_for(mentions, word)
+    mentions.sort(key=lambda mention: mention.words[0].start)
+    said = {word for mention in mentions for word in mention.words}
+    for index, word in enumerate(sentence.words):
+        is_of_thing = sentence.role(index - 1) in ("article", "same") and sentence.is_next(index - 1)
+        is_age = word.term.role == "number" and not is_of_thing  # "an 80 years old house"
+        is_said = word.term.role in ("age", "number_said") and sentence.is_said_of_person(index)
+        if word not in said and (is_age or is_said):
+            _say_age(mentions, word, sentence)
     return PromptReading(tuple(mentions), tuple(sentence.descriptions()))
 
 

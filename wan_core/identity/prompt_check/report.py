@@ -6,29 +6,30 @@ from collections.abc import Iterator
 
 from ...notes import note_lines
 from .ages import ANY_AGE
-from .checking import PromptCheck
-from .lexicon import listed
-
-SHOWN = 20  # people or descriptions in a report
+from .checking import PromptCheck, in_words
+from .lexicon import SHOWN, listed
+from .reading import Mention
 
 
 def describe(result: PromptCheck) -> str:
     """The verdict, the words that led to it with their places in the prompt, and the notes."""
-    return "\n".join([*_lines(result), *note_lines(result.notes)])
+    person = in_words(result.appearance)
+    headline = {
+        "OFF": "OFF: nothing was checked",
+        "CONFLICT": f"CONFLICT: nobody in the prompt can be the identity ({person})",
+        "WARN": "WARN: the prompt describes the face, which the portrait decides",
+        "OK": f"OK: nothing in the prompt speaks against the identity ({person})",
+    }[result.verdict]
+    lines = [headline, *_claim_lines(result.conflicts)]
+    if result.descriptions:
+        lines.append(f'describes the face: {listed(result.descriptions)}; say only "a man" or "a woman"')
+    return "\n".join([*lines, *note_lines(result.notes)])
 
 
-def _lines(result: PromptCheck) -> Iterator[str]:
-    if result.verdict == "OFF":
-        yield "OFF: nothing was checked"
-        return
-    if result.conflicts:
-        yield f"CONFLICT: nobody in the prompt can be the identity ({result.appearance.words})"
-    elif result.descriptions:
-        yield "WARN: the prompt describes the face, which the portrait decides"
-    else:
-        yield f"OK: nothing in the prompt speaks against the identity ({result.appearance.words})"
-    for mention in result.conflicts[:SHOWN]:
+def _claim_lines(mentions: tuple[Mention, ...]) -> Iterator[str]:
+    """What a prompt says of the people whom it names."""
+    for mention in mentions[:SHOWN]:
         claims = (mention.sex, None if mention.ages == ANY_AGE else mention.ages.words)
         yield f"says {listed([mention.words])}: {', '.join(claim for claim in claims if claim)}"
-    if result.descriptions:
-        yield f'describes the face: {listed(result.descriptions[:SHOWN])}; say only "a man" or "a woman"'
+    if len(mentions) > SHOWN:
+        yield f"and {len(mentions) - SHOWN} more people"

@@ -14,6 +14,11 @@ UNIT = re.compile(r"[^\W\u2e80-\uffff]+|[\u2e80-\uffff]")
 PAUSE = re.compile(r"[.,;:!?()\n\u3001\u3002\uff0c\uff1b\uff1a\uff01\uff1f\u2026]")
 FULL_STOP = re.compile(r"[.;!?\n\u3002\uff1b\uff01\uff1f]")
 POSSESSIVE = re.compile(r"['\u2019]s?(?![A-Za-z])")
+SAID_OF = re.compile(  # between a person and an age that is said of it: "she is very old", "a woman, old and frail"
+    r"(?:\s+(?:is|are|was|were|looks|seems))?(?:\s+(?:very|quite|rather|too|so))?\s+|\s*[,\uff0c]\s*|[\u5f88\u592a]",
+    re.IGNORECASE,
+)
+END_OF_CLAUSE = re.compile(rf"\s*(?:$|{PAUSE.pattern}|(?:and|but)(?![A-Za-z]))", re.IGNORECASE)
 COMMAS = ",\u3001\uff0c "
 AGES = ("age", "number_before", "number")
 ADJECTIVES = (*AGES, "face", "look", "part")
@@ -90,13 +95,30 @@ class Sentence:
             found += [self.words[index]] if self.role(index) in AGES else []
         return found
 
+    def is_said_of_person(self, index: int) -> bool:
+        """Whether an age is said of the person before it: "is very old.", ", old and ...", but no thing's."""
+        before = index - 1 if self.role(index - 1) != "joint" else index - 2
+        if self.role(before) not in ("person", "pronoun") or not END_OF_CLAUSE.match(
+            self.prompt, self.words[index].end
+        ):
+            return False
+        return bool(SAID_OF.fullmatch(self.prompt, self.words[before].end, self.words[index].start))
+
     def descriptions(self) -> Iterator[tuple[Match, ...]]:
-        """The words that describe a face; of a part of it, with its look beside it."""
+        """The words that describe a face; of a part of it, with its look."""
         for index, word in enumerate(self.words):
-            if word.term.role == "face" and not self.is_denied(index):
+            if word.term.role not in ("face", "part") or self.is_denied(index):
+                continue
+            if word.term.role == "face":
                 yield (word,)
-            elif word.term.role == "part" and not self.is_denied(index):
-                if self.role(index - 1) == "look" and self.is_near(index - 1, 1):
-                    yield self.words[index - 1 : index + 1]
-                elif self.role(index + 1) == "look" and self.is_near(index, 1):
-                    yield self.words[index : index + 2]
+            elif (look := self._look_of(index)) is not None:
+                yield tuple(self.words[i] for i in sorted((look, index)))
+
+    def _look_of(self, part: int) -> int | None:
+        """Where the look of a part of the face stands: before it, or behind it with "is" or nothing between."""
+        has_verb = part + 1 < len(self.words) and self.words[part + 1].text.lower() in ("is", "are")
+        for look in (part - 1, part + 2 if has_verb else part + 1):
+            first, last = sorted((look, part))
+            if self.role(look) == "look" and all(self.is_near(index, 1) for index in range(first, last)):
+                return look
+        return None

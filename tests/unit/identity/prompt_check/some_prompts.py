@@ -15,8 +15,8 @@ LEXICON = Lexicon.of(TEXTS)
 Case = tuple[str, str, str]  # verdict, person, prompt
 
 
-def cases_of(name: str) -> list[Case]:
-    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
+def cases_of(*names: str) -> list[Case]:
+    lines = [line for name in names for line in (HERE / name).read_text(encoding="utf-8").splitlines()]
     return [tuple(line.split(" ", 2)) for line in lines if line and not line.startswith("#")]
 
 

@@ -33,12 +33,15 @@ def test_the_report_names_the_words_and_their_places() -> None:
 @pytest.mark.parametrize(
     ("prompt", "people"),
     [
-        ("She has a child on her arm.", ["child: None", "She: female"]),
+        ("She has a child on her arm.", ["She: female", "child: None"]),
         ("A child and her mother.", ["child her: female", "mother: female"]),
         ("A man greets a doctor; his coat is wet, she nods.", ["man: male", "doctor she: female"]),
         ("An old man sits. The man smiles at a man.", ["old man: male", "man: male"]),
         ("A female doctor, 60 years old, and a boy.", ["female doctor 60 years old: female", "boy: male"]),
         ("He walks. He smiles.", ["He: male"]),
+        ("The woman is 25. A man waits, the score is 70.", ["woman 25: female", "man: male"]),
+        ("She is 70 and smiles at a man aged 30.", ["She 70: female", "man aged 30: male"]),
+        ("1girl, solo, 2boys in the background", ["1girl: female", "2boys: male"]),
     ],
 )
 def test_a_pronoun_an_age_and_a_second_name_belong_to_one_person(prompt: str, people: list[str]) -> None:
@@ -69,9 +72,18 @@ def test_a_conflict_stops_the_run_in_one_mode_alone() -> None:
 def test_several_references_speak_with_most_and_the_middle() -> None:
     about = [person(words)[0] for words in ("f20", "f70", "m?", "?22")]
     seen = [check_prompt(PromptCheckRequest("", about[:count], "warn"), LEXICON).appearance for count in (0, 2, 3, 4)]
-    assert [(one.sex, one.age_years) for one in seen] == [(None, None), ("female", 70), ("female", 70), ("female", 22)]
+    assert [(one.sex, one.age_years) for one in seen] == [(None, None), ("female", 20), ("female", 20), ("female", 22)]
     split = PromptCheckRequest("A man and a dog.", [about[0], replace(about[0], sex="male")], "warn")
     assert check_prompt(split, LEXICON).ok
+
+
+def test_a_message_is_short_whatever_the_prompt() -> None:
+    for prompt in ("old " * 2400 + "woman", "woman " * 1600, "woman. " * 1400, "blue eyes. " * 900):
+        assert len(describe(checked(prompt, "m25"))) < 2000
+    assert describe(checked("woman. " * 1400, "m25")).endswith("and 1392 more people")
+    with pytest.raises(InputError) as caught:
+        checked("woman. " * 1400, "m25", "refuse")
+    assert caught.value.found.endswith("'woman' (50-54), and 1392 more")
 
 
 def test_a_prompt_that_is_none_is_refused() -> None:

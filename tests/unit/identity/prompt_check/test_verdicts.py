@@ -8,7 +8,7 @@ VERDICTS = {"ok": "OK", "face": "WARN", "conflict": "CONFLICT"}
 
 
 @pytest.mark.parametrize(
-    "case", [*cases_of("prompts.txt"), *cases_of("held_out.txt")], ids=lambda case: ascii(case[2])[:60]
+    "case", cases_of("prompts.txt", "held_out.txt", "second_writer.txt"), ids=lambda case: ascii(case[2])[:60]
 )
 def test_the_verdict_is_the_one_written_before(case: Case) -> None:
     verdict, words, prompt = case

@@ -207,6 +207,8 @@ REFUSED: list[tuple[str, str, Headers, bytes | None, tuple[int, str]]] = [
     ("POST", "/import", {"Content-Type": BYTES}, b"no character", (400, "input")),
     ("POST", "/import", {"Content-Type": BYTES}, b"", (400, "input")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": BYTES}, b"{}", (415, "content_type")),
+    ("PATCH", f"/{NOBODY}", {"Content-Type": f"{JSON}; charset=utf-16"}, b"{}", (415, "content_type")),
+    ("PATCH", f"/{NOBODY}", {"Content-Type": f"{JSON}; charset=UTF-8"}, b'{"revision": 1}', (404, "unknown")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, bytes(2**18 + 1), (413, "size")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": 1}', (404, "unknown")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b"[" * 100_000, (400, "json")),

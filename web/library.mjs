@@ -30,22 +30,23 @@ async function request(method, path, { body, type, signal } = {}) {
 
 /** The characters that the server keeps; "changed" is dispatched when there is something new to list. */
 class Library extends EventTarget {
-    #listing;
+    #listing; // the promise of the last list, as long as it may hold
+    #isInUse = false;
 
-    /** What the server lists: {characters, faults}, the same promise for all until something changes. */
+    /** What the server lists: {characters, faults}, the same promise for all until something changes or fails. */
     list() {
-        this.#listing ??= this.#fetchList();
-        return this.#listing;
+        this.#isInUse = true;
+        return this.#listing ?? this.#keep(this.#fetchList());
     }
 
     /** Asks the server again, if anybody has asked before; what is asked for meanwhile is newer, and stays. */
     async refresh() {
+        if (!this.#isInUse) return;
         const before = this.#listing;
-        if (!before) return;
         const listing = this.#fetchList();
         const [known, found] = (await Promise.allSettled([before, listing])).map(({ value }) => JSON.stringify(value));
         if (this.#listing !== before || known === found) return;
-        this.#listing = listing;
+        this.#keep(listing);
         this.dispatchEvent(new Event("changed"));
     }
 
@@ -76,6 +77,14 @@ class Library extends EventTarget {
     /** The file of a character. */
     async exportFile(id) {
         return (await request("GET", `/${encodeURIComponent(id)}/export`)).blob();
+    }
+
+    #keep(listing) {
+        this.#listing = listing;
+        listing.catch(() => {
+            if (this.#listing === listing) this.#listing = undefined;
+        });
+        return listing;
     }
 
     async #fetchList() {

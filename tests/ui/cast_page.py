@@ -16,13 +16,6 @@ from tests.host.live import ROOT, Json
 PICTURES = ROOT / "test_out" / "ui"
 CHARACTERS = "/wancast/characters"
 RENDERERS = ["classic", "nodes 2.0"]
-LANGUAGES = ["en", "zh"]
-COMBINATIONS = [
-    {"Comfy.VueNodes.Enabled": renderer == "nodes 2.0", "Comfy.Locale": language}
-    for renderer in RENDERERS
-    for language in LANGUAGES
-]
-NAMES = [f"{renderer} {language}" for renderer in RENDERERS for language in LANGUAGES]
 
 LOAD_NODE = """([type, reference, at]) => {
     const node = LiteGraph.createNode(type);
@@ -99,6 +92,35 @@ def face(number: int) -> bytes:
     content = io.BytesIO()
     Image.merge("HSV", (hue, *picture.split()[1:])).convert("RGB").save(content, "WEBP")
     return content.getvalue()
+
+
+def hostile_names() -> list[str]:
+    """Three hundred names that attack a page: markup, code, templates, direction, length, and what breaks strings."""
+    seeds = [
+        "<img src=x onerror=hit(1)>",
+        "<script>hit(1)</script>",
+        '"><svg onload=hit(1)>',
+        "' autofocus onfocus='hit(1)",
+        "javascript:hit(1)",
+        "{{constructor.constructor('hit(1)')()}}",
+        "${hit(1)}",
+        "{name} {shown} {count}",
+        "@:linked | plural %{n}",
+        "<iframe srcdoc='<script>parent.hit(1)</script>'>",
+        "</div></body><h1>",
+        "&lt;b&gt;&amp;#60;",
+        "\u202egnp.exe\u2066",
+        "\u05de\u05d9\u05e8\u05d9 \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 family",
+        "Z\u0335\u0322\u0321a\u0336\u0328l\u0337g\u0338o",
+        "a\\b\"c'd`e$&$1",
+        "../../../etc/passwd",
+        "x" * 4096,
+        "__proto__",
+    ]
+    return [
+        f"{seed}{number}" if number >= len(seeds) else seed for number in range(300) for seed in [seeds[number % 20]]
+    ]
 
 
 def start_over(canvas: Canvas, renderer: str) -> None:

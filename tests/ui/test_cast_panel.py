@@ -16,8 +16,7 @@ from devtools.page import Canvas
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph, Json
-from tests.ui.cast_page import PICTURES, RoutesStandIn, entry
-from tests.ui.test_picker import hostile_names
+from tests.ui.cast_page import PICTURES, RoutesStandIn, entry, hostile_names
 
 OWN, NEWER = "own front end", front_end.VERSION
 LOOKS = [  # each renderer with each language, and each front end with both
@@ -312,6 +311,14 @@ def test_what_was_typed_outlives_refusals(cast: Cast, live_host: HostServer) -> 
     cast.field("notes").fill("lost")
     cast.page.evaluate(f"async (id) => {{ await {LIBRARY}.remove(id); }}", ann["id"])
     expect(cast.alert).to_contain_text("no longer in the library")
+    expect(cast.field("notes")).to_have_value("lost")
+    cast.field("notes").press("Escape")
+    expect(cast.search).to_be_focused()
+    cast.card("Bob").click()
+    cast.field("notes").fill("not wanted")
+    cast.button("Delete").click()
+    cast.button("Delete for good").click()
+    expect(cast.panel.locator(".wancast-details, .wancast-card")).to_have_count(0)
 
 
 @in_own_page

@@ -93,10 +93,10 @@ class CastPanel {
         if (entry) {
             this.#opened.follow(entry);
             this.#place(this.#opened);
-        } else if (this.#opened) {
-            if (this.#opened.isTyped()) this.alert.textContent = answers().unknown;
-            this.#opened = null;
-        }
+        } else if (this.#opened?.isTyped()) {
+            this.alert.textContent = answers().unknown;
+            this.list.prepend(this.#opened.element); // what was typed can still be copied
+        } else this.#opened = null;
     }
 
     #makeMember(entry) {
@@ -119,7 +119,7 @@ class CastPanel {
 
     #filter() {
         this.grid.filter(this.search.value.trim());
-        if (this.#opened) this.#opened.element.hidden = this.grid.cardOf(this.#opened.entry.id).hidden;
+        if (this.#opened) this.#opened.element.hidden = this.grid.cardOf(this.#opened.entry.id)?.hidden ?? false;
         const [shown, count] = [this.grid.shown.length, this.grid.count];
         this.count.textContent = count
             ? say("{shown} of {count} characters", { shown, count })
@@ -159,8 +159,8 @@ class CastPanel {
         const card = this.grid.cardOf(this.#opened.entry.id);
         this.#opened.element.remove();
         this.#opened = null;
-        card.setAttribute("aria-expanded", "false");
-        card.focus();
+        card?.setAttribute("aria-expanded", "false");
+        (card ?? this.search).focus();
     }
 
     // Keys and focus

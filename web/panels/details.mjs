@@ -68,7 +68,7 @@ export class Details {
                 { class: "wancast-row" },
                 this.add,
                 button(say("Export"), () => attempt(() => download(this.entry))),
-                deleteButton(question, () => attempt(() => library.remove(entry.id), say("{name} is deleted.", entry))),
+                deleteButton(question, () => attempt(() => this.#remove(close), say("{name} is deleted.", entry))),
             ),
             this.facts,
             form,
@@ -100,6 +100,11 @@ export class Details {
     /** Whether the text of a field, or of any of them, differs from what the library says. */
     isTyped(names = Object.keys(this.#controls)) {
         return names.some((name) => this.#controls[name].value !== this.#controls[name].defaultValue);
+    }
+
+    async #remove(close) {
+        await library.remove(this.entry.id);
+        close();
     }
 
     async #save(close) {

@@ -12,6 +12,8 @@ from ..wan_core.checks import checked_count, checked_number, kind_of, require_ch
 from ..wan_core.errors import InputError, quoted
 from .sockets import SOCKETS
 
+DYNAMIC = (io.DynamicCombo.Input, io.Autogrow.Input)  # they hold inputs
+
 
 def given_inputs(schema: io.Schema, values: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs without the optional ones that a link gives nothing, which have their defaults."""
@@ -41,14 +43,24 @@ def require_inputs(schema: io.Schema, values: Mapping[str, Any]) -> None:
 
 
 def _require(slot: io.Input, value: Any, name: str, *, as_list: bool) -> None:
-    if isinstance(slot, (io.DynamicCombo.Input, io.Autogrow.Input)):
-        inputs_within = _inputs_of_choice if isinstance(slot, io.DynamicCombo.Input) else _grown_inputs
-        for beside in inputs_within(slot, {} if value is None else value, name, as_list=as_list):
-            _require(beside, value[beside.id], f"{name}.{beside.id}", as_list=as_list)
+    if isinstance(slot, DYNAMIC):
+        for inner in _inputs_within(slot, {} if value is None else value, name, as_list=as_list):
+            _require(inner, value[inner.id], f"{name}.{inner.id}", as_list=as_list)
         return
     for single in _values(value, as_list=as_list):
         if single is not None or not slot.optional:
             WIDGETS.get(type(slot), _require_socket)(slot, single, name)
+
+
+def _inputs_within(slot: io.Input, value: Any, name: str, *, as_list: bool) -> list[io.Input]:
+    """The inputs of a DynamicCombo or an Autogrow that must have a value, and the others that have one."""
+    if isinstance(slot, io.DynamicCombo.Input):
+        return _inputs_of_choice(slot, value, name, as_list=as_list)
+    return [
+        inner
+        for number, inner in enumerate(slot.template.get_all())
+        if inner.id in value and (number < slot.template.min or value[inner.id] is not None)
+    ]
 
 
 def _inputs_of_choice(slot: io.DynamicCombo.Input, value: Any, name: str, *, as_list: bool) -> list[io.Input]:
@@ -61,15 +73,6 @@ def _inputs_of_choice(slot: io.DynamicCombo.Input, value: Any, name: str, *, as_
         )
     chosen = _values(value.get(slot.id), as_list=as_list)
     return [beside for option in slot.options if option.key in chosen for beside in option.inputs if beside.id in value]
-
-
-def _grown_inputs(slot: io.Autogrow.Input, value: Mapping[str, Any], name: str, *, as_list: bool) -> list[io.Input]:
-    """The inputs of an Autogrow that must have a value, and the others that have one."""
-    return [
-        one
-        for number, one in enumerate(slot.template.get_all())
-        if one.id in value and (number < slot.template.min or value[one.id] is not None)
-    ]
 
 
 def _values(value: Any, *, as_list: bool) -> list[Any]:

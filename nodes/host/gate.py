@@ -133,6 +133,8 @@ async def read_body(request: web.Request, body: BodyType | None) -> bytes:
     if hdrs.CONTENT_TYPE not in request.headers or request.content_type != body.content_type:
         found = quoted(request.headers.get(hdrs.CONTENT_TYPE))
         raise RefusedError(415, "content_type", f"The body is of type {found}; wanted {body.content_type}.")
+    if (request.charset or "utf-8").lower() != "utf-8":
+        raise RefusedError(415, "content_type", f"The body is in {quoted(request.charset)}; wanted UTF-8.")
     if hdrs.CONTENT_ENCODING in request.headers:
         raise RefusedError(415, "content_type", "The body is compressed; send it as it is.")
     content = bytearray()

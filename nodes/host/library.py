@@ -173,6 +173,7 @@ class Library:
         consent: Consent | None = None,
     ) -> Character:
         """Gives a character another identity; None leaves as it was. Raises RevisionConflict or InputError."""
+        self._require_known(character_id)
         with self._changing("name"):
             old, content = self._current(character_id, revision)
             card = _changed(old.card, notes=notes, tags=tags, consent=consent)
@@ -191,6 +192,7 @@ class Library:
         consent: Consent | None = None,
     ) -> Entry:
         """Changes what a person reads; None leaves as it was. Raises RevisionConflict, NameTaken or InputError."""
+        self._require_known(character_id)
         with self._changing("character"):
             old, content = self._current(character_id, revision)
             card = _changed(old.card, name=name, notes=notes, tags=tags, consent=consent)
@@ -201,11 +203,14 @@ class Library:
 
     def delete(self, character_id: str) -> None:
         """Removes a character, also a damaged one, and every file beside it; raises InputError."""
+        self._require_known(character_id)
         with self._changing("character"):
             path = self.path_of(character_id)
+            if os.path.isdir(path) and not os.path.islink(path):
+                found = "a folder in place of the character's file"
+                fix = f"Remove the folder {character_id}{ENDING} from the library by hand."
+                raise InputError("character", found=found, wanted="a file", fix=fix)
             beside = [backup_path(path, version) for version in range(FORMAT_VERSION)]
-            if not os.path.lexists(path):
-                raise unknown_character("character")
             for one in (*beside, path):
                 remove_file(one)
             sync_folder(self.folder)
@@ -274,6 +279,12 @@ class Library:
                 fix="Look at the character again: somebody changed it meanwhile.",
             )
         return character, content
+
+    def _require_known(self, character_id: str) -> None:
+        """Raises UnknownCharacter before anything is made for one that is not there."""
+        with errors_in_words("character"):
+            if not os.path.lexists(self.path_of(character_id)):
+                raise unknown_character("character")
 
     def _require_free(self, name: str, *, character_id: str) -> None:
         """Raises NameTaken where another character has the name."""

@@ -7,14 +7,18 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from typing import BinaryIO
 
+from ...wan_core.errors import quoted
 from ...wan_core.media.files import remove, sync_folder
 
 # A link, and a pipe that would never answer, are no files of ours; Windows knows neither flag, and needs the third.
 AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 OWNER_ONLY = 0o600
 OWNER_ONLY_FOLDER = 0o700
+
+log = getLogger(__name__)
 
 
 class NoPlainFileError(OSError):
@@ -67,9 +71,18 @@ def remove_file(path: str) -> None:
 
 
 def make_private_folder(path: str) -> None:
-    """Makes a folder with all above it; raises OSError, also where a link stands for it or for the one above."""
+    """Makes a folder with all above it, and closes it to others; raises OSError, also for a link (``require_no_link``).
+
+    Where the disk has no such rights, that is logged.
+    """
     require_no_link(path)
     os.makedirs(path, mode=OWNER_ONLY_FOLDER, exist_ok=True)
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if mode & ~OWNER_ONLY_FOLDER:
+        try:
+            os.chmod(path, mode & OWNER_ONLY_FOLDER)
+        except OSError as error:
+            log.warning("The folder of the characters cannot be closed to others: %s", quoted(error.strerror))
 
 
 def require_no_link(path: str) -> None:

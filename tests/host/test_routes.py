@@ -207,6 +207,8 @@ REFUSED: list[tuple[str, str, Headers, bytes | None, tuple[int, str]]] = [
     ("POST", "/import", {"Content-Type": BYTES}, b"no character", (400, "input")),
     ("POST", "/import", {"Content-Type": BYTES}, b"", (400, "input")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": BYTES}, b"{}", (415, "content_type")),
+    ("PATCH", f"/{NOBODY}", {"Content-Type": f"{JSON}; charset=utf-16"}, b"{}", (415, "content_type")),
+    ("PATCH", f"/{NOBODY}", {"Content-Type": f"{JSON}; charset=UTF-8"}, b'{"revision": 1}', (404, "unknown")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, bytes(2**18 + 1), (413, "size")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b'{"revision": 1}', (404, "unknown")),
     ("PATCH", f"/{NOBODY}", {"Content-Type": JSON}, b"[" * 100_000, (400, "json")),
@@ -269,15 +271,10 @@ def chunked(pieces: int) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (MIB, bytes(MIB)) for _ in range(pieces)) + b"0\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    ("body", "fault"),
-    [(chunked(65), (413, "size")), (chunked(1), (400, "input")), (b"zz\r\nno chunk\r\n", (400, None))],
-)
-def test_a_body_is_counted_as_it_comes(url: str, body: bytes, fault: tuple[int, str | None]) -> None:
+@pytest.mark.parametrize(("body", "fault"), [(chunked(65), (413, "size")), (chunked(1), (400, "input"))])
+def test_a_body_is_counted_as_it_comes(url: str, body: bytes, fault: tuple[int, str]) -> None:
     headers: Headers = {"Content-Type": BYTES, "Transfer-Encoding": "chunked"}
-    answer = ask(url, "POST", f"{CHARACTERS}/import", headers=headers, body=body)
-    assert answer.status == fault[0]
-    assert fault[1] is None or answer.fault == fault
+    assert ask(url, "POST", f"{CHARACTERS}/import", headers=headers, body=body).fault == fault
 
 
 def test_a_body_that_breaks_off_is_no_error_of_the_host(live_host: HostServer, url: str) -> None:

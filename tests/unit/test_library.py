@@ -92,6 +92,9 @@ def test_nobody_else_may_read_it(kept: Any) -> None:
     modes = {name: stat.S_IMODE(os.stat(Path(kept.folder, name)).st_mode) for name in os.listdir(kept.folder)}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(os.stat(kept.folder).st_mode) == 0o700
+    os.chmod(kept.folder, 0o777)
+    kept.edit(character.card.id, 2, notes="y")
+    assert stat.S_IMODE(os.stat(kept.folder).st_mode) == 0o700
 
 
 def test_a_change_leaves_the_rest_as_it_was(kept: Any) -> None:
@@ -224,7 +227,8 @@ def test_damaged_files_are_told_and_can_be_deleted(kept: Any, tmp_path: Path) ->
         assert words.startswith("character: found a file that cannot be used: it ")
     for index in (0, 1, 2, 4):
         kept.delete(ids[index])
-    assert "cannot be used" in refusal(lambda: kept.delete(ids[3]))
+    words = f"a folder in place of the character's file; wanted a file. Remove the folder {ids[3]}.safetensors from"
+    assert words in refusal(lambda: kept.delete(ids[3]))
     assert (tmp_path / "secret").read_bytes() == content
     assert [fault.id for fault in kept.entries().faults] == [ids[3]]
 
@@ -256,6 +260,7 @@ def test_who_is_not_there_is_unknown(kept: Any) -> None:
         lambda: kept.delete(ID),
     ):
         assert refusal(action, problems.UnknownCharacter).endswith(words)
+    assert not Path(kept.folder).exists()
 
 
 @posix

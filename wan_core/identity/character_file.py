@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from safetensors.torch import load, save
@@ -42,7 +43,7 @@ from .character_json import (
     sha256_of,
     space_of,
 )
-from .record import Attributes, Identity, Space
+from .record import CROP_PX, IDENTITY_D, PORTRAIT_PX, REFERENCE_CROP_PX, Attributes, Identity, Space
 
 FORMAT_VERSION = 1
 VERSION_KEY, CHARACTER_KEY = "format_version", "wancast_character"
@@ -153,8 +154,11 @@ def format_version(header: bytes, file_bytes: int) -> int:
 
 def read_header(header: bytes, character_id: str) -> CharacterHeader:
     """What a list shows, from a header that ``format_version`` says to be of version 1; raises CharacterFileError."""
+    text = members(_metadata(header), (CHARACTER_KEY,), of="metadata")[CHARACTER_KEY]
     with faults_of_file():
-        return _header_of_json(members(_metadata(header), (CHARACTER_KEY,), of="metadata")[CHARACTER_KEY], character_id)
+        found = _header_of_json(text, character_id)
+    _require_fitting(json.loads(header), found)
+    return found
 
 
 def read_character(content: bytes, character_id: str) -> Character:
@@ -228,13 +232,31 @@ def _header_of_json(text: str, character_id: str) -> CharacterHeader:
     )
 
 
-def _character_of(header: CharacterHeader, tensors: dict[str, Tensor]) -> Character:
-    """The character that a header of version 1 and the tensors are; raises CharacterFileError."""
+def _require_fitting(listed: Mapping[str, Any], header: CharacterHeader) -> None:
+    """Raises CharacterFileError unless the tensors that are listed, with type and shape, are those of the character."""
+    tensors = {name: tensor for name, tensor in listed.items() if name != METADATA}
     require_names(tensors, NEEDED_TENSORS, of="tensors", also=FURTHER_TENSORS)
     if ("voice" in tensors) != (header.voice_rate_hz is not None):
         raise CharacterFileError("it has a voice without its rate, or a rate without a voice")
-    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+    if ("z" in tensors) != (header.space is not None):
+        raise CharacterFileError("it has a vector without its space, or a space without a vector")
+    if any(tensor["dtype"] != "F32" for tensor in tensors.values()):
         raise CharacterFileError("its tensors are not all in fp32")
+    count = len(header.attributes)
+    shapes = {
+        "z": [IDENTITY_D],
+        "references": [count, IDENTITY_D],
+        "crops": [count, CROP_PX, CROP_PX, 3],
+        "reference_crop": [REFERENCE_CROP_PX, REFERENCE_CROP_PX, 3],
+        "portrait": [PORTRAIT_PX, PORTRAIT_PX, 3],
+    }
+    for name, shape in shapes.items():
+        if name in tensors and tensors[name]["shape"] != shape:
+            raise CharacterFileError(f"its {name} has the shape {tensors[name]['shape']} and not {shape}")
+
+
+def _character_of(header: CharacterHeader, tensors: dict[str, Tensor]) -> Character:
+    """The character that a header of version 1 and the tensors are; raises CharacterFileError."""
     if _sha256(tensors) != header.tensors_sha256:
         raise CharacterFileError("its tensors are not those that were saved")
     waveform = tensors.pop("voice", None)

@@ -14,10 +14,10 @@ from ..checks import checked_count, checked_number, require_choice
 from ..errors import InputError, quoted
 from ..safetensors_header import without_doubles
 from ..weights import LONGEST_NAME, shown
-from .record import Attributes, Space
+from .record import OLDEST_YEARS, Attributes, Space
 
 SEXES = ("female", "male")
-LARGEST_MEASURE = 1_000_000  # degrees, pixels or years: whatever a network guesses
+LARGEST_MEASURE = 1_000_000  # degrees or pixels: whatever a network guesses
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SPACE_PARTS = tuple(part.name for part in fields(Space))
 ATTRIBUTE_PARTS = tuple(part.name for part in fields(Attributes))
@@ -94,7 +94,7 @@ def attributes_of(value: object) -> Attributes:
     if "sex" in measured:
         require_choice(measured.pop("sex"), SEXES, name="sex")
     if "age_years" in measured:
-        checked_count(measured.pop("age_years"), LARGEST_MEASURE, name="age_years", least=-LARGEST_MEASURE)
+        checked_count(measured.pop("age_years"), OLDEST_YEARS, name="age_years", least=0)
     for name, number in measured.items():
         checked_number(number, -LARGEST_MEASURE, LARGEST_MEASURE, name=name)
     return Attributes(**said)

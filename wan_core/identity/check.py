@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from ..errors import InputError, inputs_renamed
+from ..errors import inputs_renamed
 from ..notes import Note
 from .likeness.casting import CastShot, cast_shot
 from .likeness.known import KnownCharacter, know
 from .likeness.matching import mean_of
 from .likeness.measures import CharacterLikeness, measure
 from .likeness.modes import CheckMode, Plain, ProtocolScore, Scene, protocol_notes
-from .likeness.shots import Shot, label_of
+from .likeness.shots import Shot
 from .likeness.tracking import WatchedShot, watch
 from .likeness.verdict import Limits, failures, remarks
 from .recogniser import Recogniser
@@ -35,13 +35,6 @@ class CheckRequest:
 
     def __post_init__(self) -> None:
         self.mode.require_cast(len(self.identities), all_expected=self.all_expected)
-        contents: dict[str, str] = {}  # of each identity the input that it came through
-        for name, identity in self.cast:
-            content = identity.content_sha256
-            if content in contents:
-                found = f"the identity of {label_of(contents[content])} again"
-                raise InputError(name, found=found, wanted="another one", fix="Connect every character once.")
-            contents[content] = name
 
     @property
     def cast(self) -> tuple[tuple[str, Identity], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from .align import SMALLEST_EYE_DISTANCE_PX, TEMPLATE, Points, fit_similarity, is_mirrored
 from .images import SMALLEST_FACE_PX
 from .portrait import Box
-from .record import CROP_PX
+from .record import CROP_PX, OLDEST_YEARS
 
 # MediaPipe's iris centres, nose tip and mouth corners, left as seen in the image first.
 MEDIAPIPE_FIVE = (468, 473, 1, 61, 291)
@@ -73,7 +73,7 @@ def face_of_insightface(found: Mapping[str, Any]) -> Face:
         score=float(found["det_score"]),
         yaw_deg=None if pose is None else float(pose[1]),
         pitch_deg=None if pose is None else float(pose[0]),
-        age_years=None if age is None else int(age),
+        age_years=None if age is None else min(max(int(age), 0), OLDEST_YEARS),
         sex=None if gender is None else ("female", "male")[int(gender)],
     )
 

@@ -15,6 +15,7 @@ CROP_PX = 112  # side of an aligned face crop
 REFERENCE_CROP_PX = 256  # side of the wider crop that Lynx reads
 PORTRAIT_PX = 512  # side of the picture that Stand-In reads
 UNIT_NORM_TOLERANCE = 1e-4
+OLDEST_YEARS = 120  # that an age may be, whatever a network guesses
 
 
 @dataclass(frozen=True, slots=True)

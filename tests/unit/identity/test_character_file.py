@@ -193,12 +193,15 @@ REFUSED: list[tuple[str, Callable[[], bytes]]] = [
     ("in its attributes it has the unknown 'mood'", lambda: about(mood="good")),
     ("its sex is 'x' and not one of female, male", lambda: about(sex="x")),
     ("its age_years is 30.5 and not a whole number", lambda: about(age_years=30.5)),
+    ("its age_years is -5 and not a whole number from 0 to 120", lambda: about(age_years=-5)),
+    ("its references has the shape [2, 512] and not [1, 512]", lambda: said(attributes=SAID["attributes"][:1])),
+    ("or a space without a vector", lambda: hashed(without("z"))),
     (f"its yaw_deg is nan and {NOT_A_NUMBER}", lambda: about(yaw_deg=float("nan"))),
     (f"its quality is None and {NOT_A_NUMBER}", lambda: about(quality=None)),
     (f"its face_px is inf and {NOT_A_NUMBER}", lambda: about(face_px=float("inf"))),
     ("in its space it lacks 'family'", lambda: said(space={"name": "a", "sha256": "b"})),
     ("its space is 'ab' and not a SHA-256", lambda: said(space=SAID["space"] | {"sha256": "ab"})),
-    ("its identity is vectors without a space and not", lambda: said(space=None)),
+    ("a vector without its space", lambda: said(space=None)),
     ("its rate_hz is 7 and not a whole number from 8000", lambda: said(voice={"rate_hz": 7, "transcript": ""})),
     ("its transcript is a list and not text", lambda: said(voice={"rate_hz": 8000, "transcript": []})),
     ("it has a voice without its rate", lambda: said(voice=None)),
@@ -211,7 +214,7 @@ REFUSED: list[tuple[str, Callable[[], bytes]]] = [
     ("its tensors are not all in fp32", lambda: hashed(TENSORS | {"z": TENSORS["z"].double()})),
     ("its identity is z of length 2 and not finite vectors", lambda: hashed(TENSORS | {"z": TENSORS["z"] * 2})),
     ("its identity is z of length nan", lambda: hashed(TENSORS | {"z": TENSORS["z"] * float("nan")})),
-    ("its identity is z of shape (256,) and not (512,)", lambda: hashed(TENSORS | {"z": TENSORS["z"][:256].clone()})),
+    ("its z has the shape [256] and not [512]", lambda: hashed(TENSORS | {"z": TENSORS["z"][:256].clone()})),
     ("its identity is a picture of other numbers", lambda: hashed(TENSORS | {"crops": TENSORS["crops"] / 0})),
     ("its voice is NaN or an infinity", lambda: hashed(TENSORS | {"voice": TENSORS["voice"] / 0})),
     ("its voice is 3 channels", lambda: hashed(TENSORS | {"voice": torch.zeros(3, 9)})),
@@ -224,6 +227,14 @@ def test_what_is_no_character_is_refused_by_a_sentence(words: str, content: Call
         read_character(content(), ID)
     assert words in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "content", [said(attributes=[]), hashed(without("voice")), hashed(without("z")), said(name="")]
+)
+def test_what_the_header_alone_tells_is_told_by_it(content: bytes) -> None:
+    with pytest.raises(CharacterFileError):
+        read_header(header_in(content), ID)
 
 
 def test_a_flipped_bit_of_a_tensor_is_seen() -> None:

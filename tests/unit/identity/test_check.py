@@ -216,9 +216,11 @@ def test_clips_and_characters_keep_the_numbers_of_their_inputs() -> None:
         check(CheckRequest(shots, (faceless(),), **asked), find_faces=find, scorer=scorer())
 
 
-def test_one_identity_that_is_connected_twice_is_refused() -> None:
-    with refused("characters.character_3", "the identity of character 1 again", "another one"):
-        request(still((HERE, 10)), cast=(10.0, 20.0, 10.0))
+def test_one_identity_that_is_connected_twice_is_remarked_on() -> None:
+    result = checked(still((HERE, 10), (THERE, 90)), cast=(10.0, 90.0, 10.0))
+    (note,) = (note for note in result.notes if note.code == "connected_twice")
+    assert note.text.startswith("character 1 and character 3 are one identity")
+    assert [failure.text for failure in result.failures] == ["character 3 is not seen in clip 1"]
 
 
 def test_an_unlike_face_is_not_called_a_copy() -> None:

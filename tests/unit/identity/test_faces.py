@@ -116,6 +116,8 @@ def test_a_face_of_insightface() -> None:
     assert face == Face((1.0, 2.0, 3.0, 4.0), (1j, 2 + 3j, 4 + 5j, 6 + 7j, 8 + 9j), 0.75, 12.0, -5.0, 41, "male")
     bare = face_of_insightface({key: found[key] for key in ("bbox", "kps", "det_score")} | {"gender": 0})
     assert bare == replace(face, yaw_deg=None, pitch_deg=None, age_years=None, sex="female")
+    for guess, age_years in ((-3, 0), (500, 120)):
+        assert face_of_insightface(found | {"age": guess}).age_years == age_years
 
 
 def test_the_five_points_of_mediapipe() -> None:

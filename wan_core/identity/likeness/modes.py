@@ -111,12 +111,12 @@ class OpenS2V:
                 scene.on_frame()
             frames = [faces[index] for index in opens2v.frame_indices(seen.shot.frames)]
             sims.append(opens2v.face_sim(photo, frames, arc, cur))
-        numbered = [(f"clip {number}", sim.arc, sim.cur) for number, sim in enumerate(sims, start=1)]
+        of_shots = [(seen.shot.label, sim.arc, sim.cur) for seen, sim in zip(scene.watched, sims, strict=True)]
         means = ("all clips", _mean_score([sim.arc for sim in sims]), _mean_score([sim.cur for sim in sims]))
         published = {"FaceSim-Arc": arc == opens2v.PUBLISHED_ARC, "FaceSim-Cur": cur == opens2v.PUBLISHED_CUR}
         return tuple(
             ProtocolScore(f"{what} of {name}", score, published[what])
-            for name, *scores in (*numbered, means)
+            for name, *scores in (*of_shots, means)
             for what, score in zip(published, scores, strict=True)
         )
 
@@ -165,12 +165,11 @@ class ViStory:
         ]
         instruments = instruments_of(scene.detector, scene.scorer.space)
         story = score_story(cast, shots, instruments)
-        scored: dict[str, CharacterScore | StoryScore] = {
-            f"character {number}": one for number, one in enumerate(story.characters, start=1)
-        }
+        labels = [known.label for known in scene.cast]
+        scored: list[tuple[str, CharacterScore | StoryScore]] = [*zip(labels, story.characters, strict=True)]
         numbers = [
             (f"{what} of {who}", score)
-            for who, one in (*scored.items(), ("the story", story))
+            for who, one in (*scored, ("the story", story))
             for what, score in (("cross", one.cross), ("self", one.own), ("CopyRate", one.copying))
             if score
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from ...checks import checked_number
 from ...notes import Note
@@ -113,6 +114,10 @@ def remarks(
         for index, known in enumerate(cast)
         for note in _remarks_on(name_of(index, cast), known, likenesses[index], limits)
     ]
+    for one, other in combinations(cast, 2):
+        if one.references.shape == other.references.shape and bool((one.references == other.references).all()):
+            text = f"{one.label} and {other.label} are one identity, of whom a frame has one face: connect it once"
+            notes.append(Note("connected_twice", text))
     for seen, casting in zip(watched, shots, strict=True):
         others = {position for track in casting.others for position in track.positions}
         if others:

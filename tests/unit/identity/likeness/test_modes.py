@@ -116,6 +116,17 @@ def test_a_cast_that_a_protocol_cannot_score_is_refused_before_a_frame_is_looked
         CheckRequest((), tuple(map(identity_at, cast)), mode=mode, all_expected=all_expected, detector="planted")
 
 
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [(OpenS2V(frame((60, 0))[None]), "FaceSim-Arc of clip 3"), (ViStory(), "cross of character 2")],
+)
+def test_clips_and_characters_go_by_the_numbers_of_their_inputs(mode: Any, name: str) -> None:
+    shots = (checked_shot(film([(60, 0)]), "clips.clip_3"),)
+    asked = {"detector": "planted", "inputs": ("characters.character_2",), "mode": mode}
+    result = check(CheckRequest(shots, (identity_at(0.0),), **asked), find_faces=find, scorer=scorer())
+    assert name in numbers(result)
+
+
 def test_a_photo_is_one_picture() -> None:
     with refused("photo", "2 pictures", "one"):
         OpenS2V(torch.zeros(2, 8, 8, 3))

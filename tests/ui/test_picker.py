@@ -192,15 +192,14 @@ def test_what_others_saved_is_there_when_it_is_looked_for(canvas: Canvas, news: 
     routes = RoutesStandIn.on(canvas, cast()[:1])
     add_load_node(canvas)
     routes.characters = cast()[:2]
-    reference = routes.characters[1]["reference"]
     if news == "a node":
         canvas.page.evaluate("() => app.graph.clear()")
-        add_load_node(canvas, reference)
+        add_load_node(canvas)
     elif news == "a value":
-        canvas.page.evaluate(SET_VALUE, reference)
+        canvas.page.evaluate(SET_VALUE, routes.characters[1]["reference"])
     else:
         canvas.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
-    shown = "2 of 2" if news == "the tab is seen" else "Ben is picked"
+    shown = "Ben is picked" if news == "a value" else "2 of 2"
     expect(canvas.page.locator(".wancast-status")).to_contain_text(shown)
 
 

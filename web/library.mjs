@@ -32,6 +32,7 @@ async function request(method, path, { body, type, signal } = {}) {
 class Library extends EventTarget {
     #listing; // the promise of the last list, as long as it may hold
     #isInUse = false;
+    #renewing; // the promise of a question that is on its way
 
     /** What the server lists: {characters, faults}, the same promise for all until something changes or fails. */
     list() {
@@ -48,6 +49,12 @@ class Library extends EventTarget {
         if (this.#listing !== before || known === found) return;
         this.#keep(listing);
         this.dispatchEvent(new Event("changed"));
+    }
+
+    /** Asks again what others may have changed meanwhile, once for all who want to know at a time. */
+    renew() {
+        this.#renewing ??= this.refresh().finally(() => (this.#renewing = undefined));
+        return this.#renewing;
     }
 
     /** The address of a character's picture as a blob: the caller revokes it. */
@@ -100,3 +107,6 @@ class Library extends EventTarget {
 
 export const library = new Library();
 for (const news of NEWS) api.addEventListener(news, () => library.refresh());
+document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") library.renew(); // another tab may have changed them
+});

@@ -7,18 +7,16 @@ import uuid
 import pytest
 
 from demo.workflow import Prompt, miniature, shipped_workflow
-from tests.host import recipes
 from tests.host.live import Client, Graph, Run
 
 SMALL = {"EmptyHunyuanLatentVideo": {"length": 9}, "MoESampler": {"steps": 2}}
 
 
-def saved_character(client: Client) -> str:
-    """The reference of a new character, of the portrait."""
+def saved_character(client: Client, seed: int) -> str:
+    """The reference of a new character, who is somebody else for every seed."""
     graph = Graph()
-    made = graph.add(
-        "WanCastCharacterSave", identity=recipes.identity(graph), name=uuid.uuid4().hex, if_exists="refuse"
-    )
+    person = graph.add("WanCastProbeIdentity", seed=seed, references=1)[0]
+    made = graph.add("WanCastCharacterSave", identity=person, name=uuid.uuid4().hex, if_exists="refuse")
     return client.value(graph, made[1]).tree[""]
 
 
@@ -34,9 +32,9 @@ def test_a_workflow_of_saved_characters_ends_with_a_verdict(
 ) -> None:
     graph = Graph()
     graph.prompt = miniature(shipped_workflow(name))
-    for node in of_class(graph.prompt, "WanCastCharacterLoad"):
+    for seed, node in enumerate(of_class(graph.prompt, "WanCastCharacterLoad")):
         assert graph.prompt[node]["inputs"]["character"] == ""  # a person picks
-        graph.prompt[node]["inputs"]["character"] = saved_character(client)
+        graph.prompt[node]["inputs"]["character"] = saved_character(client, seed)
     for about in graph.prompt.values():
         about["inputs"] |= SMALL.get(about["class_type"], {})
     run: Run = client.run(graph)

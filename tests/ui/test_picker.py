@@ -38,6 +38,10 @@ SEEN = """(list) => {
     const { offsetTop: top, offsetHeight: height } = list.querySelector(".wancast-active");
     return top >= list.scrollTop && top + height <= list.scrollTop + list.clientHeight;
 }"""
+SET_VALUE = """(value) => {
+    const [node] = app.graph.nodes;
+    node.widgets[0].setValue(value, { node, canvas: app.canvas });
+}"""
 COMPOSED_ENTER = """(filter) => filter.dispatchEvent(
     new KeyboardEvent("keydown", { key: "Enter", isComposing: true, bubbles: true }))"""
 KINDS = "(elements) => [...new Set(elements.map(({ localName }) => localName))]"
@@ -180,6 +184,26 @@ def test_the_status_tells_what_is_wrong_and_the_value_stays(canvas: Canvas) -> N
     assert [len(found) for found in colours.values()] == [1, 1] and colours[False] != colours[True]
 
 
+@in_own_page
+@in_english
+@pytest.mark.parametrize("canvas", ["classic"], indirect=True)
+@pytest.mark.parametrize("news", ["a node", "a value", "the tab is seen"])
+def test_what_others_saved_is_there_when_it_is_looked_for(canvas: Canvas, news: str) -> None:
+    routes = RoutesStandIn.on(canvas, cast()[:1])
+    add_load_node(canvas)
+    routes.characters = cast()[:2]
+    reference = routes.characters[1]["reference"]
+    if news == "a node":
+        canvas.page.evaluate("() => app.graph.clear()")
+        add_load_node(canvas, reference)
+    elif news == "a value":
+        canvas.page.evaluate(SET_VALUE, reference)
+    else:
+        canvas.page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    shown = "2 of 2" if news == "the tab is seen" else "Ben is picked"
+    expect(canvas.page.locator(".wancast-status")).to_contain_text(shown)
+
+
 RACE = """async () => {  // an edit while a list that was asked for before it is still on its way
     const { library } = await import("/extensions/WanCast/library.mjs");
     const { fetchApi } = app.api;
@@ -256,6 +280,7 @@ def test_a_run_that_saved_a_character_shows_it_and_keeps_the_faces(canvas: Canva
     for at in (0, 500):
         add_load_node(canvas, at=at)
     canvas.page.wait_for_function("() => document.querySelectorAll('.wancast-face[src]').length === 4")
+    list_again(canvas)  # and what the nodes asked for is answered
     routes.characters = cast()[:3]
     routes.asked.clear()
     canvas.page.evaluate("() => app.api.dispatchCustomEvent('execution_success', { prompt_id: '', timestamp: 0 })")

@@ -64,6 +64,7 @@ class Picker {
         seen.observe(this.element);
         signal.addEventListener("abort", () => seen.disconnect());
         library.addEventListener("changed", () => this.#fill(makeCard), { signal });
+        library.renew();
         this.#fill(makeCard);
     }
 
@@ -71,6 +72,12 @@ class Picker {
         this.#opened.abort();
         this.#asked = undefined;
         this.grid.fill([]);
+    }
+
+    /** Shows a value that was set; the character that it names may have been saved elsewhere meanwhile. */
+    follow() {
+        this.mark();
+        if (this.chosen() && !this.#pickedOption()) library.renew();
     }
 
     /** Shows which character is picked. */
@@ -228,7 +235,7 @@ export function addPicker(node) {
     });
     widget.serialize = false;
     node.setSize(NODE_SIZE_PX.map((least, i) => Math.max(least, node.size[i])));
-    after(reference, "callback", () => picker.mark());
+    after(reference, "callback", () => picker.follow());
     for (const change of ["onConfigure", "onConnectionsChange"]) after(node, change, () => picker.mark());
     after(node, "onAdded", () => picker.open());
     after(node, "onRemoved", () => picker.close());

@@ -204,6 +204,26 @@ def test_what_others_saved_is_there_when_it_is_looked_for(canvas: Canvas, news: 
     expect(canvas.page.locator(".wancast-status")).to_contain_text(shown)
 
 
+@in_own_page
+@in_english
+def test_another_list_moves_neither_the_keys_nor_the_view(canvas: Canvas) -> None:
+    people = [entry(number, f"P{number:03}") for number in range(2, 90)]
+    routes = RoutesStandIn.on(canvas, people[1:])
+    add_load_node(canvas)
+    cards = canvas.page.locator(".wancast-cards")
+    canvas.page.locator(".wancast-filter").fill("P")
+    cards.press("End")
+    assert active(canvas) == "P089"
+    scrolled = cards.evaluate("(list) => list.scrollTop -= 40")
+    for characters in (people, people[:-2]):  # one more, and without the one that the keys had reached
+        routes.characters = characters
+        list_again(canvas)
+        assert cards.evaluate("(list) => list.scrollTop") == scrolled
+        assert active(canvas) == ("P089" if characters == people else None)
+    canvas.page.keyboard.press("Enter")
+    assert references(canvas) == [""]
+
+
 RACE = """async () => {  // an edit while a list that was asked for before it is still on its way
     const { library } = await import("/extensions/WanCast/library.mjs");
     const { fetchApi } = app.api;

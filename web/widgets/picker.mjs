@@ -98,8 +98,19 @@ class Picker {
         if (asked !== this.#asked) return;
         this.#listing = listing;
         this.#failure = failure;
-        this.grid.fill(listing.characters, (entry) => this.#makeOption(makeCard(entry), entry));
-        this.#find();
+        this.#show(listing.characters, makeCard);
+    }
+
+    /** Shows other characters; the keys stay at the card where they are, and the view at its place. */
+    #show(characters, makeCard) {
+        const { scrollTop, childElementCount: count } = this.list;
+        const active = this.grid.entryOf(this.#active)?.id;
+        this.grid.fill(characters, (entry) => this.#makeOption(makeCard(entry), entry));
+        this.grid.filter(this.filter.value.trim());
+        const option = this.grid.cardOf(active);
+        this.#activate(option?.hidden ? undefined : option);
+        this.mark();
+        if (count) this.list.scrollTop = scrollTop;
     }
 
     #makeOption(card, { id }) {
@@ -112,7 +123,7 @@ class Picker {
         return this.isLinked() ? undefined : this.grid.cardOf(idOf(this.chosen()));
     }
 
-    /** Shows what the filter lets through. */
+    /** Shows what the filter lets through, and leads the keys to the first of it. */
     #find() {
         const query = this.filter.value.trim();
         this.grid.filter(query);

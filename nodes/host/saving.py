@@ -76,11 +76,9 @@ def save_at_once(library: Library, request: SaveRequest) -> SaveResult:
 
 
 def merged(old: Character, request: SaveRequest) -> Character:
-    """The old character with all that the request says."""
+    """The old character with all that the request says; a consent is one statement, kept or replaced whole."""
     card = old.card
-    consent = (
-        card.consent if request.consent == NOT_RECORDED else request.consent
-    )  # one statement, kept or replaced whole
+    consent = card.consent if request.consent == NOT_RECORDED else request.consent
     card = replace(card, notes=request.notes or card.notes, tags=request.tags or card.tags, consent=consent)
     return Character(card, request.identity, request.voice or old.voice)
 

@@ -34,6 +34,7 @@ class FileState:
     """What changes when a file gets another content."""
 
     modified_ns: int
+    changed_ns: int  # which nobody can set; on Windows when it was made
     size_bytes: int
     inode: int
 
@@ -45,7 +46,7 @@ def opened(path: str) -> Iterator[tuple[BinaryIO, FileState]]:
         raise NoPlainFileError("it is a link, a folder or a device, and no file")
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | AS_IT_IS)) as file:
         found = os.fstat(file.fileno())
-        yield file, FileState(found.st_mtime_ns, found.st_size, found.st_ino)
+        yield file, FileState(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
 def replace_file(path: str, content: bytes, *, unfinished: str) -> None:

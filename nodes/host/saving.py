@@ -9,6 +9,9 @@ from ...wan_core.identity.character import MOST_NAME_LETTERS, Character, Consent
 from ...wan_core.identity.character_file import header_of
 from ...wan_core.identity.record import Identity
 from .library import NOT_RECORDED, Library
+from .library_errors import NameTaken, RevisionConflict, UnknownCharacter
+
+MOST_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,20 @@ class SaveResult:
 def save(library: Library, request: SaveRequest) -> SaveResult:
     """Saves a character under a new name, or a change of the one that has the name; writes nothing where all is so.
 
-    Raises InputError, and where the name's character is another one and may not be replaced.
+    Raises InputError, and where the name's character is another one and may not be replaced. Where somebody else saves,
+    changes or deletes it in that very moment, it is looked at again.
     """
+    for _ in range(MOST_TRIES):
+        try:
+            return save_at_once(library, request)
+        except (NameTaken, RevisionConflict, UnknownCharacter) as error:
+            overtaken = error
+    found, fix = "a character that others keep changing", "Try again when they are done."
+    raise InputError("name", found=found, wanted="one that stays as it is meanwhile", fix=fix) from overtaken
+
+
+def save_at_once(library: Library, request: SaveRequest) -> SaveResult:
+    """As ``save``; raises NameTaken, RevisionConflict or UnknownCharacter where somebody else was faster."""
     name = checked_line(request.name, MOST_NAME_LETTERS, name="name", least=1)
     entry = library.find(name)
     if entry is None:
@@ -61,11 +76,9 @@ def save(library: Library, request: SaveRequest) -> SaveResult:
 
 
 def merged(old: Character, request: SaveRequest) -> Character:
-    """The old character with all that the request says."""
+    """The old character with all that the request says; a consent is one statement, kept or replaced whole."""
     card = old.card
-    consent = (
-        card.consent if request.consent == NOT_RECORDED else request.consent
-    )  # one statement, kept or replaced whole
+    consent = card.consent if request.consent == NOT_RECORDED else request.consent
     card = replace(card, notes=request.notes or card.notes, tags=request.tags or card.tags, consent=consent)
     return Character(card, request.identity, request.voice or old.voice)
 

@@ -23,6 +23,7 @@ from tests.unit.identity.some_inputs import noise
 library, hot, private = (pack_module(f"nodes.host.{name}") for name in ("library", "hot_characters", "private_files"))
 records, characters = (pack_module(f"wan_core.identity.{name}") for name in ("record", "character"))
 errors, character_files = pack_module("wan_core.errors"), pack_module("wan_core.identity.character_file")
+saving = pack_module("nodes.host.saving")
 problems = pack_module("nodes.host.library_errors")
 Library = library.Library
 
@@ -338,7 +339,75 @@ def test_what_another_process_changes_is_waited_for(kept: Any, monkeypatch: pyte
     kept.save_new("Ann", person())
 
 
+# Saving, while somebody else does
+
+
+def request(**changes: Any) -> Any:
+    """What the node asks to be saved."""
+    asked = {"name": "Ann", "identity": person(), "voice": None, "notes": "", "tags": (), "may_replace": True}
+    return saving.SaveRequest(**(asked | {"consent": library.NOT_RECORDED} | changes))
+
+
+@pytest.mark.parametrize(
+    ("is_there", "call", "meanwhile", "asked", "fate"),
+    [
+        (False, "find", lambda other: other.save_new("Ann", person()), {}, "saved already"),
+        (False, "find", lambda other: other.save_new("Ann", person(2)), {}, "replaced revision 1"),
+        (True, "find", lambda other: other.delete(other.find("Ann").card.id), {}, "saved"),
+        (True, "load", lambda other: other.delete(other.find("Ann").card.id), {"notes": "mine"}, "saved"),
+        (
+            True,
+            "load",
+            lambda other: other.edit(other.find("Ann").card.id, 1, tags=("new",)),
+            {"notes": "mine"},
+            "replaced revision 2",
+        ),
+    ],
+)
+def test_a_save_that_was_overtaken_looks_again(
+    kept: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_there: bool,
+    call: str,
+    meanwhile: Callable[[Any], Any],
+    asked: dict[str, Any],
+    fate: str,
+) -> None:
+    if is_there:
+        kept.save_new("Ann", person())
+    usual = getattr(kept, call)
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        found = usual(*arguments, **named)
+        monkeypatch.undo()
+        meanwhile(Library(kept.folder))
+        return found
+
+    monkeypatch.setattr(kept, call, overtaken)
+    result = saving.save(kept, request(**asked))
+    assert result.fate == fate
+    assert [entry.card for entry in kept.entries().entries] == [result.character.card]
+    assert result.character.card.notes == asked.get("notes", "")
+
+
+def test_a_save_that_is_overtaken_for_ever_is_refused(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise problems.NameTaken("name", found="", wanted="", fix="")
+
+    monkeypatch.setattr(kept, "save_new", refuse)
+    words = "name: found a character that others keep changing; wanted one that stays as it is meanwhile. Try again"
+    assert refusal(lambda: saving.save(kept, request())).startswith(words)
+
+
 # Hot characters
+
+
+def rewrite_in_place(path: str) -> None:
+    """Writes the same bytes into a file and sets its time back, until the system's own time of it is another."""
+    before = os.stat(path)
+    while os.stat(path).st_ctime_ns == before.st_ctime_ns:
+        Path(path).write_bytes(Path(path).read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_hot_character_is_read_once(kept: Any) -> None:
@@ -357,6 +426,7 @@ def test_a_hot_character_is_read_once(kept: Any) -> None:
         lambda kept, character_id: kept.replace(character_id, 1, person(2)),
         lambda kept, character_id: Library(kept.folder).edit(character_id, 1, notes="new"),  # as another process
         lambda kept, character_id: os.utime(kept.path_of(character_id), ns=(1, 1)),
+        lambda kept, character_id: rewrite_in_place(kept.path_of(character_id)),
     ],
 )
 def test_a_changed_file_is_read_again(kept: Any, change: Callable[[Any, str], object]) -> None:

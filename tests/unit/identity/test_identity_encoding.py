@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.unit.identity.some_inputs import at_degrees, face_at, noise, refused
 from wan_core import identity
-from wan_core.identity import AlignedCrops, EncodeRequest, EncodeResult, FaceSelection, WholePicture, sources
+from wan_core.identity import AlignedCrops, EncodeRequest, EncodeResult, FaceSelection, WholePicture
 from wan_core.identity.align import Points, align_face, cut_reference
 from wan_core.identity.combine import COMBINE_METHODS
 from wan_core.identity.draw import draw_faces
@@ -171,9 +171,7 @@ ALIGNED = (
 )
 
 
-def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pixels(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pixels() -> None:
     """A detector that sees no face larger than three quarters of the picture, as those of insightface."""
     pictures, sizes, face = read_pictures([noise(1, 200, 160, 3), noise(1, 600, 600, 3)]), [], face_at(90, 110, 190)
 
@@ -189,9 +187,8 @@ def test_a_face_that_fills_the_picture_is_found_with_a_margin_and_in_its_own_pix
     assert (near.face.points, near.face.box) == (pytest.approx(face.points), pytest.approx(face.box))
     torch.testing.assert_close(near.crop, align_face(pictures.rgb[0], face.points).crop, atol=1e-5, rtol=0)
     assert (near.face.needed_margin, far.face) == (True, face)
-    monkeypatch.setattr(sources, "LARGEST_IN_MARGIN_PX", 100)
     (found,) = detect_in_margin(
-        pictures.rgb[0], lambda seen: sizes.append(seen.shape) or [face.without_margin(-100, 2)]
+        pictures.rgb[0], lambda seen: sizes.append(seen.shape) or [face.without_margin(-100, 2)], longest_px=100
     )
     assert sizes[-1] == (200, 180, 3) and found.points == pytest.approx(face.points)
 

@@ -46,7 +46,7 @@ export function cardMaker(signal) {
 }
 
 /** Where a key leads from a place in a grid of `count` cards; where there is no card it leads nowhere. */
-export function placeAfter(key, place, columns, count) {
+function placeAfter(key, place, columns, count) {
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
     const last = count - 1;
     const wanted = { Home: 0, End: last }[key] ?? place + steps[key];

@@ -1,7 +1,8 @@
 import { api } from "/scripts/api.js";
 
 const CHARACTERS = "/wancast/characters";
-const NEWS = ["execution_success", "execution_error", "execution_interrupted", "reconnected"]; // a run may have saved one
+// After a run, which may have saved a character, and when the server is back.
+const NEWS = ["execution_success", "execution_error", "execution_interrupted", "reconnected"];
 
 /** What the server did not do: `code` in its words ("revision", "name", ...), `status` that of HTTP. */
 export class LibraryError extends Error {

@@ -58,7 +58,11 @@ class WanCastCharacterSave(io.ComfyNode):
                     tooltip="When another identity, voice or text has the name. refuse: an error, and nothing is "
                     "changed. replace: the character gets this one as its next revision; what is empty here stays.",
                 ),
-                io.Audio.Input("voice", optional=True, tooltip="A recording of the voice, at most a minute."),
+                io.Audio.Input(
+                    "voice",
+                    optional=True,
+                    tooltip="A recording of the voice, at most a minute and 24 MiB of samples: stereo at 48 kHz fits.",
+                ),
                 io.String.Input(
                     "transcript",
                     multiline=True,

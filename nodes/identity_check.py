@@ -180,7 +180,9 @@ def _mode_input() -> io.DynamicCombo.Input:
         "FaceSim-Cur; FaceSim-Arc is the scorer's.",
     )
     photo = io.Image.Input(
-        "photo", optional=True, tooltip="The reference photo; else the portrait of the first character."
+        "photo",
+        optional=True,
+        tooltip="The reference photo; else the portrait of the character, of whom there may then be one only.",
     )
     inputs = {"plain": [frames], "opens2v": [curricular, photo]}
     return io.DynamicCombo.Input(

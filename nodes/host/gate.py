@@ -143,6 +143,6 @@ async def read_body(request: web.Request, body: BodyType | None) -> bytes:
             content += piece
             if len(content) > body.most_bytes:
                 raise RefusedError(413, "size", f"The body has more than {body.most_bytes} bytes.")
-    except ConnectionError as error:  # nobody is there to read this; it keeps a traceback out of the host's log
+    except (ConnectionError, web.RequestPayloadError) as error:  # else a traceback in the log
         raise RefusedError(400, "body", "The body breaks off.") from error
     return bytes(content)

@@ -25,6 +25,7 @@ class LoadedCharacters:
         """As ``HotCharacters.load``."""
         state = self._state(reference)
         character = self.hot.load(reference, input_name=INPUT)
+        self._changes += self._states.get(reference, state) != state
         self._states[reference] = state  # of before, so that a change meanwhile is noticed
         return character
 

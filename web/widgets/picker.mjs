@@ -17,7 +17,7 @@ const idOf = (reference) => reference.split("@")[0];
  * `isLinked` tells whether it comes from another node.
  */
 class Picker {
-    #listing = { characters: [], faults: [] };
+    #listing; // what is shown; none until the first answer
     #asked; // the promise of the list that is shown, or will be
     #failure; // why there is no list
     #active; // the option that the keys have reached
@@ -70,14 +70,14 @@ class Picker {
 
     close() {
         this.#opened.abort();
-        this.#asked = undefined;
+        this.#asked = this.#listing = undefined;
         this.grid.fill([]);
     }
 
     /** Shows a value that was set; the character that it names may have been saved elsewhere meanwhile. */
-    follow() {
+    async follow() {
+        if (this.chosen() && !this.#pickedOption()) await library.renew();
         this.mark();
-        if (this.chosen() && !this.#pickedOption()) library.renew();
     }
 
     /** Shows which character is picked. */
@@ -107,7 +107,7 @@ class Picker {
         const active = this.grid.entryOf(this.#active)?.id;
         this.grid.fill(characters, (entry) => this.#makeOption(makeCard(entry), entry));
         this.grid.filter(this.filter.value.trim());
-        const option = this.grid.cardOf(active);
+        const option = active ? this.grid.cardOf(active) : this.filter.value.trim() && this.grid.shown[0];
         this.#activate(option?.hidden ? undefined : option);
         this.mark();
         if (count) this.list.scrollTop = scrollTop;
@@ -203,11 +203,12 @@ class Picker {
     }
 
     #stateInWords() {
+        if (this.isLinked()) return [say("The connected node says which character.")];
+        if (!this.#listing) return [""];
         const { characters, faults } = this.#listing;
         const reference = this.chosen();
         const picked = characters.find(({ id }) => id === idOf(reference));
         const counts = { shown: this.grid.shown.length, count: characters.length };
-        if (this.isLinked()) return [say("The connected node says which character.")];
         if (this.#failure)
             return [say("The characters cannot be listed: {reason}", { reason: this.#failure }), "warning"];
         if (reference && !picked) return [say("The character of this node is not in the library."), "warning"];

@@ -74,10 +74,11 @@ async function saveAsCharacter(encoder) {
     nameOf(save).value = name.trim();
     save.title = say("Save {name}", { name: name.trim() });
     const executionId = executionIdOf(save);
+    const ended = new AbortController();
     waits.get(save)?.abort();
-    waits.set(save, new AbortController());
-    announceNextRun(executionId, name.trim(), waits.get(save));
-    if (!(await app.queuePrompt(0, 1, [executionId]))) waits.get(save).abort(); // that node alone and what it needs
+    waits.set(save, ended);
+    announceNextRun(executionId, name.trim(), ended);
+    if (!(await app.queuePrompt(0, 1, [executionId]))) ended.abort(); // that node alone and what it needs
 }
 
 /** The entry of IdentityEncode's menu that keeps the person in the library. */

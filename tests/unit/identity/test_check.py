@@ -56,6 +56,7 @@ def test_one_person_in_three_clips_is_kept() -> None:
     result = checked(still((HERE, 10)), still((THERE, 20)), still((HERE, 0)))
     assert result.passed
     assert [note.code for note in result.notes] == ["copying_unknown"]  # a plain square is its own mirror image
+    assert checked(still((HERE, 10)), cast=(10,), limits=Limits(warn_copy_rate=1.0)).notes == ()
     assert result.mean == pytest.approx((1 + 2 * cos_deg(10)) / 3, abs=1e-4)
     assert result.minimum == pytest.approx(cos_deg(10), abs=1e-4)
     assert result.found_rate == 1.0
@@ -113,12 +114,25 @@ def test_what_is_wrong_fails_in_words(
     assert describe(result).startswith(f"not passed: {result.failures[0].text}\n")
 
 
+def test_a_drift_says_how_many_frames_kept_the_face() -> None:
+    """Two frames may be lost and one may be unlike, but not all three."""
+    clip = still((HERE, 10), frames=17) + still((HERE, 80))[:1] + still(frames=2)
+    (failure,) = checked(clip, cast=(10,)).failures
+    wanted = "character 1 is as alike as wanted in 17 of 20 frames of clip 1 (85%), wanted 90%; least 0.342"
+    assert failure.text == wanted
+
+
 PASSES = {
     "two people who cross": ([crossing(10, 130)], (10, 130), {"limits": Limits(min_face_found=0.5)}),
     "two people in turn": ([still((HERE, 10)), still((HERE, 100))], (10, 100), {"all_expected": False}),
     "a passer-by": ([still((HERE, 10), (THERE, 200))], (10,), {}),
     "one person and no character": ([still((HERE, 10)), still((THERE, 20))], (), {}),
     "one frame": ([still((HERE, 10), frames=1)], (10,), {}),
+    "as many frames as are wanted": (
+        [still((HERE, 10), frames=14) + still(frames=11)],
+        (10,),
+        {"limits": Limits(min_face_found=0.56)},  # times 25 it is more than 14 in floating point
+    ),
 }
 
 

@@ -27,7 +27,8 @@ from .vistory import PUBLISHED, CastMember, CharacterScore, StoryScore, StorySho
 
 OTHER_NETWORKS = Note(
     "other_networks",
-    "the protocol was published with other networks: compare its numbers only with others of the same protocol line",
+    "the protocol was published with other networks than these: compare its numbers only with others of the same "
+    "protocol line",
 )
 MOST_FRAMES = 1000  # of a shot that are looked at
 
@@ -189,12 +190,7 @@ def instruments_of(detector: str, space: Space) -> Instruments:
 
 def protocol_notes(scores: Sequence[ProtocolScore]) -> tuple[Note, ...]:
     """That numbers are not those of the protocol where other networks made them."""
-    if all(reading.is_published for reading in scores):
-        return ()
-    text = (
-        "was published with other networks than these: compare its numbers only with others of the same protocol line"
-    )
-    return (Note("other_networks", f"the protocol {text}"),)
+    return () if all(one.is_published for one in scores) else (OTHER_NETWORKS,)
 
 
 def _face_vectors(picture: Tensor, scene: Scene) -> FaceVectors | None:

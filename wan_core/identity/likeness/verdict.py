@@ -28,7 +28,7 @@ class Limits:
     min_likeness: float = 0.40  # cosine to the character, on average of every shot: one person's from here on
     min_cross_clip: float = 0.40  # cosine of one character in any two shots
     min_face_found: float = 0.90  # share of the frames of every shot with its face, and with a face that is alike
-    warn_copy_rate: float = 0.90  # CopyRate from which a face may be a pasted one
+    warn_copy_rate: float = 0.90  # CopyRate from which a face may be a pasted one; 1: no warning is wanted
 
     def __post_init__(self) -> None:
         for names, most in (
@@ -68,21 +68,22 @@ def failures(
 
 def _failures_in_shots(name: str, likeness: CharacterLikeness, labels: Sequence[str], limits: Limits) -> Iterator[Note]:
     """A character that is absent, unlike, unlike in too many frames or without a face in too many, of every shot."""
-    for index, (shot, counted, mean) in enumerate(
-        zip(likeness.shots, likeness.counted, likeness.shot_means, strict=True)
-    ):
-        least, where = limits.min_face_found * counted, f"of {counted} frames of {labels[index]}"
-        below = [one for one in likeness.shown_cosines[index] if one is not None and one < limits.min_likeness]
+    rows = zip(labels, likeness.shots, likeness.counted, likeness.shot_means, likeness.shown_cosines, strict=True)
+    for label, shot, counted, mean, cosines in rows:
+        least, where = round(limits.min_face_found * counted, 6), f"of {counted} frames of {label}"
+        below = [one for one in cosines if one is not None and one < limits.min_likeness]
+        kept = shot.found - len(below)
         if counted and not shot.found:
-            yield Note("not_seen", f"{name} is not seen in {labels[index]}")
+            yield Note("not_seen", f"{name} is not seen in {label}")
         elif mean is not None and mean < limits.min_likeness:
-            text = f"{name} is too unlike in {labels[index]}: likeness {mean:.3f}, wanted {limits.min_likeness:.2f}"
+            text = f"{name} is too unlike in {label}: likeness {mean:.3f}, wanted {limits.min_likeness:.2f}"
             yield Note("unlike", f"{text} or more")
         elif shot.found < least:
             found = f"the face of {name} was found in {shot.found} {where} ({shot.found / counted:.0%})"
             yield Note("face_lost", f"{found}, wanted {limits.min_face_found:.0%}")
-        elif shot.found - len(below) < least:
-            yield Note("drifts", f"{name} is too unlike in {len(below)} {where}, least {min(below):.3f}")
+        elif kept < least:
+            text = f"{name} is as alike as wanted in {kept} {where} ({kept / counted:.0%}), wanted"
+            yield Note("drifts", f"{text} {limits.min_face_found:.0%}; least {min(below):.3f}")
 
 
 def _failures_between_shots(
@@ -136,10 +137,11 @@ def _remarks_on(name: str, known: KnownCharacter, likeness: CharacterLikeness, l
         text = f"{name} was made with the recogniser that scores it, which flatters: score with another one"
         yield Note("same_recogniser", text)
     rate, of_photo = likeness.copy_rate, likeness.copy_rate_of_photo
-    if of_photo is not None and of_photo < limits.warn_copy_rate:
+    least_rate, is_asked = limits.warn_copy_rate, limits.warn_copy_rate < 1.0
+    if is_asked and of_photo is not None and of_photo < least_rate:
         text = f"this recogniser cannot tell whether the face of {name} was pasted: CopyRate of its photo itself is"
         yield Note("copying_unknown", f"{text} {of_photo:.2f}, of a face of its own 0.50")
-    elif rate is not None and rate >= limits.warn_copy_rate and (likeness.mean or 0.0) >= limits.min_likeness:
+    elif is_asked and rate is not None and rate >= least_rate and (likeness.mean or 0.0) >= limits.min_likeness:
         text = f"the faces of {name} may be its reference photo pasted in: CopyRate {rate:.2f}"
         yield Note("copied_face", f"{text}, where 0.50 is a face of its own")
     below = [cosine for cosine in likeness.cosines if cosine < limits.min_likeness]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 BANDS = ("child", "teen", "young", "middle", "old")
 BAND_STARTS_YEARS = (0, 13, 20, 40, 60)
 TOLERANCE = 1  # bands: a network guesses an age to several years
-OLDEST_YEARS = 120
 
 
 @dataclass(frozen=True, slots=True)

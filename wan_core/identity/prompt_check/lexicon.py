@@ -13,7 +13,8 @@ from itertools import islice
 
 from ...errors import quoted
 from ..appearance import SEXES, Sex
-from .ages import AGE_IN_NUMBERS, ANY_AGE, OLDEST_YEARS, AgeSpan, age_in, band_of, span_of_names
+from ..record import OLDEST_YEARS
+from .ages import AGE_IN_NUMBERS, ANY_AGE, AgeSpan, age_in, band_of, span_of_names
 
 SHOWN = 8  # words or people in a message
 WORD_START, WORD_END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"

@@ -61,7 +61,7 @@ def live_host(
 def require_no_connection(client: Client) -> None:
     """In the whole run, nothing in the host connected to another computer."""
     graph = Graph()
-    node = graph.add("WanCastProbeWatch")
+    node = graph.add("WanCastProbeTouched")
     assert client.run(graph).output(node)["connected"] == []
 
 

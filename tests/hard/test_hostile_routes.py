@@ -37,7 +37,7 @@ def tree(base: Path) -> str:
 def watch(client: Client) -> list[tuple[str, str]]:
     """What the host has touched since this was asked before, if it was."""
     graph = Graph()
-    node = graph.add("WanCastProbeWatch")
+    node = graph.add("WanCastProbeTouched")
     return [(event, place) for event, place in client.run(graph).output(node)["touched"]]
 
 

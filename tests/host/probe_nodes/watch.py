@@ -28,7 +28,7 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
         watched[0].add((event, os.path.realpath(place) if event in FOLLOWING else place))
 
 
-class WanCastProbeWatch(FreshProbe):
+class WanCastProbeTouched(FreshProbe):
     """Begins to watch the disks; the next time it says what was touched since, and ends."""
 
     INPUTS = ()

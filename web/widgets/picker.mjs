@@ -106,8 +106,9 @@ class Picker {
         const { scrollTop, childElementCount: count } = this.list;
         const active = this.grid.entryOf(this.#active)?.id;
         this.grid.fill(characters, (entry) => this.#makeOption(makeCard(entry), entry));
-        this.grid.filter(this.filter.value.trim());
-        const option = active ? this.grid.cardOf(active) : this.filter.value.trim() && this.grid.shown[0];
+        const query = this.filter.value.trim();
+        this.grid.filter(query);
+        const option = active || !query ? this.grid.cardOf(active) : this.grid.shown[0];
         this.#activate(option?.hidden ? undefined : option);
         this.mark();
         if (count) this.list.scrollTop = scrollTop;

@@ -11,12 +11,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 if sys.version_info < (3, 10):  # noqa: UP036 - the sentence for those whose python is older
     sys.exit(f"dev.py needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
@@ -46,9 +48,11 @@ TIERS = {
     "hard": Tier(("hard",), environment={"WANCAST_HARD_PERCENT": "100"}),
     "gpu": Tier(("gpu", "unit"), ("-m", "gpu"), {"WANCAST_GPU_TIER": "cuda"}),  # cpu is the dry run
 }
-EVERYWHERE = Tier(("unit", "host", "ui", "hard"))  # of the hard tier a slice
+LIVE = Tier(("host", "ui", "hard"))  # of the hard tier a slice
+ASIDE = Tier(("unit",), environment={"OMP_NUM_THREADS": "1"})  # on one core, while those that are live wait for hosts
+NO_TEST_MEANT = 5  # pytest's exit code where nothing of a folder was asked for
 NOTHING_RAN = 77  # the exit code of a tier of which every test was skipped, as automake has it
-CHECKS = {  # run before the tests, each whatever became of the others
+CHECKS = {  # run beside the tests, each whatever became of the others
     "ruff check": ["ruff", "check", ROOT],
     "ruff format": ["ruff", "format", "--check", ROOT],
     "mypy": ["mypy"],
@@ -74,18 +78,46 @@ def test(options: argparse.Namespace) -> int:
     What follows -- goes to pytest. Exit code 77: every test was skipped, as all of gpu are without a CUDA device.
     """
     ready = set_up(models=options.tier != "unit", judge=options.tier in (None, "unit"))
-    checks = {} if options.tier else CHECKS
-    failed = [name for name, arguments in checks.items() if run(ready, ["-m", *arguments])]
-    tier = TIERS.get(options.tier, EVERYWHERE)
-    folders = [ROOT / "tests" / folder for folder in tier.folders]
-    result = run(ready, ["-m", "pytest", *folders, *tier.arguments, *options.rest], tier.environment)
-    if result == NOTHING_RAN:
+    if options.tier:
+        tier = TIERS[options.tier]
+        results = {"pytest": run(ready, pytest_of(tier, options.rest), tier.environment)}
+    else:
+        results = run_everything(ready, options.rest)
+    failed = [name for name, result in results.items() if result not in (0, NOTHING_RAN)]
+    if NOTHING_RAN in results.values():
         say("Nothing ran: every test was skipped, for the reasons above; none of them counts as passed.")
-    elif result:
-        failed.append("pytest")
     if failed:
         say(f"Failed: {', '.join(failed)}.")
-    return result or len(failed)
+    return max(results.values()) if options.tier else len(failed) or max(results.values())
+
+
+def run_everything(ready: Ready, rest: Sequence[str]) -> dict[str, int]:
+    """Runs the live tiers on the terminal, the checks and the unit tests aside; exit codes by name.
+
+    What is said aside follows when all has ended.
+    """
+    with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as pool:
+        aside = {**CHECKS, "unit tests": pytest_of(ASIDE, rest)}
+        jobs = {
+            name: pool.submit(
+                run, ready, arguments if name not in CHECKS else ["-m", *arguments], ASIDE.environment, said
+            )
+            for name, arguments in aside.items()
+        }
+        live = run(ready, pytest_of(LIVE, rest))
+        results = {name: job.result() for name, job in jobs.items()} | {"live tests": live}
+        said.seek(0)
+        say(said.read().decode(errors="replace"))
+    tests = [results["unit tests"], live]
+    for name in ("unit tests", "live tests"):
+        if results[name] == NO_TEST_MEANT and tests != [NO_TEST_MEANT] * 2:
+            results[name] = 0
+    return results
+
+
+def pytest_of(tier: Tier, rest: Sequence[str]) -> list[str | Path]:
+    """What Python is to run for a tier."""
+    return ["-m", "pytest", *(ROOT / "tests" / folder for folder in tier.folders), *tier.arguments, *rest]
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -130,11 +162,17 @@ def host(ready: Ready, name: str, port: int = 0) -> HostServer:
     return HostServer(ready.python, ready.host, base_folder(name), port, models_dir=ready.models, cpu=cpu)
 
 
-def run(ready: Ready, arguments: Sequence[str | Path], defaults: Mapping[str, str] | None = None) -> int:
-    """Runs our environment's interpreter on the terminal and returns its exit code."""
+def run(
+    ready: Ready,
+    arguments: Sequence[str | Path],
+    defaults: Mapping[str, str] | None = None,
+    output: BinaryIO | None = None,
+) -> int:
+    """Runs our environment's interpreter on the terminal, or into a file, and returns its exit code."""
     places = {"WANCAST_HOST": str(ready.host), "WANCAST_MODELS": str(ready.models)}
     command, environment = [str(ready.python), *map(str, arguments)], {**(defaults or {}), **os.environ, **places}
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    streams = {} if output is None else {"stdout": output, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False, **streams).returncode
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

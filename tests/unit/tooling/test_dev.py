@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -57,23 +57,36 @@ def test_a_problem_is_its_sentence_and_an_exit_code(tmp_path: Path) -> None:
     assert done.stdout.startswith(f"COMFYUI_PATH is {tmp_path}, where no main.py lies")
 
 
-@pytest.mark.parametrize("failing", [[], ["mypy"], ["ruff check", "ruff format", "pytest"]])
+@pytest.mark.parametrize("failing", [[], ["mypy"], ["ruff check", "ruff format", "unit tests", "live tests"]])
 def test_every_check_runs_and_every_failure_counts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: list[str]
 ) -> None:
     calls: list[str] = []
+    names = {"ruff": "ruff", "mypy": "mypy", "devtools.import_rules": "import-linter", "unit": "unit tests"}
 
-    def run(_ready: Ready, arguments: Sequence[str | Path], _defaults: Mapping[str, str] | None = None) -> int:
-        calls.append(str(arguments[1]))
+    def run(_ready: Ready, arguments: Sequence[str | Path], *_: object) -> int:
+        calls.append(names.get(Path(arguments[2 if arguments[1] == "pytest" else 1]).name, "live tests"))
         return int(any(name.startswith(calls[-1]) for name in failing))
 
     monkeypatch.setattr(dev, "set_up", lambda **_parts: Ready(Path("python"), Path("host"), Path("models")))
     monkeypatch.setattr(dev, "run", run)
     assert bool(dev.test(dev.parse(["test"]))) == bool(failing)
-    assert calls == ["ruff", "ruff", "mypy", "devtools.import_rules", "pytest"]
-    assert capsys.readouterr().out == (f"Failed: {', '.join(failing)}.\n" if failing else "")
-    assert dev.test(dev.parse(["test", "unit"])) == int("pytest" in failing)
-    assert calls[5:] == ["pytest"]
+    assert sorted(calls) == ["import-linter", "live tests", "mypy", "ruff", "ruff", "unit tests"]
+    assert capsys.readouterr().out.strip() == (f"Failed: {', '.join(failing)}." if failing else "")
+    assert dev.test(dev.parse(["test", "unit"])) == int("unit tests" in failing)
+    assert calls[6:] == ["unit tests"]
+
+
+@pytest.mark.parametrize(("codes", "result"), [((5, 0), 0), ((0, 5), 0), ((5, 5), 2), ((77, 0), 77), ((5, 1), 1)])
+def test_a_choice_of_tests_may_leave_out_all_of_one_half(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], result: int
+) -> None:
+    unit, live = codes
+    asked = {"unit": unit, "host": live}
+    monkeypatch.setattr(dev, "set_up", lambda **_parts: Ready(Path("python"), Path("host"), Path("models")))
+    monkeypatch.setattr(dev, "run", lambda _ready, arguments, *_: asked.get(Path(arguments[2]).name, 0))
+    monkeypatch.setattr(dev, "CHECKS", {})
+    assert dev.test(dev.parse(["test"])) == result
 
 
 @pytest.mark.parametrize(
@@ -91,5 +104,5 @@ def test_a_tier_of_which_nothing_ran_has_not_passed(
 def test_nothing_is_tested_on_a_gpu_outside_of_its_tier() -> None:
     """The test session itself shows it: no child finds a device, however many there are."""
     assert os.environ.get("WANCAST_GPU_TIER") == "cuda" or os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
-    assert "gpu" not in dev.EVERYWHERE.folders
+    assert "gpu" not in (*dev.LIVE.folders, *dev.ASIDE.folders)
     assert dev.TIERS["gpu"].environment == {"WANCAST_GPU_TIER": "cuda"}

@@ -53,10 +53,10 @@ ASIDE = Tier(("unit",), environment={"OMP_NUM_THREADS": "1"})  # on one core, wh
 NO_TEST_MEANT = 5  # pytest's exit code where nothing of a folder was asked for
 NOTHING_RAN = 77  # the exit code of a tier of which every test was skipped, as automake has it
 CHECKS = {  # run beside the tests, each whatever became of the others
-    "ruff check": ["ruff", "check", ROOT],
-    "ruff format": ["ruff", "format", "--check", ROOT],
-    "mypy": ["mypy"],
-    "import-linter": ["devtools.import_rules"],
+    "ruff check": ["-m", "ruff", "check", ROOT],
+    "ruff format": ["-m", "ruff", "format", "--check", ROOT],
+    "mypy": ["-m", "mypy"],
+    "import-linter": ["-m", "devtools.import_rules"],
 }
 BENCHES = ROOT / "tests" / "bench"
 
@@ -88,7 +88,7 @@ def test(options: argparse.Namespace) -> int:
         say("Nothing ran: every test was skipped, for the reasons above; none of them counts as passed.")
     if failed:
         say(f"Failed: {', '.join(failed)}.")
-    return max(results.values()) if options.tier else len(failed) or max(results.values())
+    return len(failed) or max(results.values())
 
 
 def run_everything(ready: Ready, rest: Sequence[str]) -> dict[str, int]:
@@ -98,20 +98,14 @@ def run_everything(ready: Ready, rest: Sequence[str]) -> dict[str, int]:
     """
     with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as pool:
         aside = {**CHECKS, "unit tests": pytest_of(ASIDE, rest)}
-        jobs = {
-            name: pool.submit(
-                run, ready, arguments if name not in CHECKS else ["-m", *arguments], ASIDE.environment, said
-            )
-            for name, arguments in aside.items()
-        }
+        jobs = {name: pool.submit(run, ready, what, ASIDE.environment, said) for name, what in aside.items()}
         live = run(ready, pytest_of(LIVE, rest))
         results = {name: job.result() for name, job in jobs.items()} | {"live tests": live}
         said.seek(0)
         say(said.read().decode(errors="replace"))
-    tests = [results["unit tests"], live]
-    for name in ("unit tests", "live tests"):
-        if results[name] == NO_TEST_MEANT and tests != [NO_TEST_MEANT] * 2:
-            results[name] = 0
+    for half, other in (("unit tests", "live tests"), ("live tests", "unit tests")):
+        if results[half] in (NO_TEST_MEANT, NOTHING_RAN) and results[other] not in (NO_TEST_MEANT, NOTHING_RAN):
+            results[half] = 0
     return results
 
 

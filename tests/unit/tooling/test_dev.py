@@ -77,7 +77,10 @@ def test_every_check_runs_and_every_failure_counts(
     assert calls[6:] == ["unit tests"]
 
 
-@pytest.mark.parametrize(("codes", "result"), [((5, 0), 0), ((0, 5), 0), ((5, 5), 2), ((77, 0), 77), ((5, 1), 1)])
+@pytest.mark.parametrize(
+    ("codes", "result"),
+    [((5, 0), 0), ((0, 5), 0), ((5, 5), 2), ((77, 0), 0), ((0, 77), 0), ((77, 77), 77), ((5, 1), 1)],
+)
 def test_a_choice_of_tests_may_leave_out_all_of_one_half(
     monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], result: int
 ) -> None:

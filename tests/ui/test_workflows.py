@@ -56,15 +56,16 @@ def test_the_page_knows_our_nodes_and_shows_no_error(canvas: Canvas) -> None:
     assert canvas.errors_about(OURS) == []
 
 
-@pytest.mark.parametrize("path", [*DEMO, *SHIPPED], ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
-def test_a_dropped_workflow_and_its_dropped_twin_give_the_prompt_of_the_twin(canvas: Canvas, path: Path) -> None:
-    for content in (read(path), read(twin_of(path))):
-        canvas.drop(path.name, content)
-        assert [node["type"] for node in canvas.nodes() if not node["known"]] == []
-        assert changes(read(twin_of(path)), canvas.prompt()) == []
+def test_dropped_workflows_and_their_dropped_twins_give_the_prompts_of_the_twins(canvas: Canvas) -> None:
+    for path in (*DEMO, *SHIPPED):
+        for content in (read(path), read(twin_of(path))):
+            canvas.drop(path.name, content)
+            assert [node["type"] for node in canvas.nodes() if not node["known"]] == [], path.name
+            assert changes(read(twin_of(path)), canvas.prompt()) == [], path.name
     assert canvas.errors_about(OURS) == []
 
 
+@pytest.mark.parametrize("live_host", ["own front end"], indirect=True, scope="session")
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
 def test_a_demo_workflow_opens_from_the_templates_and_runs(canvas: Canvas, live_host: HostServer, path: Path) -> None:
     canvas.open_template(path.stem, len(read(path)["nodes"]))

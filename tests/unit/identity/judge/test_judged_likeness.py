@@ -85,7 +85,7 @@ def test_a_stranger_in_one_of_four_clips_is_named(judge: Judge, identities: dict
     assert checked(judge, clips[:3], [identities["president"]]).passed
     without_character = checked(judge, clips, [])
     assert [failure.code for failure in without_character.failures] == ["clips_differ", "drifts"]
-    assert " of clip 4, " in without_character.failures[1].text
+    assert " of clip 4 " in without_character.failures[1].text
 
 
 def test_a_face_is_found_until_the_film_cuts_away_from_it(judge: Judge, identities: dict[str, Identity]) -> None:

@@ -218,12 +218,8 @@ def test_the_host_runs_the_node_again_when_its_file_is_another(client: Client, c
     stranger = other.add("WanCastProbeIdentity", seed=3, references=2)[0]
     other.hash(saving(other, identity=stranger, name=name, if_exists="replace")[1])
     client.run(other)
-    beside = Graph()
-    beside.hash(loading(beside, reference)[0])  # another prompt sees the change first
-    client.run(beside)
     words, is_cached = loaded()
-    assert "note: it was changed after the workflow picked it: " in words
-    assert is_cached == (comes == "as a value")  # where it is the other prompt's own result
+    assert "note: it was changed after the workflow picked it: " in words and not is_cached
     ask(client.url, "DELETE", f"{CHARACTERS}/{id_of(reference)}")
     for _ in range(2):
         graph.hash(loader[0])  # a node that is new to the host

@@ -23,7 +23,7 @@ from tests.unit.identity.some_inputs import noise
 library, hot, private = (pack_module(f"nodes.host.{name}") for name in ("library", "hot_characters", "private_files"))
 records, characters = (pack_module(f"wan_core.identity.{name}") for name in ("record", "character"))
 errors, character_files = pack_module("wan_core.errors"), pack_module("wan_core.identity.character_file")
-saving = pack_module("nodes.host.saving")
+saving, loaded = pack_module("nodes.host.saving"), pack_module("nodes.host.loaded_characters")
 problems = pack_module("nodes.host.library_errors")
 Library = library.Library
 
@@ -437,6 +437,16 @@ def test_a_changed_file_is_read_again(kept: Any, change: Callable[[Any, str], ob
     assert after is not before
     assert after.card == entry_of(kept, saved.card.id).card
     assert (warm.use().hits, warm.use().misses, warm.use().characters) == (0, 2, 1)
+
+
+def test_a_change_that_one_node_has_seen_counts_for_those_that_are_linked(kept: Any) -> None:
+    seen, saved = loaded.LoadedCharacters(hot.HotCharacters(kept)), kept.save_new("Ann", person())
+    seen.load(saved.reference)
+    before = seen.fingerprint(None)
+    assert seen.fingerprint(None) == before
+    kept.edit(saved.card.id, 1, notes="new")
+    seen.load(saved.reference)
+    assert seen.fingerprint(None) != before
 
 
 @pytest.mark.parametrize("by_this_process", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -168,3 +168,51 @@ def prompt(random: Random, good: Prompt, ours: list[str]) -> Prompt:
                 inputs_of_made = {"spec": json.dumps(random.choice(MADE))}
                 bad[f"made for {name}"] = {"class_type": "WanCastProbeTensor", "inputs": inputs_of_made}
     return bad
+
+
+# Damaged characters
+
+
+def mutated_text(random: Random, content: bytes) -> bytes:
+    """The same tensors under a text that is well-formed, or nearly, and says something else."""
+    start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES:start])
+    key = random.choice(sorted(header["__metadata__"]))
+    text = header["__metadata__"][key]
+    said = json.loads(text) if text.startswith(("{", "[")) else {"text": text}
+    place = random.choice([said, *(part for part in walk(said) if part)])
+    name = random.choice(sorted(place) if isinstance(place, dict) else range(len(place)))
+    other = random.choice(("name", "revision", "\ud800", "format_version", "space"))
+    match random.randrange(6):
+        case 0 | 1:
+            place[name] = random.choice((*EDGES, float("nan"), 10**400, "\u202e", "a" * 10_000, [[]] * 99))
+        case 2:
+            place[name] = json.loads("[" * 400 + "]" * 400)
+        case 3 if isinstance(place, dict):
+            place[other] = place.pop(name)
+        case 4 if isinstance(place, dict):
+            del place[name]
+    text = json.dumps(said)
+    if random.random() < 0.2:
+        text = text.replace('"name"', random.choice(('"notes"', '"name": 1, "name"', "[" * 100_000, "9" * 5000)), 1)
+    header["__metadata__"][key] = text
+    return with_header(header, content[start:])
+
+
+def walk(value: Any) -> Iterator[Any]:
+    """All lists and objects in a JSON value."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(part, (dict, list)):
+            yield part
+            yield from walk(part)
+
+
+def mutated_numbers(random: Random, content: bytes) -> bytes:
+    """The same header over other numbers: a NaN, an infinity, a large number, or a flipped bit."""
+    start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    data, at = bytearray(content), random.randrange(start, len(content) - 4)
+    bits = random.choice(
+        (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", bytes([data[at] ^ 1 << random.randrange(8)]))
+    )
+    data[at : at + len(bits)] = bits
+    return bytes(data)

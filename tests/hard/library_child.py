@@ -29,7 +29,7 @@ import torch  # noqa: E402
 
 from tests.bench import workbench  # noqa: E402
 from tests.hard import hostile  # noqa: E402
-from tests.unit import test_library as parts  # noqa: E402
+from tests.unit import some_libraries as parts  # noqa: E402
 from tests.unit.identity.some_characters import ID, file_v0  # noqa: E402
 
 PROCESSES, THREADS = 2, 4
@@ -330,7 +330,7 @@ def damage(folder: str, count: int) -> Figures:
     seeds = [kept.export(kept.save_new("Ann", parts.person(), parts.VOICE, notes="x").card.id), file_v0()]
     path, random, outcomes, times_s, start_bytes = parts.place(kept, b""), Random(hostile.SEED), Counter(), [], 0
     for number in range(count):
-        make = random.choice((hostile.mutated, hostile.mutated_header, mutated_text, mutated_numbers))
+        make = random.choice((hostile.mutated, hostile.mutated_header, hostile.mutated_text, hostile.mutated_numbers))
         path.write_bytes(make(random, seeds[number % 10 == 0]))
         start_s = time.process_time()
         outcomes[outcome(lambda: kept.load(ID, input_name="character"))] += 1
@@ -353,51 +353,6 @@ def outcome(use: Callable[[], object], words: Callable[[Any], str] = lambda erro
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]!a}"
     return "used"
-
-
-def mutated_text(random: Random, content: bytes) -> bytes:
-    """The same tensors under a text that is well-formed, or nearly, and says something else."""
-    start = hostile.LENGTH_BYTES + int.from_bytes(content[: hostile.LENGTH_BYTES], "little")
-    header = json.loads(content[hostile.LENGTH_BYTES : start])
-    key = random.choice(sorted(header["__metadata__"]))
-    text = header["__metadata__"][key]
-    said = json.loads(text) if text.startswith(("{", "[")) else {"text": text}
-    place = random.choice([said, *(part for part in walk(said) if part)])
-    name = random.choice(sorted(place) if isinstance(place, dict) else range(len(place)))
-    other = random.choice(("name", "revision", "\ud800", "format_version", "space"))
-    match random.randrange(6):
-        case 0 | 1:
-            place[name] = random.choice((*hostile.EDGES, float("nan"), 10**400, "\u202e", "a" * 10_000, [[]] * 99))
-        case 2:
-            place[name] = json.loads("[" * 400 + "]" * 400)
-        case 3 if isinstance(place, dict):
-            place[other] = place.pop(name)
-        case 4 if isinstance(place, dict):
-            del place[name]
-    text = json.dumps(said)
-    if random.random() < 0.2:
-        text = text.replace('"name"', random.choice(('"notes"', '"name": 1, "name"', "[" * 100_000, "9" * 5000)), 1)
-    header["__metadata__"][key] = text
-    return hostile.with_header(header, content[start:])
-
-
-def walk(value: Any) -> Iterator[Any]:
-    """All lists and objects in a JSON value."""
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(part, (dict, list)):
-            yield part
-            yield from walk(part)
-
-
-def mutated_numbers(random: Random, content: bytes) -> bytes:
-    """The same header over other numbers: a NaN, an infinity, a large number, or a flipped bit."""
-    start = hostile.LENGTH_BYTES + int.from_bytes(content[: hostile.LENGTH_BYTES], "little")
-    data, at = bytearray(content), random.randrange(start, len(content) - 4)
-    bits = random.choice(
-        (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", bytes([data[at] ^ 1 << random.randrange(8)]))
-    )
-    data[at : at + len(bits)] = bits
-    return bytes(data)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,54 +15,24 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from tests.bench.workbench import pack_module
 from tests.unit.identity.some_characters import ID, file_v0, tensors_v0
-from tests.unit.identity.some_inputs import noise
-
-library, hot, private = (pack_module(f"nodes.host.{name}") for name in ("library", "hot_characters", "private_files"))
-records, characters = (pack_module(f"wan_core.identity.{name}") for name in ("record", "character"))
-errors, character_files = pack_module("wan_core.errors"), pack_module("wan_core.identity.character_file")
-saving, loaded = pack_module("nodes.host.saving"), pack_module("nodes.host.loaded_characters")
-problems = pack_module("nodes.host.library_errors")
-Library = library.Library
-
-
-def person(seed: int = 1, **attributes: Any) -> Any:
-    """A small identity with one reference."""
-    vectors = torch.nn.functional.normalize(noise(1, 512, seed=seed) - 0.5, dim=-1)
-    about = records.Attributes(30, "female", None, None, None, None, 200.0, 0.5)
-    crops, space = noise(1, 112, 112, 3, seed=seed), records.Space("encoder.safetensors", "ab" * 32, "IR-SE")
-    return records.Identity(vectors[0], vectors, vectors, crops, None, None, (about,), space)
-
-
-posix = pytest.mark.skipif(os.name == "nt", reason="links, pipes and modes of POSIX; would prove that none leads out")
-VOICE = characters.Voice(noise(1, 900), 16_000, "Hello.")
-CONSENT = characters.Consent("Ann", "a film", None)
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Any:
-    """A library in a folder that is not there yet."""
-    return Library(str(tmp_path / "user" / "__wancast" / "characters"))
-
-
-def entry_of(kept: Any, character_id: str) -> Any:
-    """A character as it is listed."""
-    return next(entry for entry in kept.entries().entries if entry.card.id == character_id)
-
-
-def names_in(kept: Any) -> list[str]:
-    """The files of a library, but for its lock."""
-    return sorted(set(os.listdir(kept.folder)) - {library.LOCK_NAME})
-
-
-def refusal(action: Callable[[], object], kind: type[Exception] = errors.InputError) -> str:
-    """What an action is refused with, which never holds a path."""
-    with pytest.raises(kind) as caught:
-        action()
-    assert not re.search(r"/(tmp|user|secret)\b", str(caught.value))
-    return str(caught.value)
-
+from tests.unit.some_libraries import (
+    CONSENT,
+    VOICE,
+    Library,
+    character_files,
+    characters,
+    entry_of,
+    errors,
+    library,
+    names_in,
+    person,
+    place,
+    posix,
+    problems,
+    refusal,
+    saving,
+)
 
 # What is kept
 
@@ -153,14 +122,6 @@ def test_an_exported_file_comes_back_as_another_character(kept: Any) -> None:
 
 
 # Versions
-
-
-def place(kept: Any, content: bytes, name: str = f"{ID}.safetensors") -> Path:
-    """Puts a file into the library's folder."""
-    path = Path(kept.folder, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
 
 
 @posix
@@ -397,106 +358,3 @@ def test_a_save_that_is_overtaken_for_ever_is_refused(kept: Any, monkeypatch: py
     monkeypatch.setattr(kept, "save_new", refuse)
     words = "name: found a character that others keep changing; wanted one that stays as it is meanwhile. Try again"
     assert refusal(lambda: saving.save(kept, request())).startswith(words)
-
-
-# Hot characters
-
-
-def rewrite_in_place(path: str) -> None:
-    """Writes the same bytes into a file and sets its time back, until the system's own time of it is another."""
-    before = os.stat(path)
-    while os.stat(path).st_ctime_ns == before.st_ctime_ns:
-        Path(path).write_bytes(Path(path).read_bytes())
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def test_a_hot_character_is_read_once(kept: Any) -> None:
-    warm = hot.HotCharacters(kept)
-    saved = kept.save_new("Ann", person())
-    size = sum(tensor.nbytes for tensor in saved.tensors().values())
-    first = warm.load(saved.reference, input_name="character")
-    assert warm.load(saved.card.id, input_name="character") is first
-    assert warm.use() == hot.HotUse(hits=1, misses=1, characters=1, bytes=size)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda kept, character_id: kept.edit(character_id, 1, notes="new"),
-        lambda kept, character_id: kept.replace(character_id, 1, person(2)),
-        lambda kept, character_id: Library(kept.folder).edit(character_id, 1, notes="new"),  # as another process
-        lambda kept, character_id: os.utime(kept.path_of(character_id), ns=(1, 1)),
-        lambda kept, character_id: rewrite_in_place(kept.path_of(character_id)),
-    ],
-)
-def test_a_changed_file_is_read_again(kept: Any, change: Callable[[Any, str], object]) -> None:
-    warm, saved = hot.HotCharacters(kept), kept.save_new("Ann", person())
-    before = warm.load(saved.card.id, input_name="character")
-    change(kept, saved.card.id)
-    after = warm.load(saved.card.id, input_name="character")
-    assert after is not before
-    assert after.card == entry_of(kept, saved.card.id).card
-    assert (warm.use().hits, warm.use().misses, warm.use().characters) == (0, 2, 1)
-
-
-def test_a_change_that_one_node_has_seen_counts_for_those_that_are_linked(kept: Any) -> None:
-    seen, saved = loaded.LoadedCharacters(hot.HotCharacters(kept)), kept.save_new("Ann", person())
-    seen.load(saved.reference)
-    before = seen.fingerprint(None)
-    assert seen.fingerprint(None) == before
-    kept.edit(saved.card.id, 1, notes="new")
-    seen.load(saved.reference)
-    assert seen.fingerprint(None) != before
-
-
-@pytest.mark.parametrize("by_this_process", [True, False])
-def test_a_deleted_character_is_hot_no_more(kept: Any, by_this_process: bool) -> None:
-    warm, saved = hot.HotCharacters(kept), kept.save_new("Ann", person())
-    warm.load(saved.card.id, input_name="character")
-    (kept if by_this_process else Library(kept.folder)).delete(saved.card.id)
-    if not by_this_process:
-        refusal(lambda: warm.load(saved.card.id, input_name="character"), problems.UnknownCharacter)
-    assert (warm.use().characters, warm.use().bytes) == (0, 0)
-
-
-def test_one_that_changes_while_it_is_read_is_not_kept(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    warm, saved, usual = hot.HotCharacters(kept), kept.save_new("Ann", person()), kept.load
-
-    def load_late(reference: str, *, input_name: str) -> Any:
-        found = usual(reference, input_name=input_name)
-        Library(kept.folder).edit(saved.card.id, 1, notes="new")
-        return found
-
-    monkeypatch.setattr(kept, "load", load_late)
-    assert warm.load(saved.card.id, input_name="character").card.notes == ""
-    assert warm.use().characters == 0
-
-
-def test_what_was_used_longest_ago_makes_room(kept: Any) -> None:
-    saved = [kept.save_new(name, person(seed)) for seed, name in enumerate("ABC")]
-    size = sum(tensor.nbytes for tensor in saved[0].tensors().values())
-    warm = hot.HotCharacters(kept, 2 * size)
-    for index in (0, 1, 0, 2, 0, 1):  # 1 leaves for 2, and 2 for 1
-        warm.load(saved[index].card.id, input_name="character")
-    assert warm.use() == hot.HotUse(hits=2, misses=4, characters=2, bytes=2 * size)
-    small = hot.HotCharacters(kept, size - 1)
-    small.load(saved[0].card.id, input_name="character")
-    assert small.use() == hot.HotUse(hits=0, misses=1, characters=0, bytes=0)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "is_emptied"),
-    [
-        ("POST", "/free", 200, True),
-        ("POST", "/api/free", 200, True),
-        ("POST", "/free", 500, False),
-        ("GET", "/free", 200, False),
-        ("POST", "/prompt", 200, False),
-    ],
-)
-def test_the_host_empties_it(kept: Any, method: str, path: str, status: int, is_emptied: bool) -> None:
-    warm, saved = hot.HotCharacters(kept), kept.save_new("Ann", person())
-    warm.load(saved.card.id, input_name="character")
-    request, response = (type("Message", (), said) for said in ({"method": method, "path": path}, {"status": status}))
-    assert list(warm.clear_when_freed(request, response).__await__()) == []
-    assert (warm.use().characters == 0) == is_emptied

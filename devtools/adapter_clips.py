@@ -33,6 +33,7 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 FPS = 16  # of Wan
 FRAMES_PER_LATENT = 4
 LATENT_PX = 8
+PIXEL_MIDDLE = complex(0.5, 0.5)  # points count from the middle of the first pixel
 DETECTION_PX = 640  # side of the square that a detector sees
 
 EncodeFrames = Callable[[Tensor], Tensor]  # frames f h w 3 in [0, 1] -> latents c t h/8 w/8, in the model's scale
@@ -141,7 +142,7 @@ def brought_into(frames: Tensor, form: ClipForm) -> tuple[Tensor, float, complex
     grown = functional.interpolate(frames.movedim(-1, 1), size=size, mode="bilinear", antialias=True).movedim(1, -1)
     top, left = (size[0] - form.height_px) // 2, (size[1] - form.width_px) // 2
     cut = grown[:, top : top + form.height_px, left : left + form.width_px].clamp(0, 1)
-    return cut, scale, complex(-left, -top)
+    return cut, scale, complex(-left, -top) + (scale - 1) * PIXEL_MIDDLE
 
 
 # Faces

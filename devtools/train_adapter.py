@@ -24,6 +24,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -179,9 +180,39 @@ def recogniser_of(path: Path, input_name: str, device: torch.device) -> Iterator
         yield recogniser
 
 
+def loaded(loader: Loader, path: Path, input_name: str) -> Any:
+    """What a loader of the host makes of a file; raises InputError for what it cannot read, whatever it raises."""
+    try:
+        return loader(path)
+    except Exception as error:
+        raise InputError(
+            input_name,
+            found=f"{quoted(path.name)}, which ComfyUI cannot load ({type(error).__name__})",
+            wanted="a whole file of this kind",
+            fix="Name another file, or copy or download it again.",
+        ) from error
+
+
+def require_fit(base: Any, vae: Any, text_encoder: Any) -> None:
+    """Raises InputError for a VAE or a text encoder of another model."""
+    wanted = base.latent_format.latent_channels
+    if getattr(vae, "latent_channels", None) != wanted or vae.first_stage_model is None:
+        raise InputError("vae", found="a VAE of another model", wanted="the Wan2.1 VAE", fix="Wan2.2 A14B uses it too.")
+    text_d = encoded_text(text_encoder, "").shape[-1]
+    if text_d != base.diffusion_model.text_embedding[0].in_features:
+        raise InputError(
+            "text-encoder", found=f"text of width {text_d}", wanted="that of the expert", fix="Wan reads UMT5-XXL."
+        )
+
+
+def encoded_text(text_encoder: Any, caption: str) -> Tensor:
+    """A caption as the expert reads it, n d."""
+    return text_encoder.encode_from_tokens(text_encoder.tokenize(caption))[0].float()
+
+
 def require_expert(model: Any) -> None:
     """Raises InputError unless a model is an expert that an adapter can be trained on."""
-    network = None if model is None else model.model.diffusion_model
+    network = model.model.diffusion_model
     plain = host_module("comfy.ldm.wan.model").WanModel
     if type(network) is not plain or network.img_emb is not None or network.in_dim not in BOUNDARIES:
         raise InputError(
@@ -215,16 +246,13 @@ def encoders_of(
         place = {"noise": latents[None], "device": latents.device}
         return base.concat_cond(concat_latent_image=vae.encode(known), concat_mask=is_unknown, **place)[0].float()
 
-    def encode_text(caption: str) -> Tensor:
-        return text_encoder.encode_from_tokens(text_encoder.tokenize(caption))[0].float()
-
     paths = (given.expert, given.vae, given.text_encoder, *(given.faces.glob("*.onnx")))
     facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)]
     spaces = [one.space.sha256 for one in (recogniser, supervisor) if one is not None]
     return ClipEncoders(
         frames=encode,
         given=first_frame_given,
-        text=encode_text,
+        text=partial(encoded_text, text_encoder),
         faces=insightface_detector(given.faces),
         recogniser=recogniser.embed_face,
         supervisor=None if supervisor is None else supervisor.embed_face,
@@ -280,12 +308,14 @@ def run(given: argparse.Namespace, loaders: Callable[[], Loaders]) -> None:
             watcher = stack.enter_context(recogniser_of(given.supervisor, "supervisor", device))
             require_other_space(watcher.space.sha256, recogniser.space.sha256)
         start, load = adapter_of(given.start), loaders()
-        model, vae = load.expert(given.expert), load.vae(given.vae)
+        model, vae = loaded(load.expert, given.expert, "expert"), loaded(load.vae, given.vae, "vae")
+        text_encoder = loaded(load.text_encoder, given.text_encoder, "text-encoder")
         require_expert(model)
+        require_fit(model.model, vae, text_encoder)
         training, base = training_of(given, model.model, recogniser), model.model
         folder = given.state or given.out.with_suffix(".training")
         with torch.no_grad():
-            encoders = encoders_of(given, base, vae, load.text_encoder(given.text_encoder), recogniser, watcher)
+            encoders = encoders_of(given, base, vae, text_encoder, recogniser, watcher)
             encoded = EncodedClips(folder / "clips", clips, form, encoders)
         management.unload_all_models()
         management.load_models_gpu([model] if watcher is None else [model, vae.patcher], force_full_load=True)

@@ -1,4 +1,4 @@
-"""The trainer on the host's own classes: what it computes, and its command from a folder of clips to a loaded adapter."""
+"""The trainer on the host's own classes: what it computes, and its command from clips to an adapter that loads."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from demo.miniature.table import fill
 from devtools.server import HostServer
 from tests.host import recipes
 from tests.host.live import ROOT, Client, Graph
+from tests.host.train_on_miniatures import NEXT
 from tests.unit.media.films import film
 
 SMALL = "--size 64x64 --frames 5 --batch 2 --accumulate 1 --tokens 4 --token-width 32 --resampler-width 64"
@@ -100,19 +101,28 @@ def test_a_command_that_was_stopped_gives_the_file_of_one_that_was_not_and_the_l
     assert np.abs(without - with_it).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"expert": "vae"}, "expert: found a NoneType; wanted text or image to video of Wan2.2"),
-        ({"recogniser": "expert"}, "recogniser: found a file without a usable input_layer.0.weight"),
-        ({"supervisor": "recogniser"}, "supervisor: found the same recogniser that the adapter is trained for"),
-        ({"start": "recogniser"}, "start: found unknown keys"),
-    ],
-)
+REFUSED = {  # an option -> whose file it gets, and what is said
+    "expert": ("vae", "expert: found 'mini_wan21_vae.safetensors', which ComfyUI cannot load (RuntimeError)"),
+    "vae": ("recogniser", "vae: found a VAE of another model; wanted the Wan2.1 VAE"),
+    "text-encoder": ("vae", "text-encoder: found 'mini_wan21_vae.safetensors', which ComfyUI cannot load"),
+    "recogniser": ("expert", "recogniser: found a file without a usable input_layer.0.weight"),
+    "supervisor": ("recogniser", "supervisor: found the same recogniser that the adapter is trained for"),
+    "start": ("recogniser", "start: found unknown keys"),
+    "faces": ("clips", "faces: found no .onnx file in"),
+}
+
+
 def test_a_file_of_another_kind_is_refused_before_anything_is_encoded(
-    host_dir: Path, options: dict[str, Any], tmp_path: Path, changes: dict[str, str], message: str
+    host_dir: Path, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    wrong = options | {name: options[other] for name, other in changes.items()}
-    run = trained(host_dir, tmp_path / "never.safetensors", wrong)
-    assert run.returncode == 2 and message in run.stderr and "encoded" not in run.stdout, run.stderr
-    assert list(tmp_path.iterdir()) == []
+    """One process for all of them: the command is given again with each wrong file."""
+    named: list[object] = []
+    for name, (other, _) in REFUSED.items():
+        wrong = options | {"out": tmp_path / "never.safetensors", name: options[other]}
+        named += [*(part for option, value in wrong.items() for part in (f"--{option}", value)), *SMALL.split(), NEXT]
+    run = call(host_dir, "tests.host.train_on_miniatures", *named[:-1])
+    said = [line for line in run.stderr.splitlines() if line.startswith("train_adapter: ")]
+    assert run.returncode == 2 and "encoded" not in run.stdout and list(tmp_path.iterdir()) == []
+    assert len(said) == len(REFUSED), run.stderr
+    for line, (_, message) in zip(said, REFUSED.values(), strict=True):
+        assert line.startswith(f"train_adapter: {message}")

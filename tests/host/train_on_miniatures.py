@@ -1,6 +1,7 @@
 """The trainer's command on the miniature networks, whose text encoder is too small for the host's own loader.
 
-With STOP_AT in the environment it ends at that step with its state written, as a process that is killed may.
+With STOP_AT in the environment it ends at that step with its state written, as a process that is killed may. Several
+commands, with NEXT between them, are given one after the other.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from itertools import groupby
 
 from devtools.host_modules import host_module
 from devtools.kept_fit import KeptFit
 from devtools.train_adapter import Loaders, host_loaders, main
 from wan_core.training import FitState
+
+NEXT = "next"
 
 
 def loaders() -> Loaders:
@@ -38,4 +42,5 @@ if __name__ == "__main__":
         import devtools.train_adapter
 
         devtools.train_adapter.KeptFit = StoppedFit
-    raise SystemExit(main(sys.argv[1:], loaders))
+    commands = [list(group) for is_next, group in groupby(sys.argv[1:], NEXT.__eq__) if not is_next]
+    raise SystemExit(max([main(command, loaders) for command in commands]))

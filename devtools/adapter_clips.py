@@ -134,15 +134,21 @@ def read_frames(clip: ClipFile, form: ClipForm) -> Tensor:
         return torch.stack([torch.from_numpy(frames[index]) for index in wanted]).float() / 255
 
 
-def brought_into(frames: Tensor, form: ClipForm) -> tuple[Tensor, float, complex]:
-    """Frames f h w 3 in the form's size, cut at the sides, and how a point goes there: scale and shift."""
+def brought_into(frames: Tensor, form: ClipForm) -> tuple[Tensor, Callable[[complex], complex]]:
+    """Frames f h w 3 in the form's size, cut at the sides, and where a point of the first goes in the others."""
     height, width = frames.shape[1:3]
     scale = max(form.width_px / width, form.height_px / height)
     size = (max(form.height_px, round(height * scale)), max(form.width_px, round(width * scale)))
     grown = functional.interpolate(frames.movedim(-1, 1), size=size, mode="bilinear", antialias=True).movedim(1, -1)
     top, left = (size[0] - form.height_px) // 2, (size[1] - form.width_px) // 2
     cut = grown[:, top : top + form.height_px, left : left + form.width_px].clamp(0, 1)
-    return cut, scale, complex(-left, -top) + (scale - 1) * PIXEL_MIDDLE
+
+    def place(point: complex) -> complex:
+        from_corner = point + PIXEL_MIDDLE
+        x, y = from_corner.real * size[1] / width - left, from_corner.imag * size[0] / height - top
+        return complex(x, y) - PIXEL_MIDDLE
+
+    return cut, place
 
 
 # Faces
@@ -194,17 +200,19 @@ class ClipEncoders:
 def encoded(clip: ClipFile, form: ClipForm, encoders: ClipEncoders) -> dict[str, Tensor]:
     """The tensors of an example; raises InputError where no face is found in it."""
     frames = read_frames(clip, form)
-    fitted, scale, shift = brought_into(frames, form)
+    fitted, place = brought_into(frames, form)
     boxes, points = torch.full((form.latents, 4), torch.nan), torch.full((form.frames, 5, 2), torch.nan)
     found: list[tuple[Face, Tensor]] = []
     for latent in range(form.latents):
         picture = frames[latent * FRAMES_PER_LATENT]
         if face := largest_face(encoders.faces(picture)):
             found.append((face, picture))
-            corners = [scale * complex(*face.box[:2]) + shift, scale * complex(*face.box[2:]) + shift]
-            boxes[latent] = torch.tensor([part / LATENT_PX for c in corners for part in (c.real, c.imag)])
-            there = [scale * point + shift for point in face.points]
-            points[latent * FRAMES_PER_LATENT] = torch.tensor([[place.real, place.imag] for place in there])
+            corners = (place(complex(*face.box[:2])), place(complex(*face.box[2:])))
+            boxes[latent] = torch.tensor(
+                [part / LATENT_PX for corner in corners for part in (corner.real, corner.imag)]
+            )
+            there = map(place, face.points)
+            points[latent * FRAMES_PER_LATENT] = torch.tensor([[point.real, point.imag] for point in there])
     if not found:
         raise InputError(
             "clips",

@@ -107,7 +107,7 @@ REFUSED = {  # an option -> whose file it gets, and what is said
     "text-encoder": ("vae", "text-encoder: found 'mini_wan21_vae.safetensors', which ComfyUI cannot load"),
     "recogniser": ("expert", "recogniser: found a file without a usable input_layer.0.weight"),
     "supervisor": ("recogniser", "supervisor: found the same recogniser that the adapter is trained for"),
-    "start": ("recogniser", "start: found unknown keys"),
+    "start": ("recogniser", "start: found weights of type int64"),
     "faces": ("clips", "faces: found no .onnx file in"),
 }
 

@@ -112,10 +112,8 @@ class _Training:
         own = network.state_dict()
         self.weights = {key: value for key, value in own.items() if key not in frozen}  # in place, buffers too
         self.averaged = {key: value.clone() for key, value in self.weights.items()}
-        matrices, vectors = (
-            [value for value in self.parameters.values() if (value.ndim > 1) is is_matrix]
-            for is_matrix in (True, False)
-        )
+        matrices = [value for value in self.parameters.values() if value.ndim > 1]
+        vectors = [value for value in self.parameters.values() if value.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(
             groups, lr=plan.learning_rate, betas=BETAS, weight_decay=plan.weight_decay, fused=True
@@ -128,10 +126,9 @@ class _Training:
         """Goes to where another fit of the same network was."""
         require_same(state.weights, self.weights)
         self.step, self.curve = state.step, state.curve
-        with torch.no_grad():  # noqa: TID251 - a training decides on gradients
-            for key, value in self.weights.items():
-                value.copy_(state.weights[key])
-                self.averaged[key].copy_(state.averaged[key])
+        for key, value in self.weights.items():
+            value.copy_(state.weights[key])
+            self.averaged[key].copy_(state.averaged[key])
         for name, parameter in self.parameters.items():
             moments = {moment: state.optimiser[f"{name}.{moment}"].clone() for moment in MOMENTS}
             self.optimiser.state[parameter] = {key: value.to(self.device) for key, value in moments.items()}

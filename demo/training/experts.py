@@ -123,9 +123,9 @@ def loss_of(network: nn.Module, sets: Mapping[str, CaptionedClips], sides: Seque
 def loss_by_sigma(network: nn.Module, clips: CaptionedClips, sigmas: Sequence[float] = SIGMAS) -> list[float]:
     """The mean squared error of velocities at each noise level, on the same clips and the same noise every time."""
     generator = torch.Generator().manual_seed(0)
-    errors = torch.zeros(len(sigmas))
-    for first in range(0, min(JUDGED, clips.count), JUDGED_TOGETHER):
-        rows = list(range(first, first + JUDGED_TOGETHER))
+    errors, judged = torch.zeros(len(sigmas)), list(range(min(JUDGED, clips.count)))
+    for first in range(0, len(judged), JUDGED_TOGETHER):
+        rows = judged[first : first + JUDGED_TOGETHER]
         batch = clips.rows(rows, [str(clips.clips.captions[row, 0]) for row in rows])
         noise = torch.randn(batch.latents.shape, generator=generator).to(batch.latents)
         for place, sigma in enumerate(sigmas):
@@ -133,7 +133,7 @@ def loss_by_sigma(network: nn.Module, clips: CaptionedClips, sigmas: Sequence[fl
             with torch.autocast(noise.device.type, torch.bfloat16):
                 velocity = predicted(network, batch, noise, levels)
             errors[place] += (velocity - (noise - batch.latents)).square().mean().cpu() * len(rows)
-    return (errors / min(JUDGED, clips.count)).tolist()
+    return (errors / len(judged)).tolist()
 
 
 # The trainings

@@ -24,7 +24,7 @@ WIDTH = 12
 FILE = "cast_vae.safetensors"
 CLIPS = 3000
 
-LATENT_NOISE = 0.1  # of latents whose deviation is about 1: what the decoder learns to overlook
+LATENT_NOISE = 0.1  # of the deviation of a channel: what the decoder learns to overlook
 LATENT_WEIGHT = 0.01
 EDGE_WEIGHT = 2.0
 FACE_WEIGHT, POINT_WEIGHT = 3.0, 6.0  # on top of 1, of pixels in the box of a face and at its eyes and mouth
@@ -138,8 +138,9 @@ def loss_of(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, .
     def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         crops, weights = crop(clips, sizes[step % len(sizes)], generator)
         latents = network.encode(crops)
+        deviations = latents.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
         noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-        decoded = network.decode(latents + LATENT_NOISE * noise).float()
+        decoded = network.decode(latents + LATENT_NOISE * deviations * noise).float()
         return {
             "picture": (weights * charbonnier(decoded - crops)).mean(),
             "edges": EDGE_WEIGHT * edge_loss(decoded, crops, weights),

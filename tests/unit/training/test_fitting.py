@@ -50,9 +50,9 @@ def assert_same(one: FitState, other: FitState) -> None:
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_fit_that_goes_on_gives_the_bits_of_one_that_was_never_interrupted(precision: str) -> None:
-    plan = replace(PLAN, accumulate=2, precision=precision)
+@pytest.mark.parametrize(("precision", "optimiser"), [("fp32", "adamw"), ("bf16", "adamw"), ("fp32", "muon")])
+def test_a_fit_that_goes_on_gives_the_bits_of_one_that_was_never_interrupted(precision: str, optimiser: str) -> None:
+    plan = replace(PLAN, accumulate=2, precision=precision, optimiser=optimiser)
     whole_network = small_network()
     whole = fit(whole_network, loss_on(whole_network), plan)
     kept: dict[int, FitState] = {}

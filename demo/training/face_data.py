@@ -162,28 +162,32 @@ def aligned(frames: Tensor, points: Tensor) -> Tensor:
     return crop_differentiable(frames.permute(0, 3, 1, 2).float() / 255, points).permute(0, 2, 3, 1).contiguous()
 
 
-def degrade(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Crops n 3 h w as an autoencoder or a sampler could have made them: softer, noisy, of a slightly other colour."""
-    softened = [_soften(part, generator) for part in crops.chunk(4)]
-    soft = torch.cat(softened)
-    count = len(soft)
+def degrade(pictures: Tensor, generator: torch.Generator, *, softest: float = 0.2) -> Tensor:
+    """Pictures n 3 h h as an autoencoder or a sampler could have made them: softer, noisy, of a slightly other colour.
+
+    ``softest`` is the smallest share of their side that they go through.
+    """
+    soft = torch.cat([_soften(part, generator, softest) for part in pictures.chunk(4)])
+    count, _, side_px, _ = soft.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand((count, *shape), generator=generator)
 
     contrast, colour = uniform(0.85, 1.15, 1, 1, 1), uniform(-0.05, 0.05, 3, 1, 1)
-    coarse = torch.randn((count, 3, CROP_PX // 4, CROP_PX // 4), generator=generator)
-    noise = functional.interpolate(coarse, size=crops.shape[-2:], mode="bilinear") * uniform(0, 0.06, 1, 1, 1)
+    coarse = torch.randn((count, 3, side_px // 4, side_px // 4), generator=generator)
+    noise = functional.interpolate(coarse, size=(side_px, side_px), mode="bilinear") * uniform(0, 0.06, 1, 1, 1)
     return ((soft - 0.5) * contrast + 0.5 + colour + noise).clamp(0, 1)
 
 
-def _soften(crops: Tensor, generator: torch.Generator) -> Tensor:
+def _soften(pictures: Tensor, generator: torch.Generator, softest: float) -> Tensor:
     """Half of the time through a smaller picture and back."""
-    if torch.rand((), generator=generator) < 0.5:
-        return crops
-    side_px = int(torch.randint(20, 80, (), generator=generator))
-    small = functional.interpolate(crops, size=(side_px, side_px), mode="bilinear", antialias=True)
-    return functional.interpolate(small, size=crops.shape[-2:], mode="bilinear")
+    chance, share = torch.rand(2, generator=generator).tolist()
+    if chance < 0.5:
+        return pictures
+    side_px = pictures.shape[-1]
+    small_px = round(side_px * (softest + (0.8 - softest) * share))
+    small = functional.interpolate(pictures, size=(small_px, small_px), mode="bilinear", antialias=True)
+    return functional.interpolate(small, size=(side_px, side_px), mode="bilinear")
 
 
 # Measures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -18,8 +19,7 @@ def one(index: int, seed: int = 1, frames: int = 1, **words: str) -> world.Clip:
     return world.film((world.person("test", index),), world.shot(seed, **PLAIN | words), frames)
 
 
-@pytest.mark.parametrize("scene", world.SCENES)
-@pytest.mark.parametrize("camera", ["pans", "moves closer"])
+@pytest.mark.parametrize(("scene", "camera"), list(zip(world.SCENES, cycle(world.CAMERAS), strict=False)))
 def test_a_part_of_a_film_is_the_same_frames(scene: str, camera: str) -> None:
     people, shot = (world.person("test", 4), world.person("test", 5)), world.shot(8, scene=scene, camera=camera)
     whole = world.film(people, shot, frames=9)
@@ -70,7 +70,7 @@ def test_the_mouth_opens_as_far_as_it_says() -> None:
 
 
 def test_faces_are_from_14_to_60_px_high_and_in_the_picture() -> None:
-    clips = [one(index, seed=index, framing=framing) for index in range(40) for framing in world.FRAMINGS]
+    clips = [one(index, seed=index, framing=framing) for index in range(16) for framing in world.FRAMINGS]
     boxes = torch.cat([clip.boxes[:, 0] for clip in clips])
     heights = boxes[:, 3] - boxes[:, 1]
     assert 12 < heights.min() < 16 and 50 < heights.max() < 64

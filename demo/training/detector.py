@@ -18,15 +18,15 @@ from onnx import helper
 from onnxruntime import InferenceSession, SessionOptions
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from demo.miniature.face_onnx import ANCHORS, DETECTOR_PX, STRIDES, Graph
 from demo.miniature.files import write_atomically
 from wan_core.identity.faces import LEAST_SCORE
 from wan_core.training import FitPlan
 
-from . import judge, recogniser
+from . import judge, recogniser, sexes
 from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
+from .convolutions import chain, conv, folded
 from .face_data import BOX, PIXEL_MIDDLE, POINTS, FacePictures, degrade, draw
 from .job import Job
 from .runs import run
@@ -65,13 +65,6 @@ PLAN = FitPlan(
 
 
 # Network
-
-
-def conv(inputs: int, outputs: int, *, side: int = 3, stride: int = 1) -> nn.Sequential:
-    """A convolution with batch normalisation and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
 
 
 class DetectorNet(nn.Module):
@@ -184,7 +177,7 @@ def smooth(errors: Tensor) -> Tensor:
 
 
 def train(job: Job) -> None:
-    """Trains the detector, writes it, and says how good it is."""
+    """Trains the detector and what insightface asks beside it, writes them, and says how good they are."""
     films = [draw(series, job.folder) for series in (recogniser.FILMS, judge.FILMS)]
     portraits = draw(recogniser.PORTRAITS, job.folder)
     torch.manual_seed(job.seed)
@@ -200,7 +193,9 @@ def train(job: Job) -> None:
     own = torch.Generator(job.device).manual_seed(job.seed)
     settle_statistics(network, (answers_and_truth(step, own)[0] for step in range(SETTLING_BATCHES)))
     write_atomically(job.out / FILE, detector_file(network.cpu()))
-    sys.stdout.write(f"{job.name}: {score(job.out / FILE, draw(recogniser.VALIDATION, job.folder))}\n")
+    validation = draw(recogniser.VALIDATION, job.folder)
+    sys.stdout.write(f"{job.name}: {score(job.out / FILE, validation)}\n")
+    sexes.train(job, films[0], validation)
 
 
 def batch(
@@ -228,15 +223,15 @@ def batch(
 def detector_file(network: DetectorNet) -> bytes:
     """The whole detector as SCRFD's ONNX: nine outputs, of which the grid of STRIDE answers."""
     network.eval()
-    graph = Graph({key: value.half() for key, value in _folded(network).items()})
+    graph = Graph(folded(network))
     x = graph.add("AveragePool", "input", kernel_shape=[POOL, POOL], strides=[POOL, POOL])
-    x_40 = _chain(graph, "to_40", _chain(graph, "to_80", x, network.to_80), network.to_40)
-    x_20 = _chain(graph, "to_20", x_40, network.to_20)
-    x_10 = _chain(graph, "to_10", x_20, network.to_10)
-    x_20 = graph.add("Add", x_20, _double(graph, _chain(graph, "from_10", x_10, network.from_10)))
-    x_20 = _chain(graph, "at_20", x_20, network.at_20)
-    x_40 = graph.add("Add", x_40, _double(graph, _chain(graph, "from_20", x_20, network.from_20)))
-    x_40 = _chain(graph, "head", _chain(graph, "at_40", x_40, network.at_40), network.head)
+    x_40 = chain(graph, "to_40", chain(graph, "to_80", x, network.to_80), network.to_40)
+    x_20 = chain(graph, "to_20", x_40, network.to_20)
+    x_10 = chain(graph, "to_10", x_20, network.to_10)
+    x_20 = graph.add("Add", x_20, _double(graph, chain(graph, "from_10", x_10, network.from_10)))
+    x_20 = chain(graph, "at_20", x_20, network.at_20)
+    x_40 = graph.add("Add", x_40, _double(graph, chain(graph, "from_20", x_20, network.from_20)))
+    x_40 = chain(graph, "head", chain(graph, "at_40", x_40, network.at_40), network.head)
     answers = graph.add("Conv", x_40, "answers.weight", "answers.bias", kernel_shape=[1, 1])  # 1 15 40 40
     rows = graph.add("Transpose", answers, perm=[0, 2, 3, 1])
     parts = graph.constant("parts", [1, 4, 10], torch.int64)
@@ -261,27 +256,6 @@ def _outputs(graph: Graph, score: str, box: str, points: str) -> dict[str, Seque
                 graph.add("Expand", zero, shape, out=name)
             shapes[name] = (count, width)
     return shapes
-
-
-def _folded(network: DetectorNet) -> dict[str, Tensor]:
-    """Weights and biases of all convolutions with the batch normalisation behind each in them."""
-    found = {"answers.weight": network.answers.weight, "answers.bias": network.answers.bias}
-    for key, layer in network.named_modules():
-        if isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Conv2d):
-            folded = fuse_conv_bn_eval(layer[0], layer[1])
-            found |= {f"{key}.weight": folded.weight, f"{key}.bias": folded.bias}
-    return {key: value.detach() for key, value in found.items()}
-
-
-def _chain(graph: Graph, key: str, x: str, layers: nn.Sequential) -> str:
-    """One convolution with ReLU, or several."""
-    if not isinstance(layers[0], nn.Conv2d):
-        for number, layer in enumerate(layers):
-            x = _chain(graph, f"{key}.{number}", x, layer)
-        return x
-    side, stride = layers[0].kernel_size[0], layers[0].stride[0]
-    sizes = {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [side // 2] * 4}
-    return graph.add("Relu", graph.add("Conv", x, f"{key}.weight", f"{key}.bias", **sizes))
 
 
 def _double(graph: Graph, x: str) -> str:

@@ -24,7 +24,7 @@ from demo.miniature.files import write_atomically
 from wan_core.identity.faces import LEAST_SCORE
 from wan_core.training import FitPlan
 
-from . import judge, recogniser, sexes
+from . import recogniser, sexes
 from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
 from .convolutions import chain, conv, folded
 from .face_data import BOX, PIXEL_MIDDLE, POINTS, FacePictures, degrade, draw
@@ -54,7 +54,7 @@ CUT_SHARE, EMPTY_SHARE = 0.3, 0.06  # of films that are cut, and of those that a
 LEAST_CUT_PX = 24.0
 SOFTEST = 0.5  # share of its side that a picture goes through
 PLAN = FitPlan(
-    steps=2500,
+    steps=1800,
     learning_rate=3e-3,
     warm_up_steps=100,
     final_share=0.01,
@@ -178,24 +178,23 @@ def smooth(errors: Tensor) -> Tensor:
 
 def train(job: Job) -> None:
     """Trains the detector and what insightface asks beside it, writes them, and says how good they are."""
-    films = [draw(series, job.folder) for series in (recogniser.FILMS, judge.FILMS)]
-    portraits = draw(recogniser.PORTRAITS, job.folder)
+    films, portraits = draw(recogniser.FILMS, job.folder), draw(recogniser.PORTRAITS, job.folder)
     torch.manual_seed(job.seed)
     network = DetectorNet().to(job.device, memory_format=torch.channels_last)
 
-    def answers_and_truth(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def answers_and_truth(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         own = on_cpu(generator)
-        parts = [batch(films[step % 2], FILMS_A_BATCH, own), batch(portraits, PORTRAITS_A_BATCH, own, cut_share=0.0)]
+        parts = [batch(films, FILMS_A_BATCH, own), batch(portraits, PORTRAITS_A_BATCH, own, cut_share=0.0)]
         canvases, truth = (torch.cat(both) for both in zip(*parts, strict=True))
         return network(canvases.to(job.device, memory_format=torch.channels_last)), truth.to(job.device)
 
-    run(job, network, lambda step, generator: loss_of_answers(*answers_and_truth(step, generator)), PLAN)
+    run(job, network, lambda step, generator: loss_of_answers(*answers_and_truth(generator)), PLAN)
     own = torch.Generator(job.device).manual_seed(job.seed)
-    settle_statistics(network, (answers_and_truth(step, own)[0] for step in range(SETTLING_BATCHES)))
+    settle_statistics(network, (answers_and_truth(own)[0] for _ in range(SETTLING_BATCHES)))
     write_atomically(job.out / FILE, detector_file(network.cpu()))
     validation = draw(recogniser.VALIDATION, job.folder)
     sys.stdout.write(f"{job.name}: {score(job.out / FILE, validation)}\n")
-    sexes.train(job, films[0], validation)
+    sexes.train(job, films, validation)
 
 
 def batch(

@@ -105,9 +105,10 @@ def draw(series: PictureSeries, folder: Path) -> FacePictures:
         pictures.truth[:] = np.nan
     last_line = time.monotonic()
     for first in range(0, len(series), series.frames):
-        if not np.isnan(pictures.truth[first, 0, 0]):
+        rows = slice(first, first + series.frames)
+        if not np.isnan(pictures.truth[rows]).any():
             continue
-        clip, rows = series.clip(first // series.frames), slice(first, first + series.frames)
+        clip = series.clip(first // series.frames)
         pictures.frames[rows] = clip.frames.numpy()
         pictures.truth[rows] = _truth(clip)
         if time.monotonic() - last_line >= SECONDS_A_LINE:

@@ -27,7 +27,7 @@ from wan_core.training import FitPlan
 from . import recogniser, sexes
 from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
 from .convolutions import chain, conv, folded
-from .face_data import BOX, PIXEL_MIDDLE, POINTS, FacePictures, degrade, draw
+from .face_data import BOX, PIXEL_MIDDLE, POINTS, FacePictures, as_seen, degrade, draw
 from .job import Job
 from .runs import run
 
@@ -36,7 +36,6 @@ POOL = 4  # pixels of the canvas that become one
 SEEN_PX = DETECTOR_PX // POOL
 STRIDE = 16  # of the grid that answers, in pixels of the canvas
 GRID = DETECTOR_PX // STRIDE
-PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # what insightface takes off pixels, and divides them by
 ANSWERS = 1 + 4 + 10  # score; box; points
 STEM, SKIP, HALF, DEEP, HEAD = 16, 24, 40, 48, 32  # channels at 80, 40, 20, 10 cells a side, and of the answer
 
@@ -213,7 +212,7 @@ def batch(
     top, side = torch.where(is_empty, below, top), torch.where(is_empty, size_px - below, side)
     left = (size_px - side) * chance[3]
     seen = to_canvas(degrade(frames, generator, softest=SOFTEST), left, top, side)
-    return (seen * 255 - PIXEL_MEAN) / PIXEL_STD, faces_on_canvas(truth, left, top, side)
+    return as_seen(seen), faces_on_canvas(truth, left, top, side)
 
 
 # File

@@ -29,6 +29,7 @@ BOX, POINTS = slice(1, 5), slice(5, 15)  # of the truth about a face; before the
 TRUTH = 15
 LEAST_FACE_PX = 14  # height of a face that a recogniser is taught
 PIXEL_MIDDLE = 0.5  # the world counts from the corner of the first pixel, alignment from its middle
+PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # what insightface takes off pixels, and divides them by
 JITTER_SHARES = (0.005, 0.03)  # of the face's height, by which a detector misses a point
 
 
@@ -161,6 +162,11 @@ def crop_differentiable(frames: Tensor, points: Tensor) -> Tensor:
 def aligned(frames: Tensor, points: Tensor) -> Tensor:
     """The aligned faces of frames n h w 3, uint8, at the world's points n 5 2: n 112 112 3 from 0 to 1."""
     return crop_differentiable(frames.permute(0, 3, 1, 2).float() / 255, points).permute(0, 2, 3, 1).contiguous()
+
+
+def as_seen(pictures: Tensor) -> Tensor:
+    """Pictures from 0 to 1 as insightface gives them to a detector."""
+    return (pictures * 255 - PIXEL_MEAN) / PIXEL_STD
 
 
 def degrade(pictures: Tensor, generator: torch.Generator, *, softest: float = 0.2) -> Tensor:

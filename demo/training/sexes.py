@@ -15,14 +15,13 @@ from wan_core.training import FitPlan
 
 from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
 from .convolutions import chain, conv, folded
-from .face_data import BOX, PIXEL_MIDDLE, FacePictures, degrade
+from .face_data import BOX, PIXEL_MIDDLE, FacePictures, as_seen, degrade
 from .job import Job
 from .runs import run
 
 FILE = "cast_genderage.onnx"
 SEEN_PX = 96
 MARGIN = 1.5  # side of the square that is seen, in longer sides of the face's box
-PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # what insightface takes off pixels, and divides them by
 WIDTHS = (12, 20, 32, 48)  # of convolutions that halve the picture
 JITTER_SHARE = 0.05  # of a box, by which a detector misses it
 BATCH = 64
@@ -72,11 +71,6 @@ def is_man(split: world.Split, people: Tensor) -> Tensor:
     """1 for each man, 0 for each woman."""
     known = {index: int(world.person(split, index).sex == "man") for index in people.unique().tolist()}
     return torch.tensor([known[index] for index in people.tolist()])
-
-
-def as_seen(pictures: Tensor) -> Tensor:
-    """Pictures from 0 to 1 as insightface gives them to a network."""
-    return (pictures * 255 - PIXEL_MEAN) / PIXEL_STD
 
 
 def boxed(pictures: FacePictures, faces: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -143,6 +144,8 @@ def test_a_canvas_is_what_insightface_would_show() -> None:
     seen = detector.to_canvas(torch.from_numpy(picture).permute(2, 0, 1)[None], *whole)[0].permute(1, 2, 0)
     shown = cv2.resize(picture, (640, 640)).reshape(160, 4, 160, 4, 3).mean((1, 3))
     assert np.abs(seen.numpy() - shown).max() < 0.1
+    at_pixel = torch.full((1, 1, 15), 30.5)  # the middle of pixel 30, as the world says it
+    assert torch.allclose(detector.faces_on_canvas(at_pixel, *whole)[..., 1:] / (640 / 96), torch.tensor(30.0))
     beyond = detector.to_canvas(torch.ones(1, 3, 96, 96), torch.zeros(1), torch.zeros(1), torch.tensor([192.0]))
     assert beyond[..., :79, :79].min() > 0.999 and beyond[..., 81:, :].max() == beyond[..., :, 81:].max() == 0
 
@@ -182,7 +185,14 @@ def test_sexes_are_told_from_the_square_that_insightface_cuts(pictures: face_dat
     row, place, _ = face = pictures.faces(20.0)[0].tolist()
     network = trained(sexes.SexNet(), torch.rand(4, 3, 96, 96))
     (tmp_path / "sexes.onnx").write_bytes(sexes.file(network))
-    answers = network(face_data.as_seen(sexes.boxed(pictures, torch.tensor([face]))))[0]
+    attribute, asked = Attribute(str(tmp_path / "sexes.onnx")), []
+    run = attribute.session.run
+    attribute.session = SimpleNamespace(run=lambda names, feed: asked.append(feed["input"]) or run(names, feed))
     own = type("Found", (dict,), {"bbox": pictures.truth[row, place][face_data.BOX] - 0.5})()
-    told, age = Attribute(str(tmp_path / "sexes.onnx")).get(np.ascontiguousarray(pictures.frames[row][..., ::-1]), own)
-    assert age == face_onnx.AGE_YEARS and int(told) == int(answers.argmax())
+    told, age = attribute.get(np.ascontiguousarray(pictures.frames[row][..., ::-1]), own)
+    seen = torch.from_numpy(asked[0])
+    assert (face_data.as_seen(sexes.boxed(pictures, torch.tensor([face]))) - seen).abs().max() < 1.5 / 128
+    answers = torch.from_numpy(run(None, {"input": asked[0]})[0])[0]
+    logits = network(seen)[0].detach()
+    assert torch.allclose(answers[:2], logits, atol=2e-3 * float(logits.abs().max()))
+    assert age == face_onnx.AGE_YEARS and int(told) == int(logits.argmax())

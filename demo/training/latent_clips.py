@@ -112,7 +112,9 @@ class LatentClips:
     def missing(self, name: str) -> list[int]:
         """The rows that an array does not have yet, in order."""
         array = getattr(self, name)
-        return [row for row in range(len(array)) if not array[row].flat[0] and not np.any(array[row] != array.dtype.type())]
+        return [
+            row for row in range(len(array)) if not array[row].flat[0] and not np.any(array[row] != array.dtype.type())
+        ]
 
     def latent_boxes(self, rows: Sequence[int]) -> Tensor:
         """The boxes of faces in cells of the latent, b t p 4: around all frames of each latent frame."""

@@ -72,7 +72,9 @@ def embed(clips: LatentClips, network: nn.Module) -> None:
         people = clips.series.scene(row).people
         clips.embeddings[row, len(people) :] = float("nan")
         for place, person in enumerate(people):
-            seen = network_input(*faces_in(clips, row, place)) if is_large(clips, row, place) else portrait_input(person)
+            seen = (
+                network_input(*faces_in(clips, row, place)) if is_large(clips, row, place) else portrait_input(person)
+            )
             clips.embeddings[row, place] = nn.functional.normalize(recogniser.embed(network, seen).mean(0), dim=0)
 
 

@@ -36,11 +36,11 @@ LIKENESS_WEIGHT = 0.2
 CHARBONNIER = 1e-2  # where the loss of a pixel bends
 
 PICTURES = (CropSize(24, 1, 64), CropSize(24, 1, 64), CropSize(12, 1, 96))
-SHORT_CLIPS = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(16, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
-PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.99)
+SHORT_CLIPS = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(24, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
+PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.995)
 STAGES = {
-    "pictures": (PICTURES, replace(PLAN, steps=600, final_share=0.4)),
-    "clips": (SHORT_CLIPS, replace(PLAN, learning_rate=3e-3)),
+    "pictures": (PICTURES, replace(PLAN, steps=900, final_share=0.4)),
+    "clips": (SHORT_CLIPS, replace(PLAN, steps=3000, learning_rate=3e-3)),
 }
 DECODER = (SHORT_CLIPS, replace(PLAN, learning_rate=2e-3))
 

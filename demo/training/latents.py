@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from demo import world
+from devtools.host_modules import host_module
 
 from . import recogniser, vae
 from .face_data import crop_differentiable
-from .host import host_module
 from .job import Job
 from .latent_clips import ALL_SERIES, LatentClips
 from .vae_network import ClipAutoencoder

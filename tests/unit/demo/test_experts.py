@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,13 +11,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from demo import world
 from demo.training import experts, image_experts
-from demo.training.expert_network import CONFIG, IMAGE_INPUT_CHANNELS, TEXT_TOKENS, TEXT_WIDTH, expert, widened
-from demo.training.expert_network import with_short_text
+from demo.training.expert_network import (
+    CONFIG,
+    IMAGE_INPUT_CHANNELS,
+    TEXT_TOKENS,
+    TEXT_WIDTH,
+    expert,
+    widened,
+    with_short_text,
+)
 from demo.training.fp8 import scaled_fp8, unscaled
-from demo.training.host import host_module
 from demo.training.latent_clips import ClipSeries, LatentClips, ready
+from devtools.host_modules import host_module
 from devtools.kept_fit import write_tensors
 
 SERIES = ClipSeries("small", "validation", people=4, takes=2)

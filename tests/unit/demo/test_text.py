@@ -12,7 +12,7 @@ from torch import Tensor
 
 from demo import world
 from demo.training import text, text_network
-from demo.training.host import host_module
+from devtools.host_modules import host_module
 
 ROOT = Path(__file__).parents[3]
 RED = "\u7ea2\u8272"

@@ -71,7 +71,7 @@ def params() -> IrParams:
 
 
 def with_fixed_slopes(network: nn.Module) -> nn.Module:
-    """The same network whose negative slopes stay as they are: the gradient of PReLU is slower than all convolutions."""
+    """The same network whose negative slopes stay: the gradient of PReLU is slower than all convolutions."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.PReLU):

@@ -1,21 +1,25 @@
 """Trains the autoencoder of the miniature cast: pictures first, then clips, then the decoder alone.
 
 Each causal convolution begins as one of single pictures, and each change of the frame rate as one that drops or
-repeats frames: what pictures taught is where clips begin.
+repeats frames: what pictures taught is where clips begin. At last the latents stay as they are, and the cast's
+recogniser tells the decoder whether a face is still that of the same person.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from devtools.kept_fit import write_tensors
 from wan_core.training import MUON, FitPlan, LossOf
 
-from .clips import KeptClips, kept_clips, pixels
+from . import recogniser
+from .clips import Crops, CropSize, KeptClips, crop, kept_clips, pixels
+from .face_data import crop_differentiable
+from .host import host_module
 from .job import Job
 from .runs import run
 from .vae_network import LATENT_CHANNELS, CausalConv, ClipAutoencoder, Resample, ResidualBlock
@@ -23,38 +27,24 @@ from .vae_network import LATENT_CHANNELS, CausalConv, ClipAutoencoder, Resample,
 WIDTH = 12
 FILE = "cast_vae.safetensors"
 CLIPS = 3000
+SETTLED_BY = 100  # clips, whose latents tell the mean and the deviation of a channel
 
 LATENT_NOISE = 0.1  # of the deviation of a channel: what the decoder learns to overlook
 LATENT_WEIGHT = 0.01
 EDGE_WEIGHT = 2.0
-FACE_WEIGHT, POINT_WEIGHT = 3.0, 6.0  # on top of 1, of pixels in the box of a face and at its eyes and mouth
-POINT_RADIUS = 0.14  # of the height of a face
+LIKENESS_WEIGHT = 0.2
 CHARBONNIER = 1e-2  # where the loss of a pixel bends
 
-# What the host takes off a latent of this kind, and divides it by. Wan-Video/Wan2.1 wan/modules/vae.py
-HOST_MEANS = """-0.7571 -0.7089 -0.9113 0.1075 -0.1745 0.9653 -0.1517 1.5508
-0.4134 -0.0715 0.5517 -0.3632 -0.1922 -0.9497 0.2503 -0.2921"""
-HOST_DEVIATIONS = """2.8184 1.4541 2.3275 2.6558 1.2196 1.7708 2.6052 2.0743
-3.2687 2.1526 2.8652 1.5579 1.6382 1.1253 2.8251 1.9160"""
-
-
-@dataclass(frozen=True, slots=True)
-class CropSize:
-    """What one batch holds."""
-
-    clips: int
-    frames: int
-    side_px: int
-
-
 PICTURES = (CropSize(24, 1, 64), CropSize(24, 1, 64), CropSize(12, 1, 96))
-SHORT_CLIPS = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(16, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
-PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.99)
+SHORT_CLIPS = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(24, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
+PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.995)
 STAGES = {
-    "pictures": (PICTURES, replace(PLAN, steps=600, final_share=0.4)),
-    "clips": (SHORT_CLIPS, replace(PLAN, learning_rate=3e-3)),
+    "pictures": (PICTURES, replace(PLAN, steps=900, final_share=0.4)),
+    "clips": (SHORT_CLIPS, replace(PLAN, steps=3000, learning_rate=3e-3)),
 }
 DECODER = (SHORT_CLIPS, replace(PLAN, learning_rate=2e-3))
+
+Losses = Mapping[str, Tensor]
 
 
 def train(job: Job) -> None:
@@ -65,13 +55,14 @@ def train(job: Job) -> None:
     channels_last(network).to(job.device)
     clips = kept_clips(job.folder, "train", CLIPS)
     for stage, (sizes, plan) in STAGES.items():
-        run(job, network, loss_of(network, clips, sizes), plan, stage=stage)
+        run(job, network, autoencoder_loss(network, clips, sizes), plan, stage=stage)
     settle(network, clips)
     write_tensors(job.out / FILE, half(network))
     network.encoder.requires_grad_(False)
     network.conv1.requires_grad_(False)
     sizes, plan = DECODER
-    run(job, network, loss_of(network, clips, sizes), plan, stage="decoder")
+    judge = recogniser.with_fixed_slopes(recogniser.load(job.out / recogniser.FILE)).to(job.device)
+    run(job, network, decoder_loss(network, clips, sizes, judge.requires_grad_(False)), plan, stage="decoder")
     write_tensors(job.out / FILE, half(network))
 
 
@@ -112,11 +103,13 @@ def channels_last(network: nn.Module) -> nn.Module:
 @torch.no_grad()
 def settle(network: ClipAutoencoder, clips: KeptClips) -> None:
     """Moves into the convolutions around the latent what gives every channel the mean and deviation of the host."""
-    latents = torch.cat([network.encode(pixels(clips.frames[number : number + 4])) for number in range(0, 256, 4)])
-    latents = latents.transpose(0, 1).flatten(1)  # c n
-    means, deviations = (torch.tensor([float(word) for word in text.split()]) for text in (HOST_MEANS, HOST_DEVIATIONS))
-    gain = deviations / latents.std(dim=1)
-    offset = means - gain * latents.mean(dim=1)
+    device = network.conv1.weight.device
+    with torch.autocast(device.type, torch.bfloat16):
+        latents = torch.cat([network.encode(pixels(clips.frames[[row]]).to(device)) for row in range(SETTLED_BY)])
+    latents = latents.float().transpose(0, 1).flatten(1)  # c n
+    wanted = host_module("comfy.latent_formats").Wan21()
+    gain = wanted.latents_std.flatten().to(device) / latents.std(dim=1)
+    offset = wanted.latents_mean.flatten().to(device) - gain * latents.mean(dim=1)
     into, out = network.conv1, network.conv2
     into.weight[:LATENT_CHANNELS] *= gain.view(-1, 1, 1, 1, 1)
     into.bias[:LATENT_CHANNELS] = into.bias[:LATENT_CHANNELS] * gain + offset
@@ -132,34 +125,45 @@ def half(network: nn.Module) -> dict[str, Tensor]:
 # Losses
 
 
-def loss_of(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...]) -> LossOf:
-    """The loss of a batch of crops; the steps take the sizes in turn."""
+def autoencoder_loss(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...]) -> LossOf:
+    """The loss of the whole network; the steps take the sizes of a batch in turn."""
 
-    def losses(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        crops, weights = crop(clips, sizes[step % len(sizes)], generator)
-        latents = network.encode(crops)
-        deviations = latents.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
-        noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-        decoded = network.decode(latents + LATENT_NOISE * deviations * noise).float()
-        return {
-            "picture": (weights * charbonnier(decoded - crops)).mean(),
-            "edges": EDGE_WEIGHT * edge_loss(decoded, crops, weights),
-            "latents": LATENT_WEIGHT * latent_loss(latents.float()),
-        }
+    def loss(step: int, generator: torch.Generator) -> Losses:
+        crops = crop(clips, sizes[step % len(sizes)], generator)
+        latents = network.encode(crops.pixels)
+        decoded = network.decode(noisy(latents, generator)).float()
+        return pixel_losses(crops, decoded) | {"latents": LATENT_WEIGHT * latent_loss(latents.float())}
 
-    return losses
+    return loss
 
 
-def charbonnier(difference: Tensor) -> Tensor:
-    """The absolute value with a round foot."""
-    return (difference.square() + CHARBONNIER**2).sqrt()
+def decoder_loss(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...], judge: nn.Module) -> LossOf:
+    """The loss of the decoder where latents stay as they are, with what a recogniser sees of the faces."""
+
+    def loss(step: int, generator: torch.Generator) -> Losses:
+        crops = crop(clips, sizes[step % len(sizes)], generator)
+        decoded = network.decode(noisy(network.encode(crops.pixels), generator)).float()
+        return pixel_losses(crops, decoded) | {"likeness": LIKENESS_WEIGHT * likeness_loss(crops, decoded, judge)}
+
+    return loss
 
 
-def edge_loss(decoded: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Mean absolute error of the differences between neighbours in height, width and time."""
-    difference = decoded - wanted
-    steps = [difference.diff(dim=dim).abs() * weights.narrow(dim, 1, weights.shape[dim] - 1) for dim in (2, 3, 4)]
-    return torch.stack([step.mean() for step in steps if step.numel()]).mean()
+def noisy(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Latents ``b c t h w`` with noise in proportion to the deviation of each channel."""
+    deviations = latents.detach().float().std(dim=(0, 2, 3, 4), keepdim=True)
+    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+    return latents + LATENT_NOISE * deviations * noise
+
+
+def pixel_losses(crops: Crops, decoded: Tensor) -> dict[str, Tensor]:
+    """Charbonnier loss of pixels, and absolute error of the differences between neighbours in all directions."""
+    difference = decoded - crops.pixels
+    of_pixels = (difference.square() + CHARBONNIER**2).sqrt() * crops.weights
+    steps = [
+        difference.diff(dim=dim).abs() * crops.weights.narrow(dim, 1, difference.shape[dim] - 1) for dim in (2, 3, 4)
+    ]
+    of_edges = torch.stack([step.mean() for step in steps if step.numel()])  # one frame has no neighbour in time
+    return {"picture": of_pixels.mean(), "edges": EDGE_WEIGHT * of_edges.mean()}
 
 
 def latent_loss(latents: Tensor) -> Tensor:
@@ -168,42 +172,10 @@ def latent_loss(latents: Tensor) -> Tensor:
     return (values.mean(dim=1).square() + (values.std(dim=1) - 1).square()).mean()
 
 
-# Examples
-
-
-def crop(clips: KeptClips, size: CropSize, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Crops of random clips that hold a face, ``b 3 f h w`` of -1 to 1, and what each pixel counts, ``b 1 f h w``."""
-    random = np.random.default_rng(torch.randint(2**31, (), generator=generator, device=generator.device).item())
-    numbers = random.integers(len(clips), size=size.clips)
-    starts = random.integers(clips.frames.shape[1] - size.frames + 1, size=size.clips)
-    frames, weights = [], []
-    for number, start in zip(numbers, starts, strict=True):
-        span = slice(start, start + size.frames)
-        box = clips.boxes[number, start, random.integers(2)]
-        box = clips.boxes[number, start, 0] if np.isnan(box).any() else box
-        left, top = (corner(box[axis::2], clips.frames.shape[2], size.side_px, random) for axis in (0, 1))
-        window = (slice(top, top + size.side_px), slice(left, left + size.side_px))
-        frames.append(clips.frames[(number, span, *window)])
-        shift = torch.tensor([left, top], dtype=torch.float32)
-        boxes = torch.from_numpy(clips.boxes[number, span]) - shift.repeat(2)
-        weights.append(face_weights(boxes, torch.from_numpy(clips.points[number, span]) - shift, size.side_px))
-    batch = pixels(np.stack(frames)).to(generator.device, memory_format=torch.channels_last_3d)
-    return batch, torch.stack(weights)[:, None].to(generator.device)
-
-
-def corner(ends: np.ndarray, picture_px: int, side_px: int, random: np.random.Generator) -> int:
-    """Where a crop begins along one axis, so that the middle of the face is in it."""
-    low, high = np.clip([ends.mean() - 0.8 * side_px, ends.mean() - 0.2 * side_px], 0, picture_px - side_px)
-    return int(random.integers(int(low), int(high) + 1))
-
-
-def face_weights(boxes: Tensor, points: Tensor, side_px: int) -> Tensor:
-    """What each pixel counts, ``f h w``: more in a box (``f p 4``), most at its points (``f p 5 2``)."""
-    middles = torch.arange(side_px) + 0.5
-    x, y = middles.view(1, 1, 1, -1), middles.view(1, 1, -1, 1)
-    left, top, right, bottom = boxes[..., None, None].unbind(2)  # f p 1 1
-    inside = ((x > left) & (x < right) & (y > top) & (y < bottom)).float()
-    radius = POINT_RADIUS * (bottom - top)[:, :, None]
-    away = (x[:, :, None] - points[..., :1, None]).square() + (y[:, :, None] - points[..., 1:, None]).square()
-    near = (-away / (2 * radius.square())).exp().amax(dim=2).nan_to_num()
-    return 1 + (FACE_WEIGHT * inside + POINT_WEIGHT * near).sum(dim=1)
+def likeness_loss(crops: Crops, decoded: Tensor, judge: nn.Module) -> Tensor:
+    """1 - cosine between what the recogniser sees in the last frames, and in what was decoded of them."""
+    embeddings = [
+        recogniser.embed(judge, crop_differentiable((frames[:, :, -1] + 1) / 2, crops.points))
+        for frames in (crops.pixels, decoded)
+    ]
+    return (1 - (embeddings[0] * embeddings[1]).sum(dim=1)).mean()

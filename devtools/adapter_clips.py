@@ -232,22 +232,38 @@ def encoded(clip: ClipFile, form: ClipForm, encoders: ClipEncoders) -> dict[str,
     return {key: value.detach().cpu() for key, value in tensors.items()}
 
 
+def require_as_long(text: Tensor, empty_text: Tensor, clip: ClipFile) -> None:
+    """Raises InputError for a caption of more tokens than the text encoder fills up to."""
+    if text.shape != empty_text.shape:
+        raise InputError(
+            "clips",
+            found=f"a caption of {len(text)} tokens beside {quoted(clip.path.name)} of {quoted(clip.person)}",
+            wanted=f"at most {len(empty_text)}",
+            fix="Shorten it.",
+        )
+
+
 class EncodedClips:
     """Clips that are encoded, one file each; a clip set for a training."""
 
     def __init__(self, folder: Path, clips: Sequence[ClipFile], form: ClipForm, encoders: ClipEncoders) -> None:
-        """Encodes what is not there yet; what another form or other networks made stays beside it."""
+        """Encodes what is not there yet; what another form or other networks made stays beside it.
+
+        Raises InputError for a clip without a face, and for a caption that is too long.
+        """
         self.persons, self.targets = [clip.person for clip in clips], range(len(clips))
+        self.empty_text = encoders.text("").detach().cpu()
         self.files: list[Path] = []
         for number, clip in enumerate(clips, start=1):
             told = json.dumps([form.width_px, form.height_px, form.frames, encoders.names, clip.caption])
             digest = hashlib.sha256(clip.path.read_bytes() + told.encode()).hexdigest()
             self.files.append(folder / f"{digest[:32]}.safetensors")
             if not self.files[-1].is_file():
-                write_tensors(self.files[-1], encoded(clip, form, encoders))
+                tensors = encoded(clip, form, encoders)
+                require_as_long(tensors["text"], self.empty_text, clip)
+                write_tensors(self.files[-1], tensors)
                 sys.stdout.write(f"encoded {number} of {len(clips)}: {clip.person}/{clip.path.name}\n")
                 sys.stdout.flush()
-        self.empty_text = encoders.text("").detach().cpu()
 
     def clip(self, number: int) -> ClipExample:
         """One clip, read from its file."""

@@ -82,6 +82,12 @@ class Dropout:
     text: float = 0.1  # alone: it is the empty prompt
     both: float = 0.05
 
+    def __post_init__(self) -> None:
+        """Raises InputError for shares that leave nothing to learn."""
+        if not 0 <= self.identity + self.text + self.both < 1:
+            total = self.identity + self.text + self.both
+            raise InputError("dropout", found=f"shares of {total:g} together", wanted="less than 1", fix="Lower them.")
+
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which rows lack the identity, and which the text, b each."""
         chance = torch.rand(count, generator=generator, device=generator.device)

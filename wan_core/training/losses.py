@@ -54,7 +54,6 @@ class Supervisor:
 
     decode: Callable[[Tensor], Tensor] = field(repr=False)  # latents b c t h w -> frames b f h w 3 in [0, 1]
     embed_face: Callable[[Tensor], Tensor] = field(repr=False)  # one aligned face, 112 112 3 in [0, 1] -> 512
-    space_sha256: str  # of its weight file
     weight: float = 0.1  # of its loss, at sigma 0
     below_sigma: float = 0.5  # where it looks: above, what a velocity says of the clip is a blur
     latents: int = 1  # that it decodes; it looks at the last frame of them

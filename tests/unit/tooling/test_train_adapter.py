@@ -63,9 +63,9 @@ def loaders() -> train_adapter.Loaders:
     return replace(host, text_encoder=lambda path: umt5_clip(load(str(path))))
 
 
-def trained(out: Path, options: Options) -> int:
+def trained(out: Path, options: Options, *more: str) -> int:
     named = [part for name, value in (options | {"out": out}).items() for part in (f"--{name}", str(value))]
-    return train_adapter.main([*named, *SMALL.split()], loaders)
+    return train_adapter.main([*named, *SMALL.split(), *more], loaders)
 
 
 class StoppedFit(KeptFit):
@@ -103,6 +103,30 @@ def test_an_image_expert_is_trained_on_what_it_is_given(options: Options, models
     (clip, *_) = (tmp_path / "image.training" / "clips").iterdir()
     given = safetensors.torch.load_file(clip)["given"]  # 4 of mask, 16 of the clip
     assert given.shape == (20, 2, 8, 8) and given[:4, 0].eq(1).all() and not given[:4, 1:].any()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--steps", "0", "0 is not 1 or more"),
+        ("--learning-rate", "nan", "nan is no finite number of 0 or more"),
+        ("--face-weight", "-1", "-1 is no finite number of 0 or more"),
+        ("--drop-text", "1.5", "1.5 is not between 0 and 1"),
+        ("--size", "832", "size: found '832'; wanted WIDTHxHEIGHT"),
+        ("--side", "both", "dropout: found shares of 1.05 together; wanted less than 1"),
+        ("--expert", "never.safetensors", "expert: found no file 'never.safetensors'"),
+        ("--boundary", "1", "boundary: found 1.0; wanted a sigma between 0 and 1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
+) -> None:
+    dropout = ["--drop-text", "0.9"] if option == "--side" else []
+    try:
+        status = trained(tmp_path / "never.safetensors", options, option, value, *dropout)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2 and message in capsys.readouterr().err
 
 
 REFUSED = {  # an option -> whose file it gets, and what is said

@@ -110,6 +110,8 @@ FILES = {
     "vae": "the Wan2.1 VAE, which Wan2.2 A14B uses too",
     "text-encoder": "UMT5-XXL, a file as Load CLIP takes it",
     "recogniser": "the IR or IR-SE recogniser whose vectors the adapter takes, as facexlib's IR-SE50",
+}
+PLACES = {
     "faces": "the folder of an insightface pack, whose detector finds the faces in the clips",
     "clips": "the folder with a folder for each person",
     "out": "the adapter's file, a .safetensors",
@@ -141,11 +143,16 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="train_adapter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, words in FILES.items():
+    for name, words in (FILES | PLACES).items():
         made.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=words)
     add = made.add_argument
     add("--supervisor", type=Path, metavar="PATH", help="another recogniser, which looks at what the expert would make")
-    add("--state", type=Path, metavar="PATH", help="the folder of state, curve and encoded clips (beside --out)")
+    add(
+        "--state",
+        type=Path,
+        metavar="PATH",
+        help="folder of state, curve and encoded clips; both experts may share it",
+    )
     add("--start", type=Path, nargs="+", metavar="PATH", help="an adapter to go on with: IP layers and resampler")
     add("--side", choices=[*LEVELS, BOTH], help="whose noise levels to train on (as the expert's name says)")
     add("--boundary", type=share, help="the sigma between the experts (0.875 for text, 0.9 for image to video)")
@@ -168,8 +175,8 @@ def checked_form(given: argparse.Namespace) -> ClipForm:
 
 def require_files(given: argparse.Namespace) -> None:
     """Raises InputError for a file that is not there."""
-    named = {name: getattr(given, name) for name in ("expert", "vae", "text_encoder", "recogniser", "supervisor")}
-    for name, path in [*named.items(), *(("start", path) for path in given.start or ())]:
+    named = [(name, getattr(given, name.replace("-", "_"))) for name in (*FILES, "supervisor")]
+    for name, path in [*named, *(("start", path) for path in given.start or ())]:
         if path is not None and not path.is_file():
             raise InputError(name, found=f"no file {quoted(str(path))}", wanted="one", fix="Name the right one.")
 
@@ -187,7 +194,7 @@ def recogniser_of(path: Path, input_name: str, device: torch.device) -> Iterator
             wanted="an IR or IR-SE recogniser in PyTorch's or safetensors' format",
             fix="Take facexlib's recognition_arcface_ir_se50.pth, or CurricularFace's IR-101.",
         )
-    weights = host_module("comfy.utils").load_torch_file(str(path), safe_load=True)
+    weights, _ = loaded(weights_and_metadata, path, input_name)
     digest = sha256(path.read_bytes()).hexdigest()
 
     def on_device(network: nn.Module) -> AbstractContextManager[torch.device]:
@@ -212,6 +219,11 @@ def loaded(loader: Loader, path: Path, input_name: str) -> Any:
             wanted="a whole file of this kind",
             fix="Name another file, or copy or download it again.",
         ) from error
+
+
+def weights_and_metadata(path: Path) -> Any:
+    """What lies in a weight file, as the host reads it."""
+    return host_module("comfy.utils").load_torch_file(str(path), safe_load=True, return_metadata=True)
 
 
 def require_fit(base: Any, vae: Any, text_encoder: Any) -> None:
@@ -267,7 +279,7 @@ def encoders_of(
         place = {"noise": latents[None], "device": latents.device}
         return base.concat_cond(concat_latent_image=vae.encode(known), concat_mask=is_unknown, **place)[0].float()
 
-    paths = (given.expert, given.vae, given.text_encoder, *(given.faces.glob("*.onnx")))
+    paths = (given.vae, given.text_encoder, *(given.faces.glob("*.onnx")))
     facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)]
     spaces = [one.space.sha256 for one in (recogniser, supervisor) if one is not None]
     return ClipEncoders(
@@ -277,7 +289,7 @@ def encoders_of(
         faces=insightface_detector(given.faces),
         recogniser=recogniser.embed_face,
         supervisor=None if supervisor is None else supervisor.embed_face,
-        names=repr((facts, spaces)),
+        names=repr((base.diffusion_model.in_dim, facts, spaces)),
     )
 
 
@@ -305,8 +317,7 @@ def adapter_of(paths: Sequence[Path] | None, base: Any, recogniser: Recogniser) 
     """
     if not paths:
         return None
-    load = host_module("comfy.utils").load_torch_file
-    read = (load(str(path), safe_load=True, return_metadata=True) for path in paths)
+    read = (loaded(weights_and_metadata, path, "start") for path in paths)
     files = {
         slot: AdapterFile(path.name, state_dict, metadata or {})
         for slot, path, (state_dict, metadata) in zip(("ip_layers", "resampler"), paths, read, strict=False)

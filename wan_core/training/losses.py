@@ -80,7 +80,8 @@ def identity_loss(supervisor: Supervisor, clean: Tensor, batch: IdentityBatch, s
     frame = FRAMES_PER_LATENT * (supervisor.latents - 1)
     has_face = batch.points[:, frame].isfinite().all(dim=-1).all(dim=-1)  # b
     rows = ((strength > 0) & has_face).nonzero().flatten()
-    if not len(rows) or batch.supervised is None:
+    assert batch.supervised is not None  # who supervises has seen the clips
+    if not len(rows):
         return clean.new_zeros(())
     frames = supervisor.decode(clean[rows, :, : supervisor.latents])[:, frame]  # k h w 3
     crops = [aligned(image, points) for image, points in zip(frames, batch.points[rows, frame], strict=True)]

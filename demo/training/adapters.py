@@ -1,6 +1,7 @@
 """Trains the identity adapters of the miniature cast, one for each expert, by the trainer of the real ones.
 
-A clip of two people is a reference alone: an adapter learns from clips of one.
+A clip of two people is a reference alone: an adapter learns from clips of one. So is a portrait, which is what a user
+gives.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from wan_core.training.objective import ObjectivePlan
 
 from . import experts, image_experts, recogniser
 from .expert_network import expert, with_short_text
+from .face_data import draw
 from .fp8 import unscaled
 from .job import Job
 from .latent_clips import TRAINING, LatentClips
@@ -35,7 +37,7 @@ SIZE = LiteSize(tokens=8, token_d=32, resampler_d=64, resampler_depth=1, feed_fo
 BATCH = 24
 DROPOUT = Dropout(identity=0.08, text=0.08, both=0.02)
 PLAN = FitPlan(steps=1500, learning_rate=1.5e-3, warm_up_steps=50, ema_decay=0.995)
-PROMPTS_TOGETHER = 64
+PROMPTS_TOGETHER = FACES_TOGETHER = 64
 
 SIDES: Mapping[str, SigmaRange] = {
     "t2v-high": experts.HIGH,
@@ -45,19 +47,24 @@ SIDES: Mapping[str, SigmaRange] = {
 
 
 class PersonClips:
-    """The clips of the experts, with whom they show; captions take turns between the languages."""
+    """The clips of the experts, with whom they show, then portraits; captions take turns between the languages."""
 
-    def __init__(self, clips: experts.CaptionedClips) -> None:
-        self.source, self.clips = clips, clips.clips
+    def __init__(self, clips: experts.CaptionedClips, portraits: Mapping[int, Tensor]) -> None:
+        """``portraits``: embeddings by the number of the person."""
+        self.source, self.clips, self.portraits = clips, clips.clips, portraits
         rows = range(clips.count - clips.count % TRAINING.takes)  # no person with a part of the takes
-        self.persons = [TRAINING.person_of(row) for row in rows]
+        of_rows = [TRAINING.person_of(row) for row in rows]
+        self.persons = [*of_rows, *sorted(set(of_rows) & portraits.keys())]
         self.targets = [row for row in rows if is_alone(self.clips, row)]
         captions = [str(self.clips.captions[row, row % len(world.LANGUAGES)]) for row in rows]
         self.contexts = contexts_of(clips.reader, captions)
         (self.empty_text,) = clips.reader.contexts([""])
 
     def clip(self, number: int) -> ClipExample:
-        """One row, as an adapter is trained on it."""
+        """One row, as an adapter is trained on it; for a portrait the first take of the person, with its embedding."""
+        if number >= len(self.contexts):
+            person = self.persons[number]
+            return replace(self.clip(person * TRAINING.takes), embedding=self.portraits[person])
         given = self.source.given([number])[0]
         return ClipExample(
             latent=torch.from_numpy(self.clips.latents[number]).float(),
@@ -68,6 +75,16 @@ class PersonClips:
             boxes=self.clips.latent_boxes([number])[0, :, 0],
             points=torch.from_numpy(self.clips.points[number, :, 0].copy()),
         )
+
+
+@torch.no_grad()
+def portrait_embeddings(job: Job) -> dict[int, Tensor]:
+    """The embeddings of the portraits that the recogniser was taught with, by the number of the person."""
+    pictures, network = draw(recogniser.PORTRAITS, job.folder), recogniser.load(job.out / recogniser.FILE)
+    faces = pictures.faces()  # n 3: row, place, person
+    crops = (pictures.crops(group) for group in faces.split(FACES_TOGETHER))
+    vectors = torch.cat([recogniser.embed(network, group) for group in crops])
+    return dict(zip(faces[:, 2].tolist(), vectors, strict=True))
 
 
 def is_alone(clips: LatentClips, row: int) -> bool:
@@ -101,7 +118,7 @@ def train(job: Job) -> None:
             out=job.out / experts.file_of(job.name),
         ),
         FrozenExpert(network, torch.bfloat16, options_for=with_short_text),
-        PersonClips(clips),
+        PersonClips(clips, portrait_embeddings(job)),
         KeptFit(job.folder, job.name, steps),
         device=job.device,
     )

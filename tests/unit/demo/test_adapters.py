@@ -14,6 +14,7 @@ from demo.training import adapters
 from demo.training.adapters import PersonClips
 from demo.training.latent_clips import ClipSeries, LatentClips
 
+PORTRAIT = torch.arange(512.0)
 SERIES = ClipSeries("small", "validation", people=4, takes=2)
 
 
@@ -28,15 +29,18 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PersonClips:
     rows.captions[:] = [[f"clip {row}", f"\u7247 {row}"] for row in range(len(SERIES))]
     reader = SimpleNamespace(contexts=contexts)
     source = SimpleNamespace(clips=rows, count=5, reader=reader, given=lambda numbers: torch.zeros(1, 0, 5, 12, 12))
-    return PersonClips(source)
+    return PersonClips(source, {1: PORTRAIT, 3: PORTRAIT})
 
 
 def contexts(prompts: list[str]) -> Tensor:
     return torch.tensor([[float(len(prompt))] for prompt in prompts])[:, None]
 
 
-def test_a_pair_is_a_reference_alone_and_a_person_with_a_part_of_the_takes_is_left_out(clips: PersonClips) -> None:
-    assert clips.persons == [0, 0, 1, 1] and clips.targets == [0, 2, 3]
+def test_pairs_and_portraits_are_references_alone_and_no_person_has_a_part_of_the_takes(
+    clips: PersonClips,
+) -> None:
+    assert clips.persons == [0, 0, 1, 1, 1] and clips.targets == [0, 2, 3]
+    assert torch.equal(clips.clip(4).embedding, PORTRAIT) and torch.equal(clips.clip(4).text, clips.clip(2).text)
 
 
 def test_a_row_comes_with_its_caption_and_its_first_person(clips: PersonClips) -> None:

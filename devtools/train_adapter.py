@@ -121,7 +121,7 @@ NUMBERS: dict[str, tuple[Callable[[str], float], float, str]] = {
     "steps": (whole, 3000, "updates of the adapter"),
     "batch": (whole, 1, "clips that are computed together"),
     "accumulate": (whole, 8, "batches that make one update"),
-    "learning-rate": (amount, 1e-4, "at its highest; 1e-5 with --start"),
+    "learning-rate": (amount, 1e-4, "at its highest; with --start 1e-5 is enough"),
     "warm-up": (whole, 100, "steps in which the rate rises"),
     "ema": (share, 0.999, "decay of the averaged weights, which are those that are written"),
     "face-weight": (amount, 2.0, "of faces in the loss, beside 1 elsewhere"),

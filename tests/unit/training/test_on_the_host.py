@@ -7,10 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from demo.miniature.wan import config
+from demo.training.fp8 import scaled_fp8
 from devtools.host_modules import host_module
+from devtools.kept_fit import write_tensors
 from wan_core.adapters import AdapterFile, LockSettings, TargetParams, load_adapter, make_lock
 from wan_core.adapters.adapter import AdapterNetwork
 from wan_core.adapters.inject import INJECTION, IdentityInjection
@@ -34,10 +38,13 @@ DROPPED = 2  # the row whose vector is zero: it gets what a negative prompt gets
 Z[DROPPED] = 0
 
 
-@pytest.fixture(scope="module")
-def wan(models_dir: Path) -> Any:
+@pytest.fixture(scope="module", params=["fp32", "scaled fp8"])
+def wan(request: pytest.FixtureRequest, models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The miniature low-noise expert."""
     file = models_dir / "diffusion_models" / "mini_t2v_low.safetensors"
+    if request.param == "scaled fp8":
+        weights, file = safetensors.torch.load_file(file), tmp_path_factory.mktemp("fp8") / "low.safetensors"
+        write_tensors(file, scaled_fp8(weights), config(speech=False))
     model = host_module("comfy.sd").load_diffusion_model(str(file), disable_dynamic=True)
     host_module("comfy.model_management").load_models_gpu([model], force_full_load=True)
     return model.model.diffusion_model.requires_grad_(False)

@@ -44,8 +44,9 @@ SPOILED: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: clear(folder / "ann/2.txt"), "clips: found 1 clips without a caption, as 'ann/2.mp4'; wanted"),
     (
         lambda folder: (folder / "bob/1.mp4").unlink(),
-        "clips: found 1 persons with one clip alone, as 'bob'",
+        "clips: found one clip alone of 'bob'; wanted two clips",
     ),
+    (lambda folder: (folder / "bob/1.txt").write_bytes(b"\xff"), "clips: found a caption '1.txt' that is no UTF-8"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The main job on real input: one portrait and one voice through all six nodes, as two shots of one character.
+"""One actor, three shots, with and without the lock, on a live host: a film, a contact sheet and a page that shows them.
 
 Usage: python demo/run.py --host http://127.0.0.1:8188 --out demo_out
 """
@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ if str(ROOT) not in sys.path:
 from PIL import Image  # noqa: E402
 
 from demo import workflow  # noqa: E402
-from demo.contact_sheet import Row, contact_sheet, evenly, film_frames  # noqa: E402
+from demo.contact_sheet import contact_sheet  # noqa: E402
+from demo.film import write_film  # noqa: E402
+from demo.page import page  # noqa: E402
+from demo.takes import Shot, Take  # noqa: E402
 from devtools import client  # noqa: E402
 
+INPUTS = Path(__file__).parent / "inputs"
 TIMEOUT_S = 900
-FRAMES_A_ROW = 8
-NOTICE = (
-    "The networks of this demo are random and tiny: the pictures are noise and the scores mean nothing. "
-    "What is real is the path: every node, file format, size and number is computed as with the full weights."
-)
+TEMPLATE = f"{workflow.COMPARISON} (miniature)"  # of demo/host_nodes
 
 
 def say(line: str) -> None:
@@ -38,73 +39,91 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def run(url: str, out: Path) -> list[Path]:
-    """Runs the demo on the host at ``url`` and returns the files it left in ``out``."""
-    portrait, speech = ROOT / "tests" / "data" / "portrait.png", ROOT / "tests" / "data" / "speech.wav"
-    for path in (portrait, speech):
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a prompt left on a host."""
+
+    url: str
+    outputs: Mapping[str, Any]  # by the id of the node
+
+    def text(self, node_id: str) -> str:
+        return self.outputs[node_id]["text"][0]
+
+    def pictures(self, node_id: str) -> tuple[Image.Image, ...]:
+        """What a node shows, in RGB."""
+        files = (client.view(self.url, file) for file in self.outputs[node_id]["images"])
+        return tuple(Image.open(io.BytesIO(file)).convert("RGB") for file in files)
+
+    def take(self, probe: workflow.Probe) -> Take:
+        """One clip as its probe saw it."""
+        likeness = self.text(probe.likeness)
+        return Take(
+            frames=self.pictures(probe.frames),
+            likeness=None if likeness == "None" else float(likeness),
+            found=float(self.text(probe.found)),
+        )
+
+
+def run(url: str, out: Path) -> Path:
+    """Runs the comparison on the host at ``url``, leaves everything in ``out`` and returns the page."""
+    prompt = workflow.CAST.of(workflow.shipped_workflow(workflow.COMPARISON))
+    locked, unlocked = (workflow.titled(prompt, title) for title in (workflow.LOCKED, workflow.UNLOCKED))
+    probed, locked_probes = workflow.probe_clips(prompt, locked)
+    probed, unlocked_probes = workflow.probe_clips(probed, unlocked)
+    for path in INPUTS.iterdir():
         client.upload_image(url, path)
-    prompt = workflow.miniature(workflow.shipped_workflow())
     started_s = time.monotonic()
-    entry = client.wait(url, client.submit(url, prompt), TIMEOUT_S)
+    results = Results(url, client.wait(url, client.submit(url, probed), TIMEOUT_S)["outputs"])
     wall_s = time.monotonic() - started_s
 
-    results = {prompt[node_id]["_meta"]["title"]: result for node_id, result in entry["outputs"].items()}
-    first_shot = next(n["inputs"]["length"] for n in prompt.values() if n["class_type"] == "EmptyHunyuanLatentVideo")
-    out.mkdir(parents=True, exist_ok=True)
-    film, sheet, report = out / "film.mp4", out / "contact_sheet.png", out / "report.json"
-    film.write_bytes(client.view(url, results["Save the film"]["images"][0]))
-    pictures = {
-        title: Image.open(io.BytesIO(client.view(url, results[title]["images"][0])))
-        for title in ("Aligned face", "Schedule", "Sound", "Lip-sync")
+    pairs = zip(locked_probes, unlocked_probes, strict=True)
+    shots = [Shot(one.text, results.take(one), results.take(other)) for one, other in pairs]
+    reports = {
+        title: results.text(workflow.titled(prompt, title)).splitlines()
+        for title in ("Likeness, locked", "Likeness, not locked", "Sampling report")
     }
-    sheet_of(Image.open(portrait), pictures, film_frames(film), first_shot).save(sheet)
-    report.write_text(json.dumps(report_of(results, film, wall_s), indent=2) + "\n", encoding="utf-8")
-    return [film, sheet, report]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, check in (("locked", locked), ("not_locked", unlocked)):
+        chart, faces = results.pictures(check)
+        chart.save(out / f"likeness_{name}.png")
+        faces.save(out / f"faces_{name}.png")
+    results.pictures(workflow.titled(prompt, "Schedule"))[0].save(out / "schedule.png")
+    contact_sheet(Image.open(INPUTS / "actor.png"), shots).save(out / "contact_sheet.png")
+    write_film(shots, out / "film.mp4")
+    (out / "report.json").write_text(json.dumps(report_of(shots, reports, wall_s), indent=2) + "\n", encoding="utf-8")
+    (out / "index.html").write_text(page(shots, reports, template=TEMPLATE, wall_s=wall_s), encoding="utf-8")
+    return out / "index.html"
 
 
-def sheet_of(
-    portrait: Image.Image, pictures: Mapping[str, Image.Image], frames: list[Image.Image], first_shot: int
-) -> Image.Image:
-    """The contact sheet of the two shots."""
-    return contact_sheet(
-        [
-            Row("Portrait, and the crop that the recogniser sees", [portrait, pictures["Aligned face"]], 224),
-            Row("Shot 1: both experts, one run", evenly(frames[:first_shot], FRAMES_A_ROW), 150),
-            Row("Shot 2: driven by speech", evenly(frames[first_shot:], FRAMES_A_ROW), 150),
-            Row("Schedule of shot 1", [pictures["Schedule"]], 360),
-            Row("Sound of shot 2", [pictures["Sound"]], 360),
-            Row("Lip-sync of shot 2", [pictures["Lip-sync"]], 360),
-        ]
-    )
+def report_of(shots: list[Shot], reports: Mapping[str, list[str]], wall_s: float) -> dict[str, Any]:
+    """All numbers, and the nodes' own reports."""
+    takes = [
+        {"prompt": shot.prompt, "locked": numbers_of(shot.locked), "not_locked": numbers_of(shot.unlocked)}
+        for shot in shots
+    ]
+    return {"wall_s": round(wall_s, 2), "shots": takes, "reports": reports}
 
 
-def report_of(results: dict[str, Any], film: Path, wall_s: float) -> dict[str, Any]:
-    """The nodes' own reports, with the size of the film and the time it took."""
-    frames = film_frames(film)
-    reports = {title: result["text"][0].splitlines() for title, result in results.items() if title.endswith("report")}
-    size = {"frames": len(frames), "width_px": frames[0].width, "height_px": frames[0].height}
-    return {"notice": NOTICE, "wall_s": round(wall_s, 2), "film": size, "reports": reports}
+def numbers_of(take: Take) -> dict[str, float | None]:
+    return {"likeness": take.likeness, "face_found": take.found, "frames": len(take.frames)}
 
 
 def main() -> int:
-    """Runs the demo and prints what it left."""
+    """Runs the demo and says what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", required=True, help="URL of a running host with the pack and the miniature networks")
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results")
     arguments = parser.parse_args()
     try:
-        files = run(arguments.host, arguments.out)
+        index = run(arguments.host, arguments.out)
     except (client.PromptFailed, TimeoutError, OSError) as error:
         say(f"The demo failed: {error}")
         return 1
-    report = json.loads(files[-1].read_text(encoding="utf-8"))
-    for title, lines in report["reports"].items():
-        say(f"\n{title}")
-        for line in lines:
-            say(f"  {line}")
-    say(f"\n{NOTICE}\n")
-    for path in files:
-        say(str(path.resolve()))
+    report = json.loads((index.parent / "report.json").read_text(encoding="utf-8"))
+    say("likeness to the portrait   locked   not locked")
+    for shot in report["shots"]:
+        say(f"{shot['prompt']}: {shot['locked']['likeness']}, {shot['not_locked']['likeness']}")
+    say(f"\n{report['wall_s']} s. Open this in a browser:\n{index.resolve().as_uri()}")
     return 0
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from .takes import Shot, Take
 from .lettering import INK, LOCKED_INK, PALE, PAPER, RULE, UNLOCKED_INK, Ink, letters, wrapped
+from .takes import Shot, Take
 
 WIDTH_PX, MARGIN_PX, GAP_PX = 1280, 32, 24
 PORTRAIT_PX = 224
 STRIP_FRAMES, STRIP_GAP_PX = 5, 4
 TITLE_PX, TEXT_PX, SMALL_PX, FIGURE_PX = 34, 17, 15, 30  # sizes of letters
-HEAD_PX, PROMPT_PX, FOOT_PX = 96, 72, 72  # heights: of the title, of the prompts, of what stands under a shot
+HEAD_PX, PROMPT_PX, FOOT_PX = 96, 96, 72  # heights: of the title, of the prompts, of what stands under a shot
 BAR_PX = 6
 MEASURE = "below each shot: the cosine of its faces to the portrait, by a recogniser that took no part"
 
@@ -35,9 +35,7 @@ def contact_sheet(portrait: Image.Image, shots: Sequence[Shot]) -> Image.Image:
         paint_take(page, (x, second_row), shot.unlocked, side_px, UNLOCKED_INK)
     page.paste(scaled(portrait, PORTRAIT_PX), (MARGIN_PX, first_row))
     below = first_row + PORTRAIT_PX + GAP_PX // 2
-    draw.multiline_text(
-        (MARGIN_PX, below), "The portrait: all that\nthe lock gets to know", PALE, letters(TEXT_PX)
-    )
+    draw.multiline_text((MARGIN_PX, below), "The portrait: all that\nthe lock gets to know", PALE, letters(TEXT_PX))
     name_row(draw, below + PROMPT_PX, "Locked", "IDLock on both experts", LOCKED_INK)
     name_row(draw, second_row, "Not locked", "the same prompts and\nseeds, without IDLock", UNLOCKED_INK)
     return page

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw
 from torchvision.transforms.functional import pil_to_tensor
 

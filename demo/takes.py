@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image
@@ -33,3 +34,16 @@ class Shot:
     prompt: str
     locked: Take
     unlocked: Take
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rushes:
+    """All that came out of one run of the demo."""
+
+    portrait: Image.Image
+    shots: tuple[Shot, ...]
+    charts: tuple[Image.Image, Image.Image]  # likeness frame by frame, locked and not locked
+    faces: tuple[Image.Image, Image.Image]  # beside the portrait the most and the least alike, locked and not locked
+    schedule: Image.Image  # of the first shot
+    reports: Mapping[str, str]  # what nodes say, by title
+    wall_s: float

@@ -50,10 +50,9 @@ RANDOM = Miniature(
         "Wan2_1-T2V-14B-Lynx_lite_ip_layers_fp16.safetensors": "mini_lynx_lite_ip_layers.safetensors",
         "lynx_lite_resampler_fp32.safetensors": "mini_lynx_lite_resampler.safetensors",
         "recognition_arcface_ir_se50.pth": "mini_ir_se.safetensors",
-        "glint360k_curricular_face_r101_backbone.bin": "mini_iresnet.onnx",
         "syncnet_v2.pth": "mini_syncnet.safetensors",
     },
-    choices={("face", "auto"): {"face": "insightface pack", "face.pack": "mini_pack"}},
+    choices={},
     text_encoder="mini_umt5.safetensors",
     sizes={
         "EmptyHunyuanLatentVideo": {"width": 128, "height": 128, "length": 33},
@@ -67,6 +66,7 @@ RANDOM = Miniature(
     },
 )
 
+ADAPTERS = {"high": "Stand-In_wan2.2_T2V_A14B_high.ckpt", "low": "Stand-In_wan2.2_T2V_A14B_low.ckpt"}  # by expert
 CAST = Miniature(
     files={
         "portrait.png": "actor.png",
@@ -76,16 +76,10 @@ CAST = Miniature(
         "recognition_arcface_ir_se50.pth": "cast_recogniser.safetensors",
         "glint360k_curricular_face_r101_backbone.bin": "cast_judge.onnx",
     },
-    choices={
-        ("face", "auto"): {"face": "insightface pack", "face.pack": "cast_pack"},
-        ("stand_in", "Stand-In_wan2.2_T2V_A14B_high.ckpt"): {
-            "stand_in": "none",
-            "ip_layers": "cast_lynx_t2v_high.safetensors",
-        },
-        ("stand_in", "Stand-In_wan2.2_T2V_A14B_low.ckpt"): {
-            "stand_in": "none",
-            "ip_layers": "cast_lynx_t2v_low.safetensors",
-        },
+    choices={("face", "auto"): {"face": "insightface pack", "face.pack": "cast_pack"}}
+    | {
+        ("stand_in", file): {"stand_in": "none", "ip_layers": f"cast_lynx_t2v_{expert}.safetensors"}
+        for expert, file in ADAPTERS.items()
     },
     text_encoder="cast_umt5.safetensors",
     sizes={"EmptyHunyuanLatentVideo": {"width": 96, "height": 96, "length": 17}},
@@ -110,12 +104,6 @@ class Probe:
     frames: str  # PreviewImage
     likeness: str  # PreviewAny of the mean cosine to the character
     found: str  # PreviewAny of the share of frames with a face
-
-
-def titled(prompt: Prompt, title: str) -> str:
-    """The id of the node of a title."""
-    (node_id,) = (node_id for node_id, node in prompt.items() if node["_meta"]["title"] == title)
-    return node_id
 
 
 def probe_clips(prompt: Prompt, check: str) -> tuple[Prompt, list[Probe]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from .person import Colour
 
 EDGE_PX = 0.45  # the scale of the logistic edge
+Point = tuple[float | Tensor, float | Tensor]  # u, v; tensors are f 1 1
 Box = tuple[float, float, float, float]  # left, top, right, bottom in the coordinates of a place
 Distance = Callable[[Tensor, Tensor], Tensor]  # u, v -> how far outside, in units of the place, f h w
 Paint = Colour | Callable[[Tensor, Tensor], Tensor]  # or u, v -> f 3 h w
@@ -62,6 +63,34 @@ class Canvas:
         below = self.pixels[:, :, rows, columns]
         self.pixels[:, :, rows, columns] = below + (colour - below) * cover
 
+    def oval(
+        self,
+        place: Place,
+        centre: Point,
+        radii: Point,
+        paint: Paint,
+        alpha: float | Tensor = 1.0,
+        *,
+        angle: float = 0.0,
+        inside: Distance | None = None,
+    ) -> None:
+        """An ellipse, turned counter-clockwise by ``angle`` radians; ``inside``: only what lies in that shape."""
+
+        def distance(u: Tensor, v: Tensor) -> Tensor:
+            outside = ellipse(*turned(u, v, centre, angle), (0.0, 0.0), radii)
+            return outside if inside is None else torch.maximum(outside, inside(u, v))
+
+        reach = max(float(torch.as_tensor(radius).max()) for radius in radii)
+        self.paint(place, around(centre, reach), distance, paint, alpha)
+
+    def stroke(
+        self, place: Place, start: Point, end: Point, radius: float, paint: Paint, alpha: float | Tensor = 1.0
+    ) -> None:
+        """A thick line with round ends."""
+        one, other = around(start, radius), around(end, radius)
+        box = (min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3]))
+        self.paint(place, box, lambda u, v: capsule(u, v, start, end, radius), paint, alpha)
+
     def _window(self, place: Place, box: Box) -> tuple[slice, slice]:
         left, top, right, bottom = box
         corners = place.picture(torch.tensor([[left, right, left, right]]), torch.tensor([[top, top, bottom, bottom]]))
@@ -80,10 +109,16 @@ def plain(colour: Colour) -> Tensor:
     return torch.tensor(colour).reshape(1, 3, 1, 1)
 
 
+def around(point: Point, reach: float) -> Box:
+    """The box within which a point moves, and as much on all sides."""
+    u, v = (torch.as_tensor(value) for value in point)
+    return float(u.min()) - reach, float(v.min()) - reach, float(u.max()) + reach, float(v.max()) + reach
+
+
 # Distances
 
 
-def ellipse(u: Tensor, v: Tensor, centre: Sequence[float | Tensor], radii: Sequence[float | Tensor]) -> Tensor:
+def ellipse(u: Tensor, v: Tensor, centre: Point, radii: Point) -> Tensor:
     """How far outside of an ellipse, to first order."""
     across, down = (u - centre[0]) / radii[0], (v - centre[1]) / radii[1]
     size = torch.hypot(across, down)
@@ -91,9 +126,7 @@ def ellipse(u: Tensor, v: Tensor, centre: Sequence[float | Tensor], radii: Seque
     return size * (size - 1) / slope.clamp(min=1e-6)
 
 
-def capsule(
-    u: Tensor, v: Tensor, start: Sequence[float | Tensor], end: Sequence[float | Tensor], radius: float | Tensor
-) -> Tensor:
+def capsule(u: Tensor, v: Tensor, start: Point, end: Point, radius: float) -> Tensor:
     """How far outside of a thick line with round ends."""
     du, dv = end[0] - start[0], end[1] - start[1]
     share = ((u - start[0]) * du + (v - start[1]) * dv) / (du * du + dv * dv + 1e-6)
@@ -101,14 +134,14 @@ def capsule(
     return torch.hypot(u - start[0] - share * du, v - start[1] - share * dv) - radius
 
 
-def rounded_box(u: Tensor, v: Tensor, centre: Sequence[float | Tensor], half: Sequence[float], radius: float) -> Tensor:
+def rounded_box(u: Tensor, v: Tensor, centre: Point, half: Point, radius: float) -> Tensor:
     """How far outside of a box with round corners."""
     du = (u - centre[0]).abs() - half[0] + radius
     dv = (v - centre[1]).abs() - half[1] + radius
     return torch.hypot(du.clamp(min=0), dv.clamp(min=0)) + torch.maximum(du, dv).clamp(max=0) - radius
 
 
-def turned(u: Tensor, v: Tensor, centre: Sequence[float | Tensor], angle: float | Tensor) -> tuple[Tensor, Tensor]:
+def turned(u: Tensor, v: Tensor, centre: Point, angle: float | Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates about a centre that is turned counter-clockwise by ``angle`` radians."""
     cos, sin = torch.as_tensor(angle).cos(), torch.as_tensor(angle).sin()
     du, dv = u - centre[0], v - centre[1]

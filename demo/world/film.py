@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .body import bodies
+from .body import body_below
 from .canvas import Canvas, Place
 from .captions import Language, caption
+from .features import paint_back_hair, paint_head
+from .garments import CLOTHS, paint_dressed
 from .head import Head
 from .looks import LIGHTS, lit, neon, sketch
 from .motion import FPS, Pose, poses
@@ -57,13 +59,14 @@ def film(
     canvas = Canvas(frames, size_px)
     canvas.pixels[:] = _backdrop(shot_, all_poses[0], time_s, size_px)
     heads = [
-        Head(person, pose, _place(shot_, pose, size_px, number, len(people)), _light(shot_))
+        Head(person, pose, _place(shot_, pose, size_px, number, len(people)))
         for number, (person, pose) in enumerate(zip(people, all_poses, strict=True))
     ]
+    light = _light(shot_)
     for head, worn in zip(heads, shots, strict=True):
-        head.paint_back(canvas)
-        bodies(head, worn.garment, worn.colour, shot_.take.side).paint(canvas)
-        head.paint(canvas)
+        paint_back_hair(canvas, head, light)
+        paint_dressed(body_below(head, canvas, CLOTHS[worn.colour], light), worn)
+        paint_head(canvas, head, light)
     pixels = lit(canvas.pixels, LIGHTS[shot_.light])
     pixels = {"film": lambda picture: picture, "sketch": sketch, "neon": neon}[shot_.style](pixels)
     return Clip(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .canvas import Box, Canvas, Distance, Paint, Place, capsule, ellipse, over, rounded_box
+from .canvas import Box, Canvas, Distance, Paint, Place, around, capsule, ellipse, over, rounded_box
 from .motion import Pose
 from .person import Colour, mixed
 
@@ -56,17 +56,19 @@ class Stage:
             colour,
         )
 
-    def disc(self, depth: float, u: float, v: float, radius: float, colour: Colour, alpha: float = 1.0) -> None:
+    def disc(
+        self, depth: float, u: float | Tensor, v: float | Tensor, radius: float, colour: Colour, alpha: float = 1.0
+    ) -> None:
         """A round thing."""
-        box = (u - 1.2 * radius, v - 1.2 * radius, u + 1.2 * radius, v + 1.2 * radius)
+        box = around((u, v), 1.2 * radius)
         self.fill(depth, lambda x, y: ellipse(x, y, (u, v), (radius, radius)), colour, alpha, box)
 
     def bar(self, depth: float, box: Box, colour: Colour, radius: float = 0.004) -> None:
         """An upright box."""
         left, top, right, bottom = box
         centre, half = ((left + right) / 2, (top + bottom) / 2), ((right - left) / 2, (bottom - top) / 2)
-        around = (left - 0.02, top - 0.02, right + 0.02, bottom + 0.02)
-        self.fill(depth, lambda u, v: rounded_box(u, v, centre, half, radius), colour, 1.0, around)
+        wider = (left - 0.02, top - 0.02, right + 0.02, bottom + 0.02)
+        self.fill(depth, lambda u, v: rounded_box(u, v, centre, half, radius), colour, 1.0, wider)
 
     def between(self, low: float, high: float) -> float:
         """A random number that belongs to the take."""
@@ -146,24 +148,20 @@ def snow(stage: Stage) -> None:
     stage.hills(MIDDLE, 0.66, (0.88, 0.92, 0.97), 4.0, 0.05)
     for _ in range(4):
         u, v, size = stage.between(-0.1, 1.1), stage.between(0.5, 0.62), stage.between(0.06, 0.1)
-        stage.fill(
-            MIDDLE,
-            lambda x, y, u=u, v=v, s=size: torch.maximum((x - u).abs() - 0.4 * (y - v + s), y - v - s),
-            (0.18, 0.36, 0.34),
-        )
+        _fir(stage, u, v, size)
     stage.ground(NEAR, 0.8, (0.96, 0.97, 1.0), (0.92, 0.95, 0.99))
     time_s = over(stage.time_s)
     for _ in range(22):
         u, v, pace = stage.between(0, 1), stage.between(0, 1), stage.between(0.8, 1.3)
         fall = (v + SNOW_A_S * pace * time_s).remainder(1.1) - 0.05
         drift = u + SNOW_SWING * (3 * time_s + 9 * v).sin()
-        stage.fill(
-            0.0,
-            lambda x, y, u=drift, v=fall: ellipse(x, y, (u, v), (0.011, 0.011)),
-            (1.0, 1.0, 1.0),
-            0.9,
-            (u - 0.06, -0.1, u + 0.06, 1.1),
-        )
+        stage.disc(0.0, drift, fall, 0.011, (1.0, 1.0, 1.0), 0.9)
+
+
+def _fir(stage: Stage, u: float, v: float, size: float) -> None:
+    stage.fill(
+        MIDDLE, lambda x, y: torch.maximum((x - u).abs() - 0.4 * (y - v + size), y - v - size), (0.18, 0.36, 0.34)
+    )
 
 
 def desert(stage: Stage) -> None:
@@ -174,12 +172,16 @@ def desert(stage: Stage) -> None:
     stage.hills(NEAR, 0.82, (0.80, 0.50, 0.24), 4.0, 0.03)
     for _ in range(2):
         u, foot = stage.between(0, 1), stage.between(0.66, 0.76)
-        for start, end in (
-            ((u, foot), (u, foot - 0.2)),
-            ((u, foot - 0.1), (u + 0.06, foot - 0.1)),
-            ((u + 0.06, foot - 0.1), (u + 0.06, foot - 0.17)),
-        ):
-            stage.fill(MIDDLE, lambda x, y, s=start, e=end: capsule(x, y, s, e, 0.018), (0.20, 0.48, 0.26))
+        _cactus(stage, u, foot)
+
+
+def _cactus(stage: Stage, u: float, foot: float) -> None:
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        trunk = capsule(x, y, (u, foot), (u, foot - 0.2), 0.018)
+        branch = capsule(x, y, (u, foot - 0.1), (u + 0.06, foot - 0.1), 0.018)
+        return trunk.minimum(branch).minimum(capsule(x, y, (u + 0.06, foot - 0.1), (u + 0.06, foot - 0.17), 0.018))
+
+    stage.fill(MIDDLE, distance, (0.20, 0.48, 0.26))
 
 
 def library(stage: Stage) -> None:
@@ -220,7 +222,7 @@ def room(stage: Stage) -> None:
     )
 
 
-def stage_(stage: Stage) -> None:
+def theatre(stage: Stage) -> None:
     stage.sky((0.14, 0.05, 0.09), (0.22, 0.08, 0.12))
     folds = stage.between(34, 44)
     red = torch.tensor((0.62, 0.09, 0.13)).reshape(1, 3, 1, 1)
@@ -263,7 +265,7 @@ PLACES: Mapping[str, Callable[[Stage], None]] = {
     "desert": desert,
     "library": library,
     "room": room,
-    "stage": stage_,
+    "stage": theatre,
     "garden": garden,
     "stars": stars,
 }

@@ -23,9 +23,9 @@ OF_THE_DEMO = {  # the template: what it is made of, and with which networks
 }
 ACTOR = world.person("test", 39)
 SHOTS = (
-    "film, medium shot, coat, red, waves, snow, happy, daylight, stands still",
-    "film, close-up, suit, white, laughs, stage, happy, side light, moves closer",
-    "sketch, close-up, sweater, yellow, talks, library, calm, soft light, stands still",
+    "film, medium shot, coat, red, waves, snow, happy, daylight, moves closer",
+    "film, close-up, suit, white, laughs, stage, happy, side light, stands still",
+    "sketch, close-up, sweater, yellow, talks, library, calm, soft light, pans",
 )
 FIELDS = ("style", "framing", "garment", "colour", "action", "scene", "expression", "light", "camera")
 

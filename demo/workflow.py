@@ -52,7 +52,7 @@ RANDOM = Miniature(
         "recognition_arcface_ir_se50.pth": "mini_ir_se.safetensors",
         "syncnet_v2.pth": "mini_syncnet.safetensors",
     },
-    choices={},
+    choices={("face", "auto"): {"face": "insightface pack", "face.pack": "mini_pack"}},
     text_encoder="mini_umt5.safetensors",
     sizes={
         "EmptyHunyuanLatentVideo": {"width": 128, "height": 128, "length": 33},

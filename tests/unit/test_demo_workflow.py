@@ -51,7 +51,7 @@ def test_a_miniature_keeps_every_node_title_and_link_of_the_shipped_workflow_and
     values = [value for node in small.values() for value in node["inputs"].values() if isinstance(value, str)]
     files = {value for value in values if value.endswith((".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".bin"))}
     assert files and all(file.startswith(prefix) for file in files)
-    assert networks is RANDOM or files <= trained.FOLDERS.keys()
+    assert networks is RANDOM or files <= trained.PLACES.keys()
 
 
 def test_the_six_nodes_are_in_one_workflow_of_the_demo() -> None:
@@ -124,7 +124,7 @@ def test_trained_files_are_placed_when_they_are_there_and_not_there_yet(
     monkeypatch.setattr(trained, "WEIGHTS", weights := tmp_path / "weights")
     weights.mkdir()
     (weights / "cast_vae.safetensors").write_bytes(b"one")
-    assert trained.lacking() == [name for name in trained.FOLDERS if name != "cast_vae.safetensors"]
+    assert trained.lacking() == [name for name in trained.PLACES if name != "cast_vae.safetensors"]
     placed = tmp_path / "models" / "vae" / "cast_vae.safetensors"
     for content, news in ((b"one", ["vae/cast_vae.safetensors"]), (b"one", []), (b"two", ["vae/cast_vae.safetensors"])):
         (weights / "cast_vae.safetensors").write_bytes(content)
@@ -134,5 +134,5 @@ def test_trained_files_are_placed_when_they_are_there_and_not_there_yet(
 
 def test_the_trained_files_are_small_and_all_have_a_place() -> None:
     files = [path for path in trained.WEIGHTS.glob("*") if path.is_file()]
-    assert {path.name for path in files} <= trained.FOLDERS.keys()
+    assert {path.name for path in files} <= trained.PLACES.keys()
     assert sum(path.stat().st_size for path in files) < 15e6

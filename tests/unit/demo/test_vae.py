@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
 
 from demo import world
-from demo.training import clips, vae
+from demo.trained import WEIGHTS
+from demo.training import clips, recogniser, vae
 from demo.training.clips import CropSize, kept_clips
+from demo.training.face_data import aligned
 from demo.training.host import host_module
 from demo.training.vae_network import ClipAutoencoder, NormalisedSilu
 
@@ -25,20 +28,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_network(width: int = NARROW) -> ClipAutoencoder:
+def random_network() -> ClipAutoencoder:
     """With weights that keep a signal's size, and none of them at what training begins with."""
-    network, random = ClipAutoencoder(width), generator(1)
+    network, random = ClipAutoencoder(NARROW), generator(1)
     for name, value in network.named_parameters():
         drawn = torch.randn(value.shape, generator=random)
         value.data = 1 + 0.2 * drawn if "gamma" in name else 0.5 * drawn / value[0].numel() ** 0.5
     return network.requires_grad_(False)
-
-
-def host_network(network: ClipAutoencoder) -> Any:
-    """What the host's loader makes of the weights."""
-    made = host_module("comfy.sd").VAE(sd=network.state_dict()).first_stage_model
-    made.load_state_dict(network.state_dict())  # strict: the same names and shapes
-    return made.requires_grad_(False)
 
 
 # The network
@@ -47,7 +43,8 @@ def host_network(network: ClipAutoencoder) -> Any:
 @pytest.mark.parametrize("frames", [1, 5, 9, 17])
 def test_a_whole_clip_at_once_is_what_the_host_makes_of_it_piece_by_piece(frames: int) -> None:
     ours = random_network()
-    host = host_network(ours)
+    host = host_module("comfy.sd").VAE(sd=ours.state_dict()).first_stage_model.requires_grad_(False)
+    host.load_state_dict(ours.state_dict())  # strict: the same names and shapes
     seen = torch.rand(2, 3, frames, 24, 32, generator=generator()) * 2 - 1
     latents, decoded = host.encode(seen), host.decode(host.encode(seen))
     assert latents.shape == (2, 16, (frames + 3) // 4, 3, 4) and decoded.shape == seen.shape
@@ -56,14 +53,13 @@ def test_a_whole_clip_at_once_is_what_the_host_makes_of_it_piece_by_piece(frames
     torch.testing.assert_close(ours.decode(latents), decoded, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(2, 6, 3, 4, 5), (2, 6, 4, 5)])
-def test_the_fast_normalisation_has_the_values_and_gradients_of_the_plain_one(shape: tuple[int, ...]) -> None:
-    x = torch.randn(shape, generator=generator(), dtype=torch.float64).requires_grad_()
-    gamma = torch.rand(6, *[1] * (len(shape) - 2), generator=generator(), dtype=torch.float64).requires_grad_()
+def test_the_fast_normalisation_has_the_values_and_gradients_of_the_plain_one() -> None:
+    x = torch.randn(2, 6, 3, 4, 5, generator=generator(), dtype=torch.float64).requires_grad_()
+    gamma = torch.rand(6, 1, 1, 1, generator=generator(), dtype=torch.float64).requires_grad_()
     plain = functional.silu(functional.normalize(x, dim=1) * 6**0.5 * gamma)
     fast = NormalisedSilu.apply(x, gamma)
     torch.testing.assert_close(fast, plain)
-    weights = torch.randn(shape, generator=generator(2), dtype=torch.float64)
+    weights = torch.randn(x.shape, generator=generator(2), dtype=torch.float64)
     wanted = torch.autograd.grad((plain * weights).sum(), (x, gamma))
     for found, right in zip(torch.autograd.grad((fast * weights).sum(), (x, gamma)), wanted, strict=True):
         torch.testing.assert_close(found.to(right), right, rtol=1e-5, atol=1e-6)
@@ -101,6 +97,19 @@ def test_settled_latents_are_what_the_host_makes_standard_and_decode_to_the_same
     torch.testing.assert_close(values.mean(dim=1), torch.zeros(16), rtol=0, atol=0.05)  # measured in bf16
     torch.testing.assert_close(values.std(dim=1), torch.ones(16), rtol=0, atol=0.05)
     torch.testing.assert_close(network.decode(network.encode(seen)), before, rtol=1e-3, atol=1e-4)
+
+
+def test_the_file_keeps_the_faces_of_test_people_in_every_frame_on_the_hosts_own_class() -> None:
+    host = host_module("comfy.sd").VAE(sd=safetensors.torch.load_file(WEIGHTS / vae.FILE))
+    judge = recogniser.load(WEIGHTS / recogniser.FILE)
+    shot = world.shot(11, style="film", framing="close-up", action="talks")
+    for clip in (world.film((world.person("test", index),), shot) for index in (5, 6)):
+        shown = host.decode(host.encode(clip.frames / 255))[0]  # f h w 3
+        faces, again = (aligned((255 * seen).byte(), clip.points[:, 0]) for seen in (clip.frames / 255, shown))
+        error_db = -10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()
+        assert error_db.min() > 25
+        seen, found = (recogniser.embed(judge, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
+        assert (seen * found).sum(dim=1).min() > 0.7
 
 
 # Examples

@@ -14,7 +14,7 @@ def test_an_orthogonal_matrix_has_the_directions_of_the_given_one_and_singular_v
     shape: tuple[int, int],
 ) -> None:
     u, _, v = torch.linalg.svd(torch.randn(shape, generator=torch.Generator().manual_seed(0)), full_matrices=False)
-    given = 1e-3 * u @ torch.diag(torch.linspace(0.03, 1, 8)) @ v
+    given = 1e-3 * u @ torch.diag(torch.linspace(0.01, 1, 8)) @ v
     sizes = u.mT @ orthogonalised(given) @ v.mT
     torch.testing.assert_close(sizes - torch.diag(sizes.diagonal()), torch.zeros_like(sizes), rtol=0, atol=1e-4)
     assert sizes.diagonal().min() > 0.65 and sizes.diagonal().max() < 1.3

@@ -82,7 +82,7 @@ def test_a_network_of_pictures_begins_clips_as_frames_that_last() -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> clips.KeptClips:
-    return kept_clips(tmp_path_factory.mktemp("clips"), "train", 12, frames=5)
+    return kept_clips(tmp_path_factory.mktemp("clips"), "train", 8, frames=5)
 
 
 def test_settled_latents_are_what_the_host_makes_standard_and_decode_to_the_same(
@@ -90,26 +90,24 @@ def test_settled_latents_are_what_the_host_makes_standard_and_decode_to_the_same
 ) -> None:
     monkeypatch.setattr(vae, "SETTLED_BY", len(drawn))
     network, seen = random_network(), clips.pixels(np.array(drawn.frames))
-    before = network.decode(network.encode(seen))
+    before = network.decode(network.encode(seen[:1]))
     vae.settle(network, drawn)
     latents = host_module("comfy.latent_formats").Wan21().process_in(network.encode(seen))
     values = latents.transpose(0, 1).flatten(1)
     torch.testing.assert_close(values.mean(dim=1), torch.zeros(16), rtol=0, atol=0.05)  # measured in bf16
     torch.testing.assert_close(values.std(dim=1), torch.ones(16), rtol=0, atol=0.05)
-    torch.testing.assert_close(network.decode(network.encode(seen)), before, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(network.decode(network.encode(seen[:1])), before, rtol=1e-3, atol=1e-4)
 
 
 def test_the_file_keeps_the_faces_of_test_people_in_every_frame_on_the_hosts_own_class() -> None:
     host = host_module("comfy.sd").VAE(sd=safetensors.torch.load_file(WEIGHTS / vae.FILE))
     judge = recogniser.load(WEIGHTS / recogniser.FILE)
-    shot = world.shot(11, style="film", framing="close-up", action="talks")
-    for clip in (world.film((world.person("test", index),), shot) for index in (5, 6)):
-        shown = host.decode(host.encode(clip.frames / 255))[0]  # f h w 3
-        faces, again = (aligned((255 * seen).byte(), clip.points[:, 0]) for seen in (clip.frames / 255, shown))
-        error_db = -10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()
-        assert error_db.min() > 25
-        seen, found = (recogniser.embed(judge, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
-        assert (seen * found).sum(dim=1).min() > 0.7
+    clip = world.film((world.person("test", 5),), world.shot(11, style="film", framing="close-up", action="talks"))
+    shown = host.decode(host.encode(clip.frames / 255))[0]  # f h w 3
+    faces, again = (aligned(frames, clip.points[:, 0]) for frames in (clip.frames, (255 * shown).byte()))
+    assert (-10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()).min() > 25  # dB
+    seen, found = (recogniser.embed(judge, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
+    assert (seen * found).sum(dim=1).min() > 0.7
 
 
 # Examples

@@ -6,6 +6,7 @@ and answers on one grid; the other two grids that the format has say that there 
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -36,11 +37,12 @@ POOL = 4  # pixels of the canvas that become one
 SEEN_PX = DETECTOR_PX // POOL
 STRIDE = 16  # of the grid that answers, in pixels of the canvas
 GRID = DETECTOR_PX // STRIDE
-ANSWERS = 1 + 4 + 10  # score; box; points
-STEM, SKIP, HALF, DEEP, HEAD = 16, 24, 40, 48, 32  # channels at 80, 40, 20, 10 cells a side, and of the answer
+ANSWERS = 1 + 1 + 4 + 10  # score; logarithm of the height; box and points in heights
+STEM, SKIP, HALF, DEEP, HEAD = 16, 24, 40, 44, 28  # channels at 80, 40, 20, 10 cells a side, and of the answer
 
 INSIDE, NEAR = 0.25, 0.5  # shares of a face from its middle: cells that answer; cells that are not asked
 FOCUS = 2.0  # exponent of the focal loss (arXiv 1708.02002)
+USUAL_HEIGHT = 12.0  # of a face, in strides, where learning begins
 PRIOR = 0.01  # score of a cell that nothing is known about
 BOX_WEIGHT, POINT_WEIGHT = 3.0, 15.0
 SMOOTH = 0.02  # of a face's height: errors below it count as squares
@@ -53,7 +55,7 @@ CUT_SHARE, EMPTY_SHARE = 0.3, 0.06  # of films that are cut, and of those that a
 LEAST_CUT_PX = 24.0
 SOFTEST = 0.5  # share of its side that a picture goes through
 PLAN = FitPlan(
-    steps=1800,
+    steps=1500,
     learning_rate=3e-3,
     warm_up_steps=100,
     final_share=0.01,
@@ -67,26 +69,33 @@ PLAN = FitPlan(
 
 
 class DetectorNet(nn.Module):
-    """A canvas b 3 160 160 in [-1, 1] -> b 15 40 40: logit, then box and points in strides from the cell."""
+    """A canvas b 3 160 160 in [-1, 1] -> b 15 40 40: logit, then box and points in strides from the cell.
+
+    What is learned is how high a face is and where all else lies in heights: pictures of all sizes teach the same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.to_80 = conv(3, STEM, stride=2)
         self.to_40 = nn.Sequential(conv(STEM, SKIP, stride=2), conv(SKIP, SKIP))
         self.to_20 = nn.Sequential(conv(SKIP, HALF, stride=2), conv(HALF, HALF))
-        self.to_10 = nn.Sequential(conv(HALF, DEEP, stride=2), conv(DEEP, DEEP))
-        self.from_10, self.at_20 = conv(DEEP, HALF, side=1), conv(HALF, HALF)
+        self.to_10 = nn.Sequential(conv(HALF, DEEP, stride=2), conv(DEEP, DEEP), conv(DEEP, DEEP))
+        self.from_10, self.at_20 = conv(DEEP, HALF, side=1), nn.Sequential(conv(HALF, HALF), conv(HALF, HALF))
         self.from_20, self.at_40 = conv(HALF, SKIP, side=1), conv(SKIP, HEAD)
-        self.head = conv(HEAD, HEAD)
+        self.head = nn.Sequential(conv(HEAD, HEAD), conv(HEAD, HEAD))
         self.answers = nn.Conv2d(HEAD, ANSWERS, 1)
         with torch.no_grad():
-            self.answers.bias[0] = -np.log((1 - PRIOR) / PRIOR)
+            self.answers.bias[0] = -math.log((1 - PRIOR) / PRIOR)
+            self.answers.bias[1] = math.log(USUAL_HEIGHT)
 
     def forward(self, x: Tensor) -> Tensor:
         x_40 = self.to_40(self.to_80(x))
         x_20 = self.to_20(x_40)
         x_20 = self.at_20(x_20 + double(self.from_10(self.to_10(x_20))))
-        return self.answers(self.head(self.at_40(x_40 + double(self.from_20(x_20)))))
+        score, height, places = self.answers(self.head(self.at_40(x_40 + double(self.from_20(x_20))))).split(
+            (1, 1, 14), 1
+        )
+        return torch.cat((score, height.exp() * places), dim=1)
 
 
 def double(x: Tensor) -> Tensor:
@@ -230,12 +239,14 @@ def detector_file(network: DetectorNet) -> bytes:
     x_20 = chain(graph, "at_20", x_20, network.at_20)
     x_40 = graph.add("Add", x_40, _double(graph, chain(graph, "from_20", x_20, network.from_20)))
     x_40 = chain(graph, "head", chain(graph, "at_40", x_40, network.at_40), network.head)
-    answers = graph.add("Conv", x_40, "answers.weight", "answers.bias", kernel_shape=[1, 1])  # 1 15 40 40
+    answers = graph.add("Conv", x_40, "answers.weight", "answers.bias", kernel_shape=[1, 1])  # 1 16 40 40
     rows = graph.add("Transpose", answers, perm=[0, 2, 3, 1])
-    parts = graph.constant("parts", [1, 4, 10], torch.int64)
-    names = ["logit", "box", "points"]
+    parts = graph.constant("parts", [1, 1, 4, 10], torch.int64)
+    names = ["logit", "log_height", "box_in_heights", "points_in_heights"]
     graph.nodes.append(helper.make_node("Split", [rows, parts], names, name="Split", axis=3))
-    shapes = _outputs(graph, graph.add("Sigmoid", "logit"), "box", "points")
+    height = graph.add("Exp", "log_height")
+    box, points = (graph.add("Mul", height, name) for name in names[2:])
+    shapes = _outputs(graph, graph.add("Sigmoid", "logit"), box, points)
     return graph.file((1, 3, DETECTOR_PX, DETECTOR_PX), shapes)
 
 

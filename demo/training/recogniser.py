@@ -30,7 +30,7 @@ PORTRAITS = PictureSeries(
 VALIDATION = PictureSeries("validation-films", "validation", range(150), takes=4, seed=2_000_000)
 FILMS_A_BATCH, PORTRAITS_A_BATCH = 56, 8
 PLAN = FitPlan(
-    steps=1600,
+    steps=1200,
     learning_rate=3e-3,
     warm_up_steps=100,
     final_share=0.01,

@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
 
 from demo import world
-from demo.trained import WEIGHTS
-from demo.training import clips, recogniser, vae
+from demo.training import clips, vae
 from demo.training.clips import CropSize, kept_clips
-from demo.training.face_data import aligned
-from devtools.host_modules import host_module
 from demo.training.vae_network import ClipAutoencoder, NormalisedSilu
+from devtools.host_modules import host_module
 
 NARROW = 4
 
@@ -28,13 +25,19 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_network() -> ClipAutoencoder:
+def random_network(width: int = NARROW) -> ClipAutoencoder:
     """With weights that keep a signal's size, and none of them at what training begins with."""
-    network, random = ClipAutoencoder(NARROW), generator(1)
+    network, random = ClipAutoencoder(width), generator(1)
     for name, value in network.named_parameters():
         drawn = torch.randn(value.shape, generator=random)
         value.data = 1 + 0.2 * drawn if "gamma" in name else 0.5 * drawn / value[0].numel() ** 0.5
     return network.requires_grad_(False)
+
+
+def host_network(network: ClipAutoencoder) -> Any:
+    made = host_module("comfy.ldm.wan.vae").WanVAE(dim=NARROW, z_dim=16)
+    made.load_state_dict(network.state_dict())  # strict: the same names and shapes
+    return made
 
 
 # The network
@@ -43,23 +46,24 @@ def random_network() -> ClipAutoencoder:
 @pytest.mark.parametrize("frames", [1, 5, 9, 17])
 def test_a_whole_clip_at_once_is_what_the_host_makes_of_it_piece_by_piece(frames: int) -> None:
     ours = random_network()
-    host = host_module("comfy.sd").VAE(sd=ours.state_dict()).first_stage_model.requires_grad_(False)
-    host.load_state_dict(ours.state_dict())  # strict: the same names and shapes
+    host = host_network(ours)
     seen = torch.rand(2, 3, frames, 24, 32, generator=generator()) * 2 - 1
-    latents, decoded = host.encode(seen), host.decode(host.encode(seen))
+    with torch.no_grad():
+        latents, decoded = host.encode(seen), host.decode(host.encode(seen))
     assert latents.shape == (2, 16, (frames + 3) // 4, 3, 4) and decoded.shape == seen.shape
     assert latents.std() > 0.1 and decoded.std() > 0.1
     torch.testing.assert_close(ours.encode(seen), latents, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.decode(latents), decoded, rtol=1e-4, atol=1e-5)
 
 
-def test_the_fast_normalisation_has_the_values_and_gradients_of_the_plain_one() -> None:
-    x = torch.randn(2, 6, 3, 4, 5, generator=generator(), dtype=torch.float64).requires_grad_()
-    gamma = torch.rand(6, 1, 1, 1, generator=generator(), dtype=torch.float64).requires_grad_()
+@pytest.mark.parametrize("shape", [(2, 6, 3, 4, 5), (2, 6, 4, 5)])
+def test_the_fast_normalisation_has_the_values_and_gradients_of_the_plain_one(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, generator=generator(), dtype=torch.float64).requires_grad_()
+    gamma = torch.rand(6, *[1] * (len(shape) - 2), generator=generator(), dtype=torch.float64).requires_grad_()
     plain = functional.silu(functional.normalize(x, dim=1) * 6**0.5 * gamma)
     fast = NormalisedSilu.apply(x, gamma)
     torch.testing.assert_close(fast, plain)
-    weights = torch.randn(x.shape, generator=generator(2), dtype=torch.float64)
+    weights = torch.randn(shape, generator=generator(2), dtype=torch.float64)
     wanted = torch.autograd.grad((plain * weights).sum(), (x, gamma))
     for found, right in zip(torch.autograd.grad((fast * weights).sum(), (x, gamma)), wanted, strict=True):
         torch.testing.assert_close(found.to(right), right, rtol=1e-5, atol=1e-6)
@@ -82,7 +86,7 @@ def test_a_network_of_pictures_begins_clips_as_frames_that_last() -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> clips.KeptClips:
-    return kept_clips(tmp_path_factory.mktemp("clips"), "train", 8, frames=5)
+    return kept_clips(tmp_path_factory.mktemp("clips"), "train", 12, frames=5)
 
 
 def test_settled_latents_are_what_the_host_makes_standard_and_decode_to_the_same(
@@ -90,24 +94,13 @@ def test_settled_latents_are_what_the_host_makes_standard_and_decode_to_the_same
 ) -> None:
     monkeypatch.setattr(vae, "SETTLED_BY", len(drawn))
     network, seen = random_network(), clips.pixels(np.array(drawn.frames))
-    before = network.decode(network.encode(seen[:1]))
+    before = network.decode(network.encode(seen))
     vae.settle(network, drawn)
     latents = host_module("comfy.latent_formats").Wan21().process_in(network.encode(seen))
     values = latents.transpose(0, 1).flatten(1)
     torch.testing.assert_close(values.mean(dim=1), torch.zeros(16), rtol=0, atol=0.05)  # measured in bf16
     torch.testing.assert_close(values.std(dim=1), torch.ones(16), rtol=0, atol=0.05)
-    torch.testing.assert_close(network.decode(network.encode(seen[:1])), before, rtol=1e-3, atol=1e-4)
-
-
-def test_the_file_keeps_the_faces_of_test_people_in_every_frame_on_the_hosts_own_class() -> None:
-    host = host_module("comfy.sd").VAE(sd=safetensors.torch.load_file(WEIGHTS / vae.FILE))
-    judge = recogniser.load(WEIGHTS / recogniser.FILE)
-    clip = world.film((world.person("test", 5),), world.shot(11, style="film", framing="close-up", action="talks"))
-    shown = host.decode(host.encode(clip.frames / 255))[0]  # f h w 3
-    faces, again = (aligned(frames, clip.points[:, 0]) for frames in (clip.frames, (255 * shown).byte()))
-    assert (-10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()).min() > 25  # dB
-    seen, found = (recogniser.embed(judge, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
-    assert (seen * found).sum(dim=1).min() > 0.7
+    torch.testing.assert_close(network.decode(network.encode(seen)), before, rtol=1e-3, atol=1e-4)
 
 
 # Examples

@@ -86,7 +86,7 @@ def train(job: Job) -> None:
     name = job.name.removeprefix("lynx-")
     reader = PromptReader.of_file(job.out / TEXT_FILE)
     is_given = name in image_experts.SIDES
-    clips = (image_experts.GivenClips if is_given else experts.CaptionedClips)(TRAINING, job, reader)
+    clips = (image_experts.GivenClips if is_given else experts.CaptionedClips).of_job(TRAINING, job, reader)
     weights = unscaled(safetensors.torch.load_file(job.out / experts.file_of(name)))
     network = expert(weights["patch_embedding.weight"].shape[1])
     network.load_state_dict(weights)

@@ -123,11 +123,11 @@ def train(job: Job) -> None:
             out=job.out / experts.file_of(job.name),
         ),
         frozen,
-        PersonClips(kind(TRAINING, job, reader), portrait_embeddings(job)),
+        PersonClips(kind.of_job(TRAINING, job, reader), portrait_embeddings(job)),
         KeptFit(job.folder, job.name, steps),
         device=job.device,
     )
-    judged = PersonClips(kind(VALIDATION, job, reader), {})
+    judged = PersonClips(kind.of_job(VALIDATION, job, reader), {})
     errors = loss_by_vector(frozen, adapter, judged, replace(objective, dropout=Dropout(0, 0, 0)), job.device)
     said = ", ".join(f"{error:.4f} with {whose}" for whose, error in errors.items())
     sys.stdout.write(f"{job.name}: loss on people that it has not seen: {said}\n")

@@ -8,12 +8,19 @@ from pathlib import Path
 import torch
 
 from wan_core.adapters.adapter import AdapterNetwork
-from wan_core.training import FitPlan, fit
-from wan_core.training.examples import ClipSet, CrossClipPairs
-from wan_core.training.lite import LiteSize, lite_adapter, lite_file
-from wan_core.training.locked_pass import FrozenExpert
-from wan_core.training.losses import Supervisor
-from wan_core.training.objective import IdentityObjective, ObjectivePlan
+from wan_core.training import (
+    ClipSet,
+    CrossClipPairs,
+    FitPlan,
+    FrozenExpert,
+    IdentityObjective,
+    LiteSize,
+    ObjectivePlan,
+    Supervisor,
+    fit,
+    lite_adapter,
+    lite_file,
+)
 
 from .kept_fit import KeptFit, write_tensors
 
@@ -27,10 +34,9 @@ class AdapterTraining:
     fit: FitPlan
     space_sha256: str  # of the recogniser whose vectors it takes
     out: Path  # its file
-    dtype: torch.dtype = torch.float16  # of the file
 
 
-def train_adapter(
+def fit_adapter(
     training: AdapterTraining,
     expert: FrozenExpert,
     clips: ClipSet,
@@ -51,7 +57,6 @@ def train_adapter(
     objective = IdentityObjective(expert, adapter, clips, pairs, training.objective, supervisor)
     state = fit(adapter, objective, training.fit, state=kept.read(), on_report=kept.on_report)
     adapter.load_state_dict(state.averaged)
-    write_tensors(
-        training.out, *lite_file(adapter.state_dict(), space_sha256=training.space_sha256, dtype=training.dtype)
-    )
+    file = lite_file(adapter.state_dict(), space_sha256=training.space_sha256, dtype=torch.float16)
+    write_tensors(training.out, *file)
     return adapter

@@ -17,15 +17,20 @@ import torch
 from torch import Tensor
 
 from demo import world
-from devtools.adapter_training import AdapterTraining, train_adapter
+from devtools.adapter_training import AdapterTraining, fit_adapter
 from devtools.kept_fit import KeptFit
 from wan_core.adapters.adapter import AdapterNetwork
-from wan_core.training import FitPlan
-from wan_core.training.examples import ClipExample, CrossClipPairs, Dropout
-from wan_core.training.lite import LiteSize
-from wan_core.training.locked_pass import FrozenExpert
-from wan_core.training.noise import SigmaRange
-from wan_core.training.objective import IdentityObjective, ObjectivePlan
+from wan_core.training import (
+    ClipExample,
+    CrossClipPairs,
+    Dropout,
+    FitPlan,
+    FrozenExpert,
+    IdentityObjective,
+    LiteSize,
+    ObjectivePlan,
+    SigmaRange,
+)
 
 from . import experts, image_experts, recogniser
 from .expert_network import expert, with_short_text
@@ -111,20 +116,22 @@ def train(job: Job) -> None:
     name = job.name.removeprefix("lynx-")
     reader = PromptReader.of_file(job.out / TEXT_FILE)
     kind = image_experts.GivenClips if name in image_experts.SIDES else experts.CaptionedClips
-    frozen = frozen_expert(job.out / experts.file_of(name), job.device)
     steps = PLAN.steps if job.steps is None else job.steps
+    files = {"expert": job.out / experts.file_of(name), "recogniser": job.out / recogniser.FILE}
+    facts = {what: sha256(path.read_bytes()).hexdigest() for what, path in files.items()}
+    frozen = frozen_expert(files["expert"], job.device)
     objective = ObjectivePlan(SIDES[name], BATCH, DROPOUT, experts.FACE_WEIGHT)
-    adapter = train_adapter(
+    adapter = fit_adapter(
         AdapterTraining(
             size=SIZE,
             objective=objective,
             fit=replace(PLAN, steps=steps, seed=job.seed),
-            space_sha256=sha256((job.out / recogniser.FILE).read_bytes()).hexdigest(),
+            space_sha256=facts["recogniser"],
             out=job.out / experts.file_of(job.name),
         ),
         frozen,
         PersonClips(kind.of_job(TRAINING, job, reader), portrait_embeddings(job)),
-        KeptFit(job.folder, job.name, steps),
+        KeptFit(job.folder, job.name, steps, facts),
         device=job.device,
     )
     judged = PersonClips(kind.of_job(VALIDATION, job, reader), {})

@@ -68,8 +68,7 @@ class CrossClipPairs:
 
     def draw(self, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
         """Pairs of target and reference; every target is as likely, and so is every other clip of its person."""
-        shape, place = (2, count), generator.device
-        chances = torch.rand(shape, generator=generator, device=place, dtype=torch.float64).tolist()
+        chances = torch.rand(2, count, generator=generator, device=generator.device, dtype=torch.float64).tolist()
         pairs = []
         for of_clip, of_reference in zip(*chances, strict=True):
             clip = self.targets[int(of_clip * len(self.targets))]
@@ -127,15 +126,21 @@ def draw_batch(
     references = [clips.clip(reference) for _, reference in numbers]
     text = torch.stack([example.text for example in examples]).to(device)
     embeddings = torch.stack([reference.embedding for reference in references]).to(device)
-    given = [example.given for example in examples if example.given is not None]
-    supervised = [reference.supervised for reference in references if reference.supervised is not None]
     return IdentityBatch(
         latents=torch.stack([example.latent for example in examples]).to(device),
         text=torch.where(lacks_text[:, None, None], clips.empty_text.to(text), text),
-        given=torch.stack(given).to(device) if given else None,
+        given=_stacked([example.given for example in examples], device),
         embeddings=(embeddings * ~lacks_identity[:, None])[:, None],
-        supervised=torch.stack(supervised).to(device) if supervised else None,
+        supervised=_stacked([reference.supervised for reference in references], device),
         has_identity=~lacks_identity,
         boxes=torch.stack([example.boxes for example in examples]).to(device),
         points=torch.stack([example.points for example in examples]).to(device),
     )
+
+
+def _stacked(parts: Sequence[Tensor | None], device: torch.device) -> Tensor | None:
+    """Tensors of all clips, or None where no clip has one; raises ValueError where only some have."""
+    found = [part for part in parts if part is not None]
+    if found and len(found) < len(parts):
+        raise ValueError(f"{len(found)} of {len(parts)} clips have what all or none have to have")
+    return torch.stack(found).to(device) if found else None

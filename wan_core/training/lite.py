@@ -30,16 +30,17 @@ class LiteSize:
     feed_forward: int = 4  # times the width of the resampler
     block_step: int = LITE_BLOCK_STEP  # every so many blocks of the Wan model have a layer
 
+    def __post_init__(self) -> None:
+        """Raises InputError for a resampler whose width does not divide into heads."""
+        if self.resampler_d % HEAD_D:
+            width_d = self.resampler_d
+            raise InputError(
+                "resampler_d", found=width_d, wanted=f"a multiple of {HEAD_D}", fix="1280 is the published one."
+            )
+
 
 def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.Generator) -> AdapterNetwork:
-    """A new adapter for a Wan model, in fp32: as long as it is not trained it changes nothing.
-
-    Raises InputError for a resampler whose width does not divide into heads.
-    """
-    if size.resampler_d % HEAD_D:
-        raise InputError(
-            "resampler_d", found=size.resampler_d, wanted=f"a multiple of {HEAD_D}", fix="1280 is the published one."
-        )
+    """A new adapter for a Wan model, in fp32: as long as it is not trained it changes nothing."""
     ip = LynxIpParams(width_d, size.token_d, tuple(range(0, blocks, size.block_step)), registers=0)
     resampler = ResamplerParams(
         width_d=size.resampler_d,

@@ -93,6 +93,8 @@ def test_a_command_that_was_stopped_gives_the_file_of_one_that_was_not(
     assert trained(resumed, options) == 0
     said = capsys.readouterr().out
     assert "goes on from step 10" in said and "encoded" not in said
+    assert trained(resumed, options, "--seed", "1") == 2
+    assert "'resumed.state.safetensors' of a training with another seed; wanted" in capsys.readouterr().err
     one, other = (safetensors.torch.load_file(file) for file in (whole, resumed))
     assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
     with Image.open(whole.with_suffix(".training") / "whole.png") as curve:
@@ -118,6 +120,8 @@ def test_an_image_expert_is_trained_on_what_it_is_given(options: Options, models
         ("--side", "both", "dropout: found shares of 1.05 together; wanted less than 1"),
         ("--expert", "never.safetensors", "expert: found no file 'never.safetensors'"),
         ("--boundary", "1", "boundary: found 1.0; wanted a sigma between 0 and 1"),
+        ("--resampler-width", "100", "resampler-width: found 100; wanted a multiple of 64"),
+        ("--out", "adapter.pth", "out: found 'adapter.pth'; wanted a .safetensors file"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(
@@ -172,6 +176,8 @@ def test_an_adapter_is_gone_on_with_if_it_fits(
         start = an_adapter(tmp_path / "start.safetensors", width_d=width_d, space=own)
         assert trained(out, options | {"start": start}) == 2 and message in capsys.readouterr().err
     start = an_adapter(tmp_path / "start.safetensors", width_d=96, space=space)
+    assert trained(out, options, "--start", *[str(start)] * 3) == 2
+    assert "start: found 3 files; wanted one or two" in capsys.readouterr().err
     assert trained(out, options | {"start": start}, "--steps", "1", "--learning-rate", "0") == 0
     before, after = (safetensors.torch.load_file(file) for file in (start, out))
     assert all(torch.equal(after[key], before[key].half()) for key in before)

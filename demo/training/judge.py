@@ -29,7 +29,7 @@ PORTRAITS = PictureSeries(
     "judge-portraits", "train", range(2700, 3200), takes=1, seed=0, frames=1, size_px=192, are_portraits=True
 )
 PLAN = FitPlan(
-    steps=900,
+    steps=400,
     learning_rate=3e-3,
     warm_up_steps=100,
     final_share=0.01,

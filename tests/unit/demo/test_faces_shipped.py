@@ -59,7 +59,7 @@ def test_a_recogniser_knows_people_again_whom_it_never_saw(
 ) -> None:
     embeddings = embed(read(), torch.stack([crop(clip) for clip in clips])).unit
     found = face_data.verification(embeddings, [clip.people[0].index for clip in clips])
-    assert found.same > 0.5 and abs(found.different) < 0.1 and found.auc > 0.98, str(found)
+    assert found.same > 0.5 and abs(found.different) < 0.1 and found.auc > 0.97, str(found)
 
 
 def test_the_pack_finds_every_face_where_it_is_and_whose_it_may_be(clips: list[world.Clip], tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_the_pack_finds_every_face_where_it_is_and_whose_it_may_be(clips: list[w
         cosines.append(float(one @ other))
         sexes.append(("woman", "man")[face["gender"]] == clip.people[0].sex)
     assert np.mean(cosines) > 0.85 and np.mean(errors) < 0.12, (np.mean(cosines), np.mean(errors))
-    assert np.mean(sexes) > 0.7
+    assert np.mean(sexes) > 0.75

@@ -237,7 +237,7 @@ class EncodedClips:
 
     def __init__(self, folder: Path, clips: Sequence[ClipFile], form: ClipForm, encoders: ClipEncoders) -> None:
         """Encodes what is not there yet; what another form or other networks made stays beside it."""
-        self.persons = [clip.person for clip in clips]
+        self.persons, self.targets = [clip.person for clip in clips], range(len(clips))
         self.files: list[Path] = []
         for number, clip in enumerate(clips, start=1):
             told = json.dumps([form.width_px, form.height_px, form.frames, encoders.names, clip.caption])

@@ -44,7 +44,7 @@ def train_adapter(
 
     Raises InputError, before anything is trained, for a person with one clip alone.
     """
-    pairs = CrossClipPairs(clips.persons)
+    pairs = CrossClipPairs(clips.persons, clips.targets)
     wan, draw = expert.wan, torch.Generator().manual_seed(training.fit.seed)
     adapter = start or lite_adapter(training.size, width_d=wan.dim, blocks=len(wan.blocks), generator=draw)
     adapter.to(device).requires_grad_(True)

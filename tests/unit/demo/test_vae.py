@@ -15,8 +15,8 @@ from torch.nn import functional
 from demo import world
 from demo.training import clips, vae
 from demo.training.clips import CropSize, kept_clips
-from demo.training.host import host_module
 from demo.training.vae_network import ClipAutoencoder, NormalisedSilu
+from devtools.host_modules import host_module
 
 NARROW = 4
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wan_core.identity.record import IDENTITY_D
 from wan_core.training import FitPlan
 
 from .face_data import FacePictures, degrade, verification
@@ -84,9 +85,7 @@ def teach(
         seen = degrade(torch.cat(crops), generator).contiguous(memory_format=torch.channels_last)
         return seen.to(job.device), torch.cat(identities).to(job.device)
 
-    head = ArcFace(network, embed, len(people), network_width(network)).to(
-        job.device, memory_format=torch.channels_last
-    )
+    head = ArcFace(network, embed, len(people), IDENTITY_D).to(job.device, memory_format=torch.channels_last)
     run(job, head, lambda step, generator: head(*batch(on_cpu(generator))), plan)
     own = torch.Generator().manual_seed(job.seed)
     settle_statistics(network, (embed(network, batch(own)[0]) for _ in range(SETTLING_BATCHES)))
@@ -112,11 +111,6 @@ def settle_statistics(network: nn.Module, passes: Iterator[Tensor]) -> None:
         for _ in passes:
             pass
         network.eval()
-
-
-def network_width(network: nn.Module) -> int:
-    """How many numbers a recogniser's embedding has: those of its last normalisation."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)][-1].num_features
 
 
 def validate(name: str, network: nn.Module, embed: Embed, pictures: FacePictures, device: torch.device) -> None:

@@ -97,14 +97,7 @@ class FacePictures:
 
 def draw(series: PictureSeries, folder: Path) -> FacePictures:
     """The pictures of a series; draws what is missing. Raises ValueError for files of another series."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = FacePictures(
-        _array(folder / f"{series.name}.frames.npy", (len(series), series.size_px, series.size_px, 3), np.uint8),
-        _array(folder / f"{series.name}.truth.npy", (len(series), MOST_FACES, TRUTH), np.float32),
-    )
-    if np.all(pictures.truth[0] == 0):
-        pictures.truth[:] = np.nan
-    last_line = time.monotonic()
+    pictures, last_line = _opened(series, folder), time.monotonic()
     for first in range(0, len(series), series.frames):
         rows = slice(first, first + series.frames)
         if not np.isnan(pictures.truth[rows]).any():
@@ -119,14 +112,19 @@ def draw(series: PictureSeries, folder: Path) -> FacePictures:
     return pictures
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    """An array in a file, of zeros where it is new."""
-    if not path.is_file():
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    found = np.lib.format.open_memmap(path, mode="r+")
-    if found.shape != shape or found.dtype != dtype:
-        raise ValueError(f"{path} is of another series: delete it, and it is drawn again")
-    return found
+def _opened(series: PictureSeries, folder: Path) -> FacePictures:
+    """The files of a series, made where there are none; what they are of is written last, beside them."""
+    frames, truth, told = (folder / f"{series.name}.{end}" for end in ("frames.npy", "truth.npy", "series.txt"))
+    if not told.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(series), series.size_px, series.size_px, 3)
+        np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
+        nothing = np.lib.format.open_memmap(truth, mode="w+", dtype=np.float32, shape=(len(series), MOST_FACES, TRUTH))
+        nothing[:] = np.nan
+        told.write_text(repr(series))
+    elif told.read_text() != repr(series):
+        raise ValueError(f"{told} tells of another series: delete it, and this one is drawn")
+    return FacePictures(*(np.lib.format.open_memmap(path, mode="r+") for path in (frames, truth)))
 
 
 def _truth(clip: world.Clip) -> np.ndarray:

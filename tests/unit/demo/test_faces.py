@@ -56,8 +56,8 @@ def test_a_series_is_gone_on_with_where_it_stopped(pictures: face_data.FacePictu
     again = face_data.draw(SERIES, tmp_path)
     assert np.array_equal(again.frames[:4], kept)
     assert np.array_equal(again.frames[6:], pictures.frames[6:]) and np.array_equal(again.truth, pictures.truth)
-    with pytest.raises(ValueError, match="of another series"):
-        face_data.draw(replace(SERIES, takes=2), tmp_path)
+    with pytest.raises(ValueError, match="tells of another series"):
+        face_data.draw(replace(SERIES, seed=71), tmp_path)
 
 
 def test_crops_are_those_of_the_alignment() -> None:
@@ -153,13 +153,18 @@ def test_answers_that_are_true_cost_nothing_but_the_wrong_ones_do(pictures: face
     row = int(pictures.faces(20.0)[0, 0])
     truth = torch.from_numpy(pictures.truth[row : row + 1])
     truth = detector.faces_on_canvas(truth, torch.zeros(1), torch.zeros(1), torch.tensor([96.0]))
-    truth[:, 1] = -1  # nobody
+    truth[:, 1] = torch.cat((torch.tensor([-1.0]), truth[0, 0, 1:] / 3))  # nobody
     low, high, points = truth[0, 0, 1:3], truth[0, 0, 3:5], truth[0, 0, 5:].reshape(5, 2)
     cells = torch.stack(torch.meshgrid(torch.arange(40), torch.arange(40), indexing="xy")).flatten(1).T * 16.0  # n 2
     is_face = ((cells - (low + high) / 2) / (high - low)).norm(dim=-1) < detector.INSIDE
     told = torch.cat((cells - low, high - cells, (points - cells[:, None]).flatten(1)), dim=1) / 16
     answers = torch.cat((torch.where(is_face, 20.0, -20.0)[:, None], told), dim=1).T.reshape(1, 15, 40, 40)
     assert is_face.any() and all(float(loss) < 1e-6 for loss in detector.loss_of_answers(answers, truth).values())
+    aside = truth.clone()
+    aside[0, 0, [1, 3]] -= (low + high)[0] / 2 + 10  # a face whose middle is beyond the edge teaches nothing
+    small = truth.clone()
+    small[0, 0, 1:5] = torch.tensor([300.0, 300.0, 360.0, 360.0])
+    assert not any(detector.loss_of_answers(answers, unasked)["box"] for unasked in (aside, small))
     for first, last, part in ((0, 1, "score"), (1, 5, "box"), (5, 15, "points")):
         wrong = answers.clone()
         wrong[:, first:last] *= -1

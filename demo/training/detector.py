@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from insightface.model_zoo.scrfd import SCRFD
 from onnx import helper
-from onnxruntime import InferenceSession, SessionOptions
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,6 +31,7 @@ from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
 from .convolutions import chain, conv, folded
 from .face_data import BOX, PIXEL_MIDDLE, POINTS, FacePictures, as_seen, degrade, draw
 from .job import Job
+from .judge import session_of
 from .runs import run
 
 FILE = "cast_detector.onnx"
@@ -49,11 +49,11 @@ PRIOR = 0.01  # score of a cell that nothing is known about
 BOX_WEIGHT, POINT_WEIGHT = 3.0, 15.0
 SMOOTH = 0.02  # of a face's height: errors below it count as squares
 FOUND_FROM_PX = 14.0  # height of a face that has to be found
-LEAST_FACE_PX = 12.0  # on a film of the world; smaller ones are not asked for
+ASKED_FROM_PX = 12.0  # on a film of the world; smaller ones are not asked for
 
 FILMS_A_BATCH, PORTRAITS_A_BATCH = 28, 4
 ZOOMS = (0.75, 1.5)  # of the cut that is made of a film
-CUT_SHARE, EMPTY_SHARE = 0.3, 0.06  # of films that are cut, and of those that are cut below the face
+CUT_SHARE, EMPTY_SHARE = 0.3, 0.2  # of films that are cut, and of these the ones that are cut below the face
 LEAST_CUT_PX = 24.0
 SOFTEST = 0.5  # share of its side that a picture goes through
 PLAN = FitPlan(
@@ -168,7 +168,7 @@ def is_whole(faces: Tensor) -> Tensor:
     """Whether faces ... 15 are to be found: large enough, and with their middle on the canvas."""
     low, high = faces[..., 1:3], faces[..., 3:5]
     middle, height = (low + high) / 2, (high - low)[..., 1]
-    is_large = height >= LEAST_FACE_PX * DETECTOR_PX / world.SIZE_PX
+    is_large = height >= ASKED_FROM_PX * DETECTOR_PX / world.SIZE_PX
     return is_large & ((middle > 0) & (middle < DETECTOR_PX)).all(dim=-1)
 
 
@@ -218,10 +218,11 @@ def batch(
     truth = torch.from_numpy(pictures.truth[rows])
     size_px = float(frames.shape[-1])
     chance = torch.rand((5, count), generator=generator)
-    side = torch.where(chance[0] < cut_share, size_px * (ZOOMS[0] + (ZOOMS[1] - ZOOMS[0]) * chance[1]), size_px)
+    is_cut = chance[0] < cut_share
+    side = torch.where(is_cut, size_px * (ZOOMS[0] + (ZOOMS[1] - ZOOMS[0]) * chance[1]), size_px)
     top = (size_px - side) * chance[2]
     below = truth[..., 4].amax(dim=1) + 2
-    is_empty = (chance[4] < EMPTY_SHARE) & (below < size_px - LEAST_CUT_PX)
+    is_empty = is_cut & (chance[4] < EMPTY_SHARE) & (below < size_px - LEAST_CUT_PX)
     top, side = torch.where(is_empty, below, top), torch.where(is_empty, size_px - below, side)
     left = (size_px - side) * chance[3]
     seen = to_canvas(degrade(frames, generator, softest=SOFTEST), left, top, side)
@@ -322,10 +323,3 @@ def point_error(points: np.ndarray, truth: np.ndarray) -> float:
     """The mean distance of points 5 2 from the true ones in shares of the distance of the eyes."""
     wanted = truth[POINTS].reshape(5, 2) - PIXEL_MIDDLE
     return float(np.linalg.norm(points - wanted, axis=-1).mean() / np.linalg.norm(wanted[1] - wanted[0]))
-
-
-def session_of(path: Path) -> InferenceSession:
-    """A file at work on one thread."""
-    options = SessionOptions()
-    options.intra_op_num_threads = 1
-    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -27,7 +27,7 @@ FRAMES_APART = 8  # frames of a take, at 16 fps, for different poses
 MOST_FACES = 2  # in a picture
 BOX, POINTS = slice(1, 5), slice(5, 15)  # of the truth about a face; before them the number of the person, -1: nobody
 TRUTH = 15
-LEAST_FACE_PX = 14  # height of a face that a recogniser is taught
+TAUGHT_FROM_PX = 14  # height of a face that a recogniser is taught
 PIXEL_MIDDLE = 0.5  # the world counts from the corner of the first pixel, alignment from its middle
 PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # what insightface takes off pixels, and divides them by
 JITTER_SHARES = (0.005, 0.03)  # of the face's height, by which a detector misses a point
@@ -74,7 +74,7 @@ class FacePictures:
     frames: np.ndarray  # n h w 3, uint8
     truth: np.ndarray  # n p 15, float32; NaN: not drawn yet
 
-    def faces(self, least_px: float = LEAST_FACE_PX) -> Tensor:
+    def faces(self, least_px: float = TAUGHT_FROM_PX) -> Tensor:
         """Row, place and person of every face of this height or more, k 3."""
         truth = torch.from_numpy(np.array(self.truth))
         height_px = truth[..., 4] - truth[..., 2]

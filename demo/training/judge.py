@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
+from onnxruntime import InferenceSession, SessionOptions
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -78,7 +81,25 @@ def train(job: Job) -> None:
     network = IResNet()
     teach(job, network, embed, PLAN, pictures)
     write_atomically(job.out / FILE, face_onnx.iresnet(weights(network)))
-    validate(job.name, network, embed, draw(recogniser.VALIDATION, job.folder), job.device)
+    validate(job.name, load(job.out / FILE), draw(recogniser.VALIDATION, job.folder))
+
+
+def load(path: Path) -> Callable[[Tensor], Tensor]:
+    """A trained judge: aligned crops n 3 112 112, RGB from 0 to 1 -> unit embeddings n 512."""
+    session = session_of(path)
+
+    def embed_crops(crops: Tensor) -> Tensor:
+        (raw,) = session.run(None, {"input": (crops * 2 - 1).numpy()})
+        return functional.normalize(torch.from_numpy(raw), dim=-1)
+
+    return embed_crops
+
+
+def session_of(path: Path) -> InferenceSession:
+    """A file at work on one thread."""
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def embed(network: nn.Module, crops: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wan_core.identity.record import IDENTITY_D
 from wan_core.training import FitPlan
 
 from .face_data import FacePictures, degrade, verification
@@ -29,7 +30,7 @@ Embed = Callable[[nn.Module, Tensor], Tensor]  # a network, crops n 3 112 112 fr
 class ThinningConv2d(nn.Conv2d):
     """A convolution that thins its input before a kernel of one pixel: the same numbers, and bf16 can be trusted.
 
-    The bf16 gradient of such a convolution with a stride writes beside its memory on some CPUs.
+    Seen with torch 2.11 on a Zen 5: the bf16 gradient of the strided convolution, channels last, corrupts memory.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,10 +56,12 @@ class ArcFace(nn.Module):
 
     def forward(self, crops: Tensor, identities: Tensor) -> Tensor:
         """The loss of crops n 3 112 112 of these people."""
-        cosines = self.embed(self.network, crops).float() @ functional.normalize(self.centres, dim=-1).T  # n identities
-        own = cosines.gather(1, identities[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
-        harder = torch.cos((torch.acos(own) + MARGIN).clamp(max=math.pi))
-        return functional.cross_entropy(SCALE * cosines.scatter(1, identities[:, None], harder), identities)
+        embeddings = self.embed(self.network, crops)
+        with torch.autocast(crops.device.type, enabled=False):  # angles need more digits than bf16 has
+            cosines = embeddings.float() @ functional.normalize(self.centres, dim=-1).T  # n identities
+            own = cosines.gather(1, identities[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
+            harder = torch.cos((torch.acos(own) + MARGIN).clamp(max=math.pi))
+            return functional.cross_entropy(SCALE * cosines.scatter(1, identities[:, None], harder), identities)
 
 
 # Teaching
@@ -84,9 +87,7 @@ def teach(
         seen = degrade(torch.cat(crops), generator).contiguous(memory_format=torch.channels_last)
         return seen.to(job.device), torch.cat(identities).to(job.device)
 
-    head = ArcFace(network, embed, len(people), network_width(network)).to(
-        job.device, memory_format=torch.channels_last
-    )
+    head = ArcFace(network, embed, len(people), IDENTITY_D).to(job.device, memory_format=torch.channels_last)
     run(job, head, lambda step, generator: head(*batch(on_cpu(generator))), plan)
     own = torch.Generator().manual_seed(job.seed)
     settle_statistics(network, (embed(network, batch(own)[0]) for _ in range(SETTLING_BATCHES)))
@@ -114,14 +115,9 @@ def settle_statistics(network: nn.Module, passes: Iterator[Tensor]) -> None:
         network.eval()
 
 
-def network_width(network: nn.Module) -> int:
-    """How many numbers a recogniser's embedding has: those of its last normalisation."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)][-1].num_features
-
-
-def validate(name: str, network: nn.Module, embed: Embed, pictures: FacePictures, device: torch.device) -> None:
-    """Says how well a recogniser tells apart people whom it was not taught."""
+def validate(name: str, embed: Callable[[Tensor], Tensor], pictures: FacePictures) -> None:
+    """Says how well what embeds crops on the CPU tells apart people whom it was not taught."""
     faces = pictures.faces()
     with torch.no_grad():
-        parts = [embed(network, pictures.crops(part).to(device)).cpu() for part in faces.split(VALIDATED_AT_ONCE)]
+        parts = [embed(pictures.crops(part)) for part in faces.split(VALIDATED_AT_ONCE)]
     sys.stdout.write(f"{name}: {verification(torch.cat(parts), faces[:, 2])}, on {len(faces)} faces\n")

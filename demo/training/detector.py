@@ -15,21 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from insightface.model_zoo.scrfd import SCRFD
 from onnx import helper
-from onnxruntime import InferenceSession, SessionOptions
 from torch import Tensor, nn
 from torch.nn import functional
 
+from demo import world
 from demo.miniature.face_onnx import ANCHORS, DETECTOR_PX, STRIDES, Graph
 from demo.miniature.files import write_atomically
 from wan_core.identity.faces import LEAST_SCORE
-from wan_core.training import FitPlan
+from wan_core.training import MUON, FitPlan
 
 from . import recogniser, sexes
 from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
 from .convolutions import chain, conv, folded
 from .face_data import BOX, PIXEL_MIDDLE, POINTS, FacePictures, as_seen, degrade, draw
 from .job import Job
+from .judge import session_of
 from .runs import run
 
 FILE = "cast_detector.onnx"
@@ -47,21 +49,22 @@ PRIOR = 0.01  # score of a cell that nothing is known about
 BOX_WEIGHT, POINT_WEIGHT = 3.0, 15.0
 SMOOTH = 0.02  # of a face's height: errors below it count as squares
 FOUND_FROM_PX = 14.0  # height of a face that has to be found
-LEAST_FACE_PX = 12.0  # on a picture of 96 px; smaller ones are not asked for
+ASKED_FROM_PX = 12.0  # on a film of the world; smaller ones are not asked for
 
 FILMS_A_BATCH, PORTRAITS_A_BATCH = 28, 4
 ZOOMS = (0.75, 1.5)  # of the cut that is made of a film
-CUT_SHARE, EMPTY_SHARE = 0.3, 0.06  # of films that are cut, and of those that are cut below the face
+CUT_SHARE, EMPTY_SHARE = 0.3, 0.2  # of films that are cut, and of these the ones that are cut below the face
 LEAST_CUT_PX = 24.0
 SOFTEST = 0.5  # share of its side that a picture goes through
 PLAN = FitPlan(
     steps=1500,
-    learning_rate=3e-3,
-    warm_up_steps=100,
+    learning_rate=2e-2,
+    warm_up_steps=20,
     final_share=0.01,
     weight_decay=0.02,
     clip_norm=5.0,
-    ema_decay=0.998,
+    ema_decay=0.995,
+    optimiser=MUON,
 )
 
 
@@ -71,7 +74,7 @@ PLAN = FitPlan(
 class DetectorNet(nn.Module):
     """A canvas b 3 160 160 in [-1, 1] -> b 15 40 40: logit, then box and points in strides from the cell.
 
-    What is learned is how high a face is and where all else lies in heights: pictures of all sizes teach the same.
+    What is learned is how high a face is, and where all else lies in heights: large and small faces teach the same.
     """
 
     def __init__(self) -> None:
@@ -92,10 +95,9 @@ class DetectorNet(nn.Module):
         x_40 = self.to_40(self.to_80(x))
         x_20 = self.to_20(x_40)
         x_20 = self.at_20(x_20 + double(self.from_10(self.to_10(x_20))))
-        score, height, places = self.answers(self.head(self.at_40(x_40 + double(self.from_20(x_20))))).split(
-            (1, 1, 14), 1
-        )
-        return torch.cat((score, height.exp() * places), dim=1)
+        x_40 = self.head(self.at_40(x_40 + double(self.from_20(x_20))))
+        logit, log_height, places = self.answers(x_40).split((1, 1, 14), dim=1)
+        return torch.cat((logit, log_height.exp() * places), dim=1)
 
 
 def double(x: Tensor) -> Tensor:
@@ -138,33 +140,36 @@ def faces_on_canvas(truth: Tensor, left: Tensor, top: Tensor, side: Tensor) -> T
 def loss_of_answers(answers: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """The losses of answers b 15 40 40 against faces on the canvas b p 15."""
     axis = torch.arange(GRID, device=answers.device) * STRIDE
-    cells = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(1, -1, 1, 2)  # 1 n 1 2
-    low, high = truth[:, None, :, 1:3], truth[:, None, :, 3:5]  # b 1 p 2
-    size = high - low
-    away = ((cells - (low + high) / 2) / size).norm(dim=-1)  # b n p, in shares of the face
-    is_face = (truth[:, None, :, 0] >= 0) & (size[..., 1] >= LEAST_FACE_PX * DETECTOR_PX / 96)
-    is_someone = truth[:, None, :, 0] >= 0
-    is_face = is_face & ((low + high) / 2 > 0).all(-1) & ((low + high) / 2 < DETECTOR_PX).all(-1)
-    nearest = away.masked_fill(~is_someone, torch.inf).min(dim=-1)  # b n
-    is_own = is_face.expand_as(away).gather(-1, nearest.indices[..., None])[..., 0]
-    positive = (nearest.values < INSIDE) & is_own
-    asked = positive | (nearest.values > NEAR)
+    cells = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)  # n 2
+    faces, away = nearest_faces(cells, truth)
+    positive = (away < INSIDE) & is_whole(faces)  # b n
+    counts = positive | (away > NEAR)
     found = answers.flatten(2).transpose(1, 2).float()  # b n 15
-    score = focal(found[..., 0], positive.float(), asked.float()) / positive.sum().clamp(min=1)
-    own = truth[:, None].expand(-1, away.shape[1], -1, -1)
-    own = own.gather(2, nearest.indices[..., None, None].expand(-1, -1, 1, own.shape[-1]))[:, :, 0][positive]  # k 15
-    cell = cells[:, :, 0].expand(len(answers), -1, -1)[positive]  # k 2
+    own, cell, told = faces[positive], cells.expand(*positive.shape, 2)[positive], found[positive] * STRIDE  # k ...
     height = own[:, 4:5] - own[:, 2:3]
-    told = found[positive] * STRIDE
-    near, far = cell - told[:, 1:3], cell + told[:, 3:5]
-    points = (told[:, 5:].unflatten(-1, (5, 2)) + cell[:, None]).flatten(1)
-    box_error = (torch.cat((near, far), dim=1) - own[:, 1:5]) / height
-    point_error = (points - own[:, 5:]) / height
+    box = torch.cat((cell - told[:, 1:3], cell + told[:, 3:5]), dim=1)
+    points = told[:, 5:] + cell.repeat(1, 5)
     return {
-        "score": score,
-        "box": BOX_WEIGHT * smooth(box_error),
-        "points": POINT_WEIGHT * smooth(point_error),
+        "score": focal(found[..., 0], positive.float(), counts.float()) / positive.sum().clamp(min=1),
+        "box": BOX_WEIGHT * smooth((box - own[:, BOX]) / height),
+        "points": POINT_WEIGHT * smooth((points - own[:, POINTS]) / height),
     }
+
+
+def nearest_faces(cells: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each cell n 2 the face of b p 15 that is nearest, b n 15, and how far its middle is in shares of it, b n."""
+    low, high = truth[:, None, :, 1:3], truth[:, None, :, 3:5]  # b 1 p 2
+    away = ((cells[:, None] - (low + high) / 2) / (high - low)).norm(dim=-1)  # b n p
+    away, place = away.masked_fill(truth[:, None, :, 0] < 0, torch.inf).min(dim=-1)
+    return truth.gather(1, place[..., None].expand(-1, -1, truth.shape[-1])), away
+
+
+def is_whole(faces: Tensor) -> Tensor:
+    """Whether faces ... 15 are to be found: large enough, and with their middle on the canvas."""
+    low, high = faces[..., 1:3], faces[..., 3:5]
+    middle, height = (low + high) / 2, (high - low)[..., 1]
+    is_large = height >= ASKED_FROM_PX * DETECTOR_PX / world.SIZE_PX
+    return is_large & ((middle > 0) & (middle < DETECTOR_PX)).all(dim=-1)
 
 
 def focal(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -176,9 +181,8 @@ def focal(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 def smooth(errors: Tensor) -> Tensor:
     """Mean of the smooth L1 of errors; 0 of none."""
-    return functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=SMOOTH, reduction="sum") / max(
-        1, errors.numel()
-    )
+    total = functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=SMOOTH, reduction="sum")
+    return total / max(1, errors.numel())
 
 
 # Training
@@ -214,10 +218,11 @@ def batch(
     truth = torch.from_numpy(pictures.truth[rows])
     size_px = float(frames.shape[-1])
     chance = torch.rand((5, count), generator=generator)
-    side = torch.where(chance[0] < cut_share, size_px * (ZOOMS[0] + (ZOOMS[1] - ZOOMS[0]) * chance[1]), size_px)
+    is_cut = chance[0] < cut_share
+    side = torch.where(is_cut, size_px * (ZOOMS[0] + (ZOOMS[1] - ZOOMS[0]) * chance[1]), size_px)
     top = (size_px - side) * chance[2]
     below = truth[..., 4].amax(dim=1) + 2
-    is_empty = (chance[4] < EMPTY_SHARE) & (below < size_px - LEAST_CUT_PX)
+    is_empty = is_cut & (chance[4] < EMPTY_SHARE) & (below < size_px - LEAST_CUT_PX)
     top, side = torch.where(is_empty, below, top), torch.where(is_empty, size_px - below, side)
     left = (size_px - side) * chance[3]
     seen = to_canvas(degrade(frames, generator, softest=SOFTEST), left, top, side)
@@ -281,7 +286,7 @@ def _double(graph: Graph, x: str) -> str:
 class DetectorScore:
     """How a detector does on pictures whose truth is known."""
 
-    found: float  # share of faces of LEAST_FACE_PX or more
+    found: float  # share of faces of FOUND_FROM_PX or more
     false: float  # faces where there is none, a picture
     point_error: float  # mean distance of points in shares of the distance of the eyes
     ms: float  # a picture, with all that insightface does
@@ -295,8 +300,6 @@ class DetectorScore:
 
 def score(path: Path, pictures: FacePictures) -> DetectorScore:
     """Of a detector in insightface's own hands, on all pictures."""
-    from insightface.model_zoo.scrfd import SCRFD
-
     network = SCRFD(str(path), session=session_of(path))
     network.prepare(0, det_thresh=LEAST_SCORE)
     wanted, found, false, errors = 0, 0, 0, []
@@ -320,10 +323,3 @@ def point_error(points: np.ndarray, truth: np.ndarray) -> float:
     """The mean distance of points 5 2 from the true ones in shares of the distance of the eyes."""
     wanted = truth[POINTS].reshape(5, 2) - PIXEL_MIDDLE
     return float(np.linalg.norm(points - wanted, axis=-1).mean() / np.linalg.norm(wanted[1] - wanted[0]))
-
-
-def session_of(path: Path) -> InferenceSession:
-    """A file at work on one thread."""
-    options = SessionOptions()
-    options.intra_op_num_threads = 1
-    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

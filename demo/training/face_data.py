@@ -27,7 +27,7 @@ FRAMES_APART = 8  # frames of a take, at 16 fps, for different poses
 MOST_FACES = 2  # in a picture
 BOX, POINTS = slice(1, 5), slice(5, 15)  # of the truth about a face; before them the number of the person, -1: nobody
 TRUTH = 15
-LEAST_FACE_PX = 14  # height of a face that a recogniser is taught
+TAUGHT_FROM_PX = 14  # height of a face that a recogniser is taught
 PIXEL_MIDDLE = 0.5  # the world counts from the corner of the first pixel, alignment from its middle
 PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # what insightface takes off pixels, and divides them by
 JITTER_SHARES = (0.005, 0.03)  # of the face's height, by which a detector misses a point
@@ -74,7 +74,7 @@ class FacePictures:
     frames: np.ndarray  # n h w 3, uint8
     truth: np.ndarray  # n p 15, float32; NaN: not drawn yet
 
-    def faces(self, least_px: float = LEAST_FACE_PX) -> Tensor:
+    def faces(self, least_px: float = TAUGHT_FROM_PX) -> Tensor:
         """Row, place and person of every face of this height or more, k 3."""
         truth = torch.from_numpy(np.array(self.truth))
         height_px = truth[..., 4] - truth[..., 2]
@@ -97,14 +97,7 @@ class FacePictures:
 
 def draw(series: PictureSeries, folder: Path) -> FacePictures:
     """The pictures of a series; draws what is missing. Raises ValueError for files of another series."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = FacePictures(
-        _array(folder / f"{series.name}.frames.npy", (len(series), series.size_px, series.size_px, 3), np.uint8),
-        _array(folder / f"{series.name}.truth.npy", (len(series), MOST_FACES, TRUTH), np.float32),
-    )
-    if np.all(pictures.truth[0] == 0):
-        pictures.truth[:] = np.nan
-    last_line = time.monotonic()
+    pictures, last_line = _opened(series, folder), time.monotonic()
     for first in range(0, len(series), series.frames):
         rows = slice(first, first + series.frames)
         if not np.isnan(pictures.truth[rows]).any():
@@ -119,14 +112,19 @@ def draw(series: PictureSeries, folder: Path) -> FacePictures:
     return pictures
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    """An array in a file, of zeros where it is new."""
-    if not path.is_file():
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    found = np.lib.format.open_memmap(path, mode="r+")
-    if found.shape != shape or found.dtype != dtype:
-        raise ValueError(f"{path} is of another series: delete it, and it is drawn again")
-    return found
+def _opened(series: PictureSeries, folder: Path) -> FacePictures:
+    """The files of a series, made where there are none; what they are of is written last, beside them."""
+    frames, truth, told = (folder / f"{series.name}.{end}" for end in ("frames.npy", "truth.npy", "series.txt"))
+    if not told.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (len(series), series.size_px, series.size_px, 3)
+        np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
+        nothing = np.lib.format.open_memmap(truth, mode="w+", dtype=np.float32, shape=(len(series), MOST_FACES, TRUTH))
+        nothing[:] = np.nan
+        told.write_text(repr(series))
+    elif told.read_text() != repr(series):
+        raise ValueError(f"{told} tells of another series: delete it, and this one is drawn")
+    return FacePictures(*(np.lib.format.open_memmap(path, mode="r+") for path in (frames, truth)))
 
 
 def _truth(clip: world.Clip) -> np.ndarray:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import torch
+from onnxruntime import InferenceSession, SessionOptions
 from torch import Tensor, nn
 from torch.nn import functional
 
 from demo.miniature import face_onnx
 from demo.miniature.files import write_atomically
 from wan_core.identity.record import IDENTITY_D
-from wan_core.training import FitPlan
 
+from . import recogniser
 from .arcface import TrainingLayers, teach, validate
 from .face_data import PictureSeries, draw
 from .job import Job
-from .recogniser import FILMS_A_BATCH, PORTRAITS_A_BATCH, VALIDATION
 
 FILE = "cast_judge.onnx"
 STEM = 10
@@ -28,15 +32,7 @@ FILMS = PictureSeries("judge-films", "train", range(2100, 3900), takes=3, seed=5
 PORTRAITS = PictureSeries(
     "judge-portraits", "train", range(2700, 3200), takes=1, seed=0, frames=1, size_px=192, are_portraits=True
 )
-PLAN = FitPlan(
-    steps=900,
-    learning_rate=3e-3,
-    warm_up_steps=100,
-    final_share=0.01,
-    weight_decay=0.05,
-    clip_norm=5.0,
-    ema_decay=0.998,
-)
+PLAN = replace(recogniser.PLAN, steps=400)
 
 
 class IResNetUnit(nn.Module):
@@ -79,12 +75,31 @@ class IResNet(nn.Module):
 
 def train(job: Job) -> None:
     """Trains the judge, says how good it is, and writes it."""
-    films, portraits = draw(FILMS, job.folder), draw(PORTRAITS, job.folder)
+    counts = {FILMS: recogniser.FILMS_A_BATCH, PORTRAITS: recogniser.PORTRAITS_A_BATCH}
+    pictures = [(draw(series, job.folder), count) for series, count in counts.items()]
     torch.manual_seed(job.seed + 1)
     network = IResNet()
-    teach(job, network, embed, PLAN, ((films, FILMS_A_BATCH), (portraits, PORTRAITS_A_BATCH)))
+    teach(job, network, embed, PLAN, pictures)
     write_atomically(job.out / FILE, face_onnx.iresnet(weights(network)))
-    validate(job.name, network, embed, draw(VALIDATION, job.folder), job.device)
+    validate(job.name, load(job.out / FILE), draw(recogniser.VALIDATION, job.folder))
+
+
+def load(path: Path) -> Callable[[Tensor], Tensor]:
+    """A trained judge: aligned crops n 3 112 112, RGB from 0 to 1 -> unit embeddings n 512."""
+    session = session_of(path)
+
+    def embed_crops(crops: Tensor) -> Tensor:
+        (raw,) = session.run(None, {"input": (crops * 2 - 1).numpy()})
+        return functional.normalize(torch.from_numpy(raw), dim=-1)
+
+    return embed_crops
+
+
+def session_of(path: Path) -> InferenceSession:
+    """A file at work on one thread."""
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def embed(network: nn.Module, crops: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -47,7 +48,7 @@ def train(job: Job) -> None:
     network = with_fixed_slopes(IrBackbone(params(), operations=TrainingLayers))
     teach(job, network, embed, PLAN, ((films, FILMS_A_BATCH), (portraits, PORTRAITS_A_BATCH)))
     write_tensors(job.out / FILE, weights(network))
-    validate(job.name, load(job.out / FILE), embed, draw(VALIDATION, job.folder), torch.device("cpu"))
+    validate(job.name, partial(embed, load(job.out / FILE)), draw(VALIDATION, job.folder))
 
 
 def load(path: Path) -> IrBackbone:
@@ -71,7 +72,7 @@ def params() -> IrParams:
 
 
 def with_fixed_slopes(network: nn.Module) -> nn.Module:
-    """The same network whose negative slopes stay: the gradient of PReLU is slower than all convolutions."""
+    """The network, whose PReLUs are replaced in place: their gradient is slower than that of all convolutions."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.PReLU):
@@ -82,5 +83,6 @@ def with_fixed_slopes(network: nn.Module) -> nn.Module:
 def weights(network: nn.Module) -> dict[str, Tensor]:
     """The weights under the names of a published file, fp16, with the slopes that stayed as they were."""
     whole = IrBackbone(params(), operations=nn)
-    whole.load_state_dict(network.state_dict(), strict=False)
+    slopes = {f"{key}.weight": layer.weight for key, layer in whole.named_modules() if isinstance(layer, nn.PReLU)}
+    whole.load_state_dict(network.state_dict() | slopes)
     return {key: value.half() for key, value in whole.state_dict().items() if value.is_floating_point()}

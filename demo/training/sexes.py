@@ -11,7 +11,7 @@ from torch.nn import functional
 from demo import world
 from demo.miniature.face_onnx import AGE_YEARS, Graph
 from demo.miniature.files import write_atomically
-from wan_core.training import FitPlan
+from wan_core.training import MUON, FitPlan
 
 from .arcface import SETTLING_BATCHES, on_cpu, settle_statistics
 from .convolutions import chain, conv, folded
@@ -26,7 +26,14 @@ WIDTHS = (12, 20, 32, 48)  # of convolutions that halve the picture
 JITTER_SHARE = 0.05  # of a box, by which a detector misses it
 BATCH = 64
 PLAN = FitPlan(
-    steps=500, learning_rate=3e-3, warm_up_steps=50, final_share=0.01, weight_decay=0.02, clip_norm=5.0, ema_decay=0.99
+    steps=600,
+    learning_rate=2e-2,
+    warm_up_steps=20,
+    final_share=0.01,
+    weight_decay=0.02,
+    clip_norm=5.0,
+    ema_decay=0.99,
+    optimiser=MUON,
 )
 
 

@@ -29,6 +29,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> face_data.FacePictures
     return face_data.draw(SERIES, tmp_path_factory.mktemp("series"))
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random numbers in every run."""
+    torch.manual_seed(0)
+
+
 def run_onnx(content: bytes, x: Tensor) -> dict[str, Tensor]:
     """All outputs of a file."""
     session = onnxruntime.InferenceSession(content)
@@ -38,7 +44,6 @@ def run_onnx(content: bytes, x: Tensor) -> dict[str, Tensor]:
 
 def trained(network: nn.Module, x: Tensor) -> nn.Module:
     """A random network whose normalisations have seen something, ready for use, of numbers that fp16 has."""
-    torch.manual_seed(0)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.2)
     arcface.settle_statistics(network, iter([network(x)]))
@@ -56,20 +61,8 @@ def test_a_series_is_gone_on_with_where_it_stopped(pictures: face_data.FacePictu
     again = face_data.draw(SERIES, tmp_path)
     assert np.array_equal(again.frames[:4], kept)
     assert np.array_equal(again.frames[6:], pictures.frames[6:]) and np.array_equal(again.truth, pictures.truth)
-    with pytest.raises(ValueError, match="of another series"):
-        face_data.draw(replace(SERIES, takes=2), tmp_path)
-
-
-def test_faces_are_those_of_the_people_who_are_there(pictures: face_data.FacePictures) -> None:
-    told = {tuple(face) for face in pictures.faces(0.0).tolist()}
-    wanted = {
-        (SERIES.frames * take + frame, place, person.index)
-        for take in range(len(SERIES) // SERIES.frames)
-        for frame in range(SERIES.frames)
-        for place, person in enumerate(SERIES.clip(take).people)
-    }
-    assert told == wanted and any(place for _, place, _ in wanted)
-    assert 0 < len(pictures.faces()) < len(wanted)  # some are too small
+    with pytest.raises(ValueError, match="tells of another series"):
+        face_data.draw(replace(SERIES, seed=71), tmp_path)
 
 
 def test_crops_are_those_of_the_alignment() -> None:
@@ -100,13 +93,19 @@ def test_verification_counts_pairs() -> None:
 def test_arcface_adds_its_margin_to_the_angle_of_ones_own_centre() -> None:
     crops, people = functional.normalize(torch.randn(3, 4), dim=-1), torch.tensor([2, 0, 1])
     head = arcface.ArcFace(nn.Identity(), lambda network, x: network(x), identities=3, embedding_d=4)
+    head.centres.data[2] = crops[0]  # an angle of 0
     losses = []
     for crop, own in zip(crops, people.tolist(), strict=True):
-        angles = [float(torch.acos(functional.normalize(centre, dim=-1) @ crop)) for centre in head.centres.detach()]
+        cosines = functional.normalize(head.centres.detach(), dim=-1) @ crop
+        angles = cosines.clamp(-1, 1).acos().double().numpy()
         angles[own] = min(angles[own] + arcface.MARGIN, np.pi)
         logits = arcface.SCALE * np.cos(angles)
         losses.append(np.log(np.exp(logits).sum()) - logits[own])
-    assert float(head(crops, people).detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = head(crops, people)
+    assert float(loss.detach()) == pytest.approx(np.mean(losses), rel=1e-3)
+    loss.backward()
+    assert head.centres.grad.isfinite().all()
 
 
 def test_statistics_are_settled_over_all_passes() -> None:
@@ -164,21 +163,23 @@ def test_the_detector_that_is_written_is_the_one_that_was_trained() -> None:
 def test_answers_that_are_true_cost_nothing_but_the_wrong_ones_do(pictures: face_data.FacePictures) -> None:
     row = int(pictures.faces(20.0)[0, 0])
     truth = torch.from_numpy(pictures.truth[row : row + 1])
-    on_canvas = detector.faces_on_canvas(truth, torch.zeros(1), torch.zeros(1), torch.tensor([96.0]))
+    truth = detector.faces_on_canvas(truth, torch.zeros(1), torch.zeros(1), torch.tensor([96.0]))
+    truth[:, 1] = torch.cat((torch.tensor([-1.0]), truth[0, 0, 1:] / 3))  # nobody
+    low, high, points = truth[0, 0, 1:3], truth[0, 0, 3:5], truth[0, 0, 5:].reshape(5, 2)
     cells = torch.stack(torch.meshgrid(torch.arange(40), torch.arange(40), indexing="xy")).flatten(1).T * 16.0  # n 2
-    low, high = on_canvas[0, 0, 1:3], on_canvas[0, 0, 3:5]
-    points = on_canvas[0, 0, 5:].reshape(5, 2)
     is_face = ((cells - (low + high) / 2) / (high - low)).norm(dim=-1) < detector.INSIDE
     told = torch.cat((cells - low, high - cells, (points - cells[:, None]).flatten(1)), dim=1) / 16
     answers = torch.cat((torch.where(is_face, 20.0, -20.0)[:, None], told), dim=1).T.reshape(1, 15, 40, 40)
-    alone = on_canvas.clone()
-    alone[:, 1] = -1
-    losses = detector.loss_of_answers(answers, alone)
-    assert is_face.any() and all(float(loss) < 1e-6 for loss in losses.values())
+    assert is_face.any() and all(float(loss) < 1e-6 for loss in detector.loss_of_answers(answers, truth).values())
+    aside = truth.clone()
+    aside[0, 0, [1, 3]] -= (low + high)[0] / 2 + 10  # a face whose middle is beyond the edge teaches nothing
+    small = truth.clone()
+    small[0, 0, 1:5] = torch.tensor([300.0, 300.0, 360.0, 360.0])
+    assert not any(detector.loss_of_answers(answers, unasked)["box"] for unasked in (aside, small))
     for first, last, part in ((0, 1, "score"), (1, 5, "box"), (5, 15, "points")):
         wrong = answers.clone()
-        wrong[:, first:last] = -wrong[:, first:last]
-        assert float(detector.loss_of_answers(wrong, alone)[part]) > 0.1
+        wrong[:, first:last] *= -1
+        assert float(detector.loss_of_answers(wrong, truth)[part]) > 0.1
 
 
 def test_sexes_are_told_from_the_square_that_insightface_cuts(pictures: face_data.FacePictures, tmp_path: Path) -> None:

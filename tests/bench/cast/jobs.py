@@ -1,0 +1,223 @@
+"""Pieces of work of a benchmark: each makes the arrays of one file, in one of several processes, and only once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from demo import world
+from tests.bench.cast.studio import Recipe, Studio, sha256_of
+from tests.bench.workbench import say
+
+Arrays = dict[str, np.ndarray]
+Story = tuple[Sequence["Job"], tuple[int, ...]]  # what makes the films, and the test identities in them
+
+SAY_EVERY_S = 10.0
+SHOT_SEED = 9_000_000  # of the first shot of a benchmark: none that training draws
+
+
+class Job(Protocol):
+    """A piece of work and the name of its file."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, studio: Studio, archive: Archive) -> Arrays: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The folder that keeps what was made."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
+
+    def read(self, name: str) -> Arrays:
+        with np.load(self.path(name)) as file:
+            return dict(file)
+
+    def write(self, name: str, arrays: Arrays) -> None:
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        part.replace(path)
+
+
+# Films: arrays "films" b f h w 3 uint8
+
+
+@dataclass(frozen=True, slots=True)
+class RealFilms:
+    """Films of the world itself."""
+
+    name: str
+    people: tuple[int, ...]  # test identities
+    shots: tuple[int, ...]  # numbers of shots
+    framing: str | None = None
+
+    def run(self, studio: Studio, archive: Archive) -> Arrays:
+        clips = [world.film(actors(self.people), shot(number, self.framing)) for number in self.shots]
+        return {"films": torch.stack([clip.frames for clip in clips]).numpy()}
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Films of one recipe; "sha256" is that of their latents."""
+
+    name: str
+    recipe: Recipe
+    saved_as: str | None = None  # what the library of characters calls the only person
+
+    def run(self, studio: Studio, archive: Archive) -> Arrays:
+        latents = studio.sample(self.recipe, saved=studio.saved_identity(self.saved_as) if self.saved_as else None)
+        return {"films": studio.decode(latents), "sha256": np.array(sha256_of(latents))}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Films each of which begins with the last frame of the one before; the first with that of a real one."""
+
+    name: str
+    recipe: Recipe
+    before: RealFilms
+    links: int
+
+    def run(self, studio: Studio, archive: Archive) -> Arrays:
+        films = [self.before.run(studio, archive)["films"][0]]
+        for _ in range(self.links):
+            films.extend(studio.decode(studio.sample(self.recipe, start=films[-1][-1:])))
+        return {"films": np.stack(films[1:])}
+
+
+def actors(people: Sequence[int]) -> tuple[world.Person, ...]:
+    return tuple(world.person("test", index) for index in people)
+
+
+def shot(number: int, framing: str | None = None) -> world.Shot:
+    return world.shot(SHOT_SEED + number, **({"framing": framing} if framing else {}))
+
+
+def caption(people: Sequence[int], number: int, framing: str | None = None) -> str:
+    """The prompt of a shot."""
+    return world.film(actors(people), shot(number, framing), frames=1).caption()
+
+
+# Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Who is seen in the films of a story.
+
+    Of p people, s films and f frames: "cosines" p s f to the reference, NaN without a face; "vectors" p s f d of the
+    faces; "cross" p, the mean likeness of two films; "copy_rate" p and "copy_rate_of_photo" p; "sides" s f 2 p, to each
+    person of the leftmost and of the rightmost face, NaN where there are not two.
+    """
+
+    name: str
+    films: tuple[str, ...]  # names of jobs
+    people: tuple[int, ...]  # test identities
+
+    def run(self, studio: Studio, archive: Archive) -> Arrays:
+        films = np.concatenate([archive.read(name)["films"] for name in self.films])
+        result = studio.check(films, self.people)
+        cosines = np.full((len(self.people), *films.shape[:2]), np.nan)
+        vectors = np.full((*cosines.shape, 512), np.nan, np.float32)
+        for person, likeness in enumerate(result.likenesses):
+            for number, seen in enumerate(likeness.shots):
+                cosines[person, number] = np.array(seen.cosines, dtype=np.float64)  # None is NaN
+                for frame, sighting in enumerate(seen.sightings):
+                    if sighting is not None:
+                        vectors[person, number, frame] = sighting.vector
+        rates = {
+            name: np.array([getattr(one, name) for one in result.likenesses], dtype=np.float64)
+            for name in ("copy_rate", "copy_rate_of_photo")
+        }
+        pairs = [[pair.cosine for pair in likeness.pairs] for likeness in result.likenesses]
+        cross = np.array([np.mean(several) if several else np.nan for several in pairs])
+        return {"cosines": cosines, "vectors": vectors, "cross": cross, "sides": sides_of(result), **rates}
+
+
+def sides_of(result: Any) -> np.ndarray:
+    """s f 2 p: how alike the leftmost and the rightmost face of each frame are to each person."""
+    known = torch.stack([one.vector for one in result.cast])  # p d
+    frames = [sightings for watched in result.watched for sightings in watched.sightings]
+    sides = np.full((len(frames), 2, len(known)), np.nan)
+    for frame, sightings in enumerate(frames):
+        if len(sightings) > 1:
+            ordered = sorted(sightings, key=lambda seen: seen.face.centre.real)
+            sides[frame] = torch.stack([ordered[0].vector, ordered[-1].vector]) @ known.T
+    return sides.reshape(len(result.watched), -1, 2, len(known))
+
+
+# Many of them
+
+
+class Company:
+    """Processes that do what is not done yet."""
+
+    def __init__(self, models: Path, archive: Archive, processes: int) -> None:
+        self.models, self.archive, self.processes = models, archive, processes
+
+    @cached_property
+    def pool(self) -> ProcessPoolExecutor:
+        spawn = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self.processes, spawn, open_studio, (self.models, self.archive))
+
+    def read(self, jobs: Sequence[Job]) -> list[Arrays]:
+        """What jobs made, in their order; those without a file are done first, in any order."""
+        waiting = [job for job in jobs if not self.archive.path(job.name).exists()]
+        running = [self.pool.submit(do_job, job) for job in waiting]
+        start_s = said_s = time.perf_counter()
+        for done, job in enumerate(as_completed(running), start=1):
+            job.result()
+            if time.perf_counter() - said_s > SAY_EVERY_S or done == len(running):
+                said_s = time.perf_counter()
+                say(f"  {waiting[0].name.rpartition('/')[0]}: {done} of {len(running)} in {said_s - start_s:.0f} s")
+        return [self.archive.read(job.name) for job in jobs]
+
+    def scored(self, stories: Sequence[Story]) -> list[Arrays]:
+        """The scores of each story; its films are made first where they are missing."""
+        self.read([job for films, _ in stories for job in films])
+        return self.read(
+            [Scores(f"scores/{films[0].name}", tuple(job.name for job in films), who) for films, who in stories]
+        )
+
+    def films(self, job: Job) -> np.ndarray:
+        return self.read([job])[0]["films"]
+
+
+class JobFailed(Exception):
+    """The message says which piece of work failed, and why."""
+
+
+STUDIOS: list[tuple[Studio, Archive]] = []  # the one of this process
+
+
+def open_studio(models: Path, archive: Archive) -> None:
+    torch.set_num_threads(1)
+    STUDIOS.append((Studio(models, archive.folder / "characters"), archive))
+
+
+def do_job(job: Job) -> None:
+    """Makes a job's file; raises JobFailed, as the pack's own errors do not go from process to process."""
+    ((studio, archive),) = STUDIOS
+    try:
+        with torch.inference_mode():
+            archive.write(job.name, job.run(studio, archive))
+    except Exception as error:
+        raise JobFailed(f"{job.name}: {error}") from None

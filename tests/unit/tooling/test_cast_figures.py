@@ -1,0 +1,58 @@
+"""The figures of the cast's benchmark against closed forms and slow ways."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from tests.bench.cast.figures import Goal, bootstrap, cross_mean, frechet_distance, ratio_of, slope_of
+
+RANDOM = np.random.default_rng(3)
+
+
+def test_frechet_distance_is_that_of_the_matrix_root() -> None:
+    one, other = RANDOM.normal(size=(400, 6)), RANDOM.normal(1.0, 2.0, size=(300, 6)) @ RANDOM.normal(size=(6, 6))
+    first, second = np.cov(one.T), np.cov(other.T)
+    apart = ((one.mean(0) - other.mean(0)) ** 2).sum()
+    assert frechet_distance(one, other) == pytest.approx(
+        apart + np.trace(first + second - 2 * sqrtm(first @ second)).real
+    )
+
+
+def test_frechet_distance_of_a_moved_set_is_the_square_of_the_way() -> None:
+    one = RANDOM.normal(size=(40, 64))  # fewer vectors than numbers in one
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(one, one + 0.5) == pytest.approx(64 * 0.25)
+
+
+def test_interval_of_a_mean_is_that_of_its_standard_error() -> None:
+    values = RANDOM.normal(size=400)
+    found = bootstrap(lambda units: float(values[units].mean()), 400)
+    error = values.std() / 20
+    assert (found.low, found.high) == pytest.approx((found.value - 1.96 * error, found.value + 1.96 * error), abs=0.01)
+
+
+def test_ratio_is_of_means_and_not_the_mean_of_ratios() -> None:
+    assert ratio_of(np.array([1.0, 3.0]), np.array([1.0, 1.0])).value == 2.0
+    assert ratio_of(np.array([1.0, 3.0]), np.array([1.0, 4.0])).value == pytest.approx(0.8)
+
+
+def test_slope_is_found_where_shots_are_missing() -> None:
+    rows = 0.7 - 0.02 * np.arange(12) + np.zeros((8, 1))
+    rows[::2, 3], rows[1, 9:] = np.nan, np.nan
+    found = slope_of(rows)
+    assert (found.value, found.low, found.high) == pytest.approx((-0.02,) * 3)
+
+
+def test_cross_mean_is_of_every_pair_of_faces_in_two_clips() -> None:
+    clips = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in RANDOM.normal(size=(3, 5, 4))]
+    slow = [a @ b for i, j in ((0, 1), (0, 2), (1, 2)) for a, b in product(clips[i], clips[j])]
+    assert cross_mean(clips) == pytest.approx(np.mean(slow))
+
+
+def test_goal_says_what_was_kept() -> None:
+    assert Goal("least", 0.98).verdict(0.98) == "at least 0.98: kept"
+    assert Goal("most", 0.55).verdict(0.56) == "at most 0.55: **missed**"

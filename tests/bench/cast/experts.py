@@ -13,17 +13,16 @@ from tests.bench.cast.figures import Goal, frechet_distance, mean_of, ratio_of
 from tests.bench.cast.jobs import Archive, Arrays, Company, Job, RealFilms, Take, caption
 from tests.bench.cast.likeness import faces_in, found_share, reference_cosine
 from tests.bench.cast.page import Page, cell
-from tests.bench.cast.studio import EXPERTS, Held, Recipe, Studio, missing_files
+from tests.bench.cast.studio import EXPERTS, SHIFT, Held, Recipe, Studio, missing_files
 from wan_core.media.chart import Mark
 from wan_core.moe.noise_level import unshifted
 from wan_core.moe.split import TEXT_BOUNDARY, is_high
 
 BOUNDARIES = (0.6, TEXT_BOUNDARY, 0.97)
-TRAINED_SHIFT = 12.0  # of the noise levels in training
 STRETCHES = ((0.0, 0.6, 6), (0.6, 0.875, 6), (0.875, 0.97, 4), (0.97, 1.0, 3))  # of sigma, each in so many parts
 EDGES = [low + (high - low) * n / parts for low, high, parts in STRETCHES for n in range(parts)] + [1.0]
 SIGMAS = [(low + high) / 2 for low, high in zip(EDGES[:-1], EDGES[1:], strict=True)]
-SHARES = np.diff([unshifted(edge, TRAINED_SHIFT) for edge in EDGES])  # of the noise levels in training
+SHARES = np.diff([unshifted(edge, SHIFT) for edge in EDGES])  # of the noise levels of a film's steps
 MODELS = {"high": EXPERTS["t2v"][0], "low": EXPERTS["t2v"][1], "one model": EXPERTS["control"][0]}
 CLIPS_A_JOB = 8
 VALIDATION_SHOT = 7_000_000
@@ -80,7 +79,7 @@ def report_experts(company: Company, page: Page, people: int) -> None:
         + "".join(f" Not measured: {name} is not in the models folder." for name in missing)
     )
     rows = [(name, mean_of(several @ SHARES), mean_of(several.mean(axis=1))) for name, several in found.items()]
-    page.table(("", "mean over the noise levels of training", "mean over those of the curve"), rows)
+    page.table(("", "mean over the noise levels of a film", "mean over those of the curve"), rows)
     best = found.pop(f"pair, boundary {TEXT_BOUNDARY:g}") @ SHARES
     page.goals(
         [(f"{n}, to {TEXT_BOUNDARY:g}", ratio_of(one @ SHARES, best), Goal("least", 1.0)) for n, one in found.items()]

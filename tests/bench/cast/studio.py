@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,8 @@ class Studio:
         self.checking = workbench.pack_module("wan_core.identity.check")
         self.scorers = workbench.pack_module("nodes.host.scorers")
         self.loaded = ExitStack()
-        for make in ("vae", "clip", "text", "model", "adapter", "identity", "tools"):
-            setattr(self, make, cache(getattr(self, make)))
+        self.text, self.model = cache(self.encode_text), cache(self.load_model)
+        self.adapter, self.identity = cache(self.load_adapter), cache(self.encode_identity)
 
     def run(self, node: str, **inputs: Any) -> Any:
         """The first output of a node of the pack."""
@@ -94,37 +94,40 @@ class Studio:
 
         return folder_paths.get_full_path_or_raise(folder, name)
 
+    @cached_property
     def vae(self) -> Any:
         import comfy.sd
         import comfy.utils
 
         return comfy.sd.VAE(sd=comfy.utils.load_torch_file(self.path("vae", "cast_vae.safetensors")))
 
+    @cached_property
     def clip(self) -> Any:
         from demo.host_nodes import load, umt5_clip
 
         return umt5_clip(load("text_encoders", "cast_umt5.safetensors"))
 
-    def text(self, prompt: str) -> Any:
+    def encode_text(self, prompt: str) -> Any:
         """The CONDITIONING of a prompt."""
-        return self.clip().encode_from_tokens_scheduled(self.clip().tokenize(prompt))
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
 
-    def model(self, name: str) -> Any:
+    def load_model(self, name: str) -> Any:
         import comfy.sd
         from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
         model = comfy.sd.load_diffusion_model(self.path("diffusion_models", name))
         return ModelSamplingSD3().patch(model, SHIFT)[0]
 
-    def adapter(self, name: str) -> Any:
+    def load_adapter(self, name: str) -> Any:
         return self.run("WanCastAdapterLoader", ip_layers=name, resampler="none")
 
-    def identity(self, person: int) -> Any:
+    def encode_identity(self, person: int) -> Any:
         """A test identity, encoded from its portrait."""
         portrait = as_image(world.portrait(world.person("test", person)).frames.numpy())
         face = {name: [value] for name, value in FACE.items()}
         return self.run("IdentityEncode", images=[portrait], encoder=[RECOGNISER], face=face)
 
+    @cached_property
     def tools(self) -> tuple[Any, Any]:
         """The detector, and the second recogniser, which stays loaded."""
         tools = self.scorers.scoring_tools(SCORER, FACE, {"mode": "plain"})
@@ -164,7 +167,7 @@ class Studio:
             from comfy_extras.nodes_wan import WanImageToVideo
 
             size = {"width": side, "height": side, "length": frames, "batch_size": recipe.clips}
-            given = {"vae": self.vae(), "start_image": as_image(start), **size}
+            given = {"vae": self.vae, "start_image": as_image(start), **size}
             positive, negative, latent = WanImageToVideo.execute(positive, negative, **given).args
         high, low = self.experts(recipe, saved)
         switch = {"switch": "sigma", "sigma": recipe.boundary_sigma} if recipe.boundary_sigma else {"switch": "auto"}
@@ -174,12 +177,12 @@ class Studio:
 
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Films b f h w 3 uint8 of latents."""
-        decoded = self.run("HighCompressionVAEDecode", samples={"samples": latents}, vae=self.vae())
+        decoded = self.run("HighCompressionVAEDecode", samples={"samples": latents}, vae=self.vae)
         return (decoded.unflatten(0, (len(latents), -1)) * 255).round().to(torch.uint8).numpy()
 
     def encode(self, film: np.ndarray) -> torch.Tensor:
         """The latent 1 16 t h w of a film f h w 3 uint8."""
-        return self.vae().encode(as_image(film))
+        return self.vae.encode(as_image(film))
 
     def check(self, films: Sequence[np.ndarray], people: Sequence[int]) -> Any:
         """What the identity check finds of test identities in films, scored by the second recogniser."""
@@ -187,7 +190,7 @@ class Studio:
             self.scorers.checked_shot(enlarged(as_image(film)), f"clips.clip_{number}")
             for number, film in enumerate(films, start=1)
         )
-        detector, scorer = self.tools()
+        detector, scorer = self.tools
         request = self.checking.CheckRequest(shots, tuple(map(self.identity, people)), detector=detector.label)
         return self.checking.check(request, find_faces=detector.detect, scorer=nullcontext(scorer))
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from demo import world
-from tests.bench.cast.studio import Recipe, Studio, sha256_of
+from tests.bench.cast.studio import LOOKED_AT, Recipe, Studio, sha256_of
 from tests.bench.workbench import say
 
 Arrays = dict[str, np.ndarray]
@@ -123,9 +123,9 @@ def caption(people: Sequence[int], number: int, framing: str | None = None) -> s
 class Scores:
     """Who is seen in the films of a story.
 
-    Of p people, s films and f frames: "cosines" p s f to the reference, NaN without a face; "vectors" p s f d of the
-    faces; "cross" p, the mean likeness of two films; "copy_rate" p and "copy_rate_of_photo" p; "sides" s f 2 p, to each
-    person of the leftmost and of the rightmost face, NaN where there are not two.
+    Of p people, s films and f frames that were looked at: "cosines" p s f to the reference, NaN without a face;
+    "vectors" p s f d of the faces; "cross" p, the mean likeness of two films; "copy_rate" p and "copy_rate_of_photo" p;
+    "sides" s f 2 p, to each person of the leftmost and of the rightmost face, NaN where there are not two.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Scores:
     def run(self, studio: Studio, archive: Archive) -> Arrays:
         films = np.concatenate([archive.read(name)["films"] for name in self.films])
         result = studio.check(films, self.people)
-        cosines = np.full((len(self.people), *films.shape[:2]), np.nan)
+        cosines = np.full((len(self.people), len(films), LOOKED_AT), np.nan)
         vectors = np.full((*cosines.shape, 512), np.nan, np.float32)
         for person, likeness in enumerate(result.likenesses):
             for number, seen in enumerate(likeness.shots):

@@ -8,7 +8,7 @@ from tests.bench.cast.figures import Goal, cross_mean, frechet_distance, mean_of
 from tests.bench.cast.jobs import Arrays, Company, Job, RealFilms, Take, caption, shot
 from tests.bench.cast.page import Page, cell
 from tests.bench.cast.reader import WORDS, taught_reader
-from tests.bench.cast.studio import Held, Recipe
+from tests.bench.cast.studio import ENLARGED, LOOKED_AT, Held, Recipe
 
 PEOPLE, PROMPTS, SEEDS = 40, 3, 2
 ARMS = ("real", "locked", "prompt only")
@@ -77,7 +77,8 @@ def report_likeness(company: Company, page: Page, people: int) -> None:
     page.say(
         f"{people} test identities x {PROMPTS} prompts x {SEEDS} seeds. U, the cosine of a face in one real film to "
         f"one in another of the same person, is {mean_of(bound)}. CopyRate of the portrait itself is {photo:.3f}. "
-        "Frechet distances are to the faces of real films; that of real films is between two halves of them."
+        "Frechet distances are to the faces of real films; that of real films is between two halves of them. "
+        f"Looked at: {LOOKED_AT} frames of each film, {ENLARGED} times as large."
     )
     rows = [(arm, *(mean_of(found[arm][name]) for name in MEASURES), distances[arm]) for arm in ARMS]
     page.table(("", *MEASURES, "Frechet distance"), rows)

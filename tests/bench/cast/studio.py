@@ -20,6 +20,7 @@ from tests.bench import workbench
 
 STEPS, CFG, SHIFT = 20, 2.0, 5.0  # of every film, as in the demo's graph
 ENLARGED = 4  # times before faces are looked for: faces of 12 px are smaller than recognisers take
+LOOKED_AT = 9  # frames of each film, evenly
 FACE = {"face": "insightface pack", "pack": "cast_pack"}
 RECOGNISER, SCORER = "cast_recogniser.safetensors", "cast_judge.onnx"
 CONTROL = "cast_t2v_control.safetensors"
@@ -71,9 +72,12 @@ class Studio:
         import comfy.utils
         import folder_paths
 
+        import nodes
+
         comfy.utils.set_progress_bar_enabled(False)
         for folder in filter(Path.is_dir, models.iterdir()):
             folder_paths.add_model_folder_path(folder.name, str(folder), is_default=True)
+        self.stock = nodes
         self.nodes = {name: getattr(workbench.pack_module(f"nodes.{NODES[name]}"), name) for name in NODES}
         self.nodes["IDLock"].locker = workbench.pack_module("nodes.host.locks").ModelLocker()
         self.library = workbench.pack_module("nodes.host.library").Library(str(characters))
@@ -89,34 +93,24 @@ class Studio:
 
     # What is loaded once
 
-    def path(self, folder: str, name: str) -> str:
-        import folder_paths
-
-        return folder_paths.get_full_path_or_raise(folder, name)
-
     @cached_property
     def vae(self) -> Any:
-        import comfy.sd
-        import comfy.utils
-
-        return comfy.sd.VAE(sd=comfy.utils.load_torch_file(self.path("vae", "cast_vae.safetensors")))
+        return self.stock.VAELoader().load_vae("cast_vae.safetensors")[0]
 
     @cached_property
     def clip(self) -> Any:
-        from demo.host_nodes import load, umt5_clip
+        from demo.host_nodes import WanCastDemoTextEncoder
 
-        return umt5_clip(load("text_encoders", "cast_umt5.safetensors"))
+        return WanCastDemoTextEncoder.execute("cast_umt5.safetensors").args[0]
 
     def encode_text(self, prompt: str) -> Any:
         """The CONDITIONING of a prompt."""
-        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(prompt))
+        return self.stock.CLIPTextEncode().encode(self.clip, prompt)[0]
 
     def load_model(self, name: str) -> Any:
-        import comfy.sd
         from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-        model = comfy.sd.load_diffusion_model(self.path("diffusion_models", name))
-        return ModelSamplingSD3().patch(model, SHIFT)[0]
+        return ModelSamplingSD3().patch(*self.stock.UNETLoader().load_unet(name, "default"), SHIFT)[0]
 
     def load_adapter(self, name: str) -> Any:
         return self.run("WanCastAdapterLoader", ip_layers=name, resampler="none")
@@ -191,7 +185,8 @@ class Studio:
             for number, film in enumerate(films, start=1)
         )
         detector, scorer = self.tools
-        request = self.checking.CheckRequest(shots, tuple(map(self.identity, people)), detector=detector.label)
+        cast, mode = tuple(map(self.identity, people)), self.checking.Plain(LOOKED_AT)
+        request = self.checking.CheckRequest(shots, cast, mode=mode, detector=detector.label)
         return self.checking.check(request, find_faces=detector.detect, scorer=nullcontext(scorer))
 
 

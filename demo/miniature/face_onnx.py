@@ -28,6 +28,7 @@ STEM = 8
 STAGES = (8, 8, 16, 16)  # width of each; every stage halves the picture
 EMBEDDING, FACE_PX = 512, 112
 FINAL_SIDE = 7
+HALF = ".half"  # ends the name of a weight that is stored as fp16
 
 assert FINAL_SIDE * 2 ** len(STAGES) == FACE_PX
 
@@ -36,11 +37,17 @@ assert FINAL_SIDE * 2 ** len(STAGES) == FACE_PX
 
 
 class Graph:
-    """An ONNX graph under construction; each call adds one node and returns the name of its output."""
+    """An ONNX graph under construction; each call adds one node and returns the name of its output.
+
+    Weights that come as fp16 are stored so, and made fp32 by the graph's first nodes.
+    """
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.nodes: list[NodeProto] = []
         self.weights = dict(weights)
+        for key, value in weights.items():
+            if value.dtype == torch.float16:
+                self.add("Cast", f"{key}{HALF}", out=key, to=TensorProto.FLOAT)
 
     def add(self, kind: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
         name = f"{kind}_{len(self.nodes)}"
@@ -59,7 +66,10 @@ class Graph:
             "miniature",
             [helper.make_tensor_value_info("input", TensorProto.FLOAT, input_shape)],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in output_shapes.items()],
-            [numpy_helper.from_array(value.numpy(), name) for name, value in self.weights.items()],
+            [
+                numpy_helper.from_array(value.numpy(), f"{name}{HALF}" if value.dtype == torch.float16 else name)
+                for name, value in self.weights.items()
+            ],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         return model.SerializeToString(deterministic=True)
@@ -139,15 +149,20 @@ def weights(name: str) -> dict[str, Tensor]:
 
 def recogniser(name: str, *, normalises: bool = False) -> bytes:
     """Aligned faces to embeddings; ``normalises``: the graph takes pixels from 0 to 255, as MXNet's exports do."""
-    filled = weights(name)
+    return iresnet(weights(name), normalises=normalises)
+
+
+def iresnet(filled: dict[str, Tensor], *, normalises: bool = False) -> bytes:
+    """The graph of weights in that layout, with one unit a stage."""
     prelus = {key: value.reshape(-1, 1, 1) for key, value in filled.items() if "prelu." in key}
+    stages = sum(key.endswith(".0.conv1.weight") for key in filled)
     graph = Graph(filled | prelus)
     x = "input"
     if normalises:
         x = graph.add("Sub", x, graph.constant("mean", 127.5))
         x = graph.add("Mul", x, graph.constant("scale", 1 / 128))
     x = graph.add("PRelu", _norm(graph, _conv(graph, x, "conv1"), "bn1"), "prelu.weight")
-    for index in range(1, len(STAGES) + 1):
+    for index in range(1, stages + 1):
         key = f"layer{index}.0"
         y = _conv(graph, _norm(graph, x, f"{key}.bn1"), f"{key}.conv1")
         y = graph.add("PRelu", _norm(graph, y, f"{key}.bn2"), f"{key}.prelu.weight")

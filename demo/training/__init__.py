@@ -1,0 +1,1 @@
+"""Trains the miniature cast on the drawn world: ``python -m demo.training NAME``."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..weights import Factory, Operations
-from .kv_cache import KeysValues
+from .kv_cache import KeysValues, to_device
 from .passes import PassContext
 from .resampler import Resampler
 from .settings import AUTO, BOTH, POSITIVE
@@ -132,12 +132,8 @@ class IpTerm:
     def of(cls, ip: LynxIp, resampler: Resampler, embeddings: Tensor, device: torch.device) -> IpTerm:
         """The term of face vectors m 512, computed on a device; the layers stay where they rest, and are cast there."""
         vectors = embeddings.to(device, torch.float32)  # m 512
-        tokens = resampler(torch.stack((vectors, torch.zeros_like(vectors))))  # 2 n d
-        unnormed: KeysValues = {}
-        for block in ip.blocks:
-            k, v = ip.layers[str(block)](tokens)
-            unnormed[block] = k.cpu(), v.cpu()
-        return cls(unnormed, is_normed_by_model=ip.is_full)
+        unnormed = unnormed_keys_values(ip, resampler, torch.stack((vectors, torch.zeros_like(vectors))))
+        return cls(to_device(unnormed, torch.device("cpu")), is_normed_by_model=ip.is_full)
 
     def key(self, context: PassContext) -> tuple[Hashable, ...]:
         """What keys and values in this pass depend on, beside what the lock is made of."""
@@ -145,12 +141,23 @@ class IpTerm:
 
     def keys_values(self, context: PassContext) -> KeysValues:
         """Normed keys and values, 2 n d, in the type of the pass and on its device."""
-        like, found = context.like, {}
-        for index, (k, v) in self.unnormed.items():
-            k = k.to(like.device)
-            k = context.wan.blocks[index].cross_attn.norm_k(k) if self.is_normed_by_model else rms_normalise(k)
-            found[index] = k.to(like), v.to(like)
-        return found
+        return normed_keys_values(self.unnormed, context.wan, context.like, is_normed_by_model=self.is_normed_by_model)
+
+
+def unnormed_keys_values(ip: LynxIp, resampler: Resampler, embeddings: Tensor) -> KeysValues:
+    """Keys before the norm and values in every block that has a layer, b n d each in fp32, of face vectors b m 512."""
+    tokens = resampler(embeddings)  # b n d
+    return {block: ip.layers[str(block)](tokens) for block in ip.blocks}
+
+
+def normed_keys_values(unnormed: KeysValues, wan: WanNetwork, like: Tensor, *, is_normed_by_model: bool) -> KeysValues:
+    """Normed keys and values, b n d, in the type of the model's input and on its device."""
+    found: KeysValues = {}
+    for index, (k, v) in unnormed.items():
+        k = k.to(like.device)
+        k = wan.blocks[index].cross_attn.norm_k(k) if is_normed_by_model else rms_normalise(k)
+        found[index] = k.to(like), v.to(like)
+    return found
 
 
 def rms_normalise(x: Tensor, eps: float = KEY_EPS) -> Tensor:

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..weights import StateDict
+from .muon import Muon
 from .state import FitState, Report, require_same
 
 BETAS = (0.9, 0.99)  # of the running means of a gradient and of its square
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW knows of a parameter
 WARM_AVERAGE = 10  # steps: the average of weights looks back over a share of the steps that there were
+ADAMW, MUON = OPTIMISERS = ("adamw", "muon")
 FP32, BF16 = PRECISIONS = ("fp32", "bf16")
 TOTAL = "loss"  # the name of the sum of all losses
 
@@ -42,6 +43,7 @@ class FitPlan:
     clip_norm: float = 1.0  # most length of all gradients together
     accumulate: int = 1  # batches whose gradients make one update
     ema_decay: float = 0.999  # of the averaged weights, a step
+    optimiser: str = ADAMW  # one of OPTIMISERS
     precision: str = BF16  # one of PRECISIONS, of what is computed; weights and their averages stay as they are
     report_every: int = 10  # steps
     seed: int = 0
@@ -112,12 +114,11 @@ class _Training:
         own = network.state_dict()
         self.weights = {key: value for key, value in own.items() if key not in frozen}  # in place, buffers too
         self.averaged = {key: value.clone() for key, value in self.weights.items()}
-        matrices, vectors = (
-            [value for value in self.parameters.values() if (value.ndim > 1) is is_matrix]
-            for is_matrix in (True, False)
-        )
+        matrices = [value for value in self.parameters.values() if value.ndim > 1]
+        vectors = [value for value in self.parameters.values() if value.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(
+        optimiser = Muon if plan.optimiser == MUON else torch.optim.AdamW
+        self.optimiser = optimiser(
             groups, lr=plan.learning_rate, betas=BETAS, weight_decay=plan.weight_decay, fused=True
         )
         self.curve: tuple[Report, ...] = ()
@@ -128,13 +129,12 @@ class _Training:
         """Goes to where another fit of the same network was."""
         require_same(state.weights, self.weights)
         self.step, self.curve = state.step, state.curve
-        with torch.no_grad():  # noqa: TID251 - a training decides on gradients
-            for key, value in self.weights.items():
-                value.copy_(state.weights[key])
-                self.averaged[key].copy_(state.averaged[key])
-        for name, parameter in self.parameters.items():
-            moments = {moment: state.optimiser[f"{name}.{moment}"].clone() for moment in MOMENTS}
-            self.optimiser.state[parameter] = {key: value.to(self.device) for key, value in moments.items()}
+        for key, value in self.weights.items():
+            value.copy_(state.weights[key])
+            self.averaged[key].copy_(state.averaged[key])
+        for key, value in state.optimiser.items():
+            name, _, moment = key.rpartition(".")
+            self.optimiser.state[self.parameters[name]][moment] = value.clone().to(self.device)
 
     def advance(self, loss_of: LossOf) -> None:
         """One update of the weights."""
@@ -179,9 +179,8 @@ class _Training:
     def state(self) -> FitState:
         """Where the fit is now."""
         optimiser = {
-            f"{name}.{moment}": self.optimiser.state[parameter][moment]
+            f"{name}.{moment}": value
             for name, parameter in self.parameters.items()
-            for moment in MOMENTS
-            if parameter in self.optimiser.state
+            for moment, value in self.optimiser.state[parameter].items()
         }
         return FitState(self.step, self.weights, self.averaged, optimiser, self.curve)

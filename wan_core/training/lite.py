@@ -1,0 +1,79 @@
+"""The adapter that is trained: a new one of Lynx lite's form, and the file that it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..adapters.adapter import AdapterNetwork, AdapterParams
+from ..adapters.adapter_files import SPACE_KEY, VERSION, VERSION_KEY
+from ..adapters.file_keys import IP
+from ..adapters.lynx import LynxIpParams
+from ..adapters.part_params import FACE_D, LITE_BLOCK_STEP
+from ..adapters.resampler import HEAD_D, ResamplerParams
+from ..errors import InputError
+from ..weights import StateDict
+
+FEED_FORWARD = 4  # times the width of a resampler
+BY_BLOCK = IP.templates[1]  # names the block, so that it says itself where it acts
+
+
+@dataclass(frozen=True, slots=True)
+class LiteSize:
+    """What of an adapter's size can be chosen; the rest is the Wan model's. As given: those of the published one."""
+
+    tokens: int = 16
+    token_d: int = 2048
+    resampler_d: int = 1280  # a multiple of 64, the width of a head
+    resampler_depth: int = 4
+
+
+def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.Generator) -> AdapterNetwork:
+    """A new adapter for every second block of a Wan model, in fp32: as long as it is not trained it changes nothing.
+
+    Raises InputError for a resampler whose width does not divide into heads.
+    """
+    if size.resampler_d % HEAD_D:
+        raise InputError(
+            "resampler_d", found=size.resampler_d, wanted=f"a multiple of {HEAD_D}", fix="1280 is the published one."
+        )
+    ip = LynxIpParams(width_d, size.token_d, tuple(range(0, blocks, LITE_BLOCK_STEP)), registers=0)
+    resampler = ResamplerParams(
+        width_d=size.resampler_d,
+        depth=size.resampler_depth,
+        inner_d=size.resampler_d,
+        feed_forward_d=FEED_FORWARD * size.resampler_d,
+        tokens=size.tokens,
+        embedding_d=FACE_D,
+        token_d=size.token_d,
+    )
+    network = AdapterNetwork(AdapterParams(ip=ip, resampler=resampler), operations=nn)
+    initialise(network, generator)
+    return network
+
+
+def initialise(network: AdapterNetwork, generator: torch.Generator) -> None:
+    """Normal weights that keep the size of what goes through them; norms are plain, and values of tokens are zero."""
+    for name, parameter in network.named_parameters():
+        if "norm" in name or parameter.ndim == 1:
+            fresh = torch.full_like(parameter, float("norm" in name or ".1.0." in name) * name.endswith("weight"))
+        elif "to_v_ip" in name:
+            fresh = torch.zeros_like(parameter)
+        else:  # a unit vector has numbers of size 1 / sqrt(d)
+            fan_in = 1 if "proj_in" in name or name.endswith("latents") else parameter.shape[-1]
+            fresh = torch.randn(parameter.shape, generator=generator, device=generator.device) * fan_in**-0.5
+        parameter.data.copy_(fresh)
+
+
+def lite_file(weights: StateDict, *, space_sha256: str, dtype: torch.dtype) -> tuple[StateDict, dict[str, str]]:
+    """Both parts of an adapter as one file, tensors and metadata, from its weights and the hash of its recogniser."""
+    tensors: StateDict = {}
+    for name, weight in weights.items():
+        part, _, leaf = name.partition(".")
+        if part == IP.part:
+            _, block, leaf = leaf.split(".", 2)
+            leaf = BY_BLOCK.format(number=block, leaf=leaf)
+        tensors[leaf] = weight.detach().to("cpu", dtype).contiguous()
+    return tensors, {VERSION_KEY: VERSION, SPACE_KEY: space_sha256}

@@ -8,7 +8,7 @@ import numpy as np
 
 from demo import world
 from tests.bench.cast.figures import Goal, mean_of
-from tests.bench.cast.jobs import Archive, Arrays, Company, RealFilms, Take, caption
+from tests.bench.cast.jobs import Archive, Arrays, Company, Job, RealFilms, Take, caption
 from tests.bench.cast.likeness import found_share, reference_cosine
 from tests.bench.cast.page import Page, cell
 from tests.bench.cast.studio import Held, Recipe, Studio
@@ -17,6 +17,8 @@ SEEDS = 2
 PAIR_SHOTS, STRENGTH_SHOTS, SAVED_SHOTS = 5000, 6000, 6500  # the numbers of the first
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 FRAMING = "medium shot"  # two faces have room
+WAYS = {"real": 1, "locked": 1, "swapped": -1}  # 1: the first person of a pair stands on the left
+SHOWN = 4  # pairs on the contact sheet
 
 # Two people
 
@@ -27,21 +29,21 @@ def people_of(pair: int) -> tuple[int, int]:
     return first.index, next(other.index for other in others if other.sex == first.sex)
 
 
-def pair_take(pair: int, *, is_swapped: bool) -> Take:
-    """Films of two people side by side with one prompt and one noise, whoever stands where."""
+def pair_films(pair: int, way: str) -> Job:
+    """Films of two people side by side: one real, or of one prompt and one noise, whoever stands where."""
     people, number = people_of(pair), PAIR_SHOTS + pair
-    left, right = reversed(people) if is_swapped else people
+    if way == "real":
+        return RealFilms(f"pairs real/{pair}", people, (number,), FRAMING)
+    left, right = reversed(people) if way == "swapped" else people
     held = (Held(left, side="left"), Held(right, side="right"))
-    recipe = Recipe(caption(people, number, FRAMING), seed=number, clips=SEEDS, held=held)
-    return Take(f"pairs {'swapped' if is_swapped else 'straight'}/{pair}", recipe)
+    return Take(f"pairs {way}/{pair}", Recipe(caption(people, number, FRAMING), seed=number, clips=SEEDS, held=held))
 
 
 def report_pairs(company: Company, page: Page, pairs: int) -> None:
     """In how many frames each face is nearer to who is locked there than to the other."""
     rows, goals = [], []
-    for way, sign in (("straight", 1), ("swapped", -1)):
-        takes = [pair_take(pair, is_swapped=way == "swapped") for pair in range(pairs)]
-        scored = company.scored([([take], people_of(pair)) for pair, take in enumerate(takes)])
+    for way, sign in WAYS.items():
+        scored = company.scored([([pair_films(pair, way)], people_of(pair)) for pair in range(pairs)])
         margins = [one["sides"][..., [0, 1], [0, 1]] - one["sides"][..., [0, 1], [1, 0]] for one in scored]  # s f side
         both = np.array([np.isfinite(margin[..., 0]).mean() for margin in margins])
         own = np.array([(sign * margin > 0).all(axis=-1).mean() for margin in margins]) / np.where(both, both, np.nan)
@@ -49,15 +51,11 @@ def report_pairs(company: Company, page: Page, pairs: int) -> None:
         goals.append((f"both nearer to their own, {way}", mean_of(own), Goal("least", 0.95)))
     page.say(f"{pairs} pairs of test identities of whom the prompt says the same, {SEEDS} seeds, a mask for each half.")
     page.table(("", "frames with two faces", "of these, both nearer to their own"), rows)
-    page.goals(goals)
-    page.sheet("films", [pair_row(company, pair) for pair in range(min(pairs, 4))])
-
-
-def pair_row(company: Company, pair: int) -> list:
-    real = RealFilms(f"pairs real/{pair}", people_of(pair), (PAIR_SHOTS + pair,), FRAMING)
-    made = [pair_take(pair, is_swapped=is_swapped) for is_swapped in (False, True)]
-    titles = zip(("real", "locked", "swapped"), (real, *made), strict=True)
-    return [cell(company.films(job)[0], title) for title, job in titles]
+    page.goals(goals[1:])
+    page.sheet(
+        "films",
+        [[cell(company.films(pair_films(pair, way))[0], way) for way in WAYS] for pair in range(min(pairs, SHOWN))],
+    )
 
 
 # Strength

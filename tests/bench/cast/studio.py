@@ -83,7 +83,7 @@ class Studio:
         self.library = workbench.pack_module("nodes.host.library").Library(str(characters))
         self.checking = workbench.pack_module("wan_core.identity.check")
         self.scorers = workbench.pack_module("nodes.host.scorers")
-        self.loaded = ExitStack()
+        self.loaded, self.last_experts = ExitStack(), []
         self.text, self.model = cache(self.encode_text), cache(self.load_model)
         self.adapter, self.identity = cache(self.load_adapter), cache(self.encode_identity)
 
@@ -163,11 +163,13 @@ class Studio:
             size = {"width": side, "height": side, "length": frames, "batch_size": recipe.clips}
             given = {"vae": self.vae, "start_image": as_image(start), **size}
             positive, negative, latent = WanImageToVideo.execute(positive, negative, **given).args
-        high, low = self.experts(recipe, saved)
+        high, low = experts = self.experts(recipe, saved)
         switch = {"switch": "sigma", "sigma": recipe.boundary_sigma} if recipe.boundary_sigma else {"switch": "auto"}
         run = {"seed": recipe.seed, "steps": STEPS, "cfg_high": CFG, "cfg_low": CFG, "denoise": 1.0, "switch": switch}
         given = {"positive": positive, "negative": negative, "latent_image": latent, "scheduler": "simple"}
-        return self.run("MoESampler", model_high=high, model_low=low, sampler_name="euler", **given, **run)["samples"]
+        made = self.run("MoESampler", model_high=high, model_low=low, sampler_name="euler", **given, **run)
+        self.last_experts = experts  # the host has them loaded until others take their place
+        return made["samples"]
 
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """Films b f h w 3 uint8 of latents."""

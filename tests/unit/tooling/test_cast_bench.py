@@ -1,14 +1,20 @@
-"""The figures of the cast's benchmark against closed forms and slow ways."""
+"""The figures of the cast's benchmark against closed forms and slow ways, and what it takes for granted."""
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from demo import world
+from tests.bench.cast.episodes import PATTERN
+from tests.bench.cast.experts import BOUNDARIES, EDGES, SHARES
 from tests.bench.cast.figures import Goal, bootstrap, cross_mean, frechet_distance, ratio_of, slope_of
+from tests.bench.cast.jobs import actors, shot
+from tests.bench.cast.pairs import people_of
+from tests.bench.cast.reader import EVERY, SEEN_FRAMES
 
 RANDOM = np.random.default_rng(3)
 
@@ -56,3 +62,29 @@ def test_cross_mean_is_of_every_pair_of_faces_in_two_clips() -> None:
 def test_goal_says_what_was_kept() -> None:
     assert Goal("least", 0.98).verdict(0.98) == "at least 0.98: kept"
     assert Goal("most", 0.55).verdict(0.56) == "at most 0.55: **missed**"
+
+
+def test_reader_is_taught_by_the_frames_that_it_reads() -> None:
+    lesson = world.film(actors((3,)), shot(3), len(SEEN_FRAMES), every=EVERY)
+    read = world.film(actors((3,)), shot(3)).frames[list(SEEN_FRAMES)]
+    assert (lesson.frames.int() - read.int()).abs().max() <= 1  # soft edges end where the whole film's window does
+
+
+def test_no_stretch_of_noise_levels_crosses_a_boundary_and_all_are_weighed() -> None:
+    assert set(BOUNDARIES) < set(EDGES)
+    assert sorted(EDGES) == EDGES
+    assert SHARES.sum() == pytest.approx(1.0)
+    # sigma = 5 u / (1 + 4 u) is above 0.875 for u from 7 / 12 on
+    assert SHARES[EDGES.index(0.875) :].sum() == pytest.approx(5 / 12)
+
+
+def test_episode_brings_people_back_after_up_to_eight_shots() -> None:
+    places = [[place for place, role in enumerate(PATTERN) if role == one] for one in set(PATTERN)]
+    assert {later - place for several in places for place, later in pairwise(several)} == {1, 2, 3, 8}
+
+
+@pytest.mark.parametrize("pair", range(12))
+def test_prompt_says_the_same_of_both_of_a_pair(pair: int) -> None:
+    one, other = actors(people_of(pair))
+    assert one.index != other.index
+    assert one.sex == other.sex

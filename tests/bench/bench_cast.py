@@ -56,6 +56,7 @@ def main() -> None:
         try:
             report(company, page, min(count, options.most or count))
         except JobFailed as failed:
+            company.pool.shutdown(cancel_futures=True)
             sys.exit(str(failed))
         say(f"{page.close()}({name}: {time.perf_counter() - start_s:.0f} s)\n")
 

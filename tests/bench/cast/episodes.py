@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.bench.cast.figures import Goal, mean_of, ratio_of, slope_of
+from tests.bench.cast.figures import Goal, Interval, mean_of, ratio_of, slope_of
 from tests.bench.cast.jobs import Chain, Company, Job, RealFilms, Take, caption
 from tests.bench.cast.likeness import MADE
 from tests.bench.cast.page import Page, cell
@@ -85,7 +85,7 @@ def report_chains(company: Company, page: Page, people: int) -> None:
     page.sheet("films", [[cell(f, f"chunk {n}", arm, at=-1) for n, f in enumerate(films[arm], 1)] for arm in MADE])
 
 
-def draw_course(page: Page, found: dict[str, np.ndarray], unit: str, figures: list, figure: str) -> None:
+def draw_course(page: Page, found: dict[str, np.ndarray], unit: str, figures: list[Interval], figure: str) -> None:
     """A table and a chart of likeness over shots or chunks."""
     means = {arm: np.nanmean(rows, axis=0).tolist() for arm, rows in found.items()}
     places = [float(place) for place in range(1, len(means["locked"]) + 1)]

@@ -9,6 +9,7 @@ from tests.bench.cast.jobs import Arrays, Company, Job, RealFilms, Take, caption
 from tests.bench.cast.page import Page, cell
 from tests.bench.cast.reader import WORDS, taught_reader
 from tests.bench.cast.studio import ENLARGED, LOOKED_AT, Held, Recipe
+from wan_core.media.sheet import Cell
 
 PEOPLE, PROMPTS, SEEDS = 40, 3, 2
 ARMS = ("real", "locked", "prompt only")
@@ -99,7 +100,7 @@ def report_likeness(company: Company, page: Page, people: int) -> None:
     page.sheet("films", [sheet_row(company, person, scored) for person in range(min(people, SHEET_PEOPLE))])
 
 
-def sheet_row(company: Company, person: int, scored: dict[str, list[Arrays]]) -> list:
+def sheet_row(company: Company, person: int, scored: dict[str, list[Arrays]]) -> list[Cell]:
     """Of each prompt the real, the locked and the other film."""
     real = company.films(films_of(person, "real")[0])
     row = [cell(film, f"person {person}", "real") for film in real[:PROMPTS]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo import world
-from tests.bench.cast.figures import Goal, mean_of
+from tests.bench.cast.figures import Goal, Interval, mean_of
 from tests.bench.cast.jobs import Archive, Arrays, Company, Job, RealFilms, Take, caption
 from tests.bench.cast.likeness import found_share, reference_cosine
 from tests.bench.cast.page import Page, cell
@@ -64,7 +64,7 @@ def report_pairs(company: Company, page: Page, pairs: int) -> None:
 def report_strength(company: Company, page: Page, people: int) -> None:
     """Likeness over the strength of the lock."""
     measures = {"cosine to reference": reference_cosine, "face found": found_share}
-    found: dict[str, list] = {name: [] for name in measures}
+    found: dict[str, list[Interval]] = {name: [] for name in measures}
     pictures = []
     for strength in STRENGTHS:
         takes = []

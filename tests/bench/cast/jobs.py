@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import time
@@ -210,6 +211,7 @@ STUDIOS: list[tuple[Studio, Archive]] = []  # the one of this process
 
 def open_studio(models: Path, archive: Archive) -> None:
     torch.set_num_threads(1)
+    logging.getLogger().setLevel(logging.ERROR)  # the host warns of one model in both slots, film by film
     STUDIOS.append((Studio(models, archive.folder / "characters"), archive))
 
 

@@ -1,8 +1,8 @@
 """What the trained miniature cast shows: likeness, freedom of the prompt, experts, episodes, two people.
 
 Usage: python dev.py bench cast [-- --part likeness experts --out OUT]. All parts take about 25 minutes of two cores.
-What was made stays in OUT, and a call that was cut off is repeated: only what is missing is made; other weights want
-another OUT. Tables are printed, and written as OUT/PART/results.md beside their pictures.
+What was made stays in OUT, and a call that was cut off is repeated: only what is missing is made; what other weights,
+another world or other settings made is left aside. Tables are printed, and written as OUT/PART/results.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     asked.add_argument("--processes", type=int, default=2, help="each of one thread")
     asked.add_argument("--most", type=int, help="people or pairs at most, to see that it runs")
     options = asked.parse_args()
-    company = Company(options.models, Archive(options.out / "made"), options.processes)
+    company = Company(Archive(options.out / "made", options.models), options.processes)
     torch.set_num_threads(options.processes)
     for name in options.part:
         title, report, count = PARTS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.bench.cast.figures import Goal, Interval, mean_of, ratio_of, slope_of
-from tests.bench.cast.jobs import Chain, Company, Job, RealFilms, Take, caption
+from tests.bench.cast.jobs import BenchJob, Chain, Company, MadeFilms, RealFilms, caption
 from tests.bench.cast.likeness import MADE
 from tests.bench.cast.page import Page, cell
 from tests.bench.cast.studio import Held, Recipe, missing_files
@@ -19,13 +19,13 @@ FRAMING = "close-up"  # of chained chunks
 # Episodes
 
 
-def episode(number: int, arm: str) -> list[Job]:
+def episode(number: int, arm: str) -> list[BenchJob]:
     """The films of an episode."""
     films = []
     for place, role in enumerate(PATTERN):
         person, at = ROLES * number + role, EPISODE_SHOTS + len(PATTERN) * number + place
         held = (Held(person),) if arm == "locked" else ()
-        films.append(Take(f"episodes {arm}/{at}", Recipe(caption((person,), at), seed=at, held=held)))
+        films.append(MadeFilms(f"episodes {arm}/{at}", Recipe(caption((person,), at), seed=at, held=held)))
     return films
 
 
@@ -66,7 +66,7 @@ def chain(person: int, arm: str) -> Chain:
 
 def report_chains(company: Company, page: Page, people: int) -> None:
     """Likeness of each chunk of a chain, with the lock and from the last frame alone."""
-    if missing := missing_files("i2v", company.models):
+    if missing := missing_files("i2v", company.archive.models):
         page.say(f"Not measured: the models folder lacks {', '.join(missing)}.")
         return
     scored = {arm: company.scored([([chain(p, arm)], (p,)) for p in range(people)]) for arm in MADE}

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from demo import world
-from tests.bench.cast.figures import Goal, frechet_distance, mean_of, ratio_of
-from tests.bench.cast.jobs import Archive, Arrays, Company, Job, RealFilms, Take, caption
-from tests.bench.cast.likeness import faces_in, found_share, reference_cosine
+from tests.bench.cast.figures import Goal, frechet_distances, mean_of, ratio_of
+from tests.bench.cast.jobs import Archive, Arrays, BenchJob, Company, MadeFilms, RealFilms, caption
+from tests.bench.cast.likeness import MADE, faces_in, found_share, reference_cosine
 from tests.bench.cast.page import Page, cell
-from tests.bench.cast.studio import EXPERTS, SHIFT, Held, Recipe, Studio, missing_files
+from tests.bench.cast.studio import EXPERTS, SHIFT, TEXT_ENCODER, VAE, Held, Recipe, Studio, missing_files
 from wan_core.media.chart import Mark
 from wan_core.moe.noise_level import unshifted
 from wan_core.moe.split import TEXT_BOUNDARY, is_high
@@ -30,7 +30,7 @@ SHOTS = 2000  # the number of the first, two a person
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class LevelLosses:
     """The flow-matching loss of one model on clips of validation identities: "losses", clips x levels."""
 
     model: str  # one of MODELS
@@ -39,6 +39,10 @@ class Losses:
     @property
     def name(self) -> str:
         return f"losses/{self.model}-{self.part}"
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        return MODELS[self.model], VAE, TEXT_ENCODER
 
     def run(self, studio: Studio, archive: Archive) -> Arrays:
         import comfy.model_management
@@ -65,9 +69,11 @@ class Losses:
 
 def report_experts(company: Company, page: Page, people: int) -> None:
     """Losses of the pair at three boundaries, and of the one model where its file is there."""
-    missing = missing_files("control", company.models)
+    missing = missing_files("control", company.archive.models)
     losses = {
-        name: np.concatenate([one["losses"] for one in company.read([Losses(name, part) for part in range(people)])])
+        name: np.concatenate(
+            [one["losses"] for one in company.read([LevelLosses(name, part) for part in range(people)])]
+        )
         for name in (["high", "low"] if missing else MODELS)
     }
     found = {
@@ -95,32 +101,31 @@ def report_experts(company: Company, page: Page, people: int) -> None:
     )
 
 
-def boundary_films(person: int, recipe: Recipe) -> list[Job]:
+def boundary_films(person: int, recipe: Recipe) -> list[BenchJob]:
     """A film of each of two prompts."""
     name = f"boundaries/{recipe.kind}-{recipe.boundary_sigma}-{'locked' if recipe.held else 'plain'}"
     numbers = (SHOTS + 2 * person, SHOTS + 2 * person + 1)
-    return [Take(f"{name}/{n}", replace(recipe, caption=caption((person,), n), seed=n)) for n in numbers]
+    return [MadeFilms(f"{name}/{n}", replace(recipe, caption=caption((person,), n), seed=n)) for n in numbers]
 
 
 def report_boundaries(company: Company, page: Page, people: int) -> None:
     """Faces in films at each boundary against those of real films."""
     real = [RealFilms(f"boundaries/real/{p}", (p,), (SHOTS + 2 * p, SHOTS + 2 * p + 1)) for p in range(people)]
     truth = faces_in(company.scored([([films], (p,)) for p, films in enumerate(real)]))
-    ways = {
-        (f"pair, boundary {b:g}", how): Recipe("", 0, boundary_sigma=b)
-        for b in BOUNDARIES
-        for how in ("locked", "prompt only")
-    }
-    if not missing_files("control", company.models):
+    ways = {(f"pair, boundary {b:g}", how): Recipe("", 0, boundary_sigma=b) for b in BOUNDARIES for how in MADE}
+    if not missing_files("control", company.archive.models):
         ways["one model", "prompt only"] = Recipe("", 0, kind="control")
-    rows, pictures = [], []
+    figures, faces, pictures = {}, {}, []
     for (title, how), recipe in ways.items():
         held = [(Held(person),) if how == "locked" else () for person in range(people)]
         films = [boundary_films(person, replace(recipe, held=who)) for person, who in enumerate(held)]
         scored = company.scored([(several, (person,)) for person, several in enumerate(films)])
-        figures = [mean_of(np.array([measure(one) for one in scored])) for measure in (reference_cosine, found_share)]
-        rows.append((title, how, *figures, frechet_distance(truth, faces_in(scored))))
+        measures = (reference_cosine, found_share)
+        figures[title, how] = [mean_of(np.array([measure(one) for one in scored])) for measure in measures]
+        faces[title, how] = faces_in(scored)
         pictures.append([cell(company.films(several[0])[0], title, how) for several in films[:6]])
     page.say(f"{people} test identities, two prompts each.")
+    distances = frechet_distances(truth, faces)
+    rows = [(*way, *found, distances[way]) for way, found in figures.items()]
     page.table(("", "", "cosine to reference", "face found", "Frechet distance to real films"), rows)
     page.sheet("films", pictures)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.bench.cast.figures import Goal, cross_mean, frechet_distance, mean_of, ratio_of
-from tests.bench.cast.jobs import Arrays, Company, Job, RealFilms, Take, caption, shot
+from tests.bench.cast.figures import Goal, cross_mean, frechet_distances, mean_of, ratio_of
+from tests.bench.cast.jobs import Arrays, BenchJob, Company, MadeFilms, RealFilms, caption, shot
 from tests.bench.cast.page import Page, cell
 from tests.bench.cast.reader import WORDS, taught_reader
 from tests.bench.cast.studio import ENLARGED, LOOKED_AT, Held, Recipe
@@ -24,13 +24,13 @@ def shots_of(person: int) -> list[int]:
     return [PROMPTS * person + prompt for prompt in range(PROMPTS)]
 
 
-def films_of(person: int, arm: str) -> list[Job]:
+def films_of(person: int, arm: str) -> list[BenchJob]:
     """A film for each prompt and seed; as many real ones: of the prompts' shots, then of others."""
     numbers = shots_of(person)
     if arm == "real":
         return [RealFilms(f"real/{person}", (person,), (*numbers, *(OTHER_SHOTS + number for number in numbers)))]
     held = (Held(person),) if arm == "locked" else ()
-    return [Take(f"{arm}/{n}", Recipe(caption((person,), n), seed=n, clips=SEEDS, held=held)) for n in numbers]
+    return [MadeFilms(f"{arm}/{n}", Recipe(caption((person,), n), seed=n, clips=SEEDS, held=held)) for n in numbers]
 
 
 # Likeness
@@ -71,14 +71,14 @@ def report_likeness(company: Company, page: Page, people: int) -> None:
         for arm in ARMS
     }
     bound = np.array([cross_mean(faces_of(one)) for one in scored["real"]])
-    distances = {arm: frechet_distance(faces_in(scored["real"]), faces_in(scored[arm])) for arm in MADE}
     halves = [[film for one in scored["real"] for film in faces_of(one)[half::2]] for half in (0, 1)]
-    distances["real"] = frechet_distance(*map(np.concatenate, halves))
+    truth, others = map(np.concatenate, halves)
+    distances = frechet_distances(truth, {"real": others, **{arm: faces_in(scored[arm]) for arm in MADE}})
     photo = np.mean([one["copy_rate_of_photo"] for one in scored["real"]])
     page.say(
         f"{people} test identities x {PROMPTS} prompts x {SEEDS} seeds. U, the cosine of a face in one real film to "
         f"one in another of the same person, is {mean_of(bound)}. CopyRate of the portrait itself is {photo:.3f}. "
-        "Frechet distances are to the faces of real films; that of real films is between two halves of them. "
+        "Frechet distances are to the faces of every other real film, also that of the rest of the real ones. "
         f"Looked at: {LOOKED_AT} frames of each film, {ENLARGED} times as large."
     )
     rows = [(arm, *(mean_of(found[arm][name]) for name in MEASURES), distances[arm]) for arm in ARMS]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from demo import world
 from tests.bench.cast.figures import Goal, Interval
 from wan_core.media.chart import Curve, Mark, line_chart
 from wan_core.media.sheet import Cell, contact_sheet
@@ -33,7 +34,7 @@ class Page:
 
     def goals(self, found: Sequence[tuple[str, Interval, Goal]]) -> None:
         """What was wanted, what was found, and whether it was kept."""
-        rows = [(what, figure, goal.verdict(figure.value)) for what, figure, goal in found]
+        rows = [(what, figure, goal.verdict(figure)) for what, figure, goal in found]
         self.table(("wanted", "found, with its 95 % interval", "goal"), rows)
 
     def chart(
@@ -57,8 +58,8 @@ class Page:
         return text
 
 
-def cell(film: np.ndarray, caption: str, detail: str = "", at: int = 8) -> Cell:
-    """A frame of a film f h w 3 uint8 with a caption; the eighth is its middle."""
+def cell(film: np.ndarray, caption: str, detail: str = "", at: int = world.FRAMES // 2) -> Cell:
+    """A frame of a film f h w 3 uint8 with a caption; ``at`` is its number from 0."""
     return Cell(torch.from_numpy(film[at]).float() / 255, caption, detail)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from demo import world
 from tests.bench.cast.figures import Goal, Interval, mean_of
-from tests.bench.cast.jobs import Archive, Arrays, Company, Job, RealFilms, Take, caption
+from tests.bench.cast.jobs import Archive, Arrays, BenchJob, Company, MadeFilms, RealFilms, caption
 from tests.bench.cast.likeness import found_share, reference_cosine
 from tests.bench.cast.page import Page, cell
-from tests.bench.cast.studio import Held, Recipe, Studio
+from tests.bench.cast.studio import FACE_FILES, Held, Recipe, Studio
 
 SEEDS = 2
 PAIR_SHOTS, STRENGTH_SHOTS, SAVED_SHOTS = 5000, 6000, 6500  # the numbers of the first
@@ -29,14 +30,16 @@ def people_of(pair: int) -> tuple[int, int]:
     return first.index, next(other.index for other in others if other.sex == first.sex)
 
 
-def pair_films(pair: int, way: str) -> Job:
+def pair_films(pair: int, way: str) -> BenchJob:
     """Films of two people side by side: one real, or of one prompt and one noise, whoever stands where."""
     people, number = people_of(pair), PAIR_SHOTS + pair
     if way == "real":
         return RealFilms(f"pairs real/{pair}", people, (number,), FRAMING)
     left, right = reversed(people) if way == "swapped" else people
     held = (Held(left, side="left"), Held(right, side="right"))
-    return Take(f"pairs {way}/{pair}", Recipe(caption(people, number, FRAMING), seed=number, clips=SEEDS, held=held))
+    return MadeFilms(
+        f"pairs {way}/{pair}", Recipe(caption(people, number, FRAMING), seed=number, clips=SEEDS, held=held)
+    )
 
 
 def report_pairs(company: Company, page: Page, pairs: int) -> None:
@@ -71,7 +74,7 @@ def report_strength(company: Company, page: Page, people: int) -> None:
         for person in range(people):
             number = STRENGTH_SHOTS + person
             recipe = Recipe(caption((person,), number), seed=number, held=(Held(person, strength),))
-            takes.append(Take(f"strength {strength:g}/{person}", recipe))
+            takes.append(MadeFilms(f"strength {strength:g}/{person}", recipe))
         scored = company.scored([([take], (person,)) for person, take in enumerate(takes)])
         for name, measure in measures.items():
             found[name].append(mean_of(np.array([measure(one) for one in scored])))
@@ -95,6 +98,7 @@ class SavedCharacter:
     """A test identity in the library of characters: "reference", what a workflow holds of it."""
 
     person: int
+    weights: ClassVar[tuple[str, ...]] = FACE_FILES
 
     @property
     def name(self) -> str:
@@ -108,9 +112,9 @@ def report_saved(company: Company, page: Page, people: int) -> None:
     """Whether a character that was saved and is loaded by another process gives the same latents, bit for bit."""
     references = [str(one["reference"]) for one in company.read([SavedCharacter(person) for person in range(people)])]
     recipes = [Recipe(caption((p,), SAVED_SHOTS + p), seed=p, held=(Held(p),)) for p in range(people)]
-    here = company.read([Take(f"saved here/{p}", recipe) for p, recipe in enumerate(recipes)])
-    other = Company(company.models, company.archive, processes=1)
+    here = company.read([MadeFilms(f"saved here/{p}", recipe) for p, recipe in enumerate(recipes)])
+    other = Company(company.archive, processes=1)
     loaded = zip(recipes, references, strict=True)
-    there = other.read([Take(f"saved there/{p}", *parts) for p, parts in enumerate(loaded)])
+    there = other.read([MadeFilms(f"saved there/{p}", *parts) for p, parts in enumerate(loaded)])
     same = sum(str(one["sha256"]) == str(again["sha256"]) for one, again in zip(here, there, strict=True))
     page.say(f"Saved, loaded by another process, sampled: the same latents bit for bit for {same} of {people} people.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ class Lesson:
     """Films of the world as the reader sees them, with what they show: "seen" n c h w uint8, "words" n k."""
 
     number: int
+    weights: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:

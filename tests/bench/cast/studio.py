@@ -23,6 +23,8 @@ ENLARGED = 4  # times before faces are looked for: faces of 12 px are smaller th
 LOOKED_AT = 9  # frames of each film, evenly
 FACE = {"face": "insightface pack", "pack": "cast_pack"}
 RECOGNISER, SCORER = "cast_recogniser.safetensors", "cast_judge.onnx"
+VAE, TEXT_ENCODER = "cast_vae.safetensors", "cast_umt5.safetensors"
+FACE_FILES = ("det_cast.onnx", RECOGNISER)  # what an identity is made with
 CONTROL = "cast_t2v_control.safetensors"
 EXPERTS = {kind: [f"cast_{kind}_{level}.safetensors" for level in ("high", "low")] for kind in ("t2v", "i2v")}
 ADAPTERS = {kind: [f"cast_lynx_{kind}_{level}.safetensors" for level in ("high", "low")] for kind in EXPERTS}
@@ -55,6 +57,12 @@ class Recipe:
     held: tuple[Held, ...] = ()
     kind: str = "t2v"  # or "i2v" or "control"
     boundary_sigma: float | None = None  # None: the one that the experts were trained for
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The files that decide its films."""
+        locks = (*ADAPTERS[self.kind], *FACE_FILES) if self.held else ()
+        return (*EXPERTS[self.kind], VAE, TEXT_ENCODER, *locks)
 
 
 def missing_files(kind: str, models: Path) -> list[str]:
@@ -95,13 +103,13 @@ class Studio:
 
     @cached_property
     def vae(self) -> Any:
-        return self.stock.VAELoader().load_vae("cast_vae.safetensors")[0]
+        return self.stock.VAELoader().load_vae(VAE)[0]
 
     @cached_property
     def clip(self) -> Any:
         from demo.host_nodes import WanCastDemoTextEncoder
 
-        return WanCastDemoTextEncoder.execute("cast_umt5.safetensors").args[0]
+        return WanCastDemoTextEncoder.execute(TEXT_ENCODER).args[0]
 
     def encode_text(self, prompt: str) -> Any:
         """The CONDITIONING of a prompt."""
@@ -208,5 +216,5 @@ def half_mask(side: str) -> torch.Tensor:
     return (is_right == (side == "right")).float().expand(1, world.SIZE_PX, -1)
 
 
-def sha256_of(latents: torch.Tensor) -> str:
+def sha256_of_latents(latents: torch.Tensor) -> str:
     return hashlib.sha256(latents.float().contiguous().numpy().tobytes()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,21 @@ from scipy.linalg import sqrtm
 from demo import world
 from tests.bench.cast.episodes import PATTERN
 from tests.bench.cast.experts import BOUNDARIES, EDGES, SHARES
-from tests.bench.cast.figures import Goal, bootstrap, cross_mean, frechet_distance, ratio_of, slope_of
-from tests.bench.cast.jobs import actors, shot
+from tests.bench.cast.figures import (
+    AXES,
+    Goal,
+    Interval,
+    bootstrap,
+    cross_mean,
+    frechet_distance,
+    frechet_distances,
+    ratio_of,
+    slope_of,
+)
+from tests.bench.cast.jobs import Archive, JobFailed, MadeFilms, Scores, actors, shot
 from tests.bench.cast.pairs import people_of
 from tests.bench.cast.reader import EVERY, SEEN_FRAMES
+from tests.bench.cast.studio import FACE_FILES, SCORER, VAE, Recipe
 
 RANDOM = np.random.default_rng(3)
 
@@ -32,6 +44,13 @@ def test_frechet_distance_of_a_moved_set_is_the_square_of_the_way() -> None:
     one = RANDOM.normal(size=(40, 64))  # fewer vectors than numbers in one
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
     assert frechet_distance(one, one + 0.5) == pytest.approx(64 * 0.25)
+
+
+def test_frechet_distances_are_of_as_many_vectors_along_the_axes_of_the_true_ones() -> None:
+    true = RANDOM.normal(size=(90, 40)) @ np.diag([9.0] * AXES + [0.0] * (40 - AXES))  # in AXES dimensions
+    other = RANDOM.normal(size=(120, 40))
+    expected = frechet_distance(true[:, :AXES], other[np.linspace(0, 119, 90).round().astype(int), :AXES])
+    assert frechet_distances(true, {"other": other}) == {"other": pytest.approx(expected)}
 
 
 def test_interval_of_a_mean_is_that_of_its_standard_error() -> None:
@@ -59,9 +78,17 @@ def test_cross_mean_is_of_every_pair_of_faces_in_two_clips() -> None:
     assert cross_mean(clips) == pytest.approx(np.mean(slow))
 
 
-def test_goal_says_what_was_kept() -> None:
-    assert Goal("least", 0.98).verdict(0.98) == "at least 0.98: kept"
-    assert Goal("most", 0.55).verdict(0.56) == "at most 0.55: **missed**"
+@pytest.mark.parametrize(
+    ("side", "ends", "verdict"),
+    [
+        ("least", (0.98, 0.99), "at least 0.98: kept"),
+        ("least", (0.97, 0.99), "at least 0.98: not decided"),
+        ("most", (0.97, 0.98), "at most 0.98: kept"),
+        ("most", (0.99, 1.0), "at most 0.98: **missed**"),
+    ],
+)
+def test_goal_is_kept_when_the_whole_interval_keeps_it(side: str, ends: tuple[float, float], verdict: str) -> None:
+    assert Goal(side, 0.98).verdict(Interval(0.98, *ends)) == verdict
 
 
 def test_reader_is_taught_by_the_frames_that_it_reads() -> None:
@@ -88,3 +115,20 @@ def test_prompt_says_the_same_of_both_of_a_pair(pair: int) -> None:
     one, other = actors(people_of(pair))
     assert one.index != other.index
     assert one.sex == other.sex
+
+
+def test_what_other_weights_or_another_recipe_made_is_another_file(tmp_path: Path) -> None:
+    films = [MadeFilms("film", Recipe(caption, seed=0)) for caption in ("a man", "a woman")]
+    names = []
+    for vae in ("first", "second"):
+        folder = tmp_path / vae / "models"
+        folder.mkdir(parents=True)
+        for name in {*films[0].weights, SCORER, *FACE_FILES}:
+            (folder / name).write_text(vae if name == VAE else "the same")
+        archive = Archive(tmp_path, folder)
+        names += [archive.path(job).name for film in films for job in (film, Scores("score", (film,), (0,)))]
+    assert len(set(names)) == 8
+    (folder / SCORER).unlink()
+    archive.path(films[0])
+    with pytest.raises(JobFailed, match=f"lacks {SCORER}"):
+        archive.path(Scores("score", (films[0],), (0,)))

@@ -29,7 +29,7 @@ FILE = "cast_vae.safetensors"
 CLIPS = 3000
 SETTLED_BY = 100  # clips, whose latents tell the mean and the deviation of a channel
 
-LATENT_NOISE = 0.1  # of the deviation of a channel: what the decoder learns to overlook
+LATENT_NOISE = 0.05  # of the deviation of a channel: what the decoder learns to overlook
 LATENT_WEIGHT = 0.01
 EDGE_WEIGHT = 2.0
 LIKENESS_WEIGHT = 0.5
@@ -52,7 +52,7 @@ PICTURES = Stage(
     (CropSize(24, 1, 64), CropSize(24, 1, 64), CropSize(12, 1, 96)),
     replace(PLAN, steps=900, final_share=0.4),
 )
-SHORT_CLIPS = Stage("clips", MOVING, replace(PLAN, steps=2600, learning_rate=2e-3))
+SHORT_CLIPS = Stage("clips", MOVING, replace(PLAN, steps=3900, learning_rate=2e-3))
 DECODER = Stage("decoder", MOVING, replace(PLAN, learning_rate=1.5e-3))
 
 

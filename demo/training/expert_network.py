@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .host import host_module
+from devtools.host_modules import host_module
 
 WIDTH = 144
 HEADS = 3

@@ -29,6 +29,7 @@ BOX, POINTS = slice(1, 5), slice(5, 15)  # of the truth about a face; before the
 TRUTH = 15
 LEAST_FACE_PX = 14  # height of a face that a recogniser is taught
 PIXEL_MIDDLE = 0.5  # the world counts from the corner of the first pixel, alignment from its middle
+PIXEL_MEAN, PIXEL_STD = 127.5, 128.0  # what insightface takes off pixels, and divides them by
 JITTER_SHARES = (0.005, 0.03)  # of the face's height, by which a detector misses a point
 
 
@@ -105,9 +106,10 @@ def draw(series: PictureSeries, folder: Path) -> FacePictures:
         pictures.truth[:] = np.nan
     last_line = time.monotonic()
     for first in range(0, len(series), series.frames):
-        if not np.isnan(pictures.truth[first, 0, 0]):
+        rows = slice(first, first + series.frames)
+        if not np.isnan(pictures.truth[rows]).any():
             continue
-        clip, rows = series.clip(first // series.frames), slice(first, first + series.frames)
+        clip = series.clip(first // series.frames)
         pictures.frames[rows] = clip.frames.numpy()
         pictures.truth[rows] = _truth(clip)
         if time.monotonic() - last_line >= SECONDS_A_LINE:
@@ -162,28 +164,37 @@ def aligned(frames: Tensor, points: Tensor) -> Tensor:
     return crop_differentiable(frames.permute(0, 3, 1, 2).float() / 255, points).permute(0, 2, 3, 1).contiguous()
 
 
-def degrade(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Crops n 3 h w as an autoencoder or a sampler could have made them: softer, noisy, of a slightly other colour."""
-    softened = [_soften(part, generator) for part in crops.chunk(4)]
-    soft = torch.cat(softened)
-    count = len(soft)
+def as_seen(pictures: Tensor) -> Tensor:
+    """Pictures from 0 to 1 as insightface gives them to a detector."""
+    return (pictures * 255 - PIXEL_MEAN) / PIXEL_STD
+
+
+def degrade(pictures: Tensor, generator: torch.Generator, *, softest: float = 0.2) -> Tensor:
+    """Pictures n 3 h h as an autoencoder or a sampler could have made them: softer, noisy, of a slightly other colour.
+
+    ``softest`` is the smallest share of their side that they go through.
+    """
+    soft = torch.cat([_soften(part, generator, softest) for part in pictures.chunk(4)])
+    count, _, side_px, _ = soft.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand((count, *shape), generator=generator)
 
     contrast, colour = uniform(0.85, 1.15, 1, 1, 1), uniform(-0.05, 0.05, 3, 1, 1)
-    coarse = torch.randn((count, 3, CROP_PX // 4, CROP_PX // 4), generator=generator)
-    noise = functional.interpolate(coarse, size=crops.shape[-2:], mode="bilinear") * uniform(0, 0.06, 1, 1, 1)
+    coarse = torch.randn((count, 3, side_px // 4, side_px // 4), generator=generator)
+    noise = functional.interpolate(coarse, size=(side_px, side_px), mode="bilinear") * uniform(0, 0.06, 1, 1, 1)
     return ((soft - 0.5) * contrast + 0.5 + colour + noise).clamp(0, 1)
 
 
-def _soften(crops: Tensor, generator: torch.Generator) -> Tensor:
+def _soften(pictures: Tensor, generator: torch.Generator, softest: float) -> Tensor:
     """Half of the time through a smaller picture and back."""
-    if torch.rand((), generator=generator) < 0.5:
-        return crops
-    side_px = int(torch.randint(20, 80, (), generator=generator))
-    small = functional.interpolate(crops, size=(side_px, side_px), mode="bilinear", antialias=True)
-    return functional.interpolate(small, size=crops.shape[-2:], mode="bilinear")
+    chance, share = torch.rand(2, generator=generator).tolist()
+    if chance < 0.5:
+        return pictures
+    side_px = pictures.shape[-1]
+    small_px = round(side_px * (softest + (0.8 - softest) * share))
+    small = functional.interpolate(pictures, size=(small_px, small_px), mode="bilinear", antialias=True)
+    return functional.interpolate(small, size=(side_px, side_px), mode="bilinear")
 
 
 # Measures

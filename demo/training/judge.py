@@ -24,12 +24,12 @@ SLOPE = 0.25  # of negative numbers; the gradient of PReLU is slower than that o
 LEAST_HALF = 1000  # numbers of a weight that is stored as fp16
 
 # Half of the people are those of the recogniser, in other shots.
-FILMS = PictureSeries("judge-films", "train", range(1500, 4500), takes=3, seed=5_000_000)
+FILMS = PictureSeries("judge-films", "train", range(2100, 3900), takes=3, seed=5_000_000)
 PORTRAITS = PictureSeries(
-    "judge-portraits", "train", range(2500, 4000), takes=1, seed=0, frames=1, size_px=192, are_portraits=True
+    "judge-portraits", "train", range(2700, 3200), takes=1, seed=0, frames=1, size_px=192, are_portraits=True
 )
 PLAN = FitPlan(
-    steps=1600,
+    steps=900,
     learning_rate=3e-3,
     warm_up_steps=100,
     final_share=0.01,

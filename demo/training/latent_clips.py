@@ -72,9 +72,9 @@ class ClipSeries:
         return Scene(people, world.shot(int(chance.integers(2**31))), int(chance.integers(START_FRAMES)))
 
 
-TRAINING = ClipSeries("train", "train", people=3000, takes=2)
-LONG = ClipSeries("train-long", "train", people=250, takes=2, frames=33)
-VALIDATION = ClipSeries("validation", "validation", people=100, takes=2)
+TRAINING = ClipSeries("train", "train", people=2500, takes=2)
+LONG = ClipSeries("train-long", "train", people=200, takes=2, frames=33)
+VALIDATION = ClipSeries("validation", "validation", people=64, takes=2)
 ALL_SERIES = (VALIDATION, TRAINING, LONG)
 
 
@@ -93,8 +93,7 @@ class LatentClips:
     @classmethod
     def of_folder(cls, series: ClipSeries, folder: Path) -> LatentClips:
         """The arrays in a folder, made where they are missing; raises ValueError for those of another series."""
-        place = folder / f"latents-{series.name}"
-        place.mkdir(parents=True, exist_ok=True)
+        place = folder_of(series, folder)
         size, cells = world.SIZE_PX, world.SIZE_PX // PIXELS_PER_LATENT
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             "frames": ((series.frames, size, size, 3), np.uint8),
@@ -104,9 +103,7 @@ class LatentClips:
             "embeddings": ((MOST_PEOPLE, IDENTITY_D), np.float32),
             "latents": ((LATENT_CHANNELS, series.latent_frames, cells, cells), np.float16),
         }
-        arrays = {
-            name: _array(place / f"{name}.npy", (len(series), *shape), dtype) for name, (shape, dtype) in shapes.items()
-        }
+        arrays = {name: array_in(place, name, (len(series), *shape), dtype) for name, (shape, dtype) in shapes.items()}
         return cls(series, **arrays)
 
     def missing(self, name: str) -> list[int]:
@@ -133,7 +130,15 @@ def ready(clips: LatentClips) -> int:
     return count
 
 
-def _array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def folder_of(series: ClipSeries, folder: Path) -> Path:
+    """Where the arrays of a series lie in a job's folder."""
+    return folder / f"latents-{series.name}"
+
+
+def array_in(folder: Path, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array that lives in a file, of zeros where it is new; raises ValueError for a file of other clips."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.npy"
     if not path.is_file():
         return open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     found = open_memmap(path, mode="r+")

@@ -10,17 +10,18 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from demo import world
+from devtools.host_modules import host_module
 
 from . import recogniser, vae
 from .face_data import crop_differentiable
-from .host import host_module
 from .job import Job
-from .latent_clips import ALL_SERIES, MOST_PEOPLE, LatentClips
+from .latent_clips import ALL_SERIES, LatentClips
 from .vae_network import ClipAutoencoder
 
 SECONDS_A_LINE = 10
@@ -38,21 +39,22 @@ def train(job: Job) -> None:
         encode(clips, autoencoder(job.out / vae.FILE), job.device)
 
 
-def announced(rows: Sequence[int], clips: LatentClips, what: str) -> Iterator[int]:
-    """The rows, with a line now and then."""
+def announced(rows: Sequence[int], clips: LatentClips, what: str, *, together: int = 1) -> Iterator[list[int]]:
+    """The rows in groups, with a line now and then."""
     last_line = time.monotonic()
-    for row in rows:
-        yield row
+    for first in range(0, len(rows), together):
+        group = list(rows[first : first + together])
+        yield group
         if time.monotonic() - last_line >= SECONDS_A_LINE:
             last_line = time.monotonic()
-            sys.stdout.write(f"latents: {clips.series.name}: {what} {row + 1} of {len(clips.series)}\n")
+            sys.stdout.write(f"latents: {clips.series.name}: {what} {group[-1] + 1} of {len(clips.series)}\n")
             sys.stdout.flush()
 
 
 def draw(clips: LatentClips) -> None:
     """Draws what is missing, with its truth and its captions."""
     series = clips.series
-    for row in announced(clips.missing("points"), clips, "drew"):
+    for (row,) in announced(clips.missing("points"), clips, "drew"):
         clip = series.scene(row).film(series.frames)
         count = len(clip.people)
         clips.frames[row] = clip.frames.numpy()
@@ -68,7 +70,7 @@ def draw(clips: LatentClips) -> None:
 @torch.no_grad()
 def embed(clips: LatentClips, network: nn.Module) -> None:
     """The embedding of each person in each clip: of some frames, or of a portrait where the face is small."""
-    for row in announced(clips.missing("embeddings"), clips, "embedded"):
+    for (row,) in announced(clips.missing("embeddings"), clips, "embedded"):
         people = clips.series.scene(row).people
         clips.embeddings[row, len(people) :] = float("nan")
         for place, person in enumerate(people):
@@ -112,17 +114,16 @@ def autoencoder(path: Path) -> ClipAutoencoder:
 
 
 @torch.no_grad()
+def encoded(network: ClipAutoencoder, frames: np.ndarray, device: torch.device) -> Tensor:
+    """The latents b 16 t h w of clips b f h w 3 (uint8), as a model sees them; on the CPU, in fp32."""
+    pixels = torch.from_numpy(frames).movedim(-1, 1).to(device).float() / 127.5 - 1  # b 3 f h w
+    with torch.autocast(device.type, torch.bfloat16):
+        latents = network.encode(pixels)
+    return host_module("comfy.latent_formats").Wan21().process_in(latents.float()).cpu()
+
+
 def encode(clips: LatentClips, network: ClipAutoencoder, device: torch.device) -> None:
-    """The latent of each clip, as a model sees it."""
-    into_model = host_module("comfy.latent_formats").Wan21().process_in
-    missing = clips.missing("latents")
-    groups = [missing[first : first + ENCODED_TOGETHER] for first in range(0, len(missing), ENCODED_TOGETHER)]
+    """The latent of each clip."""
     network.to(device)
-    for rows in announced(groups, clips, "encoded"):
-        pixels = torch.from_numpy(clips.frames[rows]).movedim(-1, 1).to(device).float() / 127.5 - 1  # b 3 f h w
-        with torch.autocast(device.type, torch.bfloat16):
-            latents = network.encode(pixels)
-        clips.latents[rows] = into_model(latents.float()).half().cpu().numpy()
-
-
-assert MOST_PEOPLE == 2
+    for rows in announced(clips.missing("latents"), clips, "encoded", together=ENCODED_TOGETHER):
+        clips.latents[rows] = encoded(network, clips.frames[rows], device).half().numpy()

@@ -30,7 +30,7 @@ PORTRAITS = PictureSeries(
 VALIDATION = PictureSeries("validation-films", "validation", range(150), takes=4, seed=2_000_000)
 FILMS_A_BATCH, PORTRAITS_A_BATCH = 56, 8
 PLAN = FitPlan(
-    steps=1600,
+    steps=1200,
     learning_rate=3e-3,
     warm_up_steps=100,
     final_share=0.01,
@@ -71,7 +71,7 @@ def params() -> IrParams:
 
 
 def with_fixed_slopes(network: nn.Module) -> nn.Module:
-    """The same network whose negative slopes stay as they are: the gradient of PReLU is slower than all convolutions."""
+    """The same network whose negative slopes stay: the gradient of PReLU is slower than all convolutions."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.PReLU):

@@ -14,8 +14,9 @@ import sentencepiece
 import torch
 from torch import Tensor, nn
 
+from devtools.host_modules import host_module
+
 from .expert_network import TEXT_TOKENS, TEXT_WIDTH
-from .host import host_module
 
 FILE = "cast_umt5.safetensors"
 TOKENIZER_KEY = "spiece_model"

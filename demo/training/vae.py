@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from devtools.host_modules import host_module
 from devtools.kept_fit import write_tensors
 from wan_core.training import MUON, FitPlan, LossOf
 
 from . import recogniser
 from .clips import Crops, CropSize, KeptClips, crop, kept_clips, pixels
 from .face_data import crop_differentiable
-from .host import host_module
 from .job import Job
 from .runs import run
 from .vae_network import LATENT_CHANNELS, CausalConv, ClipAutoencoder, Resample, ResidualBlock

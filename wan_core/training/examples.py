@@ -36,6 +36,8 @@ class ClipSet(Protocol):
     @property
     def persons(self) -> Sequence[Hashable]: ...  # whom each clip shows
     @property
+    def targets(self) -> Sequence[int]: ...  # the clips that are learnt; the others are references alone
+    @property
     def empty_text(self) -> Tensor: ...  # n d, the embedded empty prompt
     def clip(self, number: int) -> ClipExample: ...
 
@@ -43,13 +45,13 @@ class ClipSet(Protocol):
 class CrossClipPairs:
     """Draws clips and, for each, another clip of the same person."""
 
-    def __init__(self, persons: Sequence[Hashable]) -> None:
-        """Raises InputError for a person who has one clip alone, and for no person at all."""
+    def __init__(self, persons: Sequence[Hashable], targets: Sequence[int]) -> None:
+        """Raises InputError for a person who has one clip alone, and for no clip to learn."""
         clips: dict[Hashable, list[int]] = defaultdict(list)
         for number, person in enumerate(persons):
             clips[person].append(number)
         lonely = [person for person, numbers in clips.items() if len(numbers) == 1]
-        if lonely or not clips:
+        if lonely or not targets:
             rest = f" and {len(lonely) - 1} more persons" if len(lonely) > 1 else ""
             raise InputError(
                 "clips",
@@ -57,15 +59,15 @@ class CrossClipPairs:
                 wanted="two clips or more of every person",
                 fix="A reference is never the clip itself: add another clip of them, or leave them out.",
             )
-        self.persons, self.clips_of = persons, clips
+        self.persons, self.targets, self.clips_of = persons, targets, clips
 
     def draw(self, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
-        """Pairs of clip and reference; every clip is as likely, and so is every other clip of its person."""
+        """Pairs of target and reference; every target is as likely, and so is every other clip of its person."""
         shape, place = (2, count), generator.device
         chances = torch.rand(shape, generator=generator, device=place, dtype=torch.float64).tolist()
         pairs = []
         for of_clip, of_reference in zip(*chances, strict=True):
-            clip = int(of_clip * len(self.persons))
+            clip = self.targets[int(of_clip * len(self.targets))]
             own = self.clips_of[self.persons[clip]]
             step = 1 + int(of_reference * (len(own) - 1))
             pairs.append((clip, own[(own.index(clip) + step) % len(own)]))

@@ -16,7 +16,6 @@ from ..adapters.resampler import HEAD_D, ResamplerParams
 from ..errors import InputError
 from ..weights import StateDict
 
-FEED_FORWARD = 4  # times the width of a resampler
 BY_BLOCK = IP.templates[1]  # names the block, so that it says itself where it acts
 
 
@@ -28,10 +27,12 @@ class LiteSize:
     token_d: int = 2048
     resampler_d: int = 1280  # a multiple of 64, the width of a head
     resampler_depth: int = 4
+    feed_forward: int = 4  # times the width of the resampler
+    block_step: int = LITE_BLOCK_STEP  # every so many blocks of the Wan model have a layer
 
 
 def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.Generator) -> AdapterNetwork:
-    """A new adapter for every second block of a Wan model, in fp32: as long as it is not trained it changes nothing.
+    """A new adapter for a Wan model, in fp32: as long as it is not trained it changes nothing.
 
     Raises InputError for a resampler whose width does not divide into heads.
     """
@@ -39,12 +40,12 @@ def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.
         raise InputError(
             "resampler_d", found=size.resampler_d, wanted=f"a multiple of {HEAD_D}", fix="1280 is the published one."
         )
-    ip = LynxIpParams(width_d, size.token_d, tuple(range(0, blocks, LITE_BLOCK_STEP)), registers=0)
+    ip = LynxIpParams(width_d, size.token_d, tuple(range(0, blocks, size.block_step)), registers=0)
     resampler = ResamplerParams(
         width_d=size.resampler_d,
         depth=size.resampler_depth,
         inner_d=size.resampler_d,
-        feed_forward_d=FEED_FORWARD * size.resampler_d,
+        feed_forward_d=size.feed_forward * size.resampler_d,
         tokens=size.tokens,
         embedding_d=FACE_D,
         token_d=size.token_d,

@@ -34,7 +34,7 @@ class FrozenExpert:
 
     wan: Any = field(repr=False)  # a WanNetwork that is called as the host calls it
     dtype: torch.dtype  # of what goes in
-    options: Options = field(default_factory=dict, repr=False)  # transformer_options of every pass
+    options_for: Callable[[Tensor], Options] = field(default=lambda text: {}, repr=False)  # of a pass over texts b n d
     has_checkpoints: bool = False  # computes each block again for its gradients instead of keeping what is in it
 
 
@@ -77,7 +77,7 @@ def _with_identities(expert: FrozenExpert, keys_values: KeysValues, x: Tensor, t
     frames, height, width = x.shape[2:]
     shape = (frames, height, width)
     facts = RunFacts(frozenset(), weights_key=lambda: None, sigma_of=lambda u: u, latent_shape=shape)
-    options = dict(expert.options)
+    options = expert.options_for(text)
     video = video_tokens(wan, x, {}, options)
 
     def override() -> PassOverride:
@@ -86,19 +86,25 @@ def _with_identities(expert: FrozenExpert, keys_values: KeysValues, x: Tensor, t
         return PassOverride(wan, (active,), order, video, None, earlier=earlier, run=LockedRun(facts), node=NODE)
 
     if expert.has_checkpoints:
-        replaced = {("double_block", index): _checkpointed(index, override) for index in range(len(wan.blocks))}
+        replaced = {("double_block", n): _checkpointed(n, block, override) for n, block in enumerate(wan.blocks)}
         return {**options, "patches_replace": {"dit": replaced}}
     whole = override()
     return {**options, "patches": {BLOCK_END: [whole.order.end_block]}, OVERRIDE: whole}
 
 
-def _checkpointed(index: int, override: Callable[[], PassOverride]) -> Callable[[BlockCall, Any], dict[str, Tensor]]:
-    """A block that runs once more for its gradients: each time with an override of its own, which knows one pass."""
+def _checkpointed(
+    index: int, block: Callable[..., Tensor], override: Callable[[], PassOverride]
+) -> Callable[[BlockCall, object], dict[str, Tensor]]:
+    """A block that runs once more for its gradients: each time with an override of its own, which knows one pass.
 
-    def run_block(call: BlockCall, extra: dict[str, Callable[[BlockCall], dict[str, Tensor]]]) -> dict[str, Tensor]:
+    What the host gives to run the block with runs the last one by then.
+    """
+
+    def run_block(call: BlockCall, _: object) -> dict[str, Tensor]:
         def run(img: Tensor) -> Tensor:
             options = {**call["transformer_options"], "block_index": index, OVERRIDE: override()}
-            return extra["original_block"]({**call, "img": img, "transformer_options": options})["img"]
+            given = {"context": call["txt"], "e": call["vec"], "freqs": call["pe"]}
+            return block(img, **given, transformer_options=options)
 
         return {"img": checkpoint(run, call["img"], use_reentrant=False, preserve_rng_state=False)}
 

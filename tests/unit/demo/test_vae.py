@@ -18,8 +18,8 @@ from demo.trained import WEIGHTS
 from demo.training import clips, recogniser, vae
 from demo.training.clips import CropSize, kept_clips
 from demo.training.face_data import aligned
-from demo.training.host import host_module
 from demo.training.vae_network import ClipAutoencoder, NormalisedSilu
+from devtools.host_modules import host_module
 
 NARROW = 4
 

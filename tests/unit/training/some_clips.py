@@ -36,6 +36,7 @@ class SomeClips:
     persons: list[str]
     changes: dict[str, object]
 
+    targets = range(len(PERSONS))
     empty_text = torch.full((7, 64), 9.0)
 
     def clip(self, number: int) -> ClipExample:

@@ -87,7 +87,9 @@ class Looks(SomeClips):
 def final_loss(clips: Looks) -> float:
     network = trained_adapter()
     plan = ObjectivePlan(SigmaRange(0.0, 1.0, 1.0), batch=12, dropout=Dropout(0, 0, 0))
-    objective = IdentityObjective(FrozenExpert(FakeWan(), torch.float32), network, clips, CrossClipPairs(PERSONS), plan)
+    objective = IdentityObjective(
+        FrozenExpert(FakeWan(), torch.float32), network, clips, CrossClipPairs(PERSONS, range(7)), plan
+    )
     return fit(network, objective, FitPlan(50, 1e-2, precision="fp32", report_every=10)).curve[-1].losses["flow"]
 
 

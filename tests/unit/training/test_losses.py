@@ -50,7 +50,7 @@ def embed_face(crop: Tensor) -> Tensor:
 
 def a_batch(**changes: object) -> IdentityBatch:
     generator = torch.Generator().manual_seed(0)
-    batch = draw_batch(SomeClips(PERSONS, {}), CrossClipPairs(PERSONS), Dropout(0, 0, 0), 4, generator)
+    batch = draw_batch(SomeClips(PERSONS, {}), CrossClipPairs(PERSONS, range(7)), Dropout(0, 0, 0), 4, generator)
     return replace(batch, **changes)
 
 

@@ -1,4 +1,4 @@
-"""The host's own classes in the process that trains, so that what is trained is what the host will run."""
+"""The host's own modules in this process, so that what is trained is what the host runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from types import ModuleType
 
 import torch
 
-from devtools import places
+from . import places
 
 
 def host_module(name: str) -> ModuleType:
-    """A module of the host, such as comfy.ldm.wan.model, set to what gradients can pass through."""
+    """A module of the host, such as comfy.sd, set to what gradients can go through.
+
+    It computes on CUDA where it is there, else on the CPU.
+    """
     host = str(places.users_host() or places.OWN_HOST)
     if host not in sys.path:
         sys.path.append(host)  # last: the host has a module `nodes` too

@@ -1,0 +1,54 @@
+"""Trains one identity adapter on one expert, whatever loaded it, and writes the file that ID Lock's loader reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from wan_core.adapters.adapter import AdapterNetwork
+from wan_core.training import FitPlan, FitState, fit
+from wan_core.training.examples import ClipSet, CrossClipPairs
+from wan_core.training.lite import LiteSize, lite_adapter, lite_file
+from wan_core.training.locked_pass import FrozenExpert
+from wan_core.training.losses import Supervisor
+from wan_core.training.objective import IdentityObjective, ObjectivePlan
+
+from .kept_fit import KeptFit, write_tensors
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterTraining:
+    """What is trained, how, and what becomes of it."""
+
+    size: LiteSize  # of a new adapter
+    objective: ObjectivePlan
+    fit: FitPlan
+    space_sha256: str  # of the recogniser whose vectors it takes
+    out: Path  # its file
+    dtype: torch.dtype = torch.float16  # of the file
+
+
+def train_adapter(
+    training: AdapterTraining,
+    expert: FrozenExpert,
+    clips: ClipSet,
+    kept: KeptFit,
+    *,
+    device: torch.device,
+    start: AdapterNetwork | None = None,
+    supervisor: Supervisor | None = None,
+) -> FitState:
+    """Trains a new adapter, or ``start`` further, and writes its averaged weights.
+
+    Raises InputError, before anything is trained, for a person with one clip alone.
+    """
+    pairs = CrossClipPairs(clips.persons, clips.targets)
+    wan, draw = expert.wan, torch.Generator().manual_seed(training.fit.seed)
+    adapter = start or lite_adapter(training.size, width_d=wan.dim, blocks=len(wan.blocks), generator=draw)
+    adapter.to(device).requires_grad_(True)
+    objective = IdentityObjective(expert, adapter, clips, pairs, training.objective, supervisor)
+    state = fit(adapter, objective, training.fit, state=kept.read(), on_report=kept.on_report)
+    write_tensors(training.out, *lite_file(state.averaged, space_sha256=training.space_sha256, dtype=training.dtype))
+    return state

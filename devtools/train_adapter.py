@@ -1,0 +1,381 @@
+"""Trains an identity adapter for one expert of Wan2.2 on your own clips: python -m devtools.train_adapter --help
+
+What you need
+  Clips of many persons, two or more of each from different takes: a folder a person, in it videos and, beside each, a
+  .txt file of the same name with its caption. The caption says what the clip shows, and of the person only what a
+  prompt will say. A hundred persons teach it faces of their kind; published adapters have seen millions. Have the
+  consent of whom you train on.
+  The expert as it is sampled with (bf16, fp16 or scaled fp8), the Wan2.1 VAE, the UMT5 text encoder, the recogniser
+  that IdentityEncode will use, and an insightface pack that finds faces. All stay as they are.
+  Memory, by calculation: the expert, 20 bytes for each of the adapter's 0.5 billion numbers, and for 81 frames of
+  832x480 14 GB of kept activations. That is about 40 GB of a GPU with an expert in fp8, 55 GB in bf16. Fewer frames,
+  a smaller size and a smaller adapter need less.
+
+What comes out
+  One safetensors file with both parts of Lynx lite's form, for ip_layers of WanCast Adapter Loader (resampler stays at
+  none). It names its recogniser, and ID Lock refuses identities of another one. Train one file for each expert: each
+  learns on its own side of the boundary. A run that was stopped goes on when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wan_core.adapters import AdapterFile, load_adapter
+from wan_core.adapters.adapter import AdapterNetwork
+from wan_core.errors import InputError, UserError, inputs_renamed, quoted
+from wan_core.identity import Recogniser, ir_recogniser
+from wan_core.training import PRECISIONS, FitPlan
+from wan_core.training.examples import Dropout
+from wan_core.training.lite import LiteSize
+from wan_core.training.locked_pass import FrozenExpert
+from wan_core.training.losses import Supervisor, require_other_space
+from wan_core.training.noise import range_of
+from wan_core.training.objective import ObjectivePlan
+from wan_core.weights import LEVELS, level_in_name
+
+from .adapter_clips import ClipEncoders, ClipForm, EncodedClips, find_clips, insightface_detector
+from .adapter_training import AdapterTraining, train_adapter
+from .host_modules import host_module
+from .kept_fit import KeptFit
+
+T2V, I2V = 16, 36  # input channels
+BOUNDARIES = {T2V: 0.875, I2V: 0.9}  # sigma, as Wan2.2 was trained
+SHIFTS = {T2V: 12.0, I2V: 5.0}
+BOTH = "both"
+GIVEN_NOWHERE = 0.5  # grey: the frames that image to video is not given
+
+Loader = Callable[[Path], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaders:
+    """How the host's networks come from their files."""
+
+    expert: Loader
+    vae: Loader
+    text_encoder: Loader
+
+
+def host_loaders() -> Loaders:
+    """The host's own loaders."""
+    sd, utils = host_module("comfy.sd"), host_module("comfy.utils")
+    return Loaders(
+        expert=lambda path: sd.load_diffusion_model(str(path), disable_dynamic=True),
+        vae=lambda path: sd.VAE(sd=utils.load_torch_file(str(path))),
+        text_encoder=lambda path: sd.load_clip([str(path)], clip_type=sd.CLIPType.WAN),
+    )
+
+
+# The command line
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every option, each said in a sentence."""
+    made = argparse.ArgumentParser(
+        prog="train_adapter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = made.add_argument
+    files = made.add_argument_group("files")
+    for name, words in {
+        "expert": "the expert to train on, a file as Load Diffusion Model takes it",
+        "vae": "the Wan2.1 VAE, which Wan2.2 A14B uses too",
+        "text-encoder": "UMT5-XXL, a file as Load CLIP takes it",
+        "recogniser": "the IR or IR-SE recogniser whose vectors the adapter takes, as facexlib's IR-SE50",
+        "faces": "the folder of an insightface pack, whose detector finds the faces in the clips",
+        "clips": "the folder with a folder for each person",
+        "out": "the adapter's file, a .safetensors",
+    }.items():
+        files.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=words)
+    files.add_argument(
+        "--supervisor", type=Path, metavar="PATH", help="another recogniser, which looks at what the expert would make"
+    )
+    files.add_argument("--state", type=Path, metavar="PATH", help="the folder of state, curve and encoded clips")
+    files.add_argument(
+        "--start", type=Path, nargs="+", metavar="PATH", help="an adapter to begin with: IP layers and resampler"
+    )
+    add("--side", choices=[*LEVELS, BOTH], help="whose noise levels to train on (as the expert's name says)")
+    add("--boundary", type=float, help="the sigma between the experts (0.875 for text, 0.9 for image to video)")
+    add("--shift", type=float, help="of the noise levels (12 for text, 5 for image to video)")
+    add("--size", default="832x480", help="width and height that clips are brought to (%(default)s)")
+    add("--frames", type=int, default=81, help="of a clip at 16 fps, 1 + 4 n (%(default)s)")
+    add("--steps", type=int, default=3000, help="updates of the adapter (%(default)s)")
+    add("--batch", type=int, default=1, help="clips that are computed together (%(default)s)")
+    add("--accumulate", type=int, default=8, help="batches that make one update (%(default)s)")
+    add("--learning-rate", type=float, default=1e-4, help="at its highest; 1e-5 with --start (%(default)s)")
+    add("--warm-up", type=int, default=100, help="steps in which the rate rises (%(default)s)")
+    add(
+        "--ema",
+        type=float,
+        default=0.999,
+        help="decay of the averaged weights that are written (%(default)s)",
+    )
+    add("--precision", choices=PRECISIONS, default="bf16", help="of what is computed (%(default)s)")
+    add("--keep-activations", action="store_true", help="faster, and much more memory: no block is computed twice")
+    add("--face-weight", type=float, default=2.0, help="of faces in the loss, beside 1 elsewhere (%(default)s)")
+    add("--identity-weight", type=float, default=0.1, help="of what the supervisor finds, at sigma 0 (%(default)s)")
+    add("--identity-below", type=float, default=0.5, help="the sigma below which the supervisor looks (%(default)s)")
+    add("--drop-identity", type=float, default=0.1, help="share of clips without the person (%(default)s)")
+    add("--drop-text", type=float, default=0.1, help="share of clips without the caption (%(default)s)")
+    add("--drop-both", type=float, default=0.05, help="share of clips without both (%(default)s)")
+    add("--tokens", type=int, default=16, help="that a vector becomes (%(default)s)")
+    add("--token-width", type=int, default=2048, help="of a token (%(default)s)")
+    add("--resampler-width", type=int, default=1280, help="of what makes the tokens, a multiple of 64 (%(default)s)")
+    add("--resampler-depth", type=int, default=4, help="its layers (%(default)s)")
+    add("--seed", type=int, default=0, help="of everything that is drawn by chance (%(default)s)")
+    return made
+
+
+def checked_form(given: argparse.Namespace) -> ClipForm:
+    """The form of clips; raises InputError for one that Wan does not have."""
+    width, _, height = given.size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise InputError("size", found=quoted(given.size), wanted="WIDTHxHEIGHT", fix="832x480, for example.")
+    return ClipForm(int(width), int(height), given.frames)
+
+
+def require_files(given: argparse.Namespace) -> None:
+    """Raises InputError for a file that is not there."""
+    named = {name: getattr(given, name) for name in ("expert", "vae", "text_encoder", "recogniser", "supervisor")}
+    for name, path in [*named.items(), *(("start", path) for path in given.start or ())]:
+        if path is not None and not path.is_file():
+            raise InputError(name, found=f"no file {quoted(str(path))}", wanted="one", fix="Name the right one.")
+
+
+# Networks
+
+
+@contextmanager
+def recogniser_of(path: Path, input_name: str, device: torch.device) -> Iterator[Recogniser]:
+    """A recogniser that gradients go through; raises InputError for another file."""
+    if path.suffix.lower() == ".onnx":
+        raise InputError(
+            input_name,
+            found=f"{quoted(path.name)}, which gradients do not go through",
+            wanted="an IR or IR-SE recogniser in PyTorch's or safetensors' format",
+            fix="Take facexlib's recognition_arcface_ir_se50.pth, or CurricularFace's IR-101.",
+        )
+    weights = host_module("comfy.utils").load_torch_file(str(path), safe_load=True)
+    digest = sha256(path.read_bytes()).hexdigest()
+
+    def on_device(network: nn.Module) -> AbstractContextManager[torch.device]:
+        network.to(device)
+        return nullcontext(device)
+
+    with (
+        inputs_renamed(encoder=input_name),
+        ir_recogniser(weights, name=path.name, sha256=digest, on_device=on_device) as recogniser,
+    ):
+        yield recogniser
+
+
+def loaded(loader: Loader, path: Path, input_name: str) -> Any:
+    """What a loader of the host makes of a file; raises InputError for what it cannot read, whatever it raises."""
+    try:
+        return loader(path)
+    except Exception as error:
+        raise InputError(
+            input_name,
+            found=f"{quoted(path.name)}, which ComfyUI cannot load ({type(error).__name__})",
+            wanted="a whole file of this kind",
+            fix="Name another file, or copy or download it again.",
+        ) from error
+
+
+def require_fit(base: Any, vae: Any, text_encoder: Any) -> None:
+    """Raises InputError for a VAE or a text encoder of another model."""
+    wanted = base.latent_format.latent_channels
+    if getattr(vae, "latent_channels", None) != wanted or vae.first_stage_model is None:
+        raise InputError("vae", found="a VAE of another model", wanted="the Wan2.1 VAE", fix="Wan2.2 A14B uses it too.")
+    text_d = encoded_text(text_encoder, "").shape[-1]
+    if text_d != base.diffusion_model.text_embedding[0].in_features:
+        raise InputError(
+            "text-encoder", found=f"text of width {text_d}", wanted="that of the expert", fix="Wan reads UMT5-XXL."
+        )
+
+
+def encoded_text(text_encoder: Any, caption: str) -> Tensor:
+    """A caption as the expert reads it, n d."""
+    return text_encoder.encode_from_tokens(text_encoder.tokenize(caption))[0].float()
+
+
+def require_expert(model: Any) -> None:
+    """Raises InputError unless a model is an expert that an adapter can be trained on."""
+    network = model.model.diffusion_model
+    plain = host_module("comfy.ldm.wan.model").WanModel
+    if type(network) is not plain or network.img_emb is not None or network.in_dim not in BOUNDARIES:
+        raise InputError(
+            "expert",
+            found=f"a {type(network).__name__}",
+            wanted="text or image to video of Wan2.2, or text to video of Wan2.1",
+            fix="Name a high-noise or low-noise file of Wan2.2 A14B.",
+        )
+
+
+def encoders_of(
+    given: argparse.Namespace,
+    base: Any,
+    vae: Any,
+    text_encoder: Any,
+    recogniser: Recogniser,
+    supervisor: Recogniser | None,
+) -> ClipEncoders:
+    """The networks that make examples of clips, ``base`` the host's model around the expert."""
+
+    def encode(frames: Tensor) -> Tensor:
+        return base.process_latent_in(vae.encode(frames))[0].float()
+
+    def first_frame_given(frames: Tensor, latents: Tensor) -> Tensor | None:
+        if base.diffusion_model.in_dim == T2V:
+            return None
+        known = torch.full_like(frames, GIVEN_NOWHERE)
+        known[:1] = frames[:1]
+        is_unknown = torch.ones_like(latents[None, :1])
+        is_unknown[:, :, :1] = 0
+        place = {"noise": latents[None], "device": latents.device}
+        return base.concat_cond(concat_latent_image=vae.encode(known), concat_mask=is_unknown, **place)[0].float()
+
+    paths = (given.expert, given.vae, given.text_encoder, *(given.faces.glob("*.onnx")))
+    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)]
+    spaces = [one.space.sha256 for one in (recogniser, supervisor) if one is not None]
+    return ClipEncoders(
+        frames=encode,
+        given=first_frame_given,
+        text=partial(encoded_text, text_encoder),
+        faces=insightface_detector(given.faces),
+        recogniser=recogniser.embed_face,
+        supervisor=None if supervisor is None else supervisor.embed_face,
+        names=repr((facts, spaces)),
+    )
+
+
+def supervisor_of(given: argparse.Namespace, recogniser: Recogniser, base: Any, vae: Any) -> Supervisor:
+    """What looks at the faces that the expert would make, through the VAE's own network."""
+
+    def decode(latents: Tensor) -> Tensor:
+        frames = vae.first_stage_model.decode(base.process_latent_out(latents).to(vae.vae_dtype))  # b 3 f h w
+        return (frames.float() / 2 + 0.5).movedim(1, -1)
+
+    is_given_first = base.diffusion_model.in_dim == I2V
+    return Supervisor(
+        decode,
+        recogniser.embed_face,
+        recogniser.space.sha256,
+        weight=given.identity_weight,
+        below_sigma=given.identity_below,
+        latents=2 if is_given_first else 1,  # the first frame that is not given
+    )
+
+
+def adapter_of(paths: Sequence[Path] | None) -> AdapterNetwork | None:
+    """The adapter of some files in fp32, to go on with it; None without files. Raises InputError for another kind."""
+    if not paths:
+        return None
+    load = host_module("comfy.utils").load_torch_file
+    read = (load(str(path), safe_load=True, return_metadata=True) for path in paths)
+    files = {
+        slot: AdapterFile(path.name, state_dict, metadata or {})
+        for slot, path, (state_dict, metadata) in zip(("ip_layers", "resampler"), paths, read, strict=False)
+    }
+    with inputs_renamed(ip_layers="start", resampler="start"):
+        return load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None).network.float()
+
+
+# The command
+
+
+def run(given: argparse.Namespace, loaders: Callable[[], Loaders]) -> None:
+    """Checks everything, encodes what is not encoded yet, and trains; raises UserError for what cannot be used."""
+    form, clips = checked_form(given), find_clips(given.clips)
+    require_files(given)
+    management = host_module("comfy.model_management")
+    device = management.get_torch_device()
+    with ExitStack() as stack:
+        recogniser = stack.enter_context(recogniser_of(given.recogniser, "recogniser", device))
+        watcher = None
+        if given.supervisor is not None:
+            watcher = stack.enter_context(recogniser_of(given.supervisor, "supervisor", device))
+            require_other_space(watcher.space.sha256, recogniser.space.sha256)
+        start, load = adapter_of(given.start), loaders()
+        model, vae = loaded(load.expert, given.expert, "expert"), loaded(load.vae, given.vae, "vae")
+        text_encoder = loaded(load.text_encoder, given.text_encoder, "text-encoder")
+        require_expert(model)
+        require_fit(model.model, vae, text_encoder)
+        training, base = training_of(given, model.model, recogniser), model.model
+        folder = given.state or given.out.with_suffix(".training")
+        with torch.no_grad():
+            encoders = encoders_of(given, base, vae, text_encoder, recogniser, watcher)
+            encoded = EncodedClips(folder / "clips", clips, form, encoders)
+        management.unload_all_models()
+        management.load_models_gpu([model] if watcher is None else [model, vae.patcher], force_full_load=True)
+        train_adapter(
+            training,
+            FrozenExpert(
+                base.diffusion_model.requires_grad_(False),
+                base.get_dtype_inference(),
+                has_checkpoints=not given.keep_activations,
+            ),
+            encoded,
+            KeptFit(folder, given.out.stem, given.steps),
+            device=device,
+            start=start,
+            supervisor=None if watcher is None else supervisor_of(given, watcher, base, vae),
+        )
+    sys.stdout.write(f"{given.out}: for ip_layers of WanCast Adapter Loader\n")
+
+
+def training_of(given: argparse.Namespace, base: Any, recogniser: Recogniser) -> AdapterTraining:
+    """What the options say, with what the expert says where they do not; raises InputError for what cannot be."""
+    channels = base.diffusion_model.in_dim
+    side = given.side or level_in_name(str(given.expert))
+    if side is None:
+        raise InputError(
+            "side", found=f"no level in the name {quoted(given.expert.name)}", wanted="high, low or both", fix="Say it."
+        )
+    boundary = BOUNDARIES[channels] if given.boundary is None else given.boundary
+    shift = SHIFTS[channels] if given.shift is None else given.shift
+    return AdapterTraining(
+        size=LiteSize(given.tokens, given.token_width, given.resampler_width, given.resampler_depth),
+        objective=ObjectivePlan(
+            range_of(None if side == BOTH else side, boundary, shift),
+            given.batch,
+            Dropout(given.drop_identity, given.drop_text, given.drop_both),
+            given.face_weight,
+        ),
+        fit=FitPlan(
+            given.steps,
+            given.learning_rate,
+            warm_up_steps=given.warm_up,
+            accumulate=given.accumulate,
+            ema_decay=given.ema,
+            precision=given.precision,
+            seed=given.seed,
+        ),
+        space_sha256=recogniser.space.sha256,
+        out=given.out,
+    )
+
+
+def main(arguments: Sequence[str] | None = None, loaders: Callable[[], Loaders] = host_loaders) -> int:
+    """The command; 2 where something that it was given cannot be used."""
+    try:
+        run(parser().parse_args(arguments), loaders)
+    except UserError as error:
+        sys.stderr.write(f"train_adapter: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

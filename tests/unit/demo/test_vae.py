@@ -37,9 +37,6 @@ def random_network() -> ClipAutoencoder:
     return network.requires_grad_(False)
 
 
-# The network
-
-
 @pytest.mark.parametrize("frames", [1, 5, 9, 17])
 def test_a_whole_clip_at_once_is_what_the_host_makes_of_it_piece_by_piece(frames: int) -> None:
     ours = random_network()
@@ -77,9 +74,6 @@ def test_a_network_of_pictures_begins_clips_as_frames_that_last() -> None:
         torch.testing.assert_close(shown, network.decode(latent).expand_as(shown), rtol=1e-4, atol=1e-5)
 
 
-# The file
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> clips.KeptClips:
     return kept_clips(tmp_path_factory.mktemp("clips"), "train", 8, frames=5)
@@ -105,12 +99,9 @@ def test_the_file_keeps_the_faces_of_test_people_in_every_frame_on_the_hosts_own
     clip = world.film((world.person("test", 5),), world.shot(11, style="film", framing="close-up", action="talks"))
     shown = host.decode(host.encode(clip.frames / 255))[0]  # f h w 3
     faces, again = (aligned(frames, clip.points[:, 0]) for frames in (clip.frames, (255 * shown).byte()))
-    assert (-10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()).min() > 25  # dB
+    assert (-10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()).min() > 24  # dB
     seen, found = (recogniser.embed(judge, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
-    assert (seen * found).sum(dim=1).min() > 0.7
-
-
-# Examples
+    assert (seen * found).sum(dim=1).min() > 0.85
 
 
 def test_clips_are_drawn_once_and_only_what_is_missing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +138,6 @@ def test_weights_of_pixels_follow_their_formula_and_an_absent_person_has_none() 
         near = math.exp(-(away**2) / (2 * radius**2))
         wanted = 1 + clips.FACE_WEIGHT * inside + clips.POINT_WEIGHT * near
         assert float(weights[0, y, x]) == pytest.approx(wanted, rel=1e-4)
-
-
-# Losses
 
 
 def test_nothing_is_lost_where_nothing_changed_and_another_face_is_told_apart() -> None:

@@ -18,7 +18,7 @@ from demo import world
 from devtools.kept_fit import write_picture, write_tensors
 from wan_core.media.chart import Curve, line_chart
 from wan_core.moe.noise_level import TIMESTEPS
-from wan_core.training import FitPlan, LossOf
+from wan_core.training import MUON, FitPlan, LossOf
 from wan_core.training.losses import face_weights, flow_loss
 from wan_core.training.noise import SigmaRange, draw_sigmas, noised, range_of
 
@@ -43,7 +43,7 @@ LONG_EVERY, LONG_BATCH = 10, 12  # steps on clips of 33 frames
 FACE_WEIGHT = 3.0  # of a cell on a face
 NO_TEXT_SHARE = 0.1
 SHORT_SHARE = 0.4  # of the captions, that leave something out
-PLAN = FitPlan(steps=4000, learning_rate=1e-3, warm_up_steps=200, ema_decay=0.998)
+PLAN = FitPlan(steps=4000, learning_rate=2e-2, warm_up_steps=100, optimiser=MUON, ema_decay=0.998)
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.975, 1.0)
 JUDGED = 64  # clips at each noise level

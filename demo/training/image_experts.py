@@ -33,7 +33,7 @@ SIDES: Mapping[str, SigmaRange] = {
     "i2v-low": range_of("low", BOUNDARY, shift=5.0),
 }
 GIVEN_FRAMES = (1, 1, 5)  # of a row, in turn
-STEPS = 1200
+STEPS, RATE = 1200, 6e-3
 GREY = 128
 
 
@@ -74,7 +74,7 @@ def train(job: Job) -> None:
     network = expert(IMAGE_INPUT_CHANNELS)
     network.load_state_dict(widened(unscaled(text_expert), IMAGE_INPUT_CHANNELS))
     sets = {name: GivenClips(series, job, reader) for name, series in SERIES.items()}
-    fit_expert(job, network, sets, (SIDES[job.name],), replace(PLAN, steps=STEPS))
+    fit_expert(job, network, sets, (SIDES[job.name],), replace(PLAN, steps=STEPS, learning_rate=RATE))
 
 
 assert IMAGE_INPUT_CHANNELS == 2 * LATENT_CHANNELS + MASK_CHANNELS

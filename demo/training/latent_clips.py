@@ -37,9 +37,6 @@ class Scene:
     shot: world.Shot
     first_frame: int
 
-    def film(self, frames: int) -> world.Clip:
-        return world.film(self.people, self.shot, frames, first_frame=self.first_frame)
-
 
 @dataclass(frozen=True, slots=True)
 class ClipSeries:

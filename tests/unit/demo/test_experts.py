@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from demo.training import experts, image_experts
+from demo import world
+from demo.training import experts, image_experts, latents
 from demo.training.expert_network import (
     CONFIG,
     IMAGE_INPUT_CHANNELS,
@@ -154,6 +155,45 @@ def test_a_latent_box_is_around_the_face_in_all_its_frames(clips: LatentClips) -
     assert boxes[0].tolist() == [[1, 2, 5, 7], [0, 2, 5, 8], *[[1, 2, 5, 7]] * 3]
 
 
+class Mean:
+    """Stands for the autoencoder: each latent frame is the mean of the pixels of its frames."""
+
+    def to(self, _: torch.device) -> Mean:
+        return self
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        first, later = (
+            pixels[:, :, :1].mean(dim=(1, 3, 4)),
+            pixels[:, :, 1:].unflatten(2, (4, 4)).mean(dim=(1, 3, 4, 5)),
+        )
+        return torch.cat((first, later), dim=1)[:, None, :, None, None].expand(-1, *LATENT)
+
+
+def test_what_is_missing_is_made_and_what_is_there_stays(tmp_path: Path) -> None:
+    series = ClipSeries("tiny", "validation", people=2, takes=1)
+    made = LatentClips.of_folder(series, tmp_path)
+    latents.draw(made)
+    drawn = made.frames.copy()
+    made.frames[0], made.frames[1], made.points[1] = 7, 0, 0
+    latents.draw(LatentClips.of_folder(series, tmp_path))
+    assert (made.frames[0] == 7).all() and (made.frames[1] == drawn[1]).all()
+    scene = series.scene(1)  # of one person
+    assert made.captions[1].tolist() == [world.caption(scene.people, (scene.shot,), each) for each in world.LANGUAGES]
+    latents.embed(made, lambda crops: torch.ones(len(crops), 512))
+    latents.encode(made, Mean(), torch.device("cpu"))
+    assert np.allclose(made.embeddings[0], 512**-0.5) and np.isnan(made.embeddings[1, 1]).all()
+    grey = torch.full((1, *LATENT), 7 / 127.5 - 1)
+    wanted = host_module("comfy.latent_formats").Wan21().process_in(grey)[0]
+    assert torch.allclose(torch.from_numpy(made.latents[0]).float(), wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize(("height_px", "side_px"), [(23, 256), (40, 96)])
+def test_a_small_face_is_known_from_a_portrait(clips: LatentClips, height_px: int, side_px: int) -> None:
+    clips.boxes[1, 5, 0] = [10, 10, 40, 10 + height_px]
+    frames, points = latents.looks(clips, 1, 0, world.person("validation", 0))
+    assert frames.shape[1:] == (side_px, side_px, 3) and points.shape == (len(frames), 5, 2)
+
+
 # The loss
 
 
@@ -187,17 +227,6 @@ def test_the_error_of_an_expert_that_says_nothing_is_that_of_the_velocity(clips:
 
 
 # Image to video
-
-
-class Mean:
-    """Stands for the autoencoder: each latent frame is the mean of the pixels of its frames."""
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        first, later = (
-            pixels[:, :, :1].mean(dim=(1, 3, 4)),
-            pixels[:, :, 1:].unflatten(2, (4, 4)).mean(dim=(1, 3, 4, 5)),
-        )
-        return torch.cat((first, later), dim=1)[:, None, :, None, None].expand(-1, *LATENT)
 
 
 def given_of(tmp_path: Path) -> image_experts.GivenClips:

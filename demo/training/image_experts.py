@@ -22,7 +22,8 @@ from .expert_network import IMAGE_INPUT_CHANNELS, LATENT_CHANNELS, MASK_CHANNELS
 from .experts import PLAN, SERIES, CaptionedClips, file_of, fit_expert
 from .fp8 import unscaled
 from .job import Job
-from .latent_clips import ClipSeries, array_in, folder_of
+from .kept_arrays import array_in
+from .latent_clips import ClipSeries, folder_of
 from .latents import autoencoder, encoded
 from .text_network import FILE as TEXT_FILE
 from .text_network import PromptReader

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from demo import world
@@ -21,6 +20,7 @@ from wan_core.adapters.tokens import FRAMES_PER_LATENT
 from wan_core.identity.record import IDENTITY_D
 
 from .expert_network import LATENT_CHANNELS
+from .kept_arrays import array_in
 
 PIXELS_PER_LATENT = 8
 MOST_PEOPLE = 2
@@ -130,15 +130,3 @@ def ready(clips: LatentClips) -> int:
 def folder_of(series: ClipSeries, folder: Path) -> Path:
     """Where the arrays of a series lie in a job's folder."""
     return folder / f"latents-{series.name}"
-
-
-def array_in(folder: Path, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array that lives in a file, of zeros where it is new; raises ValueError for a file of other clips."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.npy"
-    if not path.is_file():
-        return open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    found = open_memmap(path, mode="r+")
-    if found.shape != shape or found.dtype != dtype:
-        raise ValueError(f"{path} is of other clips: delete it, and they are made again")
-    return found

@@ -95,12 +95,12 @@ def test_settled_latents_are_what_the_host_makes_standard_and_decode_to_the_same
 
 def test_the_file_keeps_the_faces_of_test_people_in_every_frame_on_the_hosts_own_class() -> None:
     host = host_module("comfy.sd").VAE(sd=safetensors.torch.load_file(WEIGHTS / vae.FILE))
-    judge = recogniser.load(WEIGHTS / recogniser.FILE)
+    watcher = recogniser.load(WEIGHTS / recogniser.FILE)
     clip = world.film((world.person("test", 5),), world.shot(11, style="film", framing="close-up", action="talks"))
     shown = host.decode(host.encode(clip.frames / 255))[0]  # f h w 3
     faces, again = (aligned(frames, clip.points[:, 0]) for frames in (clip.frames, (255 * shown).byte()))
     assert (-10 * (faces - again).square().mean(dim=(1, 2, 3)).log10()).min() > 24  # dB
-    seen, found = (recogniser.embed(judge, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
+    seen, found = (recogniser.embed(watcher, crops.permute(0, 3, 1, 2)) for crops in (faces, again))
     assert (seen * found).sum(dim=1).min() > 0.85
 
 
@@ -114,6 +114,8 @@ def test_clips_are_drawn_once_and_only_what_is_missing_again(tmp_path: Path, mon
     assert len(filmed) == 1
     for right, found in zip(before, (again.frames, again.boxes, again.points), strict=True):
         np.testing.assert_array_equal(found, right)
+    with pytest.raises(ValueError, match="is of other clips"):
+        kept_clips(tmp_path, "train", 4, frames=5)
 
 
 def test_a_crop_shows_the_face_that_it_is_weighted_for(drawn: clips.KeptClips) -> None:
@@ -123,20 +125,20 @@ def test_a_crop_shows_the_face_that_it_is_weighted_for(drawn: clips.KeptClips) -
     assert ((crops.points.mean(dim=1) > 0) & (crops.points.mean(dim=1) < 64)).all()
     x, y = crops.points[:, 0].long().clamp(0, 63).unbind(1)
     at_eyes = crops.weights[torch.arange(40), 0, -1, y, x]
-    assert (at_eyes > 1 + clips.FACE_WEIGHT).float().mean() > 0.8  # the rest lies outside of its crop
+    assert (at_eyes > 1 + clips.FACE_EXTRA).float().mean() > 0.8  # the rest lies outside of its crop
 
 
 def test_weights_of_pixels_follow_their_formula_and_an_absent_person_has_none() -> None:
     box, points = torch.tensor([3.0, 2.0, 11.0, 13.0]), torch.rand(5, 2, generator=generator()) * 8 + 3
     nobody = torch.full((1, 1, 14), torch.nan).split((4, 10), dim=2)
     boxes = torch.cat((box.expand(1, 1, 4), nobody[0]), dim=1)
-    weights = clips.face_weights(boxes, torch.cat((points[None, None], nobody[1].view(1, 1, 5, 2)), dim=1), 16)
+    weights = clips.pixel_weights(boxes, torch.cat((points[None, None], nobody[1].view(1, 1, 5, 2)), dim=1), 16)
     for y, x in ((0, 0), (5, 5), (8, 7), (12, 15)):
         middle = torch.tensor([x + 0.5, y + 0.5])
         inside = bool((box[:2] < middle).all() and (middle < box[2:]).all())
         radius, away = clips.POINT_RADIUS * 11, (points - middle).norm(dim=1).min()
         near = math.exp(-(away**2) / (2 * radius**2))
-        wanted = 1 + clips.FACE_WEIGHT * inside + clips.POINT_WEIGHT * near
+        wanted = 1 + clips.FACE_EXTRA * inside + clips.POINT_EXTRA * near
         assert float(weights[0, y, x]) == pytest.approx(wanted, rel=1e-4)
 
 
@@ -144,9 +146,9 @@ def test_nothing_is_lost_where_nothing_changed_and_another_face_is_told_apart() 
     eyes_nose_mouth = torch.tensor([[22.0, 28.0], [42.0, 28.0], [32.0, 38.0], [24.0, 46.0], [40.0, 46.0]])
     seen = torch.rand(2, 3, 1, 64, 64, generator=generator()) * 2 - 1
     crops = clips.Crops(seen, torch.ones(2, 1, 1, 64, 64), eyes_nose_mouth.expand(2, 5, 2))
-    judge = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
+    watcher = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten())
     same, other = (
-        vae.pixel_losses(crops, shown) | {"likeness": vae.likeness_loss(crops, shown, judge)}
+        vae.pixel_losses(crops, shown) | {"likeness": vae.likeness_loss(crops, shown, watcher)}
         for shown in (seen, seen.flip(0))
     )
     assert float(same["picture"]) == pytest.approx(vae.CHARBONNIER) and same["edges"] == 0

@@ -1,7 +1,7 @@
 """A drawn world whose truth is known: actors with an identity of their own, in shots that a caption describes."""
 
 from .captions import LANGUAGES, Language, caption
-from .film import FRAMES, SIZE_PX, Clip, film, portrait
+from .film import FRAMES, Clip, film, portrait
 from .motion import FPS
 from .person import SPLITS, Person, Split, person
 from .shot import (
@@ -13,6 +13,7 @@ from .shot import (
     GARMENTS,
     LIGHTS,
     SCENES,
+    SIZE_PX,
     STYLES,
     Shot,
     Take,

@@ -19,9 +19,9 @@ from .looks import LIGHTS, lit, neon, sketch
 from .motion import FPS, Pose, poses
 from .person import Person
 from .scenes import MOVING_SCENES, PLACES, Stage
-from .shot import COLOURS, GARMENTS, Shot, Take, shot
+from .shot import COLOURS, GARMENTS, SIZE_PX, Shot, Take, shot
 
-SIZE_PX, FRAMES = 96, 17
+FRAMES = 17
 HEAD_Y = {"close-up": 0.47, "medium shot": 0.38, "wide shot": 0.26}  # shares of the picture
 PAIR_X, PAIR_SHARE = (0.27, 0.73), 0.72  # where two stand, and how much smaller they are than one
 PAIR_LAG = 2.1  # radians by which the second one's movements are late
@@ -93,7 +93,7 @@ def portrait(person: Person, size_px: int = 256) -> Clip:
         camera="stands still",
         expression="calm",
     )
-    take = Take(head_share=0.3, x=0.0, y=0.0, phase=0.0, pace=1.0, side=1.0, blink_s=1.0, set=person.index)
+    take = Take(half_head_share=0.3, x=0.0, y=0.0, phase=0.0, pace=1.0, side=1.0, blink_s=1.0, scene_seed=person.index)
     return film((person,), replace(calm, take=take), frames=1, size_px=size_px)
 
 
@@ -102,19 +102,19 @@ def _backdrop(shot_: Shot, pose: Pose, time_s: Tensor, size_px: int) -> Tensor:
     if shot_.scene not in MOVING_SCENES and all(bool((way == way[0]).all()) for way in (pose.pan, pose.zoom)):
         pose, time_s = Pose(*(values[:1] for values in astuple(pose))), time_s[:1]
     canvas = Canvas(len(time_s), size_px)
-    PLACES[shot_.scene](Stage(canvas, pose, np.random.default_rng(shot_.take.set), time_s))
+    PLACES[shot_.scene](Stage(canvas, pose, np.random.default_rng(shot_.take.scene_seed), time_s))
     return canvas.pixels
 
 
 def _partner(shot_: Shot) -> Shot:
     """The same shot as the second person wears it."""
-    random = np.random.default_rng([shot_.take.set, 2])
+    random = np.random.default_rng([shot_.take.scene_seed, 2])
     others = [colour for colour in COLOURS if colour != shot_.colour]
     return replace(shot_, garment=str(random.choice(GARMENTS)), colour=str(random.choice(others)))
 
 
 def _place(shot_: Shot, pose: Pose, size_px: int, number: int, count: int) -> Place:
-    share = shot_.take.head_share * (1 if count == 1 else PAIR_SHARE)
+    share = shot_.take.half_head_share * (1 if count == 1 else PAIR_SHARE)
     scale = size_px * share * pose.zoom
     x = (0.5 if count == 1 else PAIR_X[number]) + (shot_.take.x if count == 1 else shot_.take.x / 2)
     y = HEAD_Y[shot_.framing] + shot_.take.y

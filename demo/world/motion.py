@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 
 from .shot import Shot
 
+Values = dict[str, Tensor]  # of a pose, by its fields
+
 FPS = 16
 BLINK_S, BLINK_EVERY_S = 0.18, 2.7
 PAN_A_S = 0.12  # share of the picture that the background moves by in a second
+WALKED_A_S = 0.22  # the same, of one who walks
 ZOOM_A_S = 0.14  # share that the camera comes closer by in a second
 STEP_HZ, WAVE_HZ, NOD_HZ, SHAKE_HZ, DANCE_HZ, LAUGH_HZ = 1.6, 1.8, 1.3, 1.3, 1.2, 3.2
 
@@ -63,41 +67,62 @@ def poses(shot: Shot, time_s: Tensor, lag: float = 0.0) -> Pose:
         "zoom": 1 + (ZOOM_A_S * time_s if shot.camera == "moves closer" else still),
         "pan": take.side * PAN_A_S * time_s if shot.camera == "pans" else still,
     }
-    return Pose(**pose | moves(shot.action, pose, turn, phase))
+    return Pose(**pose | MOVES[shot.action](pose, turn, phase))
 
 
-def moves(action: str, pose: dict[str, Tensor], turn: Tensor, phase: float) -> dict[str, Tensor]:
-    """What an action changes in a pose at rest."""
-    still = torch.zeros_like(turn)
-    if action == "talks":
-        return {"mouth": syllables(turn, phase), "pitch": pose["pitch"] + 0.05 * (1.5 * turn + phase).sin()}
-    if action == "laughs":
-        shaking = (LAUGH_HZ * turn + phase).sin()
-        return {
-            "mouth": 0.65 + 0.25 * shaking,
-            "smile": still + 1,
-            "y": pose["y"] + 0.05 * shaking,
-            "lids": 0.55 * pose["lids"],
-        }
-    if action == "nods":
-        return {"pitch": 0.42 * (NOD_HZ * turn + phase).sin()}
-    if action == "shakes the head":
-        return {"yaw": 0.62 * (SHAKE_HZ * turn + phase).sin()}
-    if action == "looks up":
-        return {"pitch": -0.5 - 0.06 * (0.5 * turn + phase).sin(), "brows": still + 0.6}
-    if action == "waves":
-        return {"lifted": still + 1, "wave": 0.45 * (WAVE_HZ * turn + phase).sin()}
+# Actions: what each changes in a pose at rest; ``turn`` is the phase of 1 Hz, in radians
+
+
+def talk(pose: Values, turn: Tensor, phase: float) -> Values:
+    """Opens and closes the mouth, and nods a little with it."""
+    return {"mouth": syllables(turn, phase), "pitch": pose["pitch"] + 0.05 * (1.5 * turn + phase).sin()}
+
+
+def laugh(pose: Values, turn: Tensor, phase: float) -> Values:
+    """An open mouth, half closed eyes and a shaking body."""
+    shaking = (LAUGH_HZ * turn + phase).sin()
+    return {
+        "mouth": 0.65 + 0.25 * shaking,
+        "smile": torch.ones_like(turn),
+        "y": pose["y"] + 0.05 * shaking,
+        "lids": 0.55 * pose["lids"],
+    }
+
+
+def nod(pose: Values, turn: Tensor, phase: float) -> Values:
+    """The head up and down."""
+    return {"pitch": 0.42 * (NOD_HZ * turn + phase).sin()}
+
+
+def shake(pose: Values, turn: Tensor, phase: float) -> Values:
+    """The head from side to side."""
+    return {"yaw": 0.62 * (SHAKE_HZ * turn + phase).sin()}
+
+
+def look_up(pose: Values, turn: Tensor, phase: float) -> Values:
+    """The head lifted, with raised brows."""
+    return {"pitch": -0.5 - 0.06 * (0.5 * turn + phase).sin(), "brows": torch.full_like(turn, 0.6)}
+
+
+def wave(pose: Values, turn: Tensor, phase: float) -> Values:
+    """A lifted hand from side to side."""
+    return {"lifted": torch.ones_like(turn), "wave": 0.45 * (WAVE_HZ * turn + phase).sin()}
+
+
+def walk(pose: Values, turn: Tensor, phase: float) -> Values:
+    """Legs, arms and head in step, while the place goes past."""
     step = (STEP_HZ * turn + phase).sin()
-    if action == "walks":
-        bob = (2 * STEP_HZ * turn + 2 * phase).cos()
-        walked = 0.22 * (turn / (2 * math.pi))
-        return {
-            "stride": step,
-            "sway": 0.7 * step,
-            "y": pose["y"] + 0.06 * bob,
-            "roll": pose["roll"] + 0.04 * step,
-            "pan": pose["pan"] + walked,
-        }
+    return {
+        "stride": step,
+        "sway": 0.7 * step,
+        "y": pose["y"] + 0.06 * (2 * STEP_HZ * turn + 2 * phase).cos(),
+        "roll": pose["roll"] + 0.04 * step,
+        "pan": pose["pan"] + WALKED_A_S * (turn / (2 * math.pi)),
+    }
+
+
+def dance(pose: Values, turn: Tensor, phase: float) -> Values:
+    """The whole body in a beat."""
     beat = (DANCE_HZ * turn + phase).sin()
     return {
         "x": 0.3 * beat,
@@ -109,6 +134,16 @@ def moves(action: str, pose: dict[str, Tensor], turn: Tensor, phase: float) -> d
     }
 
 
+MOVES: Mapping[str, Callable[[Values, Tensor, float], Values]] = {
+    "talks": talk,
+    "laughs": laugh,
+    "nods": nod,
+    "shakes the head": shake,
+    "looks up": look_up,
+    "waves": wave,
+    "walks": walk,
+    "dances": dance,
+}
 SMILES = {"calm": 0.35, "happy": 0.9, "sad": -0.8, "surprised": 0.0}
 BROWS = {"calm": 0.0, "happy": 0.2, "sad": 0.1, "surprised": 1.0}
 LIDS = {"calm": 1.0, "happy": 0.9, "sad": 0.75, "surprised": 1.15}

@@ -37,6 +37,7 @@ IRISES: tuple[Colour, ...] = (
 RIMS: tuple[Colour, ...] = ((0.08, 0.08, 0.10), (0.60, 0.12, 0.14), (0.15, 0.28, 0.55), (0.75, 0.58, 0.18))
 LIPS: tuple[Colour, ...] = ((0.78, 0.42, 0.40), (0.70, 0.20, 0.24), (0.55, 0.28, 0.30))
 
+PERSON_STREAM = 96  # sets the random numbers of people apart from those of other things
 DYED_SHARE, GLASSES_SHARE, BEARD_SHARE, MOUSTACHE_SHARE, MOLE_SHARE, FRECKLES_SHARE = 0.2, 0.3, 0.45, 0.35, 0.4, 0.25
 
 
@@ -80,7 +81,7 @@ class Person:
 
 def person(split: Split, index: int) -> Person:
     """The actor of this number of a split; the actors of different splits share no random stream."""
-    random = np.random.default_rng([SPLITS.index(split), index, 96])
+    random = np.random.default_rng([SPLITS.index(split), index, PERSON_STREAM])
 
     def between(low: float, high: float) -> float:
         return float(random.uniform(low, high))

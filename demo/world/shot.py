@@ -17,10 +17,13 @@ FRAMINGS = ("close-up", "medium shot", "wide shot")
 CAMERAS = ("stands still", "moves closer", "pans")
 EXPRESSIONS = ("calm", "happy", "sad", "surprised")
 
+SIZE_PX = 96  # side of a picture
+SHOT_STREAM = 2296  # sets the random numbers of shots apart from those of other things
+
 STYLE_SHARES = (0.7, 0.15, 0.15)
 FRAMING_SHARES = (0.45, 0.4, 0.15)
 
-HEAD_PX: Mapping[str, tuple[float, float]] = {  # half the height of the head in a picture of 96 px
+HALF_HEAD_PX: Mapping[str, tuple[float, float]] = {  # from the middle of a head to its chin, in a picture of SIZE_PX
     "close-up": (23, 30),
     "medium shot": (13, 18),
     "wide shot": (7, 9.5),
@@ -31,14 +34,14 @@ HEAD_PX: Mapping[str, tuple[float, float]] = {  # half the height of the head in
 class Take:
     """What differs between two takes of one shot; offsets are shares of the picture."""
 
-    head_share: float  # half the height of the head
+    half_head_share: float  # half the height of the head
     x: float  # offset of the head from its place
     y: float
     phase: float  # radians, of every movement
     pace: float  # about 1
     side: float  # -1 or 1: where light comes from, which hand waves, where the camera pans
     blink_s: float  # time of the first blink
-    set: int  # seed of the scene's details
+    scene_seed: int  # of what differs between two beaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Shot:
 
 def shot(seed: int, **fixed: str) -> Shot:
     """A random shot; ``fixed`` words stay. Raises ValueError for a word that is not of its tuple."""
-    random = np.random.default_rng([seed, 2296])
+    random = np.random.default_rng([seed, SHOT_STREAM])
     framing = fixed.get("framing") or str(random.choice(FRAMINGS, p=FRAMING_SHARES))
     words = {
         "garment": str(random.choice(GARMENTS)),
@@ -75,16 +78,16 @@ def shot(seed: int, **fixed: str) -> Shot:
     for field, word in words.items():
         if word not in (tuples := WORDS[field]):
             raise ValueError(f"{field}: {word!r} is none of {', '.join(tuples)}")
-    low_px, high_px = HEAD_PX[framing]
+    low_px, high_px = HALF_HEAD_PX[framing]
     take = Take(
-        head_share=float(random.uniform(low_px, high_px)) / 96,
+        half_head_share=float(random.uniform(low_px, high_px)) / SIZE_PX,
         x=float(random.uniform(-0.06, 0.06)),
         y=float(random.uniform(-0.04, 0.04)),
         phase=float(random.uniform(0, 2 * np.pi)),
         pace=float(random.uniform(0.85, 1.2)),
         side=1.0 if random.random() < 0.5 else -1.0,
         blink_s=float(random.uniform(0.1, 2.5)),
-        set=int(random.integers(2**31)),
+        scene_seed=int(random.integers(2**31)),
     )
     return Shot(**words, take=take)
 

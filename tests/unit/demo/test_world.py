@@ -78,10 +78,13 @@ def test_faces_are_from_14_to_60_px_high_and_in_the_picture() -> None:
     assert points.min() > 0 and points.max() < world.SIZE_PX
 
 
-@pytest.mark.parametrize("field", ["garment", "colour", "action", "scene", "style", "light", "framing", "camera"])
+@pytest.mark.parametrize(
+    "field", ["garment", "colour", "action", "scene", "style", "light", "framing", "camera", "expression"]
+)
 def test_every_word_of_a_shot_changes_the_caption_and_the_picture(field: str) -> None:
     words = {"garment": world.GARMENTS, "colour": world.COLOURS, "action": world.ACTIONS, "scene": world.SCENES}
     words |= {"style": world.STYLES, "light": world.LIGHTS, "framing": world.FRAMINGS, "camera": world.CAMERAS}
+    words |= {"expression": world.EXPRESSIONS}
     clips = [world.film((world.person("test", 1),), world.shot(5, **{field: word}), frames=5) for word in words[field]]
     for language in world.LANGUAGES:
         assert len({clip.caption(language) for clip in clips}) == len(clips)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from demo import world
 
-from .kept_arrays import array_in
+from .rows import rows_in
 
 PAIR_SHARE = 0.15  # of the clips, in which two stand
 MOST_PEOPLE = 2
@@ -58,7 +58,7 @@ def kept_clips(folder: Path, split: world.Split, count: int, *, frames: int = wo
     size = world.SIZE_PX
     shapes = {"frames": (size, size, 3), "boxes": (MOST_PEOPLE, 4), "points": (MOST_PEOPLE, 5, 2)}
     files = {
-        name: array_in(folder, name, (count, frames, *shape), np.uint8 if name == "frames" else np.float32)
+        name: rows_in(folder, name, (count, frames, *shape), np.uint8 if name == "frames" else np.float32)
         for name, shape in shapes.items()
     }
     clips = KeptClips(**files)

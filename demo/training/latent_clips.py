@@ -20,7 +20,7 @@ from wan_core.adapters.tokens import FRAMES_PER_LATENT
 from wan_core.identity.record import IDENTITY_D
 
 from .expert_network import LATENT_CHANNELS
-from .kept_arrays import array_in
+from .rows import rows_in
 
 PIXELS_PER_LATENT = 8
 MOST_PEOPLE = 2
@@ -30,7 +30,7 @@ START_FRAMES = 64  # a clip begins at one of so many frames of its shot
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ClipScene:
     """Who is in a clip, and in what."""
 
     people: tuple[world.Person, ...]
@@ -59,14 +59,14 @@ class ClipSeries:
         """The number of the first person of a row."""
         return row // self.takes
 
-    def scene(self, row: int) -> Scene:
+    def scene(self, row: int) -> ClipScene:
         """What a row shows; the second person of a pair is of the series too."""
         chance = np.random.default_rng([world.SPLITS.index(self.split), self.frames, row])
         first = self.person_of(row)
         partner = (first + 1 + int(chance.integers(self.people - 1))) % self.people
         numbers = (first, partner) if row % PAIR_EVERY == 0 else (first,)
         people = tuple(world.person(self.split, number) for number in numbers)
-        return Scene(people, world.shot(int(chance.integers(2**31))), int(chance.integers(START_FRAMES)))
+        return ClipScene(people, world.shot(int(chance.integers(2**31))), int(chance.integers(START_FRAMES)))
 
 
 TRAINING = ClipSeries("train", "train", people=2500, takes=2)
@@ -100,7 +100,7 @@ class LatentClips:
             "embeddings": ((MOST_PEOPLE, IDENTITY_D), np.float32),
             "latents": ((LATENT_CHANNELS, series.latent_frames, cells, cells), np.float16),
         }
-        arrays = {name: array_in(place, name, (len(series), *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        arrays = {name: rows_in(place, name, (len(series), *shape), dtype) for name, (shape, dtype) in shapes.items()}
         return cls(series, **arrays)
 
     def missing(self, name: str) -> list[int]:

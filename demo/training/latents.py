@@ -19,6 +19,7 @@ from demo import world
 from devtools.host_modules import host_module
 
 from . import recogniser, vae
+from .clips import pixels
 from .face_data import crop_differentiable
 from .job import Job
 from .latent_clips import ALL_SERIES, LatentClips
@@ -102,11 +103,10 @@ def autoencoder(path: Path) -> ClipAutoencoder:
 
 
 @torch.no_grad()
-def encoded(network: ClipAutoencoder, frames: np.ndarray, device: torch.device) -> Tensor:
-    """The latents b 16 t h w of clips b f h w 3 (uint8), as a model sees them; on the CPU, in fp32."""
-    pixels = torch.from_numpy(frames).movedim(-1, 1).to(device).float() / 127.5 - 1  # b 3 f h w
+def encoded(network: ClipAutoencoder, clips: Tensor, device: torch.device) -> Tensor:
+    """The latents b 16 t h w of clips b 3 f h w of -1 to 1, as a model sees them; on the CPU, in fp32."""
     with torch.autocast(device.type, torch.bfloat16):
-        latents = network.encode(pixels)
+        latents = network.encode(clips.to(device))
     return host_module("comfy.latent_formats").Wan21().process_in(latents.float()).cpu()
 
 
@@ -114,4 +114,4 @@ def encode(clips: LatentClips, network: ClipAutoencoder, device: torch.device) -
     """The latent of each clip."""
     network.to(device)
     for rows in announced(clips.missing("latents"), clips, "encoded", together=ENCODED_TOGETHER):
-        clips.latents[rows] = encoded(network, clips.frames[rows], device).half().numpy()
+        clips.latents[rows] = encoded(network, pixels(clips.frames[rows]), device).half().numpy()

@@ -114,7 +114,7 @@ def test_clips_are_drawn_once_and_only_what_is_missing_again(tmp_path: Path, mon
     assert len(filmed) == 1
     for right, found in zip(before, (again.frames, again.boxes, again.points), strict=True):
         np.testing.assert_array_equal(found, right)
-    with pytest.raises(ValueError, match="is of other clips"):
+    with pytest.raises(ValueError, match="is of other rows"):
         kept_clips(tmp_path, "train", 4, frames=5)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,19 +19,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wan_core.adapters.passes import PIXELS_PER_LATENT
+from wan_core.adapters.tokens import FRAMES_PER_LATENT
 from wan_core.errors import InputError, errors_of, quoted
 from wan_core.identity.align import align_face
 from wan_core.identity.faces import LEAST_SCORE, Face, face_of_insightface, face_problem
 from wan_core.identity.images import as_bytes
 from wan_core.media.source import VideoSource
-from wan_core.training.examples import ClipExample
+from wan_core.training.examples import ClipExample, require_pairs
 
 from .kept_fit import write_tensors
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 FPS = 16  # of Wan
-FRAMES_PER_LATENT = 4
-LATENT_PX = 8
 PIXEL_MIDDLE = complex(0.5, 0.5)  # points count from the middle of the first pixel
 DETECTION_PX = 640  # side of the square that a detector sees
 
@@ -77,21 +76,19 @@ def find_clips(folder: Path) -> list[ClipFile]:
             wanted="a .txt file of the same name beside every video",
             fix="Write in it what the clip shows; of the person only what a prompt will say.",
         )
-    counts = Counter(path.parent.name for path in videos)
-    lonely = sorted(person for person, count in counts.items() if count == 1)
-    if lonely:
-        raise InputError(
-            "clips",
-            found=f"{len(lonely)} persons with one clip alone, as {quoted(lonely[0])}",
-            wanted="two clips or more of every person, from different takes",
-            fix="A reference is never the clip itself: add another clip of them, or take the folder away.",
-        )
+    require_pairs([path.parent.name for path in videos])
     return [ClipFile(path, _caption_of(path), path.parent.name) for path in videos]
 
 
 def _caption_of(video: Path) -> str:
+    """The caption beside a video, empty without one; raises InputError for what is no text."""
     caption = video.with_suffix(".txt")
-    return caption.read_text(encoding="utf-8").strip() if caption.is_file() else ""
+    try:
+        return caption.read_text(encoding="utf-8").strip() if caption.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "clips", found=f"a caption {quoted(caption.name)} that is no UTF-8", wanted="text", fix="Save it as UTF-8."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +206,7 @@ def encoded(clip: ClipFile, form: ClipForm, encoders: ClipEncoders) -> dict[str,
             found.append((face, picture))
             corners = (place(complex(*face.box[:2])), place(complex(*face.box[2:])))
             boxes[latent] = torch.tensor(
-                [part / LATENT_PX for corner in corners for part in (corner.real, corner.imag)]
+                [part / PIXELS_PER_LATENT for corner in corners for part in (corner.real, corner.imag)]
             )
             there = map(place, face.points)
             points[latent * FRAMES_PER_LATENT] = torch.tensor([[point.real, point.imag] for point in there])
@@ -232,22 +229,38 @@ def encoded(clip: ClipFile, form: ClipForm, encoders: ClipEncoders) -> dict[str,
     return {key: value.detach().cpu() for key, value in tensors.items()}
 
 
+def require_as_long(text: Tensor, empty_text: Tensor, clip: ClipFile) -> None:
+    """Raises InputError for a caption of more tokens than the text encoder fills up to."""
+    if text.shape != empty_text.shape:
+        raise InputError(
+            "clips",
+            found=f"a caption of {len(text)} tokens beside {quoted(clip.path.name)} of {quoted(clip.person)}",
+            wanted=f"at most {len(empty_text)}",
+            fix="Shorten it.",
+        )
+
+
 class EncodedClips:
     """Clips that are encoded, one file each; a clip set for a training."""
 
     def __init__(self, folder: Path, clips: Sequence[ClipFile], form: ClipForm, encoders: ClipEncoders) -> None:
-        """Encodes what is not there yet; what another form or other networks made stays beside it."""
+        """Encodes what is not there yet; what another form or other networks made stays beside it.
+
+        Raises InputError for a clip without a face, and for a caption that is too long.
+        """
         self.persons, self.targets = [clip.person for clip in clips], range(len(clips))
+        self.empty_text = encoders.text("").detach().cpu()
         self.files: list[Path] = []
         for number, clip in enumerate(clips, start=1):
             told = json.dumps([form.width_px, form.height_px, form.frames, encoders.names, clip.caption])
             digest = hashlib.sha256(clip.path.read_bytes() + told.encode()).hexdigest()
             self.files.append(folder / f"{digest[:32]}.safetensors")
             if not self.files[-1].is_file():
-                write_tensors(self.files[-1], encoded(clip, form, encoders))
+                tensors = encoded(clip, form, encoders)
+                require_as_long(tensors["text"], self.empty_text, clip)
+                write_tensors(self.files[-1], tensors)
                 sys.stdout.write(f"encoded {number} of {len(clips)}: {clip.person}/{clip.path.name}\n")
                 sys.stdout.flush()
-        self.empty_text = encoders.text("").detach().cpu()
 
     def clip(self, number: int) -> ClipExample:
         """One clip, read from its file."""

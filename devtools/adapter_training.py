@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from wan_core.adapters.adapter import AdapterNetwork
-from wan_core.training import FitPlan, FitState, fit
+from wan_core.training import FitPlan, fit
 from wan_core.training.examples import ClipSet, CrossClipPairs
 from wan_core.training.lite import LiteSize, lite_adapter, lite_file
 from wan_core.training.locked_pass import FrozenExpert
@@ -39,8 +39,8 @@ def train_adapter(
     device: torch.device,
     start: AdapterNetwork | None = None,
     supervisor: Supervisor | None = None,
-) -> FitState:
-    """Trains a new adapter, or ``start`` further, and writes its averaged weights.
+) -> AdapterNetwork:
+    """Trains a new adapter, or ``start`` further, and writes and returns it with its averaged weights.
 
     Raises InputError, before anything is trained, for a person with one clip alone.
     """
@@ -50,5 +50,8 @@ def train_adapter(
     adapter.to(device).requires_grad_(True)
     objective = IdentityObjective(expert, adapter, clips, pairs, training.objective, supervisor)
     state = fit(adapter, objective, training.fit, state=kept.read(), on_report=kept.on_report)
-    write_tensors(training.out, *lite_file(state.averaged, space_sha256=training.space_sha256, dtype=training.dtype))
-    return state
+    adapter.load_state_dict(state.averaged)
+    write_tensors(
+        training.out, *lite_file(adapter.state_dict(), space_sha256=training.space_sha256, dtype=training.dtype)
+    )
+    return adapter

@@ -28,7 +28,7 @@ class KeptFit:
         self.state_path = folder / f"{name}.state.safetensors"
         self.curve_path = folder / f"{name}.png"
         self.last_line = self.last_state = self.began = time.monotonic()
-        self.first_step: int | None = None
+        self.first_step = 0
 
     def read(self) -> FitState | None:
         """The state to go on from; None where there is none."""
@@ -43,12 +43,11 @@ class KeptFit:
     def on_report(self, state: FitState) -> None:
         """A line every 10 seconds; the state and the curve every minute and at the end."""
         now, is_last = time.monotonic(), state.step >= self.steps
-        self.first_step = self.first_step or 0
         if is_last or now - self.last_line >= SECONDS_A_LINE:
             self.last_line = now
             report = state.curve[-1]
             losses = ", ".join(f"{name} {value:.4f}" for name, value in report.losses.items())
-            pace_s = (now - self.began) / max(1, state.step - self.first_step)
+            pace_s = (now - self.began) / (state.step - self.first_step)
             sys.stdout.write(
                 f"{self.name}: step {state.step} of {self.steps}, {losses}, gradient {report.gradient_norm:.3g}, "
                 f"rate {report.learning_rate:.2e}, {pace_s:.3f} s a step\n"

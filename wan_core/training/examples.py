@@ -6,7 +6,7 @@ never is. Some rows of a batch lack the identity, the text or both, for guidance
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -42,24 +42,29 @@ class ClipSet(Protocol):
     def clip(self, number: int) -> ClipExample: ...
 
 
+def require_pairs(persons: Sequence[Hashable]) -> None:
+    """Raises InputError for a person who has one clip alone, and for no clip at all."""
+    lonely = [person for person, count in Counter(persons).items() if count == 1]
+    if lonely or not persons:
+        rest = f" and {len(lonely) - 1} more persons" if len(lonely) > 1 else ""
+        raise InputError(
+            "clips",
+            found=f"one clip alone of {quoted(lonely[0])}{rest}" if lonely else "no clips",
+            wanted="two clips or more of every person",
+            fix="A reference is never the clip itself: add another clip of them, or leave them out.",
+        )
+
+
 class CrossClipPairs:
-    """Draws clips and, for each, another clip of the same person."""
+    """Draws clips to learn and, for each, another clip of the same person."""
 
     def __init__(self, persons: Sequence[Hashable], targets: Sequence[int]) -> None:
-        """Raises InputError for a person who has one clip alone, and for no clip to learn."""
-        clips: dict[Hashable, list[int]] = defaultdict(list)
+        """``targets``: the numbers of the clips to learn. Raises InputError for a person who has one clip alone."""
+        require_pairs(persons)
+        self.persons, self.targets = persons, targets
+        self.clips_of: dict[Hashable, list[int]] = defaultdict(list)
         for number, person in enumerate(persons):
-            clips[person].append(number)
-        lonely = [person for person, numbers in clips.items() if len(numbers) == 1]
-        if lonely or not targets:
-            rest = f" and {len(lonely) - 1} more persons" if len(lonely) > 1 else ""
-            raise InputError(
-                "clips",
-                found=f"one clip alone of {quoted(lonely[0])}{rest}" if lonely else "no clips",
-                wanted="two clips or more of every person",
-                fix="A reference is never the clip itself: add another clip of them, or leave them out.",
-            )
-        self.persons, self.targets, self.clips_of = persons, targets, clips
+            self.clips_of[person].append(number)
 
     def draw(self, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
         """Pairs of target and reference; every target is as likely, and so is every other clip of its person."""
@@ -81,6 +86,12 @@ class Dropout:
     identity: float = 0.1  # alone: its vector is zero, which is the null identity
     text: float = 0.1  # alone: it is the empty prompt
     both: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Raises InputError for shares that leave nothing to learn."""
+        if not 0 <= self.identity + self.text + self.both < 1:
+            total = self.identity + self.text + self.both
+            raise InputError("dropout", found=f"shares of {total:g} together", wanted="less than 1", fix="Lower them.")
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which rows lack the identity, and which the text, b each."""

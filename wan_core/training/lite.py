@@ -56,16 +56,14 @@ def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.
 
 
 def initialise(network: AdapterNetwork, generator: torch.Generator) -> None:
-    """Normal weights that keep the size of what goes through them; norms are plain, and values of tokens are zero."""
+    """Normal weights that keep the size of what goes through them, and values of tokens that are zero."""
     for name, parameter in network.named_parameters():
-        if "norm" in name or parameter.ndim == 1:
-            fresh = torch.full_like(parameter, float("norm" in name or ".1.0." in name) * name.endswith("weight"))
-        elif "to_v_ip" in name:
-            fresh = torch.zeros_like(parameter)
-        else:  # a unit vector has numbers of size 1 / sqrt(d)
-            fan_in = 1 if "proj_in" in name or name.endswith("latents") else parameter.shape[-1]
-            fresh = torch.randn(parameter.shape, generator=generator, device=generator.device) * fan_in**-0.5
-        parameter.data.copy_(fresh)
+        if name.endswith("bias") or "to_v_ip" in name:
+            nn.init.zeros_(parameter)
+        elif parameter.ndim > 1:  # norms begin with ones
+            reads_unit_vectors = name.endswith(("proj_in.weight", "latents"))
+            std = 1.0 if reads_unit_vectors else parameter.shape[-1] ** -0.5
+            nn.init.normal_(parameter, std=std, generator=generator)
 
 
 def lite_file(weights: StateDict, *, space_sha256: str, dtype: torch.dtype) -> tuple[StateDict, dict[str, str]]:

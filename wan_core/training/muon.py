@@ -38,7 +38,10 @@ class Muon(torch.optim.AdamW):
         super().step()
 
     def _step_matrix(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(gradient))
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(gradient)
+        momentum = state["momentum"]
         momentum.lerp_(gradient, 1 - MOMENTUM)
         update = orthogonalised(gradient.lerp(momentum, MOMENTUM)).view(parameter.shape)
         length = group["lr"] * RMS_OF_ADAMW * max(gradient.shape) ** 0.5

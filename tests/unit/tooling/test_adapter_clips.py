@@ -44,8 +44,9 @@ SPOILED: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: clear(folder / "ann/2.txt"), "clips: found 1 clips without a caption, as 'ann/2.mp4'; wanted"),
     (
         lambda folder: (folder / "bob/1.mp4").unlink(),
-        "clips: found 1 persons with one clip alone, as 'bob'",
+        "clips: found one clip alone of 'bob'; wanted two clips",
     ),
+    (lambda folder: (folder / "bob/1.txt").write_bytes(b"\xff"), "clips: found a caption '1.txt' that is no UTF-8"),
 ]
 
 
@@ -135,15 +136,27 @@ def test_an_example_says_where_the_largest_face_lies_and_is_made_once(folder: Pa
     inside = (example.points[4] / 8 >= example.boxes[1, :2]) & (example.points[4] / 8 <= example.boxes[1, 2:])
     assert inside.all() and example.embedding.norm().item() == pytest.approx(1)
     told = [f"clip {name}" for name in ("ann/1", "ann/2", "bob/1", "bob/2")]
-    assert seen == [*told, ""]
+    assert seen == ["", *told]
     EncodedClips(tmp_path / "kept", clips, FORM, encoders(seen))
-    assert seen == [*told, "", ""]
+    assert seen == ["", *told, ""]
     EncodedClips(tmp_path / "kept", [replace(clips[0], caption="new"), *clips[1:]], FORM, encoders(seen))
     EncodedClips(tmp_path / "kept", clips, FORM, encoders(seen, names="b"))
-    assert seen == [*told, "", "", "new", "", *told, ""]
+    assert seen == ["", *told, "", "", "new", "", *told]
 
 
-def test_a_clip_without_a_face_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clips: found no face in '1.mp4' of 'ann'; wanted a face in every clip"):
-        EncodedClips(tmp_path, find_clips(folder), FORM, encoders([], faces=lambda picture: []))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"faces": lambda picture: []}, "clips: found no face in '1.mp4' of 'ann'; wanted a face in every clip"),
+        (
+            {"text": lambda caption: torch.ones(max(3, len(caption)), 4)},
+            "clips: found a caption of 10 tokens beside '1.mp4' of 'ann'; wanted at most 3",
+        ),
+    ],
+)
+def test_a_clip_that_shows_no_face_or_says_too_much_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        EncodedClips(tmp_path, find_clips(folder), FORM, encoders([], **changes))
     assert not list(tmp_path.glob("*.safetensors"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from demo.miniature import face
 from demo.miniature.table import fill
 from devtools import train_adapter
 from devtools.host_modules import host_module
-from devtools.kept_fit import KeptFit
+from devtools.kept_fit import KeptFit, write_tensors
 from tests.unit.media.films import film
 from wan_core.training import FitState
+from wan_core.training.lite import LiteSize, lite_adapter, lite_file
 
 SMALL = "--size 64x64 --frames 5 --batch 2 --accumulate 1 --tokens 4 --token-width 32 --resampler-width 64"
 SMALL += " --resampler-depth 1 --steps 12 --learning-rate 1e-2 --warm-up 2"
@@ -63,9 +65,9 @@ def loaders() -> train_adapter.Loaders:
     return replace(host, text_encoder=lambda path: umt5_clip(load(str(path))))
 
 
-def trained(out: Path, options: Options) -> int:
+def trained(out: Path, options: Options, *more: str) -> int:
     named = [part for name, value in (options | {"out": out}).items() for part in (f"--{name}", str(value))]
-    return train_adapter.main([*named, *SMALL.split()], loaders)
+    return train_adapter.main([*named, *SMALL.split(), *more], loaders)
 
 
 class StoppedFit(KeptFit):
@@ -105,6 +107,30 @@ def test_an_image_expert_is_trained_on_what_it_is_given(options: Options, models
     assert given.shape == (20, 2, 8, 8) and given[:4, 0].eq(1).all() and not given[:4, 1:].any()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--steps", "0", "0 is not 1 or more"),
+        ("--learning-rate", "nan", "nan is no finite number of 0 or more"),
+        ("--face-weight", "-1", "-1 is no finite number of 0 or more"),
+        ("--drop-text", "1.5", "1.5 is not between 0 and 1"),
+        ("--size", "832", "size: found '832'; wanted WIDTHxHEIGHT"),
+        ("--side", "both", "dropout: found shares of 1.05 together; wanted less than 1"),
+        ("--expert", "never.safetensors", "expert: found no file 'never.safetensors'"),
+        ("--boundary", "1", "boundary: found 1.0; wanted a sigma between 0 and 1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
+) -> None:
+    dropout = ["--drop-text", "0.9"] if option == "--side" else []
+    try:
+        status = trained(tmp_path / "never.safetensors", options, option, value, *dropout)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2 and message in capsys.readouterr().err
+
+
 REFUSED = {  # an option -> whose file it gets, and what is said
     "expert": ("vae", "expert: found 'mini_wan21_vae.safetensors', which ComfyUI cannot load (RuntimeError)"),
     "vae": ("recogniser", "vae: found a VAE of another model; wanted the Wan2.1 VAE"),
@@ -125,3 +151,27 @@ def test_a_file_of_another_kind_is_refused_before_anything_is_encoded(
     assert trained(tmp_path / "never.safetensors", wrong) == 2
     said = capsys.readouterr()
     assert f"train_adapter: {message}" in said.err and "encoded" not in said.out and not list(tmp_path.iterdir())
+
+
+def an_adapter(path: Path, *, width_d: int, space: str) -> Path:
+    draw = torch.Generator().manual_seed(0)
+    network = lite_adapter(LiteSize(4, 32, 64, 1), width_d=width_d, blocks=4, generator=draw)
+    write_tensors(path, *lite_file(network.state_dict(), space_sha256=space, dtype=torch.float32))
+    return path
+
+
+def test_an_adapter_is_gone_on_with_if_it_fits(
+    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = hashlib.sha256(options["recogniser"].read_bytes()).hexdigest()
+    out = tmp_path / "out.safetensors"
+    for width_d, own, message in (
+        (96, "ab" * 32, "start: found an adapter of the recogniser with SHA-256 'abababababab'"),
+        (64, space, "start: found an adapter for a model of width 64; wanted one for this model's width 96"),
+    ):
+        start = an_adapter(tmp_path / "start.safetensors", width_d=width_d, space=own)
+        assert trained(out, options | {"start": start}) == 2 and message in capsys.readouterr().err
+    start = an_adapter(tmp_path / "start.safetensors", width_d=96, space=space)
+    assert trained(out, options | {"start": start}, "--steps", "1", "--learning-rate", "0") == 0
+    before, after = (safetensors.torch.load_file(file) for file in (start, out))
+    assert all(torch.equal(after[key], before[key].half()) for key in before)

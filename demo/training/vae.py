@@ -1,8 +1,8 @@
 """Trains the autoencoder of the miniature cast: pictures first, then clips, then the decoder alone.
 
 Each causal convolution begins as one of single pictures, and each change of the frame rate as one that drops or
-repeats frames: what pictures taught is where clips begin. At last the latents stay as they are, and the cast's
-recogniser tells the decoder whether a face is still that of the same person.
+repeats frames: what pictures taught is where clips begin. The cast's recogniser watches whether a face is still that
+of the same person. At last the latents stay as they are, and the decoder learns on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILE = "cast_vae.safetensors"
 CLIPS = 3000
 SETTLED_BY = 100  # clips, whose latents tell the mean and the deviation of a channel
 
-LATENT_NOISE = 0.1  # of the deviation of a channel: what the decoder learns to overlook
+LATENT_NOISE = 0.05  # of the deviation of a channel: what the decoder learns to overlook
 LATENT_WEIGHT = 0.01
 EDGE_WEIGHT = 2.0
 LIKENESS_WEIGHT = 0.5
@@ -37,7 +37,7 @@ CHARBONNIER = 1e-2  # where the loss of a pixel bends
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class AutoencoderStage:
     """One fit of the network."""
 
     name: str
@@ -47,13 +47,13 @@ class Stage:
 
 PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.995)
 MOVING = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(24, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
-PICTURES = Stage(
+PICTURES = AutoencoderStage(
     "pictures",
     (CropSize(24, 1, 64), CropSize(24, 1, 64), CropSize(12, 1, 96)),
     replace(PLAN, steps=900, final_share=0.4),
 )
-SHORT_CLIPS = Stage("clips", MOVING, replace(PLAN, steps=2600, learning_rate=2e-3))
-DECODER = Stage("decoder", MOVING, replace(PLAN, learning_rate=1.5e-3))
+SHORT_CLIPS = AutoencoderStage("clips", MOVING, replace(PLAN, steps=3900, learning_rate=2e-3))
+DECODER = AutoencoderStage("decoder", MOVING, replace(PLAN, learning_rate=1.5e-3))
 
 
 def train(job: Job) -> None:
@@ -63,15 +63,15 @@ def train(job: Job) -> None:
     begin_as_pictures(network)
     channels_last(network).to(job.device)
     clips = kept_clips(job.folder, "train", CLIPS)
-    judge = recogniser.with_fixed_slopes(recogniser.load(job.out / recogniser.FILE))
-    judge.to(job.device)
+    watcher = recogniser.with_fixed_slopes(recogniser.load(job.out / recogniser.FILE))
+    watcher.to(job.device)
     for stage in (PICTURES, SHORT_CLIPS, DECODER):
         if stage is DECODER:
             settle(network, clips)
             write_tensors(job.out / FILE, half(network))
             network.encoder.requires_grad_(False)
             network.conv1.requires_grad_(False)
-        run(job, network, loss_of(network, clips, stage.sizes, judge), stage.plan, stage=stage.name)
+        run(job, network, loss_of(network, clips, stage.sizes, watcher), stage.plan, stage=stage.name)
     write_tensors(job.out / FILE, half(network))
 
 
@@ -134,14 +134,14 @@ def half(network: nn.Module) -> dict[str, Tensor]:
 # Losses
 
 
-def loss_of(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...], judge: nn.Module) -> LossOf:
+def loss_of(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...], watcher: nn.Module) -> LossOf:
     """The loss of a batch of crops, also by what a recogniser sees; the steps take the sizes in turn."""
 
     def loss(step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         crops = crop(clips, sizes[step % len(sizes)], generator)
         latents = network.encode(crops.pixels)
         decoded = network.decode(noisy(latents, generator)).float()
-        losses = pixel_losses(crops, decoded) | {"likeness": LIKENESS_WEIGHT * likeness_loss(crops, decoded, judge)}
+        losses = pixel_losses(crops, decoded) | {"likeness": LIKENESS_WEIGHT * likeness_loss(crops, decoded, watcher)}
         of_latents = {"latents": LATENT_WEIGHT * latent_loss(latents.float())} if latents.requires_grad else {}
         return losses | of_latents
 
@@ -172,11 +172,11 @@ def latent_loss(latents: Tensor) -> Tensor:
     return (values.mean(dim=1).square() + (values.std(dim=1) - 1).square()).mean()
 
 
-def likeness_loss(crops: Crops, decoded: Tensor, judge: nn.Module) -> Tensor:
+def likeness_loss(crops: Crops, decoded: Tensor, watcher: nn.Module) -> Tensor:
     """1 - cosine between what the recogniser sees in the last frames, and in what was decoded of them."""
     with torch.autocast(decoded.device.type, enabled=False):
         seen, again = (
-            recogniser.embed(judge, crop_differentiable((frames[:, :, -1] + 1) / 2, crops.points))
+            recogniser.embed(watcher, crop_differentiable((frames[:, :, -1] + 1) / 2, crops.points))
             for frames in (crops.pixels, decoded)
         )
     return (1 - (seen * again).sum(dim=1)).mean()

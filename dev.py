@@ -65,7 +65,7 @@ BENCHES = ROOT / "tests" / "bench"
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Films one actor in three shots, with and without the lock, on a live host; demo_out/index.html shows them."""
+    """Runs the main job on real input with miniature networks on a live host; the results lie in demo_out."""
     ready = set_up(models=True)
     with host(ready, "demo") as server:
         say(f"Host: {server.url}")

@@ -1,4 +1,4 @@
-"""One actor, three shots, with and without the lock, on a live host; a film, a contact sheet and a page show them.
+"""The main job on real input: one portrait and one voice through all six nodes, as two shots of one character.
 
 Usage: python demo/run.py --host http://127.0.0.1:8188 --out demo_out
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ if str(ROOT) not in sys.path:
 from PIL import Image  # noqa: E402
 
 from demo import workflow  # noqa: E402
-from demo.page import leave  # noqa: E402
-from demo.takes import Rushes, Shot, Take  # noqa: E402
+from demo.contact_sheet import Row, contact_sheet, evenly, film_frames  # noqa: E402
 from devtools import client  # noqa: E402
 
-ACTOR = Path(__file__).parent / "inputs" / "actor.png"
 TIMEOUT_S = 900
+FRAMES_A_ROW = 8
+NOTICE = (
+    "The networks of this demo are random and tiny: the pictures are noise and the scores mean nothing. "
+    "What is real is the path: every node, file format, size and number is computed as with the full weights."
+)
 
 
 def say(line: str) -> None:
@@ -35,77 +38,73 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What a prompt left on a host."""
-
-    url: str
-    outputs: Mapping[str, Any]  # by the id of the node
-
-    def text(self, node_id: str) -> str:
-        """What a node says."""
-        return self.outputs[node_id]["text"][0]
-
-    def pictures(self, node_id: str) -> tuple[Image.Image, ...]:
-        """What a node shows, in RGB."""
-        files = (client.view(self.url, file) for file in self.outputs[node_id]["images"])
-        return tuple(Image.open(io.BytesIO(file)).convert("RGB") for file in files)
-
-    def take(self, probe: workflow.Probe) -> Take:
-        """One clip as its probe saw it."""
-        likeness = self.text(probe.likeness)
-        return Take(
-            frames=self.pictures(probe.frames),
-            likeness=None if likeness == "None" else float(likeness),
-            found=float(self.text(probe.found)),
-        )
-
-
-def run(url: str) -> Rushes:
-    """Runs the comparison on the host at ``url``, and looks at each of its clips alone."""
-    prompt = workflow.CAST.of(workflow.shipped_workflow(workflow.COMPARISON))
-    nodes = {node["_meta"]["title"]: node_id for node_id, node in prompt.items()}
-    checks = (nodes[workflow.LOCKED], nodes[workflow.UNLOCKED])
-    probed, locked = workflow.probe_clips(prompt, checks[0])
-    probed, unlocked = workflow.probe_clips(probed, checks[1])
-    client.upload_image(url, ACTOR)
+def run(url: str, out: Path) -> list[Path]:
+    """Runs the demo on the host at ``url`` and returns the files it left in ``out``."""
+    portrait, speech = ROOT / "tests" / "data" / "portrait.png", ROOT / "tests" / "data" / "speech.wav"
+    for path in (portrait, speech):
+        client.upload_image(url, path)
+    prompt = workflow.miniature(workflow.shipped_workflow())
     started_s = time.monotonic()
-    results = Results(url, client.wait(url, client.submit(url, probed), TIMEOUT_S)["outputs"])
+    entry = client.wait(url, client.submit(url, prompt), TIMEOUT_S)
     wall_s = time.monotonic() - started_s
 
-    charts, faces = zip(*map(results.pictures, checks), strict=True)
-    (schedule,) = results.pictures(nodes["Schedule"])
-    reports = ("Likeness, locked", "Likeness, not locked", "Sampling report")
-    return Rushes(
-        portrait=Image.open(ACTOR).convert("RGB"),
-        shots=tuple(
-            Shot(one.text, results.take(one), results.take(other)) for one, other in zip(locked, unlocked, strict=True)
-        ),
-        charts=charts,
-        faces=faces,
-        schedule=schedule,
-        reports={title: results.text(nodes[title]) for title in reports},
-        wall_s=wall_s,
+    results = {prompt[node_id]["_meta"]["title"]: result for node_id, result in entry["outputs"].items()}
+    first_shot = next(n["inputs"]["length"] for n in prompt.values() if n["class_type"] == "EmptyHunyuanLatentVideo")
+    out.mkdir(parents=True, exist_ok=True)
+    film, sheet, report = out / "film.mp4", out / "contact_sheet.png", out / "report.json"
+    film.write_bytes(client.view(url, results["Save the film"]["images"][0]))
+    pictures = {
+        title: Image.open(io.BytesIO(client.view(url, results[title]["images"][0])))
+        for title in ("Aligned face", "Schedule", "Sound", "Lip-sync")
+    }
+    sheet_of(Image.open(portrait), pictures, film_frames(film), first_shot).save(sheet)
+    report.write_text(json.dumps(report_of(results, film, wall_s), indent=2) + "\n", encoding="utf-8")
+    return [film, sheet, report]
+
+
+def sheet_of(
+    portrait: Image.Image, pictures: Mapping[str, Image.Image], frames: list[Image.Image], first_shot: int
+) -> Image.Image:
+    """The contact sheet of the two shots."""
+    return contact_sheet(
+        [
+            Row("Portrait, and the crop that the recogniser sees", [portrait, pictures["Aligned face"]], 224),
+            Row("Shot 1: both experts, one run", evenly(frames[:first_shot], FRAMES_A_ROW), 150),
+            Row("Shot 2: driven by speech", evenly(frames[first_shot:], FRAMES_A_ROW), 150),
+            Row("Schedule of shot 1", [pictures["Schedule"]], 360),
+            Row("Sound of shot 2", [pictures["Sound"]], 360),
+            Row("Lip-sync of shot 2", [pictures["Lip-sync"]], 360),
+        ]
     )
 
 
+def report_of(results: dict[str, Any], film: Path, wall_s: float) -> dict[str, Any]:
+    """The nodes' own reports, with the size of the film and the time it took."""
+    frames = film_frames(film)
+    reports = {title: result["text"][0].splitlines() for title, result in results.items() if title.endswith("report")}
+    size = {"frames": len(frames), "width_px": frames[0].width, "height_px": frames[0].height}
+    return {"notice": NOTICE, "wall_s": round(wall_s, 2), "film": size, "reports": reports}
+
+
 def main() -> int:
-    """Runs the demo and says what came of it."""
+    """Runs the demo and prints what it left."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", required=True, help="URL of a running host with the pack and the miniature networks")
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for the results")
     arguments = parser.parse_args()
     try:
-        rushes = run(arguments.host)
+        files = run(arguments.host, arguments.out)
     except (client.PromptFailed, TimeoutError, OSError) as error:
         say(f"The demo failed: {error}")
         return 1
-    page = leave(rushes, arguments.out)
-    for shot in rushes.shots:
-        say(f"\n{shot.prompt}")
-        for name, take in (("locked", shot.locked), ("not locked", shot.unlocked)):
-            say(f"  {name}: likeness {take.likeness_text}, {take.faces_text}")
-    say(f"\nFilmed in {rushes.wall_s:.0f} s. Open this page in a browser:\n{page.resolve().as_uri()}")
+    report = json.loads(files[-1].read_text(encoding="utf-8"))
+    for title, lines in report["reports"].items():
+        say(f"\n{title}")
+        for line in lines:
+            say(f"  {line}")
+    say(f"\n{NOTICE}\n")
+    for path in files:
+        say(str(path.resolve()))
     return 0
 
 

@@ -299,8 +299,7 @@ def base_folder(name: str) -> Path:
     (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
     link(base / "custom_nodes" / "WanCast", ROOT)
     link(base / "custom_nodes" / "wancast_demo", ROOT / "demo" / "host_nodes")
-    for inputs in (ROOT / "tests" / "data", ROOT / "demo" / "inputs"):
-        shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
+    shutil.copytree(ROOT / "tests" / "data", base / "input", dirs_exist_ok=True)
     return base
 
 

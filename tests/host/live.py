@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from demo import trained
 from devtools import client as api
 from devtools.setup import link
 
@@ -37,7 +35,7 @@ Json = dict[str, Any]
 
 
 def prepare_base(base: Path, models: Path) -> Path:
-    """Fills the base folder of a host: our pack and the two for tests, models, the inputs of tests and demo."""
+    """Fills a host's base folder: our pack and the two for tests, the models, the real inputs of tests/data."""
     for folder in ("custom_nodes", "models", "input", "output"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     for name, source in PACKS.items():
@@ -46,8 +44,9 @@ def prepare_base(base: Path, models: Path) -> Path:
         target = base / "models" / source.relative_to(models)
         target.parent.mkdir(parents=True, exist_ok=True)
         share_file(source.resolve(), target)
-    for inputs in (ROOT / "tests" / "data", ROOT / "demo" / "inputs"):
-        shutil.copytree(inputs, base / "input", dirs_exist_ok=True)
+    for source in (ROOT / "tests" / "data").iterdir():
+        if source.is_file():
+            shutil.copy(source, base / "input" / source.name)
     return base
 
 
@@ -57,13 +56,6 @@ def share_file(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy(source, target)
-
-
-def skip_without_trained(prompt: Json) -> None:
-    """Skips a test of a prompt that names networks which nobody has trained yet."""
-    text = json.dumps(prompt)
-    if missing := [name for name in trained.lacking() if name in text]:
-        pytest.skip(f"demo/weights has no {', '.join(missing)}; python -m demo.training makes them")
 
 
 # A prompt and what it left

@@ -12,7 +12,7 @@ from devtools import client as api
 from devtools.page import Canvas
 from devtools.server import HostServer
 from devtools.workflows import FOLDERS, changes
-from tests.host.live import ROOT, Client, Json, skip_without_trained
+from tests.host.live import ROOT, Client, Json
 from tests.host.recipes import NODES
 
 PICTURES = ROOT / "test_out" / "ui"
@@ -68,7 +68,6 @@ def test_dropped_workflows_and_their_dropped_twins_give_the_prompts_of_the_twins
 @pytest.mark.parametrize("live_host", ["own front end"], indirect=True, scope="session")
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
 def test_a_demo_workflow_opens_from_the_templates_and_runs(canvas: Canvas, live_host: HostServer, path: Path) -> None:
-    skip_without_trained(read(twin_of(path)))
     canvas.open_template(path.stem, len(read(path)["nodes"]))
     assert canvas.page.get_by_role("dialog").count() == 0  # no word of missing models, pictures or nodes
     assert [node["type"] for node in canvas.nodes() if node["bad"]] == []

@@ -25,6 +25,7 @@ MINIATURE_FILES = {
 MINIATURE_NODES: dict[str, tuple[str, dict[str, Any]]] = {  # the stock loader knows only the full-size text encoder
     "CLIPLoader": ("WanCastDemoTextEncoder", {"text_encoder": "mini_umt5.safetensors"}),
 }
+MINIATURE_PACK = {"face": "insightface pack", "face.pack": "mini_pack"}  # auto would take that of the trained cast
 MINIATURE_SIZES: dict[str, dict[str, Any]] = {
     "EmptyHunyuanLatentVideo": {"width": 128, "height": 128, "length": 33},
     "WanSoundImageToVideo": {"width": 128, "height": 128},
@@ -51,5 +52,6 @@ def miniature(prompt: Prompt) -> Prompt:
             name: MINIATURE_FILES.get(value, value) if isinstance(value, str) else value
             for name, value in inputs.items()
         }
-        small[node_id] = node | {"class_type": class_type, "inputs": inputs | MINIATURE_SIZES.get(class_type, {})}
+        inputs |= MINIATURE_SIZES.get(class_type, {}) | (MINIATURE_PACK if inputs.get("face") == "auto" else {})
+        small[node_id] = node | {"class_type": class_type, "inputs": inputs}
     return small

@@ -25,7 +25,7 @@ from wan_core.training.noise import SigmaRange, draw_sigmas, noised, range_of
 from .expert_network import CONFIG, expert, with_short_text
 from .fp8 import scaled_fp8
 from .job import Job
-from .latent_clips import LONG, TRAINING, VALIDATION, ClipSeries, LatentClips, ready
+from .latent_clips import LONG, PICTURES, TRAINING, VALIDATION, ClipSeries, LatentClips, ready
 from .runs import run
 from .text import shortened
 from .text_network import FILE as TEXT_FILE
@@ -35,15 +35,15 @@ BOUNDARY = 0.875  # sigma
 HIGH = range_of("high", BOUNDARY, shift=12.0)
 LOW = range_of("low", BOUNDARY, shift=5.0)  # so small a picture keeps its details to lower noise
 SIDES: Mapping[str, tuple[SigmaRange, ...]] = {"t2v-high": (HIGH,), "t2v-low": (LOW,), "control": (HIGH, LOW)}
-SHORT, FRAMES_33, JUDGING = "short", "long", "judging"
-SERIES: Mapping[str, ClipSeries] = {SHORT: TRAINING, FRAMES_33: LONG, JUDGING: VALIDATION}
+PICTURE, SHORT, FRAMES_33, JUDGING = "picture", "short", "long", "judging"
+SERIES: Mapping[str, ClipSeries] = {PICTURE: PICTURES, SHORT: TRAINING, FRAMES_33: LONG, JUDGING: VALIDATION}
 
-BATCH = 32
-LONG_EVERY, LONG_BATCH = 10, 12  # steps on clips of 33 frames
+ROWS: Mapping[str, int] = {PICTURE: 160, SHORT: 32, FRAMES_33: 12}  # of a batch; all cost about the same
+MIX = (SHORT, PICTURE) * 4 + (SHORT, FRAMES_33)  # of steps, in turn: what a person looks like is learnt from pictures
 FACE_WEIGHT = 3.0  # of a cell on a face, beside 1 elsewhere
 NO_TEXT_SHARE = 0.1
 SHORT_SHARE = 0.4  # of the captions, that leave something out
-PLAN = FitPlan(steps=4000, learning_rate=2e-2, warm_up_steps=100, optimiser=MUON, ema_decay=0.998)
+PLAN = FitPlan(steps=12000, learning_rate=2e-2, warm_up_steps=100, optimiser=MUON, ema_decay=0.998)
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.875, 0.9, 0.925, 0.95, 0.975, 1.0)
 JUDGED = 64  # clips at each noise level
@@ -109,13 +109,15 @@ def predicted(network: nn.Module, batch: ExpertBatch, noise: Tensor, sigma: Tens
     return network(x, sigma * TIMESTEPS, batch.context.bfloat16(), transformer_options=options).float()
 
 
-def loss_of(network: nn.Module, sets: Mapping[str, CaptionedClips], sides: Sequence[SigmaRange]) -> LossOf:
-    """The loss of a batch; its rows are shared among the sides."""
+def loss_of(
+    network: nn.Module, sets: Mapping[str, CaptionedClips], sides: Sequence[SigmaRange], mix: Sequence[str]
+) -> LossOf:
+    """The loss of a batch of the kind whose turn it is; its rows are shared among the sides."""
 
     def losses(step: int, generator: torch.Generator) -> Tensor:
-        is_long = step % LONG_EVERY == 0
-        count = LONG_BATCH if is_long else BATCH
-        batch = sets[FRAMES_33 if is_long else SHORT].draw(count, generator)
+        kind = mix[step % len(mix)]
+        count = ROWS[kind]
+        batch = sets[kind].draw(count, generator)
         sigma = torch.cat([draw_sigmas(side, count // len(sides), generator) for side in sides])
         noise = torch.randn(batch.latents.shape, generator=generator, device=batch.latents.device)
         velocity = predicted(network, batch, noise, sigma)
@@ -151,15 +153,20 @@ def train(job: Job) -> None:
     sets = {name: CaptionedClips.of_job(series, job, reader) for name, series in SERIES.items()}
     sides = SIDES[job.name]
     steps = (PLAN.steps if job.steps is None else job.steps) * len(sides)
-    fit_expert(replace(job, steps=steps), expert(), sets, sides, PLAN)
+    fit_expert(replace(job, steps=steps), expert(), sets, sides, PLAN, MIX)
 
 
 def fit_expert(
-    job: Job, network: nn.Module, sets: Mapping[str, CaptionedClips], sides: Sequence[SigmaRange], plan: FitPlan
+    job: Job,
+    network: nn.Module,
+    sets: Mapping[str, CaptionedClips],
+    sides: Sequence[SigmaRange],
+    plan: FitPlan,
+    mix: Sequence[str],
 ) -> None:
     """Trains a network, writes it, and says how well it does at each noise level."""
     network.to(job.device)
-    run(job, network, loss_of(network, sets, sides), plan)
+    run(job, network, loss_of(network, sets, sides, mix), plan)
     write_tensors(job.out / file_of(job.name), scaled_fp8(network.state_dict()), CONFIG)
     errors = loss_by_sigma(network, sets[JUDGING])
     line = ", ".join(f"{sigma:g}: {error:.4f}" for sigma, error in zip(SIGMAS, errors, strict=True))

@@ -20,7 +20,7 @@ from wan_core.training.noise import SigmaRange, range_of
 from . import vae
 from .clips import pixels
 from .expert_network import IMAGE_INPUT_CHANNELS, MASK_CHANNELS, expert, widened
-from .experts import PLAN, SERIES, CaptionedClips, file_of, fit_expert
+from .experts import FRAMES_33, JUDGING, PLAN, SERIES, SHORT, CaptionedClips, file_of, fit_expert
 from .fp8 import unscaled
 from .job import Job
 from .latent_clips import ClipSeries, LatentClips, folder_of
@@ -36,6 +36,7 @@ SIDES: Mapping[str, SigmaRange] = {
     "i2v-low": range_of("low", BOUNDARY, shift=5.0),
 }
 BEGINS_AS: Mapping[str, str] = {"i2v-high": "t2v-high", "i2v-low": "t2v-low"}
+MIX = (SHORT,) * 9 + (FRAMES_33,)  # of steps, in turn
 GIVEN_FRAMES = (1, 1, 5)  # of a row, in turn
 STEPS, RATE = 1200, 6e-3
 GREY = 0.0  # of pixels from -1 to 1
@@ -89,5 +90,6 @@ def train(job: Job) -> None:
     text_expert = safetensors.torch.load_file(job.out / file_of(BEGINS_AS[job.name]))
     network = expert(IMAGE_INPUT_CHANNELS)
     network.load_state_dict(widened(unscaled(text_expert), IMAGE_INPUT_CHANNELS))
-    sets = {name: GivenClips.of_job(series, job, reader) for name, series in SERIES.items()}
-    fit_expert(job, network, sets, (SIDES[job.name],), replace(PLAN, steps=STEPS, learning_rate=RATE))
+    sets = {name: GivenClips.of_job(SERIES[name], job, reader) for name in (SHORT, FRAMES_33, JUDGING)}
+    plan = replace(PLAN, steps=STEPS, learning_rate=RATE)
+    fit_expert(job, network, sets, (SIDES[job.name],), plan, MIX)

@@ -71,8 +71,9 @@ class ClipSeries:
 
 TRAINING = ClipSeries("train", "train", people=2500, takes=2)
 LONG = ClipSeries("train-long", "train", people=200, takes=2, frames=33)
+PICTURES = ClipSeries("train-pictures", "train", people=6000, takes=2, frames=1)
 VALIDATION = ClipSeries("validation", "validation", people=64, takes=2)
-ALL_SERIES = (VALIDATION, TRAINING, LONG)
+ALL_SERIES = (VALIDATION, TRAINING, LONG, PICTURES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +114,7 @@ class LatentClips:
     def latent_boxes(self, rows: Sequence[int]) -> Tensor:
         """The boxes of faces in cells of the latent, b t p 4: around all frames of each latent frame."""
         boxes = torch.from_numpy(self.boxes[rows]) / PIXELS_PER_LATENT  # b f p 4
-        later = boxes[:, 1:].unflatten(1, (-1, FRAMES_PER_LATENT))  # b t-1 4 p 4
+        later = boxes[:, 1:].unflatten(1, (self.series.latent_frames - 1, FRAMES_PER_LATENT))  # b t-1 4 p 4
         around = torch.cat((later[..., :2].amin(dim=2), later[..., 2:].amax(dim=2)), dim=-1)
         return torch.cat((boxes[:, :1], around), dim=1)
 

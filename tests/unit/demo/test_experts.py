@@ -210,7 +210,8 @@ class Zero(nn.Module):
 def test_each_training_stays_on_its_side(clips: LatentClips, tmp_path: Path, name: str, high: int, low: int) -> None:
     network = Zero()
     sets = dict.fromkeys(experts.SERIES, experts.CaptionedClips(clips, READER, CPU))
-    experts.loss_of(network, sets, experts.SIDES[name])(1, torch.Generator().manual_seed(0))
+    loss = experts.loss_of(network, sets, experts.SIDES[name], (experts.PICTURE, experts.SHORT))
+    loss(1, torch.Generator().manual_seed(0))
     above = sum(sigma >= experts.BOUNDARY for sigma in network.sigmas)
     assert (above, len(network.sigmas) - above) == (high, low)
 

@@ -1,6 +1,6 @@
 """What the trained miniature cast shows: likeness, freedom of the prompt, experts, episodes, two people.
 
-Usage: python dev.py bench cast [-- --part likeness experts --out OUT]. All parts take about 25 minutes of two cores.
+Usage: python dev.py bench cast [-- --part likeness experts --out OUT]. All parts take about half an hour of two cores.
 What was made stays in OUT, and a call that was cut off is repeated: only what is missing is made; what other weights,
 another world or other settings made is left aside. Tables are printed, and written as OUT/PART/results.md.
 """

@@ -8,12 +8,19 @@ from pathlib import Path
 import torch
 
 from wan_core.adapters.adapter import AdapterNetwork
-from wan_core.training import FitPlan, FitState, fit
-from wan_core.training.examples import ClipSet, CrossClipPairs
-from wan_core.training.lite import LiteSize, lite_adapter, lite_file
-from wan_core.training.locked_pass import FrozenExpert
-from wan_core.training.losses import Supervisor
-from wan_core.training.objective import IdentityObjective, ObjectivePlan
+from wan_core.training import (
+    ClipSet,
+    CrossClipPairs,
+    FitPlan,
+    FrozenExpert,
+    IdentityObjective,
+    LiteSize,
+    ObjectivePlan,
+    Supervisor,
+    fit,
+    lite_adapter,
+    lite_file,
+)
 
 from .kept_fit import KeptFit, write_tensors
 
@@ -27,10 +34,9 @@ class AdapterTraining:
     fit: FitPlan
     space_sha256: str  # of the recogniser whose vectors it takes
     out: Path  # its file
-    dtype: torch.dtype = torch.float16  # of the file
 
 
-def train_adapter(
+def fit_adapter(
     training: AdapterTraining,
     expert: FrozenExpert,
     clips: ClipSet,
@@ -39,8 +45,8 @@ def train_adapter(
     device: torch.device,
     start: AdapterNetwork | None = None,
     supervisor: Supervisor | None = None,
-) -> FitState:
-    """Trains a new adapter, or ``start`` further, and writes its averaged weights.
+) -> AdapterNetwork:
+    """Trains a new adapter, or ``start`` further, and writes and returns it with its averaged weights.
 
     Raises InputError, before anything is trained, for a person with one clip alone.
     """
@@ -50,5 +56,7 @@ def train_adapter(
     adapter.to(device).requires_grad_(True)
     objective = IdentityObjective(expert, adapter, clips, pairs, training.objective, supervisor)
     state = fit(adapter, objective, training.fit, state=kept.read(), on_report=kept.on_report)
-    write_tensors(training.out, *lite_file(state.averaged, space_sha256=training.space_sha256, dtype=training.dtype))
-    return state
+    adapter.load_state_dict(state.averaged)
+    file = lite_file(adapter.state_dict(), space_sha256=training.space_sha256, dtype=torch.float16)
+    write_tensors(training.out, *file)
+    return adapter

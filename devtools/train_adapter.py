@@ -3,23 +3,25 @@
 What you need
   Clips of many persons, two or more of each from different takes: a folder a person, in it videos and, beside each, a
   .txt file of the same name with its caption. The caption says what the clip shows, and of the person only what a
-  prompt will say. A hundred persons teach it faces of their kind; published adapters have seen millions. Have the
-  consent of whom you train on.
+  prompt will say. Each clip shows its person alone, or larger than others at the beginning. A hundred persons teach it
+  faces of their kind; published adapters have seen millions. Have the consent of whom you train on.
   The expert as it is sampled with (bf16, fp16 or scaled fp8), the Wan2.1 VAE, the UMT5 text encoder, the recogniser
   that IdentityEncode will use, and an insightface pack that finds faces. All stay as they are.
   Memory, by calculation: the expert, 20 bytes for each of the adapter's 0.5 billion numbers, and for 81 frames of
-  832x480 14 GB of kept activations. That is about 40 GB of a GPU with an expert in fp8, 55 GB in bf16. Fewer frames,
-  a smaller size and a smaller adapter need less.
+  832x480 14 GB of kept activations. That is about 40 GB of a GPU with an expert in fp8, 55 GB in bf16, without a
+  supervisor. Fewer frames, a smaller size and a smaller adapter need less.
 
 What comes out
   One safetensors file with both parts of Lynx lite's form, for ip_layers of WanCast Adapter Loader (resampler stays at
   none). It names its recogniser, and ID Lock refuses identities of another one. Train one file for each expert: each
-  learns on its own side of the boundary. A run that was stopped goes on when the same command is given again.
+  learns on its own side of the boundary. A run that was stopped goes on when the same command is given again, also
+  with more --steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -34,26 +36,35 @@ from torch import Tensor, nn
 
 from wan_core.adapters import AdapterFile, load_adapter
 from wan_core.adapters.adapter import AdapterNetwork
+from wan_core.adapters.fit import require_width
+from wan_core.adapters.settings import EVERY_BLOCK, parse_blocks
 from wan_core.errors import InputError, UserError, inputs_renamed, quoted
 from wan_core.identity import Recogniser, ir_recogniser
-from wan_core.training import PRECISIONS, FitPlan
-from wan_core.training.examples import Dropout
-from wan_core.training.lite import LiteSize
-from wan_core.training.locked_pass import FrozenExpert
-from wan_core.training.losses import Supervisor, require_other_space
-from wan_core.training.noise import range_of
-from wan_core.training.objective import ObjectivePlan
+from wan_core.training import (
+    PRECISIONS,
+    Dropout,
+    FitPlan,
+    FrozenExpert,
+    LiteSize,
+    ObjectivePlan,
+    Supervisor,
+    range_of,
+    require_other_space,
+)
 from wan_core.weights import LEVELS, level_in_name
 
 from .adapter_clips import ClipEncoders, ClipForm, EncodedClips, find_clips, insightface_detector
-from .adapter_training import AdapterTraining, train_adapter
+from .adapter_training import AdapterTraining, fit_adapter
 from .host_modules import host_module
 from .kept_fit import KeptFit
+from .shell import Problem
 
 T2V, I2V = 16, 36  # input channels
-BOUNDARIES = {T2V: 0.875, I2V: 0.9}  # sigma, as Wan2.2 was trained
-SHIFTS = {T2V: 12.0, I2V: 5.0}
+BOUNDARIES = {T2V: 0.875, I2V: 0.9}  # sigma, where Wan2.2 changes the expert
+SHIFTS = {T2V: 12.0, I2V: 5.0}  # that Wan2.2 is sampled with
+NO_FACTS = {"out", "state", "clips", "faces", "steps", "keep_activations"}  # options that a state may be gone on with
 BOTH = "both"
+SLOTS = ("ip_layers", "resampler")  # of an adapter's files
 GIVEN_NOWHERE = 0.5  # grey: the frames that image to video is not given
 
 Loader = Callable[[Path], Any]
@@ -81,59 +92,84 @@ def host_loaders() -> Loaders:
 # The command line
 
 
+def whole(text: str) -> int:
+    """A whole number of 1 or more."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+def amount(text: str) -> float:
+    """A finite number of 0 or more."""
+    if not 0 <= (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{number:g} is no finite number of 0 or more")
+    return number
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{number:g} is not between 0 and 1")
+    return number
+
+
+FILES = {
+    "expert": "the expert to train on, a file as Load Diffusion Model takes it",
+    "vae": "the Wan2.1 VAE, which Wan2.2 A14B uses too",
+    "text-encoder": "UMT5-XXL, a file as Load CLIP takes it",
+    "recogniser": "the IR or IR-SE recogniser whose vectors the adapter takes, as facexlib's IR-SE50",
+}
+PLACES = {
+    "faces": "the folder of an insightface pack, whose detector finds the faces in the clips",
+    "clips": "the folder with a folder for each person",
+    "out": "the adapter's file, a .safetensors",
+}
+NUMBERS: dict[str, tuple[Callable[[str], float], float, str]] = {
+    "frames": (whole, 81, "of a clip at 16 fps, 1 + 4 n"),
+    "steps": (whole, 3000, "updates of the adapter"),
+    "batch": (whole, 1, "clips that are computed together"),
+    "accumulate": (whole, 8, "batches that make one update"),
+    "learning-rate": (amount, 1e-4, "at its highest; take 1e-5 with --start"),
+    "warm-up": (whole, 100, "steps in which the rate rises"),
+    "ema": (share, 0.999, "decay of the averaged weights, which are those that are written"),
+    "face-weight": (amount, 2.0, "of faces in the loss, beside 1 elsewhere"),
+    "identity-weight": (amount, 0.1, "of what the supervisor finds, at sigma 0"),
+    "identity-below": (share, 0.5, "the sigma below which the supervisor looks"),
+    "drop-identity": (share, 0.1, "share of clips without the person"),
+    "drop-text": (share, 0.1, "share of clips without the caption"),
+    "drop-both": (share, 0.05, "share of clips without both"),
+    "tokens": (whole, 16, "that a vector becomes"),
+    "token-width": (whole, 2048, "of a token"),
+    "resampler-width": (whole, 1280, "of what makes the tokens, a multiple of 64"),
+    "resampler-depth": (whole, 4, "its layers"),
+    "seed": (int, 0, "of everything that is drawn by chance"),
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """Every option, each said in a sentence."""
     made = argparse.ArgumentParser(
         prog="train_adapter", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    for name, words in (FILES | PLACES).items():
+        made.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=words)
     add = made.add_argument
-    files = made.add_argument_group("files")
-    for name, words in {
-        "expert": "the expert to train on, a file as Load Diffusion Model takes it",
-        "vae": "the Wan2.1 VAE, which Wan2.2 A14B uses too",
-        "text-encoder": "UMT5-XXL, a file as Load CLIP takes it",
-        "recogniser": "the IR or IR-SE recogniser whose vectors the adapter takes, as facexlib's IR-SE50",
-        "faces": "the folder of an insightface pack, whose detector finds the faces in the clips",
-        "clips": "the folder with a folder for each person",
-        "out": "the adapter's file, a .safetensors",
-    }.items():
-        files.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=words)
-    files.add_argument(
-        "--supervisor", type=Path, metavar="PATH", help="another recogniser, which looks at what the expert would make"
-    )
-    files.add_argument("--state", type=Path, metavar="PATH", help="the folder of state, curve and encoded clips")
-    files.add_argument(
-        "--start", type=Path, nargs="+", metavar="PATH", help="an adapter to begin with: IP layers and resampler"
-    )
-    add("--side", choices=[*LEVELS, BOTH], help="whose noise levels to train on (as the expert's name says)")
-    add("--boundary", type=float, help="the sigma between the experts (0.875 for text, 0.9 for image to video)")
-    add("--shift", type=float, help="of the noise levels (12 for text, 5 for image to video)")
-    add("--size", default="832x480", help="width and height that clips are brought to (%(default)s)")
-    add("--frames", type=int, default=81, help="of a clip at 16 fps, 1 + 4 n (%(default)s)")
-    add("--steps", type=int, default=3000, help="updates of the adapter (%(default)s)")
-    add("--batch", type=int, default=1, help="clips that are computed together (%(default)s)")
-    add("--accumulate", type=int, default=8, help="batches that make one update (%(default)s)")
-    add("--learning-rate", type=float, default=1e-4, help="at its highest; 1e-5 with --start (%(default)s)")
-    add("--warm-up", type=int, default=100, help="steps in which the rate rises (%(default)s)")
+    add("--supervisor", type=Path, metavar="PATH", help="another recogniser, which looks at what the expert would make")
     add(
-        "--ema",
-        type=float,
-        default=0.999,
-        help="decay of the averaged weights that are written (%(default)s)",
+        "--state",
+        type=Path,
+        metavar="PATH",
+        help="folder of state, curve and encoded clips; both experts may share it",
     )
+    add("--start", type=Path, nargs="+", metavar="PATH", help="an adapter to go on with: IP layers and resampler")
+    add("--side", choices=[*LEVELS, BOTH], help="whose noise levels to train on (as the expert's name says)")
+    add("--boundary", type=share, help="the sigma between the experts (0.875 for text, 0.9 for image to video)")
+    add("--shift", type=amount, help="of the noise levels (12 for text, 5 for image to video)")
+    add("--size", default="832x480", help="width and height that clips are brought to (%(default)s)")
     add("--precision", choices=PRECISIONS, default="bf16", help="of what is computed (%(default)s)")
     add("--keep-activations", action="store_true", help="faster, and much more memory: no block is computed twice")
-    add("--face-weight", type=float, default=2.0, help="of faces in the loss, beside 1 elsewhere (%(default)s)")
-    add("--identity-weight", type=float, default=0.1, help="of what the supervisor finds, at sigma 0 (%(default)s)")
-    add("--identity-below", type=float, default=0.5, help="the sigma below which the supervisor looks (%(default)s)")
-    add("--drop-identity", type=float, default=0.1, help="share of clips without the person (%(default)s)")
-    add("--drop-text", type=float, default=0.1, help="share of clips without the caption (%(default)s)")
-    add("--drop-both", type=float, default=0.05, help="share of clips without both (%(default)s)")
-    add("--tokens", type=int, default=16, help="that a vector becomes (%(default)s)")
-    add("--token-width", type=int, default=2048, help="of a token (%(default)s)")
-    add("--resampler-width", type=int, default=1280, help="of what makes the tokens, a multiple of 64 (%(default)s)")
-    add("--resampler-depth", type=int, default=4, help="its layers (%(default)s)")
-    add("--seed", type=int, default=0, help="of everything that is drawn by chance (%(default)s)")
+    for name, (kind, default, words) in NUMBERS.items():
+        add(f"--{name}", type=kind, default=default, metavar="N", help=f"{words} (%(default)s)")
     return made
 
 
@@ -147,8 +183,8 @@ def checked_form(given: argparse.Namespace) -> ClipForm:
 
 def require_files(given: argparse.Namespace) -> None:
     """Raises InputError for a file that is not there."""
-    named = {name: getattr(given, name) for name in ("expert", "vae", "text_encoder", "recogniser", "supervisor")}
-    for name, path in [*named.items(), *(("start", path) for path in given.start or ())]:
+    named = [(name, getattr(given, name.replace("-", "_"))) for name in (*FILES, "supervisor")]
+    for name, path in [*named, *(("start", path) for path in given.start or ())]:
         if path is not None and not path.is_file():
             raise InputError(name, found=f"no file {quoted(str(path))}", wanted="one", fix="Name the right one.")
 
@@ -166,7 +202,7 @@ def recogniser_of(path: Path, input_name: str, device: torch.device) -> Iterator
             wanted="an IR or IR-SE recogniser in PyTorch's or safetensors' format",
             fix="Take facexlib's recognition_arcface_ir_se50.pth, or CurricularFace's IR-101.",
         )
-    weights = host_module("comfy.utils").load_torch_file(str(path), safe_load=True)
+    weights, _ = loaded(weights_and_metadata, path, input_name)
     digest = sha256(path.read_bytes()).hexdigest()
 
     def on_device(network: nn.Module) -> AbstractContextManager[torch.device]:
@@ -181,9 +217,11 @@ def recogniser_of(path: Path, input_name: str, device: torch.device) -> Iterator
 
 
 def loaded(loader: Loader, path: Path, input_name: str) -> Any:
-    """What a loader of the host makes of a file; raises InputError for what it cannot read, whatever it raises."""
+    """What a loader of the host makes of a file; raises InputError for what it cannot read, if memory does not lack."""
     try:
         return loader(path)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
     except Exception as error:
         raise InputError(
             input_name,
@@ -191,6 +229,11 @@ def loaded(loader: Loader, path: Path, input_name: str) -> Any:
             wanted="a whole file of this kind",
             fix="Name another file, or copy or download it again.",
         ) from error
+
+
+def weights_and_metadata(path: Path) -> Any:
+    """What lies in a weight file, as the host reads it."""
+    return host_module("comfy.utils").load_torch_file(str(path), safe_load=True, return_metadata=True)
 
 
 def require_fit(base: Any, vae: Any, text_encoder: Any) -> None:
@@ -229,7 +272,7 @@ def encoders_of(
     vae: Any,
     text_encoder: Any,
     recogniser: Recogniser,
-    supervisor: Recogniser | None,
+    supervising: Recogniser | None,
 ) -> ClipEncoders:
     """The networks that make examples of clips, ``base`` the host's model around the expert."""
 
@@ -246,50 +289,63 @@ def encoders_of(
         place = {"noise": latents[None], "device": latents.device}
         return base.concat_cond(concat_latent_image=vae.encode(known), concat_mask=is_unknown, **place)[0].float()
 
-    paths = (given.expert, given.vae, given.text_encoder, *(given.faces.glob("*.onnx")))
+    paths = (given.vae, given.text_encoder, *(given.faces.glob("*.onnx")))
     facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)]
-    spaces = [one.space.sha256 for one in (recogniser, supervisor) if one is not None]
+    spaces = [one.space.sha256 for one in (recogniser, supervising) if one is not None]
     return ClipEncoders(
         frames=encode,
         given=first_frame_given,
         text=partial(encoded_text, text_encoder),
         faces=insightface_detector(given.faces),
         recogniser=recogniser.embed_face,
-        supervisor=None if supervisor is None else supervisor.embed_face,
-        names=repr((facts, spaces)),
+        supervising=None if supervising is None else supervising.embed_face,
+        names=repr((base.diffusion_model.in_dim, facts, spaces)),
     )
 
 
-def supervisor_of(given: argparse.Namespace, recogniser: Recogniser, base: Any, vae: Any) -> Supervisor:
+def supervisor_of(given: argparse.Namespace, supervising: Recogniser, base: Any, vae: Any) -> Supervisor:
     """What looks at the faces that the expert would make, through the VAE's own network."""
+    network = vae.first_stage_model.requires_grad_(False)
 
     def decode(latents: Tensor) -> Tensor:
-        frames = vae.first_stage_model.decode(base.process_latent_out(latents).to(vae.vae_dtype))  # b 3 f h w
+        frames = network.decode(base.process_latent_out(latents).to(vae.vae_dtype))  # b 3 f h w
         return (frames.float() / 2 + 0.5).movedim(1, -1)
 
     is_given_first = base.diffusion_model.in_dim == I2V
     return Supervisor(
         decode,
-        recogniser.embed_face,
-        recogniser.space.sha256,
+        supervising.embed_face,
         weight=given.identity_weight,
         below_sigma=given.identity_below,
         latents=2 if is_given_first else 1,  # the first frame that is not given
     )
 
 
-def adapter_of(paths: Sequence[Path] | None) -> AdapterNetwork | None:
-    """The adapter of some files in fp32, to go on with it; None without files. Raises InputError for another kind."""
+def adapter_of(paths: Sequence[Path] | None, base: Any, recogniser: Recogniser) -> AdapterNetwork | None:
+    """The adapter of some files in fp32, to go on with it; None without files.
+
+    Raises InputError for another kind, and for one of another model or of another recogniser.
+    """
     if not paths:
         return None
-    load = host_module("comfy.utils").load_torch_file
-    read = (load(str(path), safe_load=True, return_metadata=True) for path in paths)
-    files = {
-        slot: AdapterFile(path.name, state_dict, metadata or {})
-        for slot, path, (state_dict, metadata) in zip(("ip_layers", "resampler"), paths, read, strict=False)
-    }
-    with inputs_renamed(ip_layers="start", resampler="start"):
-        return load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None).network.float()
+    if len(paths) > len(SLOTS):
+        raise InputError("start", found=f"{len(paths)} files", wanted="one or two", fix="Name IP layers and resampler.")
+    files = {}
+    for slot, path in zip(SLOTS[: len(paths)], paths, strict=True):
+        state_dict, metadata = loaded(weights_and_metadata, path, "start")
+        files[slot] = AdapterFile(path.name, state_dict, metadata or {})
+    with inputs_renamed(ip_layers="start", resampler="start", adapter="start"):
+        adapter = load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None)
+        require_width(adapter.width_d, base.diffusion_model.dim)
+        parse_blocks(EVERY_BLOCK, adapter_blocks=adapter.blocks, model_blocks=len(base.diffusion_model.blocks))
+    if adapter.space_sha256 not in (None, recogniser.space.sha256):
+        raise InputError(
+            "start",
+            found=f"an adapter of the recogniser with SHA-256 {quoted(adapter.space_sha256[:12])}",
+            wanted=f"one of {quoted(recogniser.space.name)} ({recogniser.space.sha256[:12]})",
+            fix="Name the recogniser that it was trained with.",
+        )
+    return adapter.network.float()
 
 
 # The command
@@ -303,23 +359,24 @@ def run(given: argparse.Namespace, loaders: Callable[[], Loaders]) -> None:
     device = management.get_torch_device()
     with ExitStack() as stack:
         recogniser = stack.enter_context(recogniser_of(given.recogniser, "recogniser", device))
-        watcher = None
+        supervising = None
         if given.supervisor is not None:
-            watcher = stack.enter_context(recogniser_of(given.supervisor, "supervisor", device))
-            require_other_space(watcher.space.sha256, recogniser.space.sha256)
-        start, load = adapter_of(given.start), loaders()
+            supervising = stack.enter_context(recogniser_of(given.supervisor, "supervisor", device))
+            require_other_space(supervising.space.sha256, recogniser.space.sha256)
+        load = loaders()
         model, vae = loaded(load.expert, given.expert, "expert"), loaded(load.vae, given.vae, "vae")
         text_encoder = loaded(load.text_encoder, given.text_encoder, "text-encoder")
         require_expert(model)
-        require_fit(model.model, vae, text_encoder)
-        training, base = training_of(given, model.model, recogniser), model.model
+        base = model.model
+        require_fit(base, vae, text_encoder)
+        training, start = training_of(given, base, recogniser), adapter_of(given.start, base, recogniser)
         folder = given.state or given.out.with_suffix(".training")
         with torch.no_grad():
-            encoders = encoders_of(given, base, vae, text_encoder, recogniser, watcher)
+            encoders = encoders_of(given, base, vae, text_encoder, recogniser, supervising)
             encoded = EncodedClips(folder / "clips", clips, form, encoders)
         management.unload_all_models()
-        management.load_models_gpu([model] if watcher is None else [model, vae.patcher], force_full_load=True)
-        train_adapter(
+        management.load_models_gpu([model] if supervising is None else [model, vae.patcher], force_full_load=True)
+        fit_adapter(
             training,
             FrozenExpert(
                 base.diffusion_model.requires_grad_(False),
@@ -327,16 +384,35 @@ def run(given: argparse.Namespace, loaders: Callable[[], Loaders]) -> None:
                 has_checkpoints=not given.keep_activations,
             ),
             encoded,
-            KeptFit(folder, given.out.stem, given.steps),
+            KeptFit(folder, given.out.stem, given.steps, facts_of(given, encoded)),
             device=device,
             start=start,
-            supervisor=None if watcher is None else supervisor_of(given, watcher, base, vae),
+            supervisor=None if supervising is None else supervisor_of(given, supervising, base, vae),
         )
     sys.stdout.write(f"{given.out}: for ip_layers of WanCast Adapter Loader\n")
 
 
+def facts_of(given: argparse.Namespace, clips: EncodedClips) -> dict[str, str]:
+    """What a state is of: every option that changes what is learnt, files by name and size, and the clips."""
+    options = {name: value for name, value in vars(given).items() if name not in NO_FACTS}
+    files = "".join(file.name for file in clips.files)
+    return {name: fact_of(value) for name, value in options.items()} | {"clips": sha256(files.encode()).hexdigest()}
+
+
+def fact_of(value: object) -> str:
+    """An option as text."""
+    match value:
+        case Path():
+            return f"{value.name}, {value.stat().st_size} bytes"
+        case list():
+            return "; ".join(map(fact_of, value))
+    return str(value)
+
+
 def training_of(given: argparse.Namespace, base: Any, recogniser: Recogniser) -> AdapterTraining:
     """What the options say, with what the expert says where they do not; raises InputError for what cannot be."""
+    if given.out.suffix != ".safetensors" or given.out.is_dir():
+        raise InputError("out", found=quoted(given.out.name), wanted="a .safetensors file", fix="Name it so.")
     channels = base.diffusion_model.in_dim
     side = given.side or level_in_name(str(given.expert))
     if side is None:
@@ -345,8 +421,10 @@ def training_of(given: argparse.Namespace, base: Any, recogniser: Recogniser) ->
         )
     boundary = BOUNDARIES[channels] if given.boundary is None else given.boundary
     shift = SHIFTS[channels] if given.shift is None else given.shift
+    with inputs_renamed(resampler_d="resampler-width"):
+        size = LiteSize(given.tokens, given.token_width, given.resampler_width, given.resampler_depth)
     return AdapterTraining(
-        size=LiteSize(given.tokens, given.token_width, given.resampler_width, given.resampler_depth),
+        size=size,
         objective=ObjectivePlan(
             range_of(None if side == BOTH else side, boundary, shift),
             given.batch,
@@ -371,7 +449,7 @@ def main(arguments: Sequence[str] | None = None, loaders: Callable[[], Loaders] 
     """The command; 2 where something that it was given cannot be used."""
     try:
         run(parser().parse_args(arguments), loaders)
-    except UserError as error:
+    except (UserError, Problem) as error:
         sys.stderr.write(f"train_adapter: {error}\n")
         return 2
     return 0

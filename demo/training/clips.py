@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from demo import world
 
+from .rows import rows_in
+
 PAIR_SHARE = 0.15  # of the clips, in which two stand
 MOST_PEOPLE = 2
 
-FACE_WEIGHT, POINT_WEIGHT = 3.0, 6.0  # on top of 1, of pixels in the box of a face and at its eyes, nose and mouth
+FACE_EXTRA, POINT_EXTRA = 3.0, 6.0  # on top of 1, of pixels in the box of a face and at its eyes, nose and mouth
 POINT_RADIUS = 0.14  # of the height of a face
 MARGIN = 0.2  # of a crop, which keeps the middle of a face off its sides
 
@@ -54,11 +55,10 @@ class Crops:
 def kept_clips(folder: Path, split: world.Split, count: int, *, frames: int = world.FRAMES) -> KeptClips:
     """The first ``count`` clips of a split, each of other people; draws those that the folder does not hold yet."""
     folder = folder / f"clips-{split}-{frames}"
-    folder.mkdir(parents=True, exist_ok=True)
     size = world.SIZE_PX
     shapes = {"frames": (size, size, 3), "boxes": (MOST_PEOPLE, 4), "points": (MOST_PEOPLE, 5, 2)}
     files = {
-        name: mapped(folder / f"{name}.npy", (count, frames, *shape), np.uint8 if name == "frames" else np.float32)
+        name: rows_in(folder, name, (count, frames, *shape), np.uint8 if name == "frames" else np.float32)
         for name, shape in shapes.items()
     }
     clips = KeptClips(**files)
@@ -70,13 +70,6 @@ def kept_clips(folder: Path, split: world.Split, count: int, *, frames: int = wo
             truth[:, len(clip.people) :] = np.nan
             truth[:, : len(clip.people)] = getattr(clip, name)
     return clips
-
-
-def mapped(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    """An array that lives in a file, zeros where nothing was written; one of another shape is begun anew."""
-    if path.is_file() and (kept := open_memmap(path, "r+")).shape == shape:
-        return kept
-    return open_memmap(path, "w+", dtype=dtype, shape=shape)
 
 
 def drawn(split: world.Split, numbers: np.ndarray, frames: int) -> Iterator[tuple[int, world.Clip]]:
@@ -114,7 +107,7 @@ def crop(clips: KeptClips, size: CropSize, generator: torch.Generator) -> Crops:
         frames.append(clips.frames[number, span, top : top + size.side_px, left : left + size.side_px])
         origin = torch.tensor([left, top], dtype=torch.float32)
         boxes, shown = (torch.tensor(array[number, span]) for array in (clips.boxes, clips.points))
-        weights.append(face_weights(boxes - origin.repeat(2), shown - origin, size.side_px))
+        weights.append(pixel_weights(boxes - origin.repeat(2), shown - origin, size.side_px))
         points.append(shown[-1, person] - origin)
     batch = pixels(np.stack(frames)).to(device, memory_format=torch.channels_last_3d)
     return Crops(batch, torch.stack(weights)[:, None].to(device), torch.stack(points))
@@ -126,7 +119,7 @@ def corner(middle_px: float, picture_px: int, side_px: int, random: np.random.Ge
     return int(random.integers(first, last + 1))
 
 
-def face_weights(boxes: Tensor, points: Tensor, side_px: int) -> Tensor:
+def pixel_weights(boxes: Tensor, points: Tensor, side_px: int) -> Tensor:
     """What each pixel counts, ``f h w``: more in a box (``f p 4``), most at its points (``f p 5 2``)."""
     middles = torch.arange(side_px) + 0.5
     x, y = middles.view(1, 1, 1, -1), middles.view(1, 1, -1, 1)
@@ -136,4 +129,4 @@ def face_weights(boxes: Tensor, points: Tensor, side_px: int) -> Tensor:
     points = points[..., None, None, :]  # f p 5 1 1 2
     away = (x[:, :, None] - points[..., 0]).square() + (y[:, :, None] - points[..., 1]).square()
     near = (-away / (2 * radius.square())).exp().amax(dim=2).nan_to_num()
-    return 1 + (FACE_WEIGHT * inside + POINT_WEIGHT * near).sum(dim=1)
+    return 1 + (FACE_EXTRA * inside + POINT_EXTRA * near).sum(dim=1)

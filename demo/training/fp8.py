@@ -12,16 +12,15 @@ from torch import Tensor
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
 MARK = "scaled_fp8"
-BLOCK = "blocks."  # begins the names of what is worth 8 bits
-PROJECTION = "time_projection."
+LARGE = ("blocks.", "time_projection.")  # begin the names of the matrices that a file is mostly made of
 
 
 def scaled_fp8(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file: matrices of the blocks in scaled fp8, all else in fp16."""
+    """The tensors of a file: the matrices of the blocks and of the time projection in scaled fp8, all else in fp16."""
     tensors = {MARK: torch.zeros(2, dtype=FP8)}
     for key, value in weights.items():
-        if value.ndim == 2 and key.startswith((BLOCK, PROJECTION)):
-            scale = value.abs().max().float() / LARGEST
+        if value.ndim == 2 and key.startswith(LARGE):
+            scale = (value.abs().max().float() / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
             tensors[key] = (value.float() / scale).to(FP8)
             tensors[key.removesuffix("weight") + "scale_weight"] = scale
         else:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from demo import world
@@ -21,6 +20,7 @@ from wan_core.adapters.tokens import FRAMES_PER_LATENT
 from wan_core.identity.record import IDENTITY_D
 
 from .expert_network import LATENT_CHANNELS
+from .rows import rows_in
 
 PIXELS_PER_LATENT = 8
 MOST_PEOPLE = 2
@@ -30,15 +30,12 @@ START_FRAMES = 64  # a clip begins at one of so many frames of its shot
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ClipScene:
     """Who is in a clip, and in what."""
 
     people: tuple[world.Person, ...]
     shot: world.Shot
     first_frame: int
-
-    def film(self, frames: int) -> world.Clip:
-        return world.film(self.people, self.shot, frames, first_frame=self.first_frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +59,14 @@ class ClipSeries:
         """The number of the first person of a row."""
         return row // self.takes
 
-    def scene(self, row: int) -> Scene:
+    def scene(self, row: int) -> ClipScene:
         """What a row shows; the second person of a pair is of the series too."""
         chance = np.random.default_rng([world.SPLITS.index(self.split), self.frames, row])
         first = self.person_of(row)
         partner = (first + 1 + int(chance.integers(self.people - 1))) % self.people
         numbers = (first, partner) if row % PAIR_EVERY == 0 else (first,)
         people = tuple(world.person(self.split, number) for number in numbers)
-        return Scene(people, world.shot(int(chance.integers(2**31))), int(chance.integers(START_FRAMES)))
+        return ClipScene(people, world.shot(int(chance.integers(2**31))), int(chance.integers(START_FRAMES)))
 
 
 TRAINING = ClipSeries("train", "train", people=2500, takes=2)
@@ -103,7 +100,7 @@ class LatentClips:
             "embeddings": ((MOST_PEOPLE, IDENTITY_D), np.float32),
             "latents": ((LATENT_CHANNELS, series.latent_frames, cells, cells), np.float16),
         }
-        arrays = {name: array_in(place, name, (len(series), *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        arrays = {name: rows_in(place, name, (len(series), *shape), dtype) for name, (shape, dtype) in shapes.items()}
         return cls(series, **arrays)
 
     def missing(self, name: str) -> list[int]:
@@ -133,15 +130,3 @@ def ready(clips: LatentClips) -> int:
 def folder_of(series: ClipSeries, folder: Path) -> Path:
     """Where the arrays of a series lie in a job's folder."""
     return folder / f"latents-{series.name}"
-
-
-def array_in(folder: Path, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array that lives in a file, of zeros where it is new; raises ValueError for a file of other clips."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.npy"
-    if not path.is_file():
-        return open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    found = open_memmap(path, mode="r+")
-    if found.shape != shape or found.dtype != dtype:
-        raise ValueError(f"{path} is of other clips: delete it, and they are made again")
-    return found

@@ -19,6 +19,7 @@ from demo import world
 from devtools.host_modules import host_module
 
 from . import recogniser, vae
+from .clips import pixels
 from .face_data import crop_differentiable
 from .job import Job
 from .latent_clips import ALL_SERIES, LatentClips
@@ -55,7 +56,8 @@ def draw(clips: LatentClips) -> None:
     """Draws what is missing, with its truth and its captions."""
     series = clips.series
     for (row,) in announced(clips.missing("points"), clips, "drew"):
-        clip = series.scene(row).film(series.frames)
+        scene = series.scene(row)
+        clip = world.film(scene.people, scene.shot, series.frames, first_frame=scene.first_frame)
         count = len(clip.people)
         clips.frames[row] = clip.frames.numpy()
         clips.captions[row] = [clip.caption(language) for language in world.LANGUAGES]
@@ -69,37 +71,24 @@ def draw(clips: LatentClips) -> None:
 
 @torch.no_grad()
 def embed(clips: LatentClips, network: nn.Module) -> None:
-    """The embedding of each person in each clip: of some frames, or of a portrait where the face is small."""
+    """The embedding of each person in each clip, the mean of some looks."""
     for (row,) in announced(clips.missing("embeddings"), clips, "embedded"):
         people = clips.series.scene(row).people
         clips.embeddings[row, len(people) :] = float("nan")
         for place, person in enumerate(people):
-            seen = (
-                network_input(*faces_in(clips, row, place)) if is_large(clips, row, place) else portrait_input(person)
-            )
-            clips.embeddings[row, place] = nn.functional.normalize(recogniser.embed(network, seen).mean(0), dim=0)
+            frames, points = looks(clips, row, place, person)
+            crops = crop_differentiable(frames.permute(0, 3, 1, 2).float() / 255, points)
+            clips.embeddings[row, place] = nn.functional.normalize(recogniser.embed(network, crops).mean(0), dim=0)
 
 
-def is_large(clips: LatentClips, row: int, place: int) -> bool:
-    """Whether a face is seen well in all frames."""
+def looks(clips: LatentClips, row: int, place: int, person: world.Person) -> tuple[Tensor, Tensor]:
+    """Frames n h w 3 and points n 5 2 of one face in a clip; a portrait of the person where the face is small."""
     top, bottom = clips.boxes[row, :, place, 1], clips.boxes[row, :, place, 3]
-    return bool((bottom - top).min() >= LEAST_FACE_PX)
-
-
-def faces_in(clips: LatentClips, row: int, place: int) -> tuple[Tensor, Tensor]:
-    """Some frames of a clip, n h w 3, and a face's points in them, n 5 2."""
-    looks = torch.linspace(0, clips.series.frames - 1, LOOKS).round().long().numpy()
-    return torch.from_numpy(clips.frames[row, looks]), torch.from_numpy(clips.points[row, looks, place])
-
-
-def portrait_input(person: world.Person) -> Tensor:
-    clip = world.portrait(person)
-    return network_input(clip.frames, clip.points[:, 0])
-
-
-def network_input(frames: Tensor, points: Tensor) -> Tensor:
-    """The aligned faces n 3 112 112 of frames n h w 3."""
-    return crop_differentiable(frames.permute(0, 3, 1, 2).float() / 255, points)
+    if (bottom - top).min() < LEAST_FACE_PX:
+        portrait = world.portrait(person)
+        return portrait.frames, portrait.points[:, 0]
+    seen = np.linspace(0, clips.series.frames - 1, LOOKS).round().astype(int)
+    return torch.from_numpy(clips.frames[row, seen]), torch.from_numpy(clips.points[row, seen, place])
 
 
 # Latents
@@ -114,11 +103,10 @@ def autoencoder(path: Path) -> ClipAutoencoder:
 
 
 @torch.no_grad()
-def encoded(network: ClipAutoencoder, frames: np.ndarray, device: torch.device) -> Tensor:
-    """The latents b 16 t h w of clips b f h w 3 (uint8), as a model sees them; on the CPU, in fp32."""
-    pixels = torch.from_numpy(frames).movedim(-1, 1).to(device).float() / 127.5 - 1  # b 3 f h w
+def encoded(network: ClipAutoencoder, clips: Tensor, device: torch.device) -> Tensor:
+    """The latents b 16 t h w of clips b 3 f h w of -1 to 1, as a model sees them; on the CPU, in fp32."""
     with torch.autocast(device.type, torch.bfloat16):
-        latents = network.encode(pixels)
+        latents = network.encode(clips.to(device))
     return host_module("comfy.latent_formats").Wan21().process_in(latents.float()).cpu()
 
 
@@ -126,4 +114,4 @@ def encode(clips: LatentClips, network: ClipAutoencoder, device: torch.device) -
     """The latent of each clip."""
     network.to(device)
     for rows in announced(clips.missing("latents"), clips, "encoded", together=ENCODED_TOGETHER):
-        clips.latents[rows] = encoded(network, clips.frames[rows], device).half().numpy()
+        clips.latents[rows] = encoded(network, pixels(clips.frames[rows]), device).half().numpy()

@@ -22,5 +22,5 @@ def run(job: Job, network: nn.Module, loss_of: LossOf, plan: FitPlan, *, stage: 
     plan = replace(plan, steps=steps, seed=job.seed)
     kept = KeptFit(job.folder, f"{job.name}-{stage}" if stage else job.name, steps)
     state = fit(network, loss_of, plan, state=kept.read(), on_report=kept.on_report)
-    network.load_state_dict(state.averaged, strict=False)  # what is frozen stays
+    network.load_state_dict(network.state_dict() | state.averaged)  # what is frozen stays
     return state

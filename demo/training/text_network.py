@@ -14,6 +14,7 @@ import sentencepiece
 import torch
 from torch import Tensor, nn
 
+from demo import world
 from devtools.host_modules import host_module
 
 from .expert_network import TEXT_TOKENS, TEXT_WIDTH
@@ -21,7 +22,9 @@ from .expert_network import TEXT_TOKENS, TEXT_WIDTH
 FILE = "cast_umt5.safetensors"
 TOKENIZER_KEY = "spiece_model"
 PAD, END, UNKNOWN = 0, 1, 2  # the marks of UMT5
-CONTEXT_TOKENS = 48  # of a prompt that is cut short for a training; no number of tokens of a clip
+CONTEXT_TOKENS = 48  # of a prompt that is cut short for a training
+TOKENS_PER_FRAME = (world.SIZE_PX // 16) ** 2  # of a latent frame
+assert CONTEXT_TOKENS % TOKENS_PER_FRAME and CONTEXT_TOKENS <= TEXT_TOKENS, "text is told from video by its length"
 CONFIG = {
     "d_model": TEXT_WIDTH,
     "d_ff": 128,
@@ -113,6 +116,3 @@ def encoded(network: nn.Module, ids: Tensor) -> Tensor:
     is_text = (ids != PAD).long()
     vectors, _ = network(ids, is_text)
     return vectors.float() * is_text[..., None]
-
-
-assert CONTEXT_TOKENS <= TEXT_TOKENS

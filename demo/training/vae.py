@@ -1,14 +1,14 @@
 """Trains the autoencoder of the miniature cast: pictures first, then clips, then the decoder alone.
 
 Each causal convolution begins as one of single pictures, and each change of the frame rate as one that drops or
-repeats frames: what pictures taught is where clips begin. At last the latents stay as they are, and the cast's
-recogniser tells the decoder whether a face is still that of the same person.
+repeats frames: what pictures taught is where clips begin. The cast's recogniser watches whether a face is still that
+of the same person. At last the latents stay as they are, and the decoder learns on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,22 +29,31 @@ FILE = "cast_vae.safetensors"
 CLIPS = 3000
 SETTLED_BY = 100  # clips, whose latents tell the mean and the deviation of a channel
 
-LATENT_NOISE = 0.1  # of the deviation of a channel: what the decoder learns to overlook
+LATENT_NOISE = 0.05  # of the deviation of a channel: what the decoder learns to overlook
 LATENT_WEIGHT = 0.01
 EDGE_WEIGHT = 2.0
-LIKENESS_WEIGHT = 0.2
+LIKENESS_WEIGHT = 0.5
 CHARBONNIER = 1e-2  # where the loss of a pixel bends
 
-PICTURES = (CropSize(24, 1, 64), CropSize(24, 1, 64), CropSize(12, 1, 96))
-SHORT_CLIPS = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(24, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
-PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.995)
-STAGES = {
-    "pictures": (PICTURES, replace(PLAN, steps=900, final_share=0.4)),
-    "clips": (SHORT_CLIPS, replace(PLAN, steps=3000, learning_rate=3e-3)),
-}
-DECODER = (SHORT_CLIPS, replace(PLAN, learning_rate=2e-3))
 
-Losses = Mapping[str, Tensor]
+@dataclass(frozen=True, slots=True)
+class AutoencoderStage:
+    """One fit of the network."""
+
+    name: str
+    sizes: tuple[CropSize, ...]  # of the batches, in turn
+    plan: FitPlan
+
+
+PLAN = FitPlan(steps=2000, learning_rate=4e-3, warm_up_steps=60, optimiser=MUON, ema_decay=0.995)
+MOVING = (CropSize(8, 5, 64), CropSize(4, 9, 64), CropSize(24, 1, 64), CropSize(2, 9, 96), CropSize(2, 17, 64))
+PICTURES = AutoencoderStage(
+    "pictures",
+    (CropSize(24, 1, 64), CropSize(24, 1, 64), CropSize(12, 1, 96)),
+    replace(PLAN, steps=900, final_share=0.4),
+)
+SHORT_CLIPS = AutoencoderStage("clips", MOVING, replace(PLAN, steps=3900, learning_rate=2e-3))
+DECODER = AutoencoderStage("decoder", MOVING, replace(PLAN, learning_rate=1.5e-3))
 
 
 def train(job: Job) -> None:
@@ -54,15 +63,15 @@ def train(job: Job) -> None:
     begin_as_pictures(network)
     channels_last(network).to(job.device)
     clips = kept_clips(job.folder, "train", CLIPS)
-    for stage, (sizes, plan) in STAGES.items():
-        run(job, network, autoencoder_loss(network, clips, sizes), plan, stage=stage)
-    settle(network, clips)
-    write_tensors(job.out / FILE, half(network))
-    network.encoder.requires_grad_(False)
-    network.conv1.requires_grad_(False)
-    sizes, plan = DECODER
-    judge = recogniser.with_fixed_slopes(recogniser.load(job.out / recogniser.FILE)).to(job.device)
-    run(job, network, decoder_loss(network, clips, sizes, judge.requires_grad_(False)), plan, stage="decoder")
+    watcher = recogniser.with_fixed_slopes(recogniser.load(job.out / recogniser.FILE))
+    watcher.to(job.device)
+    for stage in (PICTURES, SHORT_CLIPS, DECODER):
+        if stage is DECODER:
+            settle(network, clips)
+            write_tensors(job.out / FILE, half(network))
+            network.encoder.requires_grad_(False)
+            network.conv1.requires_grad_(False)
+        run(job, network, loss_of(network, clips, stage.sizes, watcher), stage.plan, stage=stage.name)
     write_tensors(job.out / FILE, half(network))
 
 
@@ -125,25 +134,16 @@ def half(network: nn.Module) -> dict[str, Tensor]:
 # Losses
 
 
-def autoencoder_loss(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...]) -> LossOf:
-    """The loss of the whole network; the steps take the sizes of a batch in turn."""
+def loss_of(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...], watcher: nn.Module) -> LossOf:
+    """The loss of a batch of crops, also by what a recogniser sees; the steps take the sizes in turn."""
 
-    def loss(step: int, generator: torch.Generator) -> Losses:
+    def loss(step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
         crops = crop(clips, sizes[step % len(sizes)], generator)
         latents = network.encode(crops.pixels)
         decoded = network.decode(noisy(latents, generator)).float()
-        return pixel_losses(crops, decoded) | {"latents": LATENT_WEIGHT * latent_loss(latents.float())}
-
-    return loss
-
-
-def decoder_loss(network: ClipAutoencoder, clips: KeptClips, sizes: tuple[CropSize, ...], judge: nn.Module) -> LossOf:
-    """The loss of the decoder where latents stay as they are, with what a recogniser sees of the faces."""
-
-    def loss(step: int, generator: torch.Generator) -> Losses:
-        crops = crop(clips, sizes[step % len(sizes)], generator)
-        decoded = network.decode(noisy(network.encode(crops.pixels), generator)).float()
-        return pixel_losses(crops, decoded) | {"likeness": LIKENESS_WEIGHT * likeness_loss(crops, decoded, judge)}
+        losses = pixel_losses(crops, decoded) | {"likeness": LIKENESS_WEIGHT * likeness_loss(crops, decoded, watcher)}
+        of_latents = {"latents": LATENT_WEIGHT * latent_loss(latents.float())} if latents.requires_grad else {}
+        return losses | of_latents
 
     return loss
 
@@ -172,10 +172,11 @@ def latent_loss(latents: Tensor) -> Tensor:
     return (values.mean(dim=1).square() + (values.std(dim=1) - 1).square()).mean()
 
 
-def likeness_loss(crops: Crops, decoded: Tensor, judge: nn.Module) -> Tensor:
+def likeness_loss(crops: Crops, decoded: Tensor, watcher: nn.Module) -> Tensor:
     """1 - cosine between what the recogniser sees in the last frames, and in what was decoded of them."""
-    embeddings = [
-        recogniser.embed(judge, crop_differentiable((frames[:, :, -1] + 1) / 2, crops.points))
-        for frames in (crops.pixels, decoded)
-    ]
-    return (1 - (embeddings[0] * embeddings[1]).sum(dim=1)).mean()
+    with torch.autocast(decoded.device.type, enabled=False):
+        seen, again = (
+            recogniser.embed(watcher, crop_differentiable((frames[:, :, -1] + 1) / 2, crops.points))
+            for frames in (crops.pixels, decoded)
+        )
+    return (1 - (seen * again).sum(dim=1)).mean()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 LATENT_CHANNELS = 16
 MULTIPLES = (1, 2, 4, 4)
 RES_BLOCKS = 2
-SHRINKS_TIME = (True, True, False)  # after each encoder stage but the last; the decoder has them the other way round
+SHRINKS_TIME = (False, True, True)  # after each encoder stage but the last; the decoder has them the other way round
 FRAMES_PER_LATENT = 4
 PIXELS_PER_LATENT = 8
 TINY = 1e-12  # of a mean square, where the norm of a position of zeros is cut off

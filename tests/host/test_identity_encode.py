@@ -32,7 +32,7 @@ BY_HOST = {"face": "mediapipe", "face__landmarker": "mini_landmarker.safetensors
 BY_POINTS = {"face": "landmarks", "face__landmarks": recipes.LANDMARKS}
 FIVE_POINTS = parse_landmarks(recipes.LANDMARKS, read_pictures(torch.zeros(1, 512, 512, 3)))[0]
 FACE_SOURCES = ["auto", "insightface pack", "mediapipe", "landmarks", "whole picture", "aligned crop"]
-AUTOMATIC = [("insightface pack", {"face__pack": "deeper"}), ("auto", {})]  # the first of the packs by name
+AUTOMATIC = [("insightface pack", {"face__pack": "a_pack"}), ("auto", {})]  # the first of the packs by name
 MARKS = {"one": [(247, 196)], "two": [(247, 196), (104, 320)], "none": []}  # where the pack is to find a nose
 LEFT, TOP = 150, 60  # of a part of the portrait with all of the face
 ORIENTATION, TURN_CLOCKWISE = 0x0112, 6  # the EXIF tag of a camera that was held upright
@@ -74,7 +74,7 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     packs, good = models / "insightface", models / "insightface" / "models" / PACK
     recognisers, network = models / "face_recognition", face_onnx.recogniser("another")
     spoilt = [packs / "models" / name for name in SPOILT]
-    for folder in (packs / "deeper" / "deeper", *spoilt):
+    for folder in (packs / "a_pack" / "a_pack", *spoilt):
         shutil.copytree(good, folder)
     (spoilt[0] / "det_mini.onnx").unlink()
     (spoilt[1] / "w600k_mini.onnx").unlink()
@@ -96,7 +96,7 @@ def strange_files(live_host: HostServer) -> Iterator[None]:
     yield
     for path in (*contents, *hostile):
         path.unlink()
-    for folder in (packs / "deeper", *spoilt, interrupted):
+    for folder in (packs / "a_pack", *spoilt, interrupted):
         shutil.rmtree(folder)
 
 
@@ -149,8 +149,8 @@ def test_packs_are_listed_with_one_that_lies_a_level_too_deep_and_the_published_
     (_, about) = client.get("/object_info/IdentityEncode")["IdentityEncode"]["input"]["required"]["face"]
     (source,) = (option for option in about["options"] if option["key"] == "insightface pack")
     listed = source["inputs"]["required"]["pack"][1]["options"]
-    assert {PACK, "deeper", "a_recogniser_alone", "buffalo_l", "antelopev2"} <= set(listed)
-    deeper, plain = encoded(client, face__pack="deeper")[0], encoded(client)[0]
+    assert {PACK, "a_pack", "a_recogniser_alone", "buffalo_l", "antelopev2"} <= set(listed)
+    deeper, plain = encoded(client, face__pack="a_pack")[0], encoded(client)[0]
     np.testing.assert_array_equal(deeper.arrays["/z"], plain.arrays["/z"])
 
 

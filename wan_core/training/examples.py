@@ -6,7 +6,7 @@ never is. Some rows of a batch lack the identity, the text or both, for guidance
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -42,29 +42,33 @@ class ClipSet(Protocol):
     def clip(self, number: int) -> ClipExample: ...
 
 
+def require_pairs(persons: Sequence[Hashable]) -> None:
+    """Raises InputError for a person who has one clip alone, and for no clip at all."""
+    lonely = [person for person, count in Counter(persons).items() if count == 1]
+    if lonely or not persons:
+        rest = f" and {len(lonely) - 1} more persons" if len(lonely) > 1 else ""
+        raise InputError(
+            "clips",
+            found=f"one clip alone of {quoted(lonely[0])}{rest}" if lonely else "no clips",
+            wanted="two clips or more of every person",
+            fix="A reference is never the clip itself: add another clip of them, or leave them out.",
+        )
+
+
 class CrossClipPairs:
-    """Draws clips and, for each, another clip of the same person."""
+    """Draws clips to learn and, for each, another clip of the same person."""
 
     def __init__(self, persons: Sequence[Hashable], targets: Sequence[int]) -> None:
-        """Raises InputError for a person who has one clip alone, and for no clip to learn."""
-        clips: dict[Hashable, list[int]] = defaultdict(list)
+        """``targets``: the numbers of the clips to learn. Raises InputError for a person who has one clip alone."""
+        require_pairs(persons)
+        self.persons, self.targets = persons, targets
+        self.clips_of: dict[Hashable, list[int]] = defaultdict(list)
         for number, person in enumerate(persons):
-            clips[person].append(number)
-        lonely = [person for person, numbers in clips.items() if len(numbers) == 1]
-        if lonely or not targets:
-            rest = f" and {len(lonely) - 1} more persons" if len(lonely) > 1 else ""
-            raise InputError(
-                "clips",
-                found=f"one clip alone of {quoted(lonely[0])}{rest}" if lonely else "no clips",
-                wanted="two clips or more of every person",
-                fix="A reference is never the clip itself: add another clip of them, or leave them out.",
-            )
-        self.persons, self.targets, self.clips_of = persons, targets, clips
+            self.clips_of[person].append(number)
 
     def draw(self, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
         """Pairs of target and reference; every target is as likely, and so is every other clip of its person."""
-        shape, place = (2, count), generator.device
-        chances = torch.rand(shape, generator=generator, device=place, dtype=torch.float64).tolist()
+        chances = torch.rand(2, count, generator=generator, device=generator.device, dtype=torch.float64).tolist()
         pairs = []
         for of_clip, of_reference in zip(*chances, strict=True):
             clip = self.targets[int(of_clip * len(self.targets))]
@@ -81,6 +85,12 @@ class Dropout:
     identity: float = 0.1  # alone: its vector is zero, which is the null identity
     text: float = 0.1  # alone: it is the empty prompt
     both: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Raises InputError for shares that leave nothing to learn."""
+        if not 0 <= self.identity + self.text + self.both < 1:
+            total = self.identity + self.text + self.both
+            raise InputError("dropout", found=f"shares of {total:g} together", wanted="less than 1", fix="Lower them.")
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which rows lack the identity, and which the text, b each."""
@@ -116,15 +126,21 @@ def draw_batch(
     references = [clips.clip(reference) for _, reference in numbers]
     text = torch.stack([example.text for example in examples]).to(device)
     embeddings = torch.stack([reference.embedding for reference in references]).to(device)
-    given = [example.given for example in examples if example.given is not None]
-    supervised = [reference.supervised for reference in references if reference.supervised is not None]
     return IdentityBatch(
         latents=torch.stack([example.latent for example in examples]).to(device),
         text=torch.where(lacks_text[:, None, None], clips.empty_text.to(text), text),
-        given=torch.stack(given).to(device) if given else None,
+        given=_stacked([example.given for example in examples], device),
         embeddings=(embeddings * ~lacks_identity[:, None])[:, None],
-        supervised=torch.stack(supervised).to(device) if supervised else None,
+        supervised=_stacked([reference.supervised for reference in references], device),
         has_identity=~lacks_identity,
         boxes=torch.stack([example.boxes for example in examples]).to(device),
         points=torch.stack([example.points for example in examples]).to(device),
     )
+
+
+def _stacked(parts: Sequence[Tensor | None], device: torch.device) -> Tensor | None:
+    """Tensors of all clips, or None where no clip has one; raises ValueError where only some have."""
+    found = [part for part in parts if part is not None]
+    if found and len(found) < len(parts):
+        raise ValueError(f"{len(found)} of {len(parts)} clips have what all or none have to have")
+    return torch.stack(found).to(device) if found else None

@@ -16,14 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import require_choice
 from ..errors import InputError
 from ..weights import StateDict
-from .muon import Muon
+from .muon import Muon, is_matrix
 from .state import FitState, Report, require_same
 
 BETAS = (0.9, 0.99)  # of the running means of a gradient and of its square
+ADAMW_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 WARM_AVERAGE = 10  # steps: the average of weights looks back over a share of the steps that there were
-ADAMW, MUON = OPTIMISERS = ("adamw", "muon")
+ADAMW, MUON = "adamw", "muon"
+OPTIMISERS: dict[str, type[torch.optim.AdamW]] = {ADAMW: torch.optim.AdamW, MUON: Muon}
 FP32, BF16 = PRECISIONS = ("fp32", "bf16")
 TOTAL = "loss"  # the name of the sum of all losses
 
@@ -47,6 +50,11 @@ class FitPlan:
     precision: str = BF16  # one of PRECISIONS, of what is computed; weights and their averages stay as they are
     report_every: int = 10  # steps
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for an optimiser or a precision that there is not."""
+        require_choice(self.optimiser, tuple(OPTIMISERS), name="optimiser")
+        require_choice(self.precision, PRECISIONS, name="precision")
 
 
 # Kernels
@@ -117,8 +125,7 @@ class _Training:
         matrices = [value for value in self.parameters.values() if value.ndim > 1]
         vectors = [value for value in self.parameters.values() if value.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        optimiser = Muon if plan.optimiser == MUON else torch.optim.AdamW
-        self.optimiser = optimiser(
+        self.optimiser = OPTIMISERS[plan.optimiser](
             groups, lr=plan.learning_rate, betas=BETAS, weight_decay=plan.weight_decay, fused=True
         )
         self.curve: tuple[Report, ...] = ()
@@ -126,8 +133,16 @@ class _Training:
         self.norms: list[Tensor] = []  # of the gradients of each step since then
 
     def restore(self, state: FitState) -> None:
-        """Goes to where another fit of the same network was."""
+        """Goes to where another fit of the same network was, by the same optimiser."""
         require_same(state.weights, self.weights)
+        known = {f"{name}.{moment}" for name, value in self.parameters.items() for moment in self._moments(value)}
+        if state.optimiser.keys() - known:
+            raise InputError(
+                "state",
+                found="the state of another optimiser",
+                wanted=f"one of {self.plan.optimiser}",
+                fix="Go on with the optimiser that it was begun with, or begin anew.",
+            )
         self.step, self.curve = state.step, state.curve
         for key, value in self.weights.items():
             value.copy_(state.weights[key])
@@ -135,6 +150,10 @@ class _Training:
         for key, value in state.optimiser.items():
             name, _, moment = key.rpartition(".")
             self.optimiser.state[self.parameters[name]][moment] = value.clone().to(self.device)
+
+    def _moments(self, parameter: nn.Parameter) -> tuple[str, ...]:
+        """What the optimiser knows of a parameter."""
+        return ("momentum",) if self.plan.optimiser == MUON and is_matrix(parameter) else ADAMW_MOMENTS
 
     def advance(self, loss_of: LossOf) -> None:
         """One update of the weights."""

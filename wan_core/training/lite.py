@@ -30,16 +30,17 @@ class LiteSize:
     feed_forward: int = 4  # times the width of the resampler
     block_step: int = LITE_BLOCK_STEP  # every so many blocks of the Wan model have a layer
 
+    def __post_init__(self) -> None:
+        """Raises InputError for a resampler whose width does not divide into heads."""
+        if self.resampler_d % HEAD_D:
+            width_d = self.resampler_d
+            raise InputError(
+                "resampler_d", found=width_d, wanted=f"a multiple of {HEAD_D}", fix="1280 is the published one."
+            )
+
 
 def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.Generator) -> AdapterNetwork:
-    """A new adapter for a Wan model, in fp32: as long as it is not trained it changes nothing.
-
-    Raises InputError for a resampler whose width does not divide into heads.
-    """
-    if size.resampler_d % HEAD_D:
-        raise InputError(
-            "resampler_d", found=size.resampler_d, wanted=f"a multiple of {HEAD_D}", fix="1280 is the published one."
-        )
+    """A new adapter for a Wan model, in fp32: as long as it is not trained it changes nothing."""
     ip = LynxIpParams(width_d, size.token_d, tuple(range(0, blocks, size.block_step)), registers=0)
     resampler = ResamplerParams(
         width_d=size.resampler_d,
@@ -56,16 +57,14 @@ def lite_adapter(size: LiteSize, *, width_d: int, blocks: int, generator: torch.
 
 
 def initialise(network: AdapterNetwork, generator: torch.Generator) -> None:
-    """Normal weights that keep the size of what goes through them; norms are plain, and values of tokens are zero."""
+    """Normal weights that keep the size of what goes through them, and values of tokens that are zero."""
     for name, parameter in network.named_parameters():
-        if "norm" in name or parameter.ndim == 1:
-            fresh = torch.full_like(parameter, float("norm" in name or ".1.0." in name) * name.endswith("weight"))
-        elif "to_v_ip" in name:
-            fresh = torch.zeros_like(parameter)
-        else:  # a unit vector has numbers of size 1 / sqrt(d)
-            fan_in = 1 if "proj_in" in name or name.endswith("latents") else parameter.shape[-1]
-            fresh = torch.randn(parameter.shape, generator=generator, device=generator.device) * fan_in**-0.5
-        parameter.data.copy_(fresh)
+        if name.endswith("bias") or "to_v_ip" in name:
+            nn.init.zeros_(parameter)
+        elif parameter.ndim > 1:  # norms begin with ones
+            reads_unit_vectors = name.endswith(("proj_in.weight", "latents"))
+            std = 1.0 if reads_unit_vectors else parameter.shape[-1] ** -0.5
+            nn.init.normal_(parameter, std=std, generator=generator)
 
 
 def lite_file(weights: StateDict, *, space_sha256: str, dtype: torch.dtype) -> tuple[StateDict, dict[str, str]]:

@@ -97,7 +97,7 @@ def _checkpointed(
 ) -> Callable[[BlockCall, object], dict[str, Tensor]]:
     """A block that runs once more for its gradients: each time with an override of its own, which knows one pass.
 
-    What the host gives to run the block with runs the last one by then.
+    The host's own closure is late: by the time of the second pass it runs the last block.
     """
 
     def run_block(call: BlockCall, _: object) -> dict[str, Tensor]:

@@ -54,7 +54,6 @@ class Supervisor:
 
     decode: Callable[[Tensor], Tensor] = field(repr=False)  # latents b c t h w -> frames b f h w 3 in [0, 1]
     embed_face: Callable[[Tensor], Tensor] = field(repr=False)  # one aligned face, 112 112 3 in [0, 1] -> 512
-    space_sha256: str  # of its weight file
     weight: float = 0.1  # of its loss, at sigma 0
     below_sigma: float = 0.5  # where it looks: above, what a velocity says of the clip is a blur
     latents: int = 1  # that it decodes; it looks at the last frame of them
@@ -81,7 +80,8 @@ def identity_loss(supervisor: Supervisor, clean: Tensor, batch: IdentityBatch, s
     frame = FRAMES_PER_LATENT * (supervisor.latents - 1)
     has_face = batch.points[:, frame].isfinite().all(dim=-1).all(dim=-1)  # b
     rows = ((strength > 0) & has_face).nonzero().flatten()
-    if not len(rows) or batch.supervised is None:
+    assert batch.supervised is not None  # who supervises has seen the clips
+    if not len(rows):
         return clean.new_zeros(())
     frames = supervisor.decode(clean[rows, :, : supervisor.latents])[:, frame]  # k h w 3
     crops = [aligned(image, points) for image, points in zip(frames, batch.points[rows, frame], strict=True)]

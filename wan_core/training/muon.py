@@ -24,6 +24,11 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return x.mT if matrix.shape[0] > matrix.shape[1] else x
 
 
+def is_matrix(weight: Tensor) -> bool:
+    """Whether it is a matrix, or a kernel that is one of each output's weights, of more than one row and column."""
+    return weight.ndim > 1 and min(weight.flatten(1).shape) > 1
+
+
 class Muon(torch.optim.AdamW):
     """AdamW for vectors; matrices, and kernels as matrices of each output's weights, go along orthogonal momentum."""
 
@@ -32,13 +37,15 @@ class Muon(torch.optim.AdamW):
         for group in self.param_groups:
             for parameter in group["params"]:
                 gradient = parameter.grad
-                if gradient is not None and gradient.ndim > 1 and min(gradient.flatten(1).shape) > 1:
+                if gradient is not None and is_matrix(gradient):
                     self._step_matrix(parameter, gradient.flatten(1), group)
                     parameter.grad = None  # what AdamW leaves as it is
         super().step()
 
     def _step_matrix(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(gradient))
+        if "momentum" not in self.state[parameter]:
+            self.state[parameter]["momentum"] = torch.zeros_like(gradient)
+        momentum = self.state[parameter]["momentum"]
         momentum.lerp_(gradient, 1 - MOMENTUM)
         update = orthogonalised(gradient.lerp(momentum, MOMENTUM)).view(parameter.shape)
         length = group["lr"] * RMS_OF_ADAMW * max(gradient.shape) ** 0.5

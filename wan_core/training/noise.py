@@ -1,7 +1,7 @@
 """Noise of a rectified flow on one expert's side: x = (1 - sigma) * x0 + sigma * noise, velocity = noise - x0.
 
-As Wan2.2 is trained and sampled: a position u is uniform, and a shift (12 for text to video) moves it to sigma. Drawn
-in the range of u that an expert's sigmas come from, the density inside this range is that of the whole.
+A position u is uniform, and the shift that Wan2.2 is sampled with (12 for text to video) moves it to sigma. Drawn in
+the range of u that an expert's sigmas come from, the density inside this range is that of the whole.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def range_of(level: str | None, boundary: float, shift: float) -> SigmaRange:
     if not 0 < boundary < 1:
         raise InputError("boundary", found=boundary, wanted="a sigma between 0 and 1", fix="Wan2.2 has 0.875 or 0.9.")
     if not 0 < shift < float("inf"):
-        raise InputError("shift", found=shift, wanted="a number above 0", fix="Wan2.2 T2V is trained with 12.")
+        raise InputError("shift", found=shift, wanted="a number above 0", fix="Wan2.2 T2V is sampled with 12.")
     lowest, highest = {"high": (boundary, 1.0), "low": (0.0, boundary), None: (0.0, 1.0)}[level]
     return SigmaRange(lowest, highest, shift)
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from demo.training import experts, image_experts
+from demo import world
+from demo.training import experts, image_experts, latents
 from demo.training.expert_network import (
     CONFIG,
     IMAGE_INPUT_CHANNELS,
@@ -67,10 +68,10 @@ def test_a_prompt_cut_short_is_read_as_the_whole_one() -> None:
 
 
 @torch.no_grad()
-def test_an_image_expert_begins_as_the_text_expert(seed: int = 3) -> None:
+def test_an_image_expert_begins_as_the_text_expert() -> None:
     narrow, wide = lively(), expert(IMAGE_INPUT_CHANNELS)
     wide.load_state_dict(widened(narrow.state_dict(), IMAGE_INPUT_CHANNELS))
-    x, given, text = noise(1, *LATENT), noise(1, 20, *LATENT[1:], seed=seed), contexts(9)
+    x, given, text = noise(1, *LATENT), noise(1, 20, *LATENT[1:], seed=3), contexts(9)
     sigma = torch.tensor([700.0])
     seen = torch.cat((x, given), dim=1)
     assert far(wide(seen, sigma, text, transformer_options={}), narrow(x, sigma, text, transformer_options={})) < 1e-6
@@ -120,13 +121,8 @@ def clips(tmp_path: Path) -> LatentClips:
     return made
 
 
-def captioned(tmp_path: Path, kind: type[experts.CaptionedClips] = experts.CaptionedClips) -> experts.CaptionedClips:
-    """Clips with a reader that gives every prompt the same context."""
-    found = object.__new__(kind)
-    found.clips = LatentClips.of_folder(SERIES, tmp_path)
-    found.count, found.device = ready(found.clips), torch.device("cpu")
-    found.reader = SimpleNamespace(contexts=lambda prompts: contexts(*[5] * len(prompts), tokens=48))
-    return found
+READER = SimpleNamespace(contexts=lambda prompts: contexts(*[5] * len(prompts), tokens=48))  # the same for all
+CPU = torch.device("cpu")
 
 
 def test_the_rows_of_a_person_follow_each_other_and_show_no_one_twice() -> None:
@@ -144,7 +140,7 @@ def test_rows_are_ready_up_to_the_first_that_is_missing(clips: LatentClips, tmp_
     clips.latents[0] = 0
     with pytest.raises(ValueError, match="run the training `latents`"):
         ready(clips)
-    with pytest.raises(ValueError, match="is of other clips"):
+    with pytest.raises(ValueError, match="is of other rows"):
         LatentClips.of_folder(ClipSeries("small", "validation", people=5, takes=2), tmp_path)
 
 
@@ -152,6 +148,45 @@ def test_a_latent_box_is_around_the_face_in_all_its_frames(clips: LatentClips) -
     boxes = clips.latent_boxes([0, 1])[:, :, 0]  # b t 4
     assert boxes.shape == (2, 5, 4)
     assert boxes[0].tolist() == [[1, 2, 5, 7], [0, 2, 5, 8], *[[1, 2, 5, 7]] * 3]
+
+
+class Mean:
+    """Stands for the autoencoder: each latent frame is the mean of the pixels of its frames."""
+
+    def to(self, _: torch.device) -> Mean:
+        return self
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        first, later = (
+            pixels[:, :, :1].mean(dim=(1, 3, 4)),
+            pixels[:, :, 1:].unflatten(2, (4, 4)).mean(dim=(1, 3, 4, 5)),
+        )
+        return torch.cat((first, later), dim=1)[:, None, :, None, None].expand(-1, *LATENT)
+
+
+def test_what_is_missing_is_made_and_what_is_there_stays(tmp_path: Path) -> None:
+    series = ClipSeries("tiny", "validation", people=2, takes=1)
+    made = LatentClips.of_folder(series, tmp_path)
+    latents.draw(made)
+    drawn = made.frames.copy()
+    made.frames[0], made.frames[1], made.points[1] = 7, 0, 0
+    latents.draw(LatentClips.of_folder(series, tmp_path))
+    assert (made.frames[0] == 7).all() and (made.frames[1] == drawn[1]).all()
+    scene = series.scene(1)  # of one person
+    assert made.captions[1].tolist() == [world.caption(scene.people, (scene.shot,), each) for each in world.LANGUAGES]
+    latents.embed(made, lambda crops: torch.ones(len(crops), 512))
+    latents.encode(made, Mean(), CPU)
+    assert np.allclose(made.embeddings[0], 512**-0.5) and np.isnan(made.embeddings[1, 1]).all()
+    grey = torch.full((1, *LATENT), 7 / 127.5 - 1)
+    wanted = host_module("comfy.latent_formats").Wan21().process_in(grey)[0]
+    assert torch.allclose(torch.from_numpy(made.latents[0]).float(), wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize(("height_px", "side_px"), [(23, 256), (40, 96)])
+def test_a_small_face_is_known_from_a_portrait(clips: LatentClips, height_px: int, side_px: int) -> None:
+    clips.boxes[1, 5, 0] = [10, 10, 40, 10 + height_px]
+    frames, points = latents.looks(clips, 1, 0, world.person("validation", 0))
+    assert frames.shape[1:] == (side_px, side_px, 3) and points.shape == (len(frames), 5, 2)
 
 
 # The loss
@@ -174,14 +209,14 @@ class Zero(nn.Module):
 @pytest.mark.parametrize(("name", "high", "low"), [("t2v-high", 32, 0), ("t2v-low", 0, 32), ("control", 16, 16)])
 def test_each_training_stays_on_its_side(clips: LatentClips, tmp_path: Path, name: str, high: int, low: int) -> None:
     network = Zero()
-    sets = dict.fromkeys(experts.SERIES, captioned(tmp_path))
+    sets = dict.fromkeys(experts.SERIES, experts.CaptionedClips(clips, READER, CPU))
     experts.loss_of(network, sets, experts.SIDES[name])(1, torch.Generator().manual_seed(0))
     above = sum(sigma >= experts.BOUNDARY for sigma in network.sigmas)
     assert (above, len(network.sigmas) - above) == (high, low)
 
 
 def test_the_error_of_an_expert_that_says_nothing_is_that_of_the_velocity(clips: LatentClips, tmp_path: Path) -> None:
-    errors = experts.loss_by_sigma(Zero(), captioned(tmp_path), sigmas=(0.2, 1.0))
+    errors = experts.loss_by_sigma(Zero(), experts.CaptionedClips(clips, READER, CPU), sigmas=(0.2, 1.0))
     expected = 1 + float(noise(7, *LATENT, seed=9).square().mean())  # noise and latent are independent
     assert errors == pytest.approx([expected] * 2, rel=0.02) and errors[0] == errors[1]
 
@@ -189,30 +224,12 @@ def test_the_error_of_an_expert_that_says_nothing_is_that_of_the_velocity(clips:
 # Image to video
 
 
-class Mean:
-    """Stands for the autoencoder: each latent frame is the mean of the pixels of its frames."""
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        first, later = (
-            pixels[:, :, :1].mean(dim=(1, 3, 4)),
-            pixels[:, :, 1:].unflatten(2, (4, 4)).mean(dim=(1, 3, 4, 5)),
-        )
-        return torch.cat((first, later), dim=1)[:, None, :, None, None].expand(-1, *LATENT)
-
-
-def given_of(tmp_path: Path) -> image_experts.GivenClips:
-    found = captioned(tmp_path, image_experts.GivenClips)
-    found.beside = np.zeros((len(SERIES), *LATENT), np.float16)
-    found.network = Mean()
-    return found
-
-
 @pytest.mark.parametrize(("row", "frames"), [(0, 1), (2, 5)])
 def test_what_is_given_is_what_the_host_puts_beside_the_noise(
     clips: LatentClips, tmp_path: Path, row: int, frames: int
 ) -> None:
     pixels = torch.full((1, 3, 17, 96, 96), 200 / 127.5 - 1)
-    pixels[:, :, frames:] = 128 / 127.5 - 1
+    pixels[:, :, frames:] = 0.5 * 2 - 1  # Wan Image to Video fills up with 0.5
     mask = torch.ones(1, 1, *LATENT[1:])
     mask[:, :, : math.ceil((frames + 3) / 4)] = 0  # as Wan Image to Video marks what it was given
     expert_model = SimpleNamespace(
@@ -228,4 +245,6 @@ def test_what_is_given_is_what_the_host_puts_beside_the_noise(
         concat_latent_image=Mean().encode(pixels).clone(),
         concat_mask=mask,
     )
-    assert torch.allclose(given_of(tmp_path).given([row]), wanted, atol=2e-3)
+    kept = np.zeros((len(SERIES), *LATENT), np.float16)
+    seen = image_experts.GivenClips(clips, READER, CPU, Mean(), kept).given([row])
+    assert torch.allclose(seen, wanted, atol=2e-3) and kept[row].any()

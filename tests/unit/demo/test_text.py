@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from demo import world
 from demo.training import text, text_network
 from devtools.host_modules import host_module
 
-ROOT = Path(__file__).parents[3]
 RED = "\u7ea2\u8272"
 PROMPTS = (
     "",

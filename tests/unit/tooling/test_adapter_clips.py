@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from devtools.adapter_clips import ClipEncoders, ClipForm, EncodedClips, brought_into, find_clips, read_frames
+from devtools.adapter_clips import ClipEncoders, ClipForm, EncodedClips, brought_into, find_clips, frames_of, own_face
 from tests.unit.media.films import film
 from tests.unit.training.some_clips import POINTS
 from wan_core.errors import InputError
@@ -44,8 +44,9 @@ SPOILED: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: clear(folder / "ann/2.txt"), "clips: found 1 clips without a caption, as 'ann/2.mp4'; wanted"),
     (
         lambda folder: (folder / "bob/1.mp4").unlink(),
-        "clips: found 1 persons with one clip alone, as 'bob'",
+        "clips: found one clip alone of 'bob'; wanted two clips",
     ),
+    (lambda folder: (folder / "bob/1.txt").write_bytes(b"\xff"), "clips: found a caption '1.txt' that is no UTF-8"),
 ]
 
 
@@ -75,7 +76,7 @@ def test_a_form_that_wan_does_not_have_is_refused(form: tuple[int, int, int], me
 
 
 def test_frames_are_those_of_wans_frame_rate(folder: Path) -> None:
-    frames = read_frames(find_clips(folder)[0], FORM)
+    frames = torch.stack(list(frames_of(find_clips(folder)[0], FORM)))
     assert frames.shape == (5, 96, 160, 3)
     assert (frames.mean(dim=(1, 2, 3)) * 255 / 20).tolist() == pytest.approx([0, 2, 4, 6, 8], abs=0.2)
 
@@ -83,21 +84,21 @@ def test_frames_are_those_of_wans_frame_rate(folder: Path) -> None:
 def test_a_clip_that_cannot_be_read_is_named(folder: Path) -> None:
     clip = find_clips(folder)[0]
     with pytest.raises(InputError, match="1.mp4: clips: found a film of 0.3 s; wanted 0.6 s or more"):
-        read_frames(clip, replace(FORM, frames=9))
+        list(frames_of(clip, replace(FORM, frames=9)))
     clip.path.write_bytes(b"no video")
     with pytest.raises(InputError, match="1.mp4: frames: found a file that does not open"):
-        read_frames(clip, FORM)
+        list(frames_of(clip, FORM))
 
 
 @pytest.mark.parametrize("size", [(64, 32), (96, 160), (50, 41)])
 def test_a_point_goes_where_its_pixel_does(size: tuple[int, int]) -> None:
     width, height = size
     x, y = width // 2 + 3, height // 2 - 4
-    frames = torch.zeros(1, height, width, 3)
-    frames[0, y, x] = 1
-    fitted, place = brought_into(frames, FORM)
-    assert fitted.shape == (1, 32, 64, 3)
-    weights = fitted[0, ..., 0] / fitted[0, ..., 0].sum()
+    picture = torch.zeros(height, width, 3)
+    picture[y, x] = 1
+    fitted, place = brought_into(picture, FORM)
+    assert fitted.shape == (32, 64, 3)
+    weights = fitted[..., 0] / fitted[..., 0].sum()
     found = complex((weights.sum(0) * torch.arange(64)).sum(), (weights.sum(1) * torch.arange(32)).sum())
     assert abs(found - place(complex(x, y))) < 0.3
 
@@ -119,7 +120,7 @@ def encoders(seen: list[str], **changes: object) -> ClipEncoders:
 
     parts = {"frames": lambda frames: frames[::4, ::8, ::8].movedim(-1, 0), "given": lambda frames, latents: None}
     parts |= {"text": text, "faces": found_faces, "recogniser": lambda crop: crop.mean((0, 1)).repeat(2)}
-    return ClipEncoders(**parts | {"supervisor": None, "names": "a"} | changes)
+    return ClipEncoders(**parts | {"supervising": None, "names": "a"} | changes)
 
 
 def test_an_example_says_where_the_largest_face_lies_and_is_made_once(folder: Path, tmp_path: Path) -> None:
@@ -135,15 +136,39 @@ def test_an_example_says_where_the_largest_face_lies_and_is_made_once(folder: Pa
     inside = (example.points[4] / 8 >= example.boxes[1, :2]) & (example.points[4] / 8 <= example.boxes[1, 2:])
     assert inside.all() and example.embedding.norm().item() == pytest.approx(1)
     told = [f"clip {name}" for name in ("ann/1", "ann/2", "bob/1", "bob/2")]
-    assert seen == [*told, ""]
+    assert seen == ["", *told]
     EncodedClips(tmp_path / "kept", clips, FORM, encoders(seen))
-    assert seen == [*told, "", ""]
+    assert seen == ["", *told, ""]
     EncodedClips(tmp_path / "kept", [replace(clips[0], caption="new"), *clips[1:]], FORM, encoders(seen))
     EncodedClips(tmp_path / "kept", clips, FORM, encoders(seen, names="b"))
-    assert seen == [*told, "", "", "new", "", *told, ""]
+    assert seen == ["", *told, "", "", "new", "", *told]
 
 
-def test_a_clip_without_a_face_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clips: found no face in '1.mp4' of 'ann'; wanted a face in every clip"):
-        EncodedClips(tmp_path, find_clips(folder), FORM, encoders([], faces=lambda picture: []))
+def test_a_face_is_followed_from_the_largest_one_on() -> None:
+    small, large = found_faces(torch.ones(1))
+    assert own_face([small, large], None) is large and own_face([small, large], small.centre + 3) is small
+    assert own_face([], None) is own_face([], 0j) is None
+
+
+def faces_at(shift: complex) -> Callable[[Tensor], list[Face]]:
+    """The large face of ``found_faces`` elsewhere."""
+    return lambda picture: [face_of_points(tuple(point + shift for point in found_faces(torch.ones(1))[1].points))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"faces": lambda picture: []}, "clips: found no face in '1.mp4' of 'ann'; wanted a face in every clip"),
+        ({"faces": faces_at(-80 + 0j)}, "clips: found no face in '1.mp4' of 'ann'"),  # it is cut
+        (
+            {"text": lambda caption: torch.ones(max(3, len(caption)), 4)},
+            "clips: found a caption of 10 tokens beside '1.mp4' of 'ann'; wanted at most 3",
+        ),
+    ],
+)
+def test_a_clip_that_shows_no_face_or_says_too_much_is_refused(
+    folder: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        EncodedClips(tmp_path, find_clips(folder), FORM, encoders([], **changes))
     assert not list(tmp_path.glob("*.safetensors"))

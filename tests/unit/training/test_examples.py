@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.unit.training.some_clips import PERSONS, SomeClips, clip_of
 from wan_core.errors import InputError
-from wan_core.training.examples import CrossClipPairs, Dropout, draw_batch
+from wan_core.training.examples import ClipExample, CrossClipPairs, Dropout, draw_batch
 
 
 def test_a_reference_is_every_other_clip_of_the_person_alike_and_never_the_clip() -> None:
@@ -56,3 +57,13 @@ def test_a_batch_is_of_the_clips_but_for_vectors_which_are_of_the_references() -
             is_empty = torch.equal(batch.text[row], clips.empty_text)
             assert is_empty or torch.equal(batch.text[row], known[clip].text)
     assert batch.given is None and batch.points.shape == (8, 5, 5, 2)
+
+
+def test_what_some_clips_have_all_have() -> None:
+    class Uneven(SomeClips):
+        def clip(self, number: int) -> ClipExample:
+            return replace(super().clip(number), given=torch.ones(2, 2, 4, 6) if number else None)
+
+    pairs = CrossClipPairs(PERSONS, Uneven.targets)
+    with pytest.raises(ValueError, match="clips have what all or none have to have"):
+        draw_batch(Uneven(PERSONS, {}), pairs, Dropout(0, 0, 0), 32, torch.Generator().manual_seed(0))

@@ -36,4 +36,4 @@ def test_new_weights_keep_the_size_of_what_goes_through() -> None:
 
 def test_a_width_that_is_no_number_of_heads_is_refused() -> None:
     with pytest.raises(InputError, match="resampler_d: found 100; wanted a multiple of 64"):
-        lite_adapter(LiteSize(resampler_d=100), width_d=96, blocks=3, generator=torch.Generator())
+        LiteSize(resampler_d=100)

@@ -60,7 +60,7 @@ def test_the_loss_is_the_distance_of_faces_weighted_down_with_noise() -> None:
     points = a_batch().points.clone()
     points[3, 4, 0] = float("nan")
     batch = a_batch(has_identity=has_identity, points=points)
-    supervisor = Supervisor(decode, embed_face, "ab", weight=0.2, below_sigma=0.5, latents=2)
+    supervisor = Supervisor(decode, embed_face, weight=0.2, below_sigma=0.5, latents=2)
     sigma, clean = torch.tensor([0.1, 0.4, 0.1, 0.1]), batch.latents.clone().requires_grad_()
     loss = identity_loss(supervisor, clean, batch, sigma)
     wanted = 0.0

@@ -7,10 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from demo.miniature.wan import config
+from demo.training.fp8 import scaled_fp8
 from devtools.host_modules import host_module
+from devtools.kept_fit import write_tensors
 from wan_core.adapters import AdapterFile, LockSettings, TargetParams, load_adapter, make_lock
 from wan_core.adapters.adapter import AdapterNetwork
 from wan_core.adapters.inject import INJECTION, IdentityInjection
@@ -21,21 +25,26 @@ from wan_core.training.locked_pass import FrozenExpert, locked_velocity
 
 ROUNDING = 2e-5  # of a velocity of size 2
 STEP = 0.02  # of a finite difference, along the gradient
-SIGMA = torch.tensor([0.3, 0.7])
+SIGMA = torch.tensor([0.3, 0.7, 0.5])
 
 
 def draw(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-X, WEIGHTS = draw(2, 16, 2, 8, 8, seed=1), draw(2, 16, 2, 8, 8, seed=4)
-TEXT, Z = draw(2, 512, 64, seed=2), nn.functional.normalize(draw(2, 1, 512, seed=3), dim=-1)
+X, WEIGHTS = draw(3, 16, 2, 8, 8, seed=1), draw(3, 16, 2, 8, 8, seed=4)
+TEXT, Z = draw(3, 512, 64, seed=2), nn.functional.normalize(draw(3, 1, 512, seed=3), dim=-1)
+DROPPED = 2  # the row whose vector is zero: it gets what a negative prompt gets
+Z[DROPPED] = 0
 
 
-@pytest.fixture(scope="module")
-def wan(models_dir: Path) -> Any:
+@pytest.fixture(scope="module", params=["fp32", "scaled fp8"])
+def wan(request: pytest.FixtureRequest, models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The miniature low-noise expert."""
     file = models_dir / "diffusion_models" / "mini_t2v_low.safetensors"
+    if request.param == "scaled fp8":
+        weights, file = safetensors.torch.load_file(file), tmp_path_factory.mktemp("fp8") / "low.safetensors"
+        write_tensors(file, scaled_fp8(weights), config(speech=False))
     model = host_module("comfy.sd").load_diffusion_model(str(file), disable_dynamic=True)
     host_module("comfy.model_management").load_models_gpu([model], force_full_load=True)
     return model.model.diffusion_model.requires_grad_(False)
@@ -56,10 +65,12 @@ def by_id_lock(wan: Any, network: AdapterNetwork, row: int) -> Tensor:
     files = {"ip_layers": AdapterFile("trained", tensors, metadata)}
     adapter = load_adapter(files, content_sha256="", operations=nn, make_patcher=lambda network: None)
     space = SimpleNamespace(name="r", sha256="ab", family="IR-SE")
-    person = SimpleNamespace(embeddings=Z[row], reference_crop=None, portrait=None, space=space, content_sha256="")
+    person = SimpleNamespace(
+        embeddings=Z[row % DROPPED], reference_crop=None, portrait=None, space=space, content_sha256=""
+    )
     model = TargetParams("comfy.ldm.wan.model.WanModel", wan.dim, len(wan.blocks), 64, None)
     lock = make_lock(LockSettings(1.0, 0.0, 1.0, "all"), person, adapter, model).lock
-    facts = RunFacts(frozenset(), lambda: 0, lambda percent: 1 - percent, (2, 8, 8))
+    facts = RunFacts(frozenset("p" if row == DROPPED else ()), lambda: 0, lambda percent: 1 - percent, (2, 8, 8))
     injection = IdentityInjection((lock,), KvCache(1 << 20, 1 << 20), "IDLock")
     x, sigma, text = (part[row : row + 1] for part in (X, SIGMA, TEXT))
     options = {RUN: LockedRun(facts), "sigmas": sigma, "uuids": ["p"]}
@@ -76,7 +87,7 @@ def trained(wan: Any, network: AdapterNetwork, *, has_checkpoints: bool) -> Tens
 def test_a_training_computes_what_id_lock_does(wan: Any, network: AdapterNetwork, has_checkpoints: bool) -> None:
     found = trained(wan, network, has_checkpoints=has_checkpoints).detach()
     plain = wan(X, SIGMA * 1000, TEXT, None, None, {})
-    assert (found - torch.cat([by_id_lock(wan, network, row) for row in range(2)])).abs().max() < ROUNDING
+    assert (found - torch.cat([by_id_lock(wan, network, row) for row in range(3)])).abs().max() < ROUNDING
     assert (found - plain).abs().max() > 0.1
 
 

@@ -1,21 +1,14 @@
-"""Training computes what ID Lock computes, for a person in each row; and its gradients go into the adapter alone."""
+"""An adapter begins as nothing, and learns whom a vector means."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import torch
-from torch import Tensor
 
 from tests.unit.adapters.fake_wan import BLOCKS, TEXT_TOKENS, VIDEO_TOKENS, WIDTH_D, FakeWan
-from tests.unit.adapters.some_locks import SPACE
 from tests.unit.training.some_clips import PERSONS, SomeClips, clip_of
-from wan_core.adapters import Adapter, LockSettings, TargetParams, make_lock
 from wan_core.adapters.adapter import AdapterNetwork
-from wan_core.adapters.inject import IdentityInjection
-from wan_core.adapters.kv_cache import KvCache
-from wan_core.adapters.passes import RUN, LockedRun, RunFacts
 from wan_core.training import FitPlan, fit
 from wan_core.training.examples import ClipExample, CrossClipPairs, Dropout
 from wan_core.training.lite import LiteSize, lite_adapter
@@ -24,7 +17,6 @@ from wan_core.training.noise import SigmaRange
 from wan_core.training.objective import IdentityObjective, ObjectivePlan
 
 SIZE = LiteSize(tokens=3, token_d=10, resampler_d=64, resampler_depth=1)
-MODEL = TargetParams("comfy.ldm.wan.model.WanModel", WIDTH_D, BLOCKS, text_d=WIDTH_D, noise_level=None)
 
 
 def trained_adapter() -> AdapterNetwork:
@@ -32,33 +24,6 @@ def trained_adapter() -> AdapterNetwork:
     for number, parameter in enumerate(network.parameters()):
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
     return network
-
-
-def by_id_lock(network: AdapterNetwork, z: Tensor, x: Tensor, text: Tensor, *, is_negative: bool) -> Tensor:
-    """One row as the node computes it."""
-    adapter = Adapter(network, None, WIDTH_D, network.ip.blocks, ("a",), "cd", SPACE.sha256, None, "lite")
-    person = SimpleNamespace(embeddings=z, reference_crop=None, portrait=None, space=SPACE, content_sha256="a person")
-    lock = make_lock(LockSettings(1.0, 0.0, 1.0, "all"), person, adapter, MODEL).lock
-    negative = frozenset("n" if is_negative else ())
-    facts = RunFacts(negative, lambda: 0, lambda percent: 1 - percent, (VIDEO_TOKENS, 1, 1))
-    options = {RUN: LockedRun(facts), "sigmas": torch.tensor([0.5]), "uuids": ["n"]}
-    injection = IdentityInjection((lock,), KvCache(1 << 20, 1 << 20), "IDLock")
-    return injection(FakeWan(), x, torch.tensor([500.0]), text, None, None, options)
-
-
-def test_each_row_gets_what_id_lock_gives_it() -> None:
-    network, draw = trained_adapter(), torch.Generator().manual_seed(1)
-    x, text = (torch.randn(shape, generator=draw) for shape in ((3, WIDTH_D, VIDEO_TOKENS, 1, 1), (3, TEXT_TOKENS, 12)))
-    z = torch.nn.functional.normalize(torch.randn(3, 1, 512, generator=draw), dim=-1)
-    z[2] = 0  # a dropped identity is what a negative prompt gets
-    expert = FrozenExpert(FakeWan(), torch.float32)
-    found = locked_velocity(expert, network, z, x, torch.full((3,), 0.5), text)
-    plain = FakeWan()(x, None, text, None, None, {})
-    for row in range(3):
-        own = slice(row, row + 1)
-        wanted = by_id_lock(network, z[0] if row == 2 else z[row], x[own], text[own], is_negative=row == 2)
-        torch.testing.assert_close(found[own], wanted, rtol=0, atol=1e-5)
-        assert (found[own] - plain[own]).abs().max() > 0.1
 
 
 def test_an_adapter_that_is_not_trained_changes_nothing() -> None:

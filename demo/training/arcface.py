@@ -73,8 +73,13 @@ def teach(
     embed: Embed,
     plan: FitPlan,
     pictures: Sequence[tuple[FacePictures, int]],
+    *,
+    mirrored_share: float = 0.0,
 ) -> None:
-    """Trains a recogniser on pictures, of each series so many faces a batch, and leaves it ready for use."""
+    """Trains a recogniser on pictures, of each series so many faces a batch, and leaves it ready for use.
+
+    ``mirrored_share`` of the faces are seen the other way round.
+    """
     faces = [series.faces() for series, _ in pictures]
     people = torch.cat([found[:, 2] for found in faces]).unique()
 
@@ -84,7 +89,10 @@ def teach(
             drawn = found[torch.randint(len(found), (count,), generator=generator)]
             crops.append(series.crops(drawn, generator))
             identities.append(torch.searchsorted(people, drawn[:, 2].contiguous()))
-        seen = degrade(torch.cat(crops), generator).contiguous(memory_format=torch.channels_last)
+        upright = torch.cat(crops)
+        is_mirrored = torch.rand((len(upright), 1, 1, 1), generator=generator) < mirrored_share
+        turned = torch.where(is_mirrored, upright.flip(-1), upright)
+        seen = degrade(turned, generator).contiguous(memory_format=torch.channels_last)
         return seen.to(job.device), torch.cat(identities).to(job.device)
 
     head = ArcFace(network, embed, len(people), IDENTITY_D).to(job.device, memory_format=torch.channels_last)

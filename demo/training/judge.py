@@ -32,7 +32,8 @@ FILMS = PictureSeries("judge-films", "train", range(2100, 3900), takes=3, seed=5
 PORTRAITS = PictureSeries(
     "judge-portraits", "train", range(2700, 3200), takes=1, seed=0, frames=1, size_px=192, are_portraits=True
 )
-PLAN = replace(recogniser.PLAN, steps=400)
+PLAN = replace(recogniser.PLAN, steps=1600)
+MIRRORED_SHARE = 0.5  # as published recognisers are taught: a copy of a photo is told by its mirror image
 
 
 class IResNetUnit(nn.Module):
@@ -79,7 +80,7 @@ def train(job: Job) -> None:
     pictures = [(draw(series, job.folder), count) for series, count in counts.items()]
     torch.manual_seed(job.seed + 1)
     network = IResNet()
-    teach(job, network, embed, PLAN, pictures)
+    teach(job, network, embed, PLAN, pictures, mirrored_share=MIRRORED_SHARE)
     write_atomically(job.out / FILE, face_onnx.iresnet(weights(network)))
     validate(job.name, load(job.out / FILE), draw(recogniser.VALIDATION, job.folder))
 

@@ -52,6 +52,7 @@ class SexNet(nn.Module):
 
 def train(job: Job, pictures: FacePictures, validation: FacePictures) -> None:
     """Trains the network on the first pictures, writes it, and says how often it is right about the second ones."""
+    torch.manual_seed(job.seed)
     network, faces = SexNet().to(job.device, memory_format=torch.channels_last), pictures.faces()
     are_men = is_man("train", faces[:, 2])
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from wan_core.identity.record import IDENTITY_D
 from wan_core.training import FitPlan
 
-from .face_data import FacePictures, degrade, verification
+from .face_data import FacePictures, degrade, mirrored, verification
 from .job import Job
 from .runs import run
 
@@ -89,9 +89,7 @@ def teach(
             drawn = found[torch.randint(len(found), (count,), generator=generator)]
             crops.append(series.crops(drawn, generator))
             identities.append(torch.searchsorted(people, drawn[:, 2].contiguous()))
-        upright = torch.cat(crops)
-        is_mirrored = torch.rand((len(upright), 1, 1, 1), generator=generator) < mirrored_share
-        turned = torch.where(is_mirrored, upright.flip(-1), upright)
+        turned = mirrored(torch.cat(crops), mirrored_share, generator)
         seen = degrade(turned, generator).contiguous(memory_format=torch.channels_last)
         return seen.to(job.device), torch.cat(identities).to(job.device)
 

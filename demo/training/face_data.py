@@ -167,6 +167,12 @@ def as_seen(pictures: Tensor) -> Tensor:
     return (pictures * 255 - PIXEL_MEAN) / PIXEL_STD
 
 
+def mirrored(pictures: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Pictures n 3 h w of which about ``share`` are the other way round."""
+    is_mirrored = torch.rand((len(pictures), 1, 1, 1), generator=generator) < share
+    return torch.where(is_mirrored, pictures.flip(-1), pictures)
+
+
 def degrade(pictures: Tensor, generator: torch.Generator, *, softest: float = 0.2) -> Tensor:
     """Pictures n 3 h h as an autoencoder or a sampler could have made them: softer, noisy, of a slightly other colour.
 

@@ -197,3 +197,12 @@ def test_sexes_are_told_from_the_square_that_insightface_cuts(pictures: face_dat
     logits = network(seen)[0].detach()
     assert torch.allclose(answers[:2], logits, atol=2e-3 * float(logits.abs().max()))
     assert age == face_onnx.AGE_YEARS and int(told) == int(logits.argmax())
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.5, 60, 140), (1.0, 200, 200)])
+def test_a_share_of_the_faces_is_seen_the_other_way_round(share: float, least: int, most: int) -> None:
+    pictures = torch.rand(200, 3, 2, 4, generator=torch.Generator().manual_seed(1))
+    seen = face_data.mirrored(pictures, share, torch.Generator().manual_seed(2))
+    turned = [index for index in range(200) if torch.equal(seen[index], pictures[index].flip(-1))]
+    kept = [index for index in range(200) if torch.equal(seen[index], pictures[index])]
+    assert least <= len(turned) <= most and sorted(turned + kept) == list(range(200))
